@@ -1,0 +1,233 @@
+//! The load: keep-alive connections on one thread, each sending its next request when it has its
+//! answer, and the times of all answers.
+//!
+//! Written on readiness and not with a client library, so that one core of load keeps more than one
+//! core of server busy.
+
+use std::fmt;
+use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use tokio::net::TcpStream;
+
+use crate::env::http;
+use crate::env::orders::order;
+use crate::report::thousands;
+
+/// The answers of one run.
+#[derive(Default)]
+pub struct Load {
+    micros: Vec<u32>,
+    took: Duration,
+}
+
+impl Load {
+    pub fn add(&mut self, time: Duration) {
+        self.micros
+            .push(u32::try_from(time.as_micros()).unwrap_or(u32::MAX));
+        self.took += time;
+    }
+
+    pub fn per_second(&self) -> f64 {
+        self.micros.len() as f64 / self.took.as_secs_f64()
+    }
+
+    fn percentile(&self, share: f64) -> f64 {
+        let mut sorted = self.micros.clone();
+        sorted.sort_unstable();
+        let index = ((sorted.len() - 1) as f64 * share) as usize;
+        f64::from(sorted[index]) / 1000.0
+    }
+}
+
+impl fmt::Display for Load {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (rate, half, most) = (
+            self.per_second(),
+            self.percentile(0.5),
+            self.percentile(0.99),
+        );
+        write!(
+            f,
+            "{} /s, p50 {half:.2} ms, p99 {most:.2} ms",
+            thousands(rate)
+        )
+    }
+}
+
+/// What is asked for.
+#[derive(Clone)]
+pub enum Requests {
+    /// GET of one path.
+    Same(String),
+    /// POST of orders, each with a uid of its own.
+    Orders,
+}
+
+/// Requests by `connections` for as long as asked; every answer must be a 200 or 202.
+pub fn run(url: &str, connections: usize, requests: Requests, time: Duration) -> Load {
+    let authority = url
+        .trim_start_matches("http://")
+        .trim_end_matches('/')
+        .to_owned();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime can be made");
+    runtime.block_on(async {
+        // The first second is not counted: producers and caches come up.
+        let counted_from = Instant::now() + Duration::from_secs(1);
+        let until = counted_from + time;
+        let tasks: Vec<_> = (0..connections)
+            .map(|_| {
+                tokio::spawn(connection(
+                    authority.clone(),
+                    requests.clone(),
+                    counted_from,
+                    until,
+                ))
+            })
+            .collect();
+        let mut load = Load::default();
+        for task in tasks {
+            load.micros
+                .extend(task.await.expect("no connection panics"));
+        }
+        load.took = time;
+        load
+    })
+}
+
+async fn connection(
+    authority: String,
+    requests: Requests,
+    counted_from: Instant,
+    until: Instant,
+) -> Vec<u32> {
+    let stream = TcpStream::connect(&authority)
+        .await
+        .expect("the server listens");
+    stream
+        .set_nodelay(true)
+        .expect("a socket takes its options");
+    let mut request = Request::new(&authority, &requests);
+    let (mut times, mut buffer) = (Vec::new(), Vec::new());
+    loop {
+        let asked = Instant::now();
+        if asked >= until {
+            return times;
+        }
+        send(&stream, request.next())
+            .await
+            .expect("the server reads");
+        let status = answer(&stream, &mut buffer)
+            .await
+            .expect("the server answers");
+        assert!(matches!(status, 200 | 202), "the server answered {status}");
+        if asked >= counted_from {
+            times.push(u32::try_from(asked.elapsed().as_micros()).unwrap_or(u32::MAX));
+        }
+    }
+}
+
+/// The bytes of a request, the uid in them replaced each time.
+struct Request {
+    bytes: Vec<u8>,
+    /// Where the digits of the uid are.
+    uids: Vec<usize>,
+}
+
+impl Request {
+    const DIGITS: usize = 12;
+
+    fn new(authority: &str, requests: &Requests) -> Request {
+        let body = match requests {
+            Requests::Same(path) => {
+                let bytes =
+                    format!("GET {path} HTTP/1.1\r\nHost: {authority}\r\n\r\n").into_bytes();
+                return Request {
+                    bytes,
+                    uids: Vec::new(),
+                };
+            }
+            Requests::Orders => order(&"#".repeat(Self::DIGITS)).to_string(),
+        };
+        let text = format!(
+            "POST /orders HTTP/1.1\r\nHost: {authority}\r\nContent-Type: application/json\r\n\
+             Content-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        let uids = text
+            .match_indices(&"#".repeat(Self::DIGITS))
+            .map(|(at, _)| at)
+            .collect();
+        Request {
+            bytes: text.into_bytes(),
+            uids,
+        }
+    }
+
+    fn next(&mut self) -> &[u8] {
+        static ORDERS: AtomicU64 = AtomicU64::new(0);
+        if !self.uids.is_empty() {
+            let digits = format!("{:012}", ORDERS.fetch_add(1, Ordering::Relaxed));
+            for at in &self.uids {
+                self.bytes[*at..*at + Self::DIGITS].copy_from_slice(digits.as_bytes());
+            }
+        }
+        &self.bytes
+    }
+}
+
+async fn send(stream: &TcpStream, mut bytes: &[u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        match stream.try_write(bytes) {
+            Ok(written) => bytes = &bytes[written..],
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => stream.writable().await?,
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// Reads one answer with a length, and gives its status.
+async fn answer(stream: &TcpStream, buffer: &mut Vec<u8>) -> io::Result<u16> {
+    buffer.clear();
+    loop {
+        if let Some(end) = buffer.windows(4).position(|bytes| bytes == b"\r\n\r\n") {
+            let head = String::from_utf8_lossy(&buffer[..end]).to_ascii_lowercase();
+            let length = head
+                .lines()
+                .find_map(|line| line.strip_prefix("content-length:"));
+            let length: usize = length
+                .and_then(|text| text.trim().parse().ok())
+                .ok_or(io::ErrorKind::InvalidData)?;
+            if buffer.len() >= end + 4 + length {
+                return head[9..12]
+                    .parse()
+                    .map_err(|_| io::ErrorKind::InvalidData.into());
+            }
+        }
+        stream.readable().await?;
+        match stream.try_read_buf(buffer) {
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// GETs of these paths one after another on one connection; each must be answered with `status`.
+pub fn sequence(url: &str, paths: Vec<String>, status: u16) -> Load {
+    let mut connection = http::Connection::open(url).expect("the API listens");
+    let mut load = Load::default();
+    for path in paths {
+        let asked = Instant::now();
+        let answer = connection.get(&path).expect("the API answers");
+        assert_eq!(answer.status, status, "{path}: {}", answer.text());
+        load.add(asked.elapsed());
+    }
+    load
+}

@@ -1,0 +1,287 @@
+//! The figures of the pipeline, each beside the bare limit that this machine showed in the same run.
+//!
+//! `load` makes requests, `limits` are the bare programs to compare with (each a process of its own,
+//! this program again), `report` the table. A ratio is measured / limit; it compares within a run,
+//! not across machines. The pipeline under test is the real binary, driven as its users drive it.
+
+use std::time::{Duration, Instant};
+
+#[path = "../../tests/env/mod.rs"]
+mod env;
+mod limits;
+mod load;
+mod report;
+
+use env::kafka::Outgoing;
+use env::orders::order;
+use env::{Db, Env, Process, http};
+use load::{Load, Requests};
+use report::{Report, Row};
+
+const PARTS: [&str; 5] = ["post", "get", "lookup", "apply", "visible"];
+
+/// As many as wait in the topic when the consumer starts.
+const BACKLOG: u32 = 100_000;
+
+fn main() {
+    let args: Vec<String> = std::env::args()
+        .skip(1)
+        .filter(|arg| arg != "--bench")
+        .collect();
+    if let Some(limit) = args.first().and_then(|arg| arg.strip_prefix("--limit=")) {
+        limits::serve(limit);
+        return;
+    }
+    if let Some(unknown) = args.iter().find(|arg| !PARTS.contains(&arg.as_str())) {
+        eprintln!("no such part `{unknown}`; there are: {}", PARTS.join(" "));
+        std::process::exit(2);
+    }
+    let wanted = |part: &str| args.is_empty() || args.iter().any(|arg| arg == part);
+    let mut report = Report::default();
+    if wanted("post") {
+        post(&mut report);
+    }
+    if wanted("get") {
+        get(&mut report);
+    }
+    if wanted("lookup") {
+        lookup(&mut report);
+    }
+    if wanted("apply") {
+        apply(&mut report);
+    }
+    if wanted("visible") {
+        visible(&mut report);
+    }
+    println!("{report}");
+}
+
+fn seconds() -> Duration {
+    let asked = std::env::var("BENCH_SECONDS").ok();
+    Duration::from_secs(asked.map_or(5, |text| {
+        text.parse().expect("BENCH_SECONDS is a number of seconds")
+    }))
+}
+
+fn tell(what: &str) {
+    eprintln!("measuring {what}");
+}
+
+/// POST with 1, 32 and 200 connections, beside the same three of a bare handler and Kafka's own
+/// producer.
+fn post(report: &mut Report) {
+    let env = Env::with_partitions(4);
+    let api = env.api();
+    let limit = limits::start(
+        "produce",
+        &[
+            ("KAFKA_BROKERS", &env.brokers),
+            ("TOPIC", &bare_topic(&env)),
+        ],
+    );
+    for connections in [1, 32, 200] {
+        tell(&format!("POST, {connections} connections"));
+        let ours = run(&api.url(), connections, Requests::Orders);
+        let bare = run(limit.url(), connections, Requests::Orders);
+        let name = format!(
+            "POST, {connections} connection{}",
+            if connections == 1 { "" } else { "s" }
+        );
+        report.add(Row::rates(&name, &ours, "bare axum + rdkafka", &bare));
+        if connections == 200 {
+            tell("Kafka's ProducerPerformance");
+            let messages = limits::producer_performance(&env, &bare_topic(&env));
+            report.add(Row::against(
+                &name,
+                &ours,
+                "ProducerPerformance, acks=all, 1 kB",
+                messages,
+            ));
+        }
+    }
+    report.memory("memory of `serve-api` after the POSTs", &api);
+}
+
+fn bare_topic(env: &Env) -> String {
+    let topic = format!("{}-bare", env.topic());
+    if env.kafka().partitions(&topic) == 0 {
+        env.kafka().create_topic(&topic, 4);
+    }
+    topic
+}
+
+/// GET of a cached order, beside the same bytes from handlers that do nothing.
+fn get(report: &mut Report) {
+    let env = Env::ready();
+    let api = env.api();
+    let body = order("cached").to_string();
+    assert_eq!(
+        http::post(&format!("{}/orders", api.url()), &body).status,
+        202
+    );
+    let bare = limits::start("fixed", &[("BODY", &body)]);
+    let tiny = limits::start("tiny", &[("BODY", &body)]);
+    tell("GET, cached");
+    let requests = || Requests::Same("/api/order/cached".into());
+    let ours = run(&api.url(), 32, requests());
+    report.add(Row::rates(
+        "GET cached, 32 connections",
+        &ours,
+        "axum::serve, fixed body",
+        &run(bare.url(), 32, requests()),
+    ));
+    report.add(Row::rates(
+        "GET cached, 32 connections",
+        &ours,
+        "tiny_http, fixed body",
+        &run(tiny.url(), 32, requests()),
+    ));
+    report.memory("memory of `serve-api` after the GETs", &api);
+}
+
+/// GET of what is in no cache: in the store, and nowhere.
+fn lookup(report: &mut Report) {
+    const LOOKUPS: u32 = 1000;
+    let env = Env::ready();
+    let consumer = env.consumer();
+    env.kafka().produce(&env.topic(), &backlog(LOOKUPS, 1));
+    env.wait_until_applied();
+    let api = env.serve_api().env("CACHE_LOAD_LIMIT", "0").start();
+    let uids = |prefix: &str| {
+        (0..LOOKUPS)
+            .map(|number| format!("/api/order/{prefix}{number:07}"))
+            .collect()
+    };
+    tell("GET, not cached");
+    let cold = load::sequence(&api.url(), uids("backlog-"), 200);
+    report.add(Row::alone(
+        "GET not cached, in the database, one client",
+        &cold,
+    ));
+    let unknown = load::sequence(&api.url(), uids("unknown-"), 404);
+    report.add(Row::alone("GET unknown uid, one client", &unknown));
+    report.memory("memory of `consume` after the lookups", &consumer);
+}
+
+/// A backlog into the four tables, beside COPY of the same kind of orders.
+fn apply(report: &mut Report) {
+    tell("COPY into the four tables");
+    let copied = limits::copy_orders_per_second(&Env::ready());
+    for partitions in [1, 4] {
+        tell(&format!("topic → tables, {partitions} partitions"));
+        let env = Env::with_partitions(partitions);
+        env.kafka()
+            .produce(&env.topic(), &backlog(BACKLOG, partitions));
+        let started = Instant::now();
+        let consumer = env.consume().spawn();
+        let rate = applied_per_second(&mut env.db(), started);
+        let name = format!(
+            "topic → four tables, {partitions} partition{}",
+            if partitions == 1 { "" } else { "s" }
+        );
+        report.add(Row::numbers(
+            &name,
+            rate,
+            "COPY of 30,000 orders, one transaction",
+            copied,
+        ));
+        report.memory(
+            &format!(
+                "memory of `consume` after {partitions} × {}",
+                BACKLOG / partitions as u32
+            ),
+            &consumer,
+        );
+    }
+    report.note("nearest peer: Debezium's JDBC sink, 12,000 rows a second into one flat table (another machine's run)");
+}
+
+/// Orders a second between the first rows and the last.
+fn applied_per_second(db: &mut Db, started: Instant) -> f64 {
+    let mut first: Option<(Instant, i64)> = None;
+    loop {
+        let applied = db.number("SELECT coalesce(sum(next_offset), 0)::bigint FROM log_positions");
+        let now = Instant::now();
+        if applied > 0 && first.is_none() {
+            first = Some((now, applied));
+        }
+        if applied >= i64::from(BACKLOG) {
+            let (since, before) = first.expect("something was applied");
+            return (applied - before) as f64 / now.duration_since(since).as_secs_f64();
+        }
+        assert!(
+            started.elapsed() < Duration::from_secs(300),
+            "the backlog is not applied after five minutes"
+        );
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// One order at a time: from the request to the row that another connection sees.
+fn visible(report: &mut Report) {
+    let env = Env::ready();
+    let (api, _consumer) = (env.api(), env.consumer());
+    let mut connection = http::Connection::open(&api.url()).expect("the API listens");
+    let mut db = env.db();
+    let query = db
+        .client
+        .prepare("SELECT 1 FROM orders WHERE order_uid = $1")
+        .expect("the query is right");
+    tell("POST → row visible");
+    let mut times = Load::default();
+    for number in 0..300 {
+        let uid = format!("visible-{number}");
+        let body = order(&uid).to_string();
+        let asked = Instant::now();
+        assert_eq!(
+            connection
+                .post("/orders", body.as_bytes())
+                .expect("an answer")
+                .status,
+            202
+        );
+        while db
+            .client
+            .query_opt(&query, &[&uid])
+            .expect("the query works")
+            .is_none()
+        {
+            assert!(
+                asked.elapsed() < env::PATIENCE,
+                "`{uid}` never became visible"
+            );
+        }
+        times.add(asked.elapsed());
+    }
+    report.add(Row::alone(
+        "POST → row visible, one order at a time",
+        &times,
+    ));
+}
+
+fn run(url: &str, connections: usize, requests: Requests) -> Load {
+    load::run(url, connections, requests, seconds())
+}
+
+/// Distinct orders, spread evenly over the partitions.
+fn backlog(orders: u32, partitions: i32) -> Vec<Outgoing> {
+    let one = |number: u32| {
+        let uid = format!("backlog-{number:07}");
+        let partition = i32::try_from(number).expect("orders are fewer") % partitions;
+        Outgoing::new(uid.as_str(), order(&uid).to_string()).to(partition)
+    };
+    (0..orders).map(one).collect()
+}
+
+impl Report {
+    /// The highest resident memory of a service so far.
+    fn memory(&mut self, name: &str, process: &Process) {
+        let peak = process.peak_resident_bytes() as f64 / 1e6;
+        self.add(Row::text(
+            name,
+            &format!("{peak:.0} MB"),
+            "target",
+            "under 100 MB",
+        ));
+    }
+}

@@ -1,0 +1,127 @@
+# Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
+function __fish_orders_global_optspecs
+    string join \n output= q/quiet v/verbose log-format= env-file= h/help V/version
+end
+
+function __fish_orders_needs_command
+    # Figure out if the current invocation already has a command.
+    set -l cmd (commandline -opc)
+    set -e cmd[1]
+    argparse -s (__fish_orders_global_optspecs) -- $cmd 2>/dev/null
+    or return
+    if set -q argv[1]
+        # Also print the command, so this can be used to figure out what it is.
+        echo $argv[1]
+        return 1
+    end
+    return 0
+end
+
+function __fish_orders_using_subcommand
+    set -l cmd (__fish_orders_needs_command)
+    test -z "$cmd"
+    and return 1
+    contains -- $cmd[1] $argv
+end
+
+complete -c orders -n "__fish_orders_needs_command" -l output -d 'Print data as a table or as JSON' -r -f -a "table\t'Columns for people; plain when piped'
+json\t'One JSON document, also when the command fails'"
+complete -c orders -n "__fish_orders_needs_command" -l log-format -d 'Write diagnostics as text or as JSON' -r -f -a "text\t'TIME LEVEL message field=value'
+json\t'One JSON object a line'"
+complete -c orders -n "__fish_orders_needs_command" -l env-file -d 'File with variables [default: .env, where there is one]' -r -F
+complete -c orders -n "__fish_orders_needs_command" -s q -l quiet -d 'Say only warnings and errors'
+complete -c orders -n "__fish_orders_needs_command" -s v -l verbose -d 'Say more; -vv says everything'
+complete -c orders -n "__fish_orders_needs_command" -s h -l help -d 'Print help'
+complete -c orders -n "__fish_orders_needs_command" -s V -l version -d 'Print version'
+complete -c orders -n "__fish_orders_needs_command" -f -a "migrate" -d 'Make or update the tables of the database'
+complete -c orders -n "__fish_orders_needs_command" -f -a "create-topics" -d 'Make the topics, or check those that are there'
+complete -c orders -n "__fish_orders_needs_command" -f -a "serve-api" -d 'Serve the HTTP API: orders in, orders out'
+complete -c orders -n "__fish_orders_needs_command" -f -a "consume" -d 'Store orders from the topic in the database, and answer lookups'
+complete -c orders -n "__fish_orders_needs_command" -f -a "send" -d 'Post orders from files or stdin to the API'
+complete -c orders -n "__fish_orders_needs_command" -f -a "get" -d 'Get orders by their uid from the API'
+complete -c orders -n "__fish_orders_needs_command" -f -a "completions" -d 'Print the completion script of a shell'
+complete -c orders -n "__fish_orders_using_subcommand migrate" -l db-url -d 'PostgreSQL, as postgresql://USER@HOST:PORT/DATABASE [env: DB_URL]' -r
+complete -c orders -n "__fish_orders_using_subcommand migrate" -l wait -d 'How long to wait for the database, and for another migration to end' -r
+complete -c orders -n "__fish_orders_using_subcommand migrate" -l output -d 'Print data as a table or as JSON' -r -f -a "table\t'Columns for people; plain when piped'
+json\t'One JSON document, also when the command fails'"
+complete -c orders -n "__fish_orders_using_subcommand migrate" -l log-format -d 'Write diagnostics as text or as JSON' -r -f -a "text\t'TIME LEVEL message field=value'
+json\t'One JSON object a line'"
+complete -c orders -n "__fish_orders_using_subcommand migrate" -l env-file -d 'File with variables [default: .env, where there is one]' -r -F
+complete -c orders -n "__fish_orders_using_subcommand migrate" -l dry-run -d 'Write nothing, not even the history table; say what would be applied'
+complete -c orders -n "__fish_orders_using_subcommand migrate" -l status -d 'List the migrations; exit code 3 when one is pending'
+complete -c orders -n "__fish_orders_using_subcommand migrate" -s q -l quiet -d 'Say only warnings and errors'
+complete -c orders -n "__fish_orders_using_subcommand migrate" -s v -l verbose -d 'Say more; -vv says everything'
+complete -c orders -n "__fish_orders_using_subcommand migrate" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c orders -n "__fish_orders_using_subcommand create-topics" -l brokers -d 'Kafka brokers, separated by commas [env: KAFKA_BROKERS]' -r
+complete -c orders -n "__fish_orders_using_subcommand create-topics" -l topic -d 'Topic of the orders [env: KAFKA_TOPIC] [default: orders]' -r
+complete -c orders -n "__fish_orders_using_subcommand create-topics" -s X -d 'Property of the Kafka client, repeatable [env: KAFKA_PROPERTIES, separated by commas]' -r
+complete -c orders -n "__fish_orders_using_subcommand create-topics" -l partitions -d 'Partitions of the orders topic [default: 4]; the lookup topics have 1' -r
+complete -c orders -n "__fish_orders_using_subcommand create-topics" -l replication-factor -d 'Copies of each record [default: 3, or the number of brokers if that is less]' -r
+complete -c orders -n "__fish_orders_using_subcommand create-topics" -l wait -d 'How long to wait for Kafka' -r
+complete -c orders -n "__fish_orders_using_subcommand create-topics" -l output -d 'Print data as a table or as JSON' -r -f -a "table\t'Columns for people; plain when piped'
+json\t'One JSON document, also when the command fails'"
+complete -c orders -n "__fish_orders_using_subcommand create-topics" -l log-format -d 'Write diagnostics as text or as JSON' -r -f -a "text\t'TIME LEVEL message field=value'
+json\t'One JSON object a line'"
+complete -c orders -n "__fish_orders_using_subcommand create-topics" -l env-file -d 'File with variables [default: .env, where there is one]' -r -F
+complete -c orders -n "__fish_orders_using_subcommand create-topics" -l check -d 'Write nothing; exit code 3 when a topic is missing or differs'
+complete -c orders -n "__fish_orders_using_subcommand create-topics" -l all -d 'List every topic of the cluster'
+complete -c orders -n "__fish_orders_using_subcommand create-topics" -s q -l quiet -d 'Say only warnings and errors'
+complete -c orders -n "__fish_orders_using_subcommand create-topics" -s v -l verbose -d 'Say more; -vv says everything'
+complete -c orders -n "__fish_orders_using_subcommand create-topics" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c orders -n "__fish_orders_using_subcommand serve-api" -l brokers -d 'Kafka brokers, separated by commas [env: KAFKA_BROKERS]' -r
+complete -c orders -n "__fish_orders_using_subcommand serve-api" -l topic -d 'Topic of the orders [env: KAFKA_TOPIC] [default: orders]' -r
+complete -c orders -n "__fish_orders_using_subcommand serve-api" -s X -d 'Property of the Kafka client, repeatable [env: KAFKA_PROPERTIES, separated by commas]' -r
+complete -c orders -n "__fish_orders_using_subcommand serve-api" -l db-url -d 'PostgreSQL, as postgresql://USER@HOST:PORT/DATABASE [env: DB_URL]' -r
+complete -c orders -n "__fish_orders_using_subcommand serve-api" -l http-addr -d 'Address of the public API; port 0 picks one [env: HTTP_ADDR] [default: 127.0.0.1:8080]' -r
+complete -c orders -n "__fish_orders_using_subcommand serve-api" -l admin-addr -d 'Address of /livez, /readyz and /metrics; port 0 picks one [env: ADMIN_ADDR] [default: 127.0.0.1:8081 for serve-api, 127.0.0.1:8082 for consume]' -r
+complete -c orders -n "__fish_orders_using_subcommand serve-api" -l output -d 'Print data as a table or as JSON' -r -f -a "table\t'Columns for people; plain when piped'
+json\t'One JSON document, also when the command fails'"
+complete -c orders -n "__fish_orders_using_subcommand serve-api" -l log-format -d 'Write diagnostics as text or as JSON' -r -f -a "text\t'TIME LEVEL message field=value'
+json\t'One JSON object a line'"
+complete -c orders -n "__fish_orders_using_subcommand serve-api" -l env-file -d 'File with variables [default: .env, where there is one]' -r -F
+complete -c orders -n "__fish_orders_using_subcommand serve-api" -s q -l quiet -d 'Say only warnings and errors'
+complete -c orders -n "__fish_orders_using_subcommand serve-api" -s v -l verbose -d 'Say more; -vv says everything'
+complete -c orders -n "__fish_orders_using_subcommand serve-api" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c orders -n "__fish_orders_using_subcommand consume" -l brokers -d 'Kafka brokers, separated by commas [env: KAFKA_BROKERS]' -r
+complete -c orders -n "__fish_orders_using_subcommand consume" -l topic -d 'Topic of the orders [env: KAFKA_TOPIC] [default: orders]' -r
+complete -c orders -n "__fish_orders_using_subcommand consume" -s X -d 'Property of the Kafka client, repeatable [env: KAFKA_PROPERTIES, separated by commas]' -r
+complete -c orders -n "__fish_orders_using_subcommand consume" -l db-url -d 'PostgreSQL, as postgresql://USER@HOST:PORT/DATABASE [env: DB_URL]' -r
+complete -c orders -n "__fish_orders_using_subcommand consume" -l group -d 'Consumer group [env: KAFKA_GROUP] [default: order-service-group]' -r
+complete -c orders -n "__fish_orders_using_subcommand consume" -l admin-addr -d 'Address of /livez, /readyz and /metrics; port 0 picks one [env: ADMIN_ADDR] [default: 127.0.0.1:8081 for serve-api, 127.0.0.1:8082 for consume]' -r
+complete -c orders -n "__fish_orders_using_subcommand consume" -l accept-gap -d 'Go on without records that were deleted before they were read, repeatable' -r
+complete -c orders -n "__fish_orders_using_subcommand consume" -l output -d 'Print data as a table or as JSON' -r -f -a "table\t'Columns for people; plain when piped'
+json\t'One JSON document, also when the command fails'"
+complete -c orders -n "__fish_orders_using_subcommand consume" -l log-format -d 'Write diagnostics as text or as JSON' -r -f -a "text\t'TIME LEVEL message field=value'
+json\t'One JSON object a line'"
+complete -c orders -n "__fish_orders_using_subcommand consume" -l env-file -d 'File with variables [default: .env, where there is one]' -r -F
+complete -c orders -n "__fish_orders_using_subcommand consume" -s q -l quiet -d 'Say only warnings and errors'
+complete -c orders -n "__fish_orders_using_subcommand consume" -s v -l verbose -d 'Say more; -vv says everything'
+complete -c orders -n "__fish_orders_using_subcommand consume" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c orders -n "__fish_orders_using_subcommand send" -l timeout -d 'How long one order is sent again while the API cannot confirm it' -r
+complete -c orders -n "__fish_orders_using_subcommand send" -l api-url -d 'URL of the API [env: ORDERS_API_URL] [default: http://127.0.0.1:8080]' -r
+complete -c orders -n "__fish_orders_using_subcommand send" -l output -d 'Print data as a table or as JSON' -r -f -a "table\t'Columns for people; plain when piped'
+json\t'One JSON document, also when the command fails'"
+complete -c orders -n "__fish_orders_using_subcommand send" -l log-format -d 'Write diagnostics as text or as JSON' -r -f -a "text\t'TIME LEVEL message field=value'
+json\t'One JSON object a line'"
+complete -c orders -n "__fish_orders_using_subcommand send" -l env-file -d 'File with variables [default: .env, where there is one]' -r -F
+complete -c orders -n "__fish_orders_using_subcommand send" -s q -l quiet -d 'Say only warnings and errors'
+complete -c orders -n "__fish_orders_using_subcommand send" -s v -l verbose -d 'Say more; -vv says everything'
+complete -c orders -n "__fish_orders_using_subcommand send" -s h -l help -d 'Print help'
+complete -c orders -n "__fish_orders_using_subcommand get" -l wait -d 'How long to go on asking while the API does not know yet [default: ask once]' -r
+complete -c orders -n "__fish_orders_using_subcommand get" -l api-url -d 'URL of the API [env: ORDERS_API_URL] [default: http://127.0.0.1:8080]' -r
+complete -c orders -n "__fish_orders_using_subcommand get" -l output -d 'Print data as a table or as JSON' -r -f -a "table\t'Columns for people; plain when piped'
+json\t'One JSON document, also when the command fails'"
+complete -c orders -n "__fish_orders_using_subcommand get" -l log-format -d 'Write diagnostics as text or as JSON' -r -f -a "text\t'TIME LEVEL message field=value'
+json\t'One JSON object a line'"
+complete -c orders -n "__fish_orders_using_subcommand get" -l env-file -d 'File with variables [default: .env, where there is one]' -r -F
+complete -c orders -n "__fish_orders_using_subcommand get" -s q -l quiet -d 'Say only warnings and errors'
+complete -c orders -n "__fish_orders_using_subcommand get" -s v -l verbose -d 'Say more; -vv says everything'
+complete -c orders -n "__fish_orders_using_subcommand get" -s h -l help -d 'Print help'
+complete -c orders -n "__fish_orders_using_subcommand completions" -l output -d 'Print data as a table or as JSON' -r -f -a "table\t'Columns for people; plain when piped'
+json\t'One JSON document, also when the command fails'"
+complete -c orders -n "__fish_orders_using_subcommand completions" -l log-format -d 'Write diagnostics as text or as JSON' -r -f -a "text\t'TIME LEVEL message field=value'
+json\t'One JSON object a line'"
+complete -c orders -n "__fish_orders_using_subcommand completions" -l env-file -d 'File with variables [default: .env, where there is one]' -r -F
+complete -c orders -n "__fish_orders_using_subcommand completions" -s q -l quiet -d 'Say only warnings and errors'
+complete -c orders -n "__fish_orders_using_subcommand completions" -s v -l verbose -d 'Say more; -vv says everything'
+complete -c orders -n "__fish_orders_using_subcommand completions" -s h -l help -d 'Print help'

@@ -1,0 +1,182 @@
+//! Reading a request's body: in bounded memory, in bounded time.
+//!
+//! Owns the limits and the budget that all bodies share; what a body means is the handlers' affair.
+//! The surprising thing: a body that is a little too large is read to its end and thrown away before
+//! the 413, since a client that is cut off while it still sends often never sees the answer.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::http::HeaderMap;
+use axum::http::header::EXPECT;
+use bytes::{Bytes, BytesMut};
+use http_body_util::BodyExt;
+use hyper::body::Body as _;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
+
+use super::problem::{Outcome, Problem};
+
+/// The largest body of an order.
+pub const MAX_BYTES: usize = 512 << 10;
+
+/// What all bodies under way may take together; beyond it requests are shed.
+pub const BUDGET_BYTES: usize = 48 << 20;
+
+/// What a request takes of the budget at least: its decoded order, buffers and answer.
+const LEAST_BYTES: usize = 4 << 10;
+
+/// How much of a body that is too large is read for the sake of the answer.
+const DISCARDED_BYTES: usize = 4 << 20;
+
+/// A body and the memory it was granted; keep both until the request is answered.
+pub struct Granted {
+    pub bytes: Bytes,
+    _room: OwnedSemaphorePermit,
+}
+
+/// Reads the whole body within `deadline`, or says what is wrong with it.
+pub async fn read(
+    body: Body,
+    headers: &HeaderMap,
+    budget: &Arc<Semaphore>,
+    deadline: Duration,
+) -> Result<Granted, Problem> {
+    let announced = body
+        .size_hint()
+        .exact()
+        .and_then(|bytes| usize::try_from(bytes).ok());
+    if announced.is_some_and(|bytes| bytes > MAX_BYTES) && headers.contains_key(EXPECT) {
+        // The client asks before it sends: the answer is no.
+        return Err(Problem::TooLarge { limit: MAX_BYTES });
+    }
+    match timeout(deadline, collect(body, announced, budget)).await {
+        Ok(read) => read,
+        Err(_) => Err(Problem::SlowBody),
+    }
+}
+
+async fn collect(
+    mut body: Body,
+    announced: Option<usize>,
+    budget: &Arc<Semaphore>,
+) -> Result<Granted, Problem> {
+    if announced.is_some_and(|bytes| bytes > MAX_BYTES) {
+        return Err(discard(body).await);
+    }
+    let mut granted = announced.unwrap_or(0).max(LEAST_BYTES);
+    let mut room = grant(budget, granted)?;
+    let mut first = Bytes::new();
+    let mut whole = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let Ok(data) = frame.map_err(|_| Problem::BrokenBody)?.into_data() else {
+            continue;
+        };
+        let read = first.len() + whole.len() + data.len();
+        if read > MAX_BYTES {
+            drop((first, whole, room));
+            return Err(discard(body).await);
+        }
+        if read > granted {
+            room.merge(grant(budget, read - granted)?);
+            granted = read;
+        }
+        // Nearly every body comes in one piece, which then is not copied.
+        if whole.is_empty() && first.is_empty() {
+            first = data;
+            continue;
+        }
+        if whole.is_empty() {
+            whole.reserve(announced.unwrap_or(read));
+            whole.extend_from_slice(&std::mem::take(&mut first));
+        }
+        whole.extend_from_slice(&data);
+    }
+    let bytes = if whole.is_empty() {
+        first
+    } else {
+        whole.freeze()
+    };
+    Ok(Granted { bytes, _room: room })
+}
+
+fn grant(budget: &Arc<Semaphore>, bytes: usize) -> Result<OwnedSemaphorePermit, Problem> {
+    let permits = u32::try_from(bytes).unwrap_or(u32::MAX);
+    let busy = |_| Problem::Busy {
+        outcome: Some(Outcome::NotAccepted),
+    };
+    budget.clone().try_acquire_many_owned(permits).map_err(busy)
+}
+
+async fn discard(mut body: Body) -> Problem {
+    let mut discarded = 0;
+    while discarded < DISCARDED_BYTES
+        && let Some(Ok(frame)) = body.frame().await
+    {
+        discarded += frame.data_ref().map_or(0, Bytes::len);
+    }
+    Problem::TooLarge { limit: MAX_BYTES }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::HeaderValue;
+
+    use super::*;
+
+    fn read_all(
+        body: Body,
+        headers: &HeaderMap,
+        budget: &Arc<Semaphore>,
+    ) -> Result<Bytes, Problem> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()
+            .unwrap();
+        let deadline = Duration::from_secs(5);
+        runtime
+            .block_on(read(body, headers, budget, deadline))
+            .map(|granted| granted.bytes)
+    }
+
+    fn budget(bytes: usize) -> Arc<Semaphore> {
+        Arc::new(Semaphore::new(bytes))
+    }
+
+    #[test]
+    fn a_body_is_read_whole_and_its_room_given_back() {
+        let budget = budget(BUDGET_BYTES);
+        let read = read_all(
+            Body::from(vec![b'x'; MAX_BYTES]),
+            &HeaderMap::new(),
+            &budget,
+        );
+        assert_eq!(read.unwrap().len(), MAX_BYTES);
+        assert_eq!(budget.available_permits(), BUDGET_BYTES);
+    }
+
+    #[test]
+    fn a_body_over_the_limit_is_refused_with_or_without_asking_first() {
+        let budget = budget(BUDGET_BYTES);
+        let mut headers = HeaderMap::new();
+        for _ in 0..2 {
+            let read = read_all(Body::from(vec![b'x'; MAX_BYTES + 1]), &headers, &budget);
+            assert!(matches!(read, Err(Problem::TooLarge { .. })));
+            headers.insert(EXPECT, HeaderValue::from_static("100-continue"));
+        }
+        assert_eq!(budget.available_permits(), BUDGET_BYTES);
+    }
+
+    #[test]
+    fn a_body_that_finds_no_room_is_shed_and_surely_not_accepted() {
+        let budget = budget(LEAST_BYTES - 1);
+        let read = read_all(Body::from("x"), &HeaderMap::new(), &budget);
+        assert!(matches!(
+            read,
+            Err(Problem::Busy {
+                outcome: Some(Outcome::NotAccepted)
+            })
+        ));
+    }
+}

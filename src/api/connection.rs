@@ -1,0 +1,225 @@
+//! One public connection: how long it may be silent, slow, or deaf.
+//!
+//! Owns the socket's wrapper and the clocks of a connection; `http` decides when to cut. hyper's own
+//! `header_read_timeout` counts a slow head and an idle keep-alive alike and does not see a client
+//! that never reads, so both are measured here: by what passes through the socket. The surprising
+//! thing: a client that takes nothing for five seconds gets a reset, since an ordinary close would
+//! leave its unread answers in the kernel.
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::time::{Sleep, sleep};
+
+/// How long a client may take nothing of what is written to it.
+const WRITE_DEADLINE: Duration = Duration::from_secs(5);
+
+/// What a connection waits for from its client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Waiting {
+    /// Nothing: a request is being answered.
+    Busy,
+    /// The head of the first request, or the rest of a later one, for that long.
+    Head(Duration),
+    /// Another request, for that long.
+    Idle(Duration),
+}
+
+/// The clocks of one connection. Its own task alone writes them; they are atomics because tasks
+/// move between threads.
+pub struct Pulse {
+    opened: Instant,
+    busy: AtomicBool,
+    /// A head has begun (the first is expected from the start) and is not whole.
+    in_head: AtomicBool,
+    /// Milliseconds after `opened`: when the head began, or when the last byte passed.
+    since: AtomicU64,
+}
+
+impl Pulse {
+    pub fn new() -> Pulse {
+        Pulse {
+            opened: Instant::now(),
+            busy: AtomicBool::new(false),
+            in_head: AtomicBool::new(true),
+            since: AtomicU64::new(0),
+        }
+    }
+
+    /// A whole head has come.
+    pub fn begin(&self) {
+        self.busy.store(true, Ordering::Relaxed);
+        self.in_head.store(false, Ordering::Relaxed);
+    }
+
+    /// The answer has been made; writing it goes on.
+    pub fn end(&self) {
+        self.busy.store(false, Ordering::Relaxed);
+        self.touch();
+    }
+
+    fn has_read(&self) {
+        let is_new_head =
+            !self.busy.load(Ordering::Relaxed) && !self.in_head.swap(true, Ordering::Relaxed);
+        if is_new_head {
+            self.touch();
+        }
+    }
+
+    fn has_written(&self) {
+        if !self.in_head.load(Ordering::Relaxed) {
+            self.touch();
+        }
+    }
+
+    fn touch(&self) {
+        self.since
+            .store(self.opened.elapsed().as_millis() as u64, Ordering::Relaxed);
+    }
+
+    /// What it waits for now.
+    pub fn waiting(&self) -> Waiting {
+        if self.busy.load(Ordering::Relaxed) {
+            return Waiting::Busy;
+        }
+        let since = Duration::from_millis(self.since.load(Ordering::Relaxed));
+        let waited = self.opened.elapsed().saturating_sub(since);
+        if self.in_head.load(Ordering::Relaxed) {
+            Waiting::Head(waited)
+        } else {
+            Waiting::Idle(waited)
+        }
+    }
+}
+
+/// A socket with a pulse and a deadline for writing.
+pub struct Guarded {
+    socket: TcpStream,
+    pulse: Arc<Pulse>,
+    /// Runs while a write waits for the client; boxed and made at the first such wait only.
+    deadline: Option<Pin<Box<Sleep>>>,
+}
+
+impl Guarded {
+    pub fn new(socket: TcpStream, pulse: Arc<Pulse>) -> Guarded {
+        Guarded {
+            socket,
+            pulse,
+            deadline: None,
+        }
+    }
+
+    /// Passes progress on; a write that waits too long is an error and the connection is reset.
+    fn watch<T>(
+        &mut self,
+        polled: Poll<io::Result<T>>,
+        context: &mut Context<'_>,
+    ) -> Poll<io::Result<T>> {
+        if polled.is_ready() {
+            self.deadline = None;
+            self.pulse.has_written();
+            return polled;
+        }
+        let deadline = self
+            .deadline
+            .get_or_insert_with(|| Box::pin(sleep(WRITE_DEADLINE)));
+        ready!(deadline.as_mut().poll(context));
+        // Nothing can be told to this client any more; the close below must not wait for it.
+        let _ = self.socket.set_zero_linger();
+        Poll::Ready(Err(io::Error::new(
+            io::ErrorKind::TimedOut,
+            "the client does not read",
+        )))
+    }
+}
+
+impl AsyncRead for Guarded {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        ready!(Pin::new(&mut self.socket).poll_read(context, buffer))?;
+        if buffer.filled().len() > before {
+            self.pulse.has_read();
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Guarded {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let polled = Pin::new(&mut self.socket).poll_write(context, bytes);
+        self.watch(polled, context)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let polled = Pin::new(&mut self.socket).poll_write_vectored(context, slices);
+        self.watch(polled, context)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.socket.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_shutdown(context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_head_is_awaited_from_the_start_and_a_request_makes_it_busy() {
+        let pulse = Pulse::new();
+        assert!(matches!(pulse.waiting(), Waiting::Head(_)));
+        pulse.has_read();
+        assert!(matches!(pulse.waiting(), Waiting::Head(_)));
+        pulse.begin();
+        pulse.has_read();
+        assert_eq!(pulse.waiting(), Waiting::Busy);
+    }
+
+    #[test]
+    fn after_an_answer_it_is_idle_until_the_next_head_begins() {
+        let pulse = Pulse::new();
+        pulse.begin();
+        pulse.end();
+        pulse.has_written();
+        assert!(matches!(pulse.waiting(), Waiting::Idle(_)));
+        pulse.has_read();
+        assert!(matches!(pulse.waiting(), Waiting::Head(_)));
+    }
+
+    #[test]
+    fn a_head_that_trickles_in_does_not_begin_anew_with_each_byte() {
+        let pulse = Pulse::new();
+        std::thread::sleep(Duration::from_millis(20));
+        pulse.has_read();
+        let Waiting::Head(waited) = pulse.waiting() else {
+            panic!("not in a head")
+        };
+        assert!(waited >= Duration::from_millis(20));
+    }
+}

@@ -1,0 +1,212 @@
+//! The threads that follow the log: one reads the orders, one the answers, one watches both.
+//!
+//! Owns when a follower is made, moved or made anew; what a record means is decided in `knowledge`,
+//! and how far is far enough in `tail`. Everything retries for ever: a service whose log is away
+//! goes on and says so. The surprising thing: no consumer group. Every instance must see every
+//! record, and starts from the ends as numbers, because "the end" as Kafka's client understands it
+//! misses what comes in the next 20 ms.
+
+use std::time::{Duration, Instant};
+
+use tracing::{info, warn};
+
+use super::knowledge::Knowledge;
+use super::tail::{Command, Tail};
+use crate::event_log::{
+    EventLog, Followed, Follower, LogError, LogFault, ReadBack, Record, TopicId,
+};
+use crate::shutdown::Shutdown;
+
+/// How long a follower waits for a record before it looks up.
+const POLL: Duration = Duration::from_millis(100);
+
+/// How long to wait before beginning again.
+const RETRY: Duration = Duration::from_millis(500);
+
+/// How often the ends are asked for, while all is well and while it is not.
+const ASK: Duration = Duration::from_secs(1);
+const ASK_IN_DOUBT: Duration = Duration::from_millis(200);
+
+/// Why reading stopped.
+enum Left {
+    Stopped,
+    /// Go on where it was.
+    Resume,
+    /// Forget everything and begin at the ends.
+    BeginAnew,
+}
+
+/// What is done with each record, and what when the follower begins at the ends.
+struct Duty<'a> {
+    take: &'a dyn Fn(&Record, &TopicId),
+    forget: &'a dyn Fn(),
+}
+
+/// Follows the topic of orders until a stop is requested: every order enters the cache.
+pub fn follow_orders(log: &dyn EventLog, knowledge: &Knowledge, shutdown: &Shutdown) {
+    let take = |record: &Record, topic_id: &TopicId| knowledge.followed(record, topic_id);
+    let forget = || knowledge.forget();
+    follow(
+        log,
+        &knowledge.orders,
+        shutdown,
+        &Duty {
+            take: &take,
+            forget: &forget,
+        },
+    );
+}
+
+/// Follows the topic of answers until a stop is requested: what was asked for here is heard.
+pub fn follow_answers(log: &dyn EventLog, knowledge: &Knowledge, shutdown: &Shutdown) {
+    let take = |record: &Record, _: &TopicId| knowledge.answered(record, Instant::now());
+    // Answers given meanwhile were missed: whoever waits asks again.
+    let forget = || knowledge.lookups.renew();
+    follow(
+        log,
+        &knowledge.found,
+        shutdown,
+        &Duty {
+            take: &take,
+            forget: &forget,
+        },
+    );
+}
+
+fn follow(log: &dyn EventLog, tail: &Tail, shutdown: &Shutdown, duty: &Duty<'_>) {
+    let mut anew = true;
+    while !shutdown.is_requested() {
+        anew |= tail.take_command() == Some(Command::BeginAnew);
+        let opened = open(log, tail, duty, &mut anew);
+        let left = match opened {
+            Ok(mut follower) => read(&mut *follower, tail, shutdown, duty),
+            Err(error) => {
+                report(tail, &error.message);
+                Left::Resume
+            }
+        };
+        match left {
+            Left::Stopped => return,
+            Left::Resume => {}
+            Left::BeginAnew => anew = true,
+        }
+        shutdown.wait_timeout(RETRY);
+    }
+}
+
+/// A follower at the positions of `tail`, or at the ends when it begins `anew`.
+fn open(
+    log: &dyn EventLog,
+    tail: &Tail,
+    duty: &Duty<'_>,
+    anew: &mut bool,
+) -> Result<Box<dyn Follower>, LogError> {
+    if *anew {
+        let ends = log.ends(&tail.topic)?;
+        // The start is fixed before anything is forgotten, and it stays the start however often
+        // opening fails below: nothing that enters from here on can be passed unseen.
+        tail.begin(&ends, Instant::now());
+        (duty.forget)();
+        *anew = false;
+    }
+    log.follow(&tail.topic, &tail.positions())
+}
+
+fn read(follower: &mut dyn Follower, tail: &Tail, shutdown: &Shutdown, duty: &Duty<'_>) -> Left {
+    let mut topic_id = tail.topic_id();
+    while !shutdown.is_requested() {
+        match tail.take_command() {
+            Some(Command::BeginAnew) => return Left::BeginAnew,
+            Some(Command::Reassign) => {
+                topic_id = tail.topic_id();
+                if let Err(error) = follower.assign(&tail.positions()) {
+                    report(tail, &error.message);
+                    return Left::Resume;
+                }
+            }
+            None => {}
+        }
+        match follower.next(POLL) {
+            Some(Followed::Record(record)) => {
+                // In this order: whoever sees the new position finds the record in the cache.
+                (duty.take)(&record, &topic_id);
+                tail.moved(record.partition, record.offset + 1, Instant::now());
+            }
+            Some(Followed::End(_)) | None => {}
+            Some(Followed::Fault(fault)) => match fault {
+                LogFault::Transient(why) => report(tail, &why),
+                LogFault::Fatal(why) => {
+                    report(tail, &why);
+                    return Left::Resume;
+                }
+                // What lies between here and the end cannot be read or is another log's.
+                LogFault::Reset(why) | LogFault::Corrupt(why) => {
+                    report(tail, &why);
+                    return Left::BeginAnew;
+                }
+            },
+        }
+    }
+    Left::Stopped
+}
+
+/// Asks for the ends of both topics every second until a stop is requested, and drops lookups whose
+/// time is over.
+pub fn watch(log: &dyn EventLog, knowledge: &Knowledge, shutdown: &Shutdown) {
+    let tails = [&knowledge.orders, &knowledge.found];
+    loop {
+        for tail in tails {
+            ask(log, tail);
+        }
+        let now = Instant::now();
+        knowledge.lookups.sweep(now);
+        let is_well = tails.iter().all(|tail| tail.is_live(now));
+        if shutdown.wait_timeout(if is_well { ASK } else { ASK_IN_DOUBT }) {
+            return;
+        }
+    }
+}
+
+fn ask(log: &dyn EventLog, tail: &Tail) {
+    // Before it began, its own thread asks.
+    let Some(before) = tail.snapshot() else {
+        return;
+    };
+    let asked_at = Instant::now();
+    match log.ends(&tail.topic) {
+        Ok(ends) => {
+            for (partition, position) in tail.asked(&before, ends, asked_at, Instant::now()) {
+                look(log, tail, partition, position);
+            }
+        }
+        Err(error) => report(tail, &error.message),
+    }
+    if tail.recovered() {
+        info!("following topic `{}`", tail.topic);
+    }
+}
+
+/// Looks what is at the position of a partition that stands still: nothing but marks, which are
+/// passed, or a record that the client does not give.
+fn look(log: &dyn EventLog, tail: &Tail, partition: i32, position: i64) {
+    match log.read_from(&tail.topic, partition, position) {
+        Ok(ReadBack::End(end)) => tail.passed(partition, position, end, Instant::now()),
+        Ok(ReadBack::Record(_)) => {
+            if tail.stalled(partition, position, Instant::now()) {
+                let topic = &tail.topic;
+                warn!(
+                    partition,
+                    position, "the client does not read `{topic}` on, assigning again"
+                );
+            }
+        }
+        Err(error) => report(tail, &error.message),
+    }
+}
+
+/// One line when following ceases; `watch` says when it goes on.
+fn report(tail: &Tail, why: &str) {
+    if tail.troubled(why) {
+        warn!("cannot follow topic `{}`, trying on: {why}", tail.topic);
+    }
+}

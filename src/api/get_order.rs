@@ -1,0 +1,241 @@
+//! `GET /api/order/{uid}`: the newest version that is known, or an honest word about it.
+//!
+//! Owns the way of a question: cache, memory, lookup, wait. What may enter the cache is decided in
+//! `knowledge`. The surprising thing: 202 is an answer here too. It says that the log has the lookup
+//! and that its answer will be in the cache when it comes.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::header::{
+    CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderName, IF_NONE_MATCH, RETRY_AFTER,
+    X_CONTENT_TYPE_OPTIONS,
+};
+use axum::http::{HeaderMap, HeaderValue, Response, StatusCode};
+use serde::Serialize;
+use tokio::sync::watch;
+use tracing::debug;
+use uuid::Uuid;
+
+use super::answer::{CORRELATION_ID, DEADLINE};
+use super::lookups::{ASK_AGAIN, Answer, Joined, LINGER};
+use super::post_order::micros_since_epoch;
+use super::problem::Problem;
+use super::{App, uid};
+use crate::cache::Entry;
+use crate::event_log::{Ack, AppendError, Durability, NewRecord};
+
+/// The path before the uid.
+pub const PATH: &str = "/api/order/";
+
+const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
+const ORDER_BEHIND: HeaderName = HeaderName::from_static("order-behind");
+
+/// Where an answer came from (RFC 9211).
+#[derive(Clone, Copy, Debug)]
+enum Origin {
+    Cache,
+    /// From the cache, while nobody can tell whether the log has a newer version.
+    UnverifiedCache,
+    Lookup,
+}
+
+/// Looks an order up.
+pub async fn get_order(State(app): State<Arc<App>>, request: Request) -> Response<Body> {
+    let segment = request.uri().path().strip_prefix(PATH).unwrap_or_default();
+    let order_uid = match uid::decode(segment) {
+        Ok(order_uid) => order_uid,
+        Err(why) => return Problem::BadUid(why).respond(),
+    };
+    match find(&app, &order_uid).await {
+        Ok(Some((entry, origin))) => found(&entry, origin, request.headers()),
+        Ok(None) => queued(&order_uid),
+        Err(problem) => problem.respond(),
+    }
+}
+
+/// The order, or `None` when its lookup is queued and takes longer than a client should wait.
+async fn find(app: &App, order_uid: &str) -> Result<Option<(Arc<Entry>, Origin)>, Problem> {
+    let now = Instant::now();
+    let from_cache = |entry| {
+        app.metrics.cache_hits.inc();
+        let live = app.knowledge.is_live(now);
+        Ok(Some((
+            entry,
+            if live {
+                Origin::Cache
+            } else {
+                Origin::UnverifiedCache
+            },
+        )))
+    };
+    if let Some(entry) = app.knowledge.cache.get(order_uid) {
+        return from_cache(entry);
+    }
+    let answer = match app.knowledge.join(order_uid, now) {
+        Joined::Found(entry) => return from_cache(entry),
+        Joined::Full => {
+            app.metrics.cache_misses.inc();
+            return Err(Problem::Busy { outcome: None });
+        }
+        Joined::Absent(absence) => Some(Answer::Absent(absence)),
+        Joined::Waiting { answer, ask } => {
+            app.metrics.cache_misses.inc();
+            wait(app, order_uid, answer, ask).await?
+        }
+    };
+    match answer {
+        Some(Answer::Found(entry)) => Ok(Some((entry, Origin::Lookup))),
+        Some(Answer::Absent(absence)) => Err(Problem::NoSuchOrder {
+            order_uid: order_uid.into(),
+            absence,
+        }),
+        None => Ok(None),
+    }
+}
+
+/// Waits for the lookup, sending it where that is due; `None` when its time is over and the log has
+/// it.
+async fn wait(
+    app: &App,
+    order_uid: &str,
+    mut answer: watch::Receiver<Option<Answer>>,
+    mut ask: Option<Uuid>,
+) -> Result<Option<Answer>, Problem> {
+    let lookups = &app.knowledge.lookups;
+    let _seat = app
+        .seats
+        .try_acquire()
+        .map_err(|_| Problem::Busy { outcome: None })?;
+    let deadline = tokio::time::Instant::now() + app.settings.lookup_wait;
+    let mut sent: Option<(Ack, Uuid)> = None;
+    loop {
+        if let Some(correlation) = ask.take() {
+            let ack = send(app, order_uid, correlation).map_err(|_| Problem::LookupNotSent)?;
+            sent = Some((ack, correlation));
+        }
+        let wake_at = deadline.min(tokio::time::Instant::now() + ASK_AGAIN);
+        let acknowledged = async {
+            match &mut sent {
+                Some((ack, correlation)) => (ack.await, *correlation),
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            answered = answer.wait_for(Option::is_some) => match answered {
+                Ok(answered) => return Ok(answered.clone()),
+                // The slot was swept: this waiter was too late to be counted.
+                Err(_) => break,
+            },
+            (outcome, correlation) = acknowledged => {
+                sent = None;
+                match outcome {
+                    Ok(_) => lookups.acknowledged(order_uid, correlation),
+                    Err(error) => debug!(order_uid, "lookup not sent: {error}"),
+                }
+            }
+            () = tokio::time::sleep_until(wake_at) => {
+                if tokio::time::Instant::now() >= deadline {
+                    break;
+                }
+                ask = lookups.ask_again(order_uid, Instant::now());
+            }
+        }
+    }
+    if lookups.is_queued(order_uid) {
+        Ok(None)
+    } else {
+        Err(Problem::LookupNotSent)
+    }
+}
+
+fn send(app: &App, order_uid: &str, correlation: Uuid) -> Result<Ack, AppendError> {
+    app.metrics.lookups_sent.inc();
+    let correlation = correlation.simple().to_string();
+    let deadline = micros_since_epoch(LINGER).to_string();
+    let record = NewRecord {
+        topic: &app.settings.lookup_topic,
+        key: order_uid.as_bytes(),
+        value: Some(order_uid.as_bytes()),
+        headers: &[
+            (CORRELATION_ID, correlation.as_bytes()),
+            (DEADLINE, deadline.as_bytes()),
+        ],
+    };
+    app.log.append(Durability::BestEffort, record)
+}
+
+fn found(entry: &Entry, origin: Origin, request: &HeaderMap) -> Response<Body> {
+    let etag = entry.etag();
+    let mut response = Response::new(Body::empty());
+    if has_tag(request, &etag) {
+        *response.status_mut() = StatusCode::NOT_MODIFIED;
+    } else {
+        *response.body_mut() = Body::from(entry.body.clone());
+    }
+    let cache_status = HeaderValue::from_static(match origin {
+        Origin::Cache => "orders; hit",
+        Origin::UnverifiedCache => "orders; hit; detail=unverified",
+        Origin::Lookup => "orders; fwd=miss",
+    });
+    let etag = HeaderValue::from_maybe_shared(etag).expect("a tag is visible ASCII");
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    // Another cache may keep it but must ask whether it still holds: only this one follows the log.
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    headers.insert(ETAG, etag);
+    headers.insert(CACHE_STATUS, cache_status);
+    if let Some(behind) = entry.behind {
+        headers.insert(ORDER_BEHIND, HeaderValue::from(behind));
+    }
+    response
+}
+
+/// Whether the client says that it has this very body (RFC 9110: a weak comparison).
+fn has_tag(request: &HeaderMap, etag: &[u8]) -> bool {
+    let values = request.get_all(IF_NONE_MATCH).iter();
+    let mut tags = values.flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
+    tags.any(|tag| {
+        let tag = tag.trim_ascii();
+        tag == b"*" || tag.strip_prefix(b"W/").unwrap_or(tag) == etag
+    })
+}
+
+#[derive(Serialize)]
+struct Queued<'a> {
+    status: &'static str,
+    order_uid: &'a str,
+}
+
+fn queued(order_uid: &str) -> Response<Body> {
+    let status = "lookup_queued";
+    let body = serde_json::to_vec(&Queued { status, order_uid }).expect("it has only text");
+    let mut response = Response::new(Body::from(body));
+    *response.status_mut() = StatusCode::ACCEPTED;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(CACHE_STATUS, HeaderValue::from_static("orders; fwd=miss"));
+    headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_that_has_the_body_is_told_so() {
+        let has = |value: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(IF_NONE_MATCH, HeaderValue::from_static(value));
+            has_tag(&headers, b"\"ab\"")
+        };
+        assert!(has("\"ab\"") && has("*") && has("W/\"ab\"") && has("\"x\", \"ab\""));
+        assert!(!has("\"abc\"") && !has("ab") && !has(""));
+    }
+}

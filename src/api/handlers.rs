@@ -1,0 +1,136 @@
+//! The routes of the public API, and what every request passes through.
+//!
+//! Owns the table of paths, the page and the few fixed answers; orders are posted and looked up in
+//! `post_order` and `get_order`. The surprising thing: the page's script and style are files of their
+//! own, so that its content security policy needs no exception.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::Request;
+use axum::http::header::{
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
+};
+use axum::http::{HeaderValue, Response, StatusCode};
+use axum::routing::{get, post};
+use tower::ServiceExt;
+
+use super::App;
+use super::get_order::{self, get_order};
+use super::post_order::post_order;
+use super::problem::Problem;
+
+/// No source but this server, and nobody may frame it.
+const POLICY: &str = "default-src 'self'; img-src 'self' data:; frame-ancestors 'none'; base-uri 'none'; form-action 'none'";
+
+/// Every route. A path that is known answers other methods with 405 and `Allow`.
+pub fn router(app: Arc<App>) -> Router {
+    Router::new()
+        .route("/orders", post(post_order))
+        .route("/api/order/{uid}", get(get_order))
+        .route("/", get(page))
+        .route("/page.css", get(style))
+        .route("/page.js", get(script))
+        .route("/healthz", get(healthz))
+        .route("/openapi.json", get(openapi))
+        .fallback(no_such_path)
+        .method_not_allowed_fallback(method_not_allowed)
+        .with_state(app)
+}
+
+/// Answers one request and counts it.
+pub async fn respond(app: Arc<App>, router: Router, request: Request) -> Response<Body> {
+    let started = Instant::now();
+    let route = route(request.uri().path());
+    let response = match router.oneshot(request).await {
+        Ok(response) => response,
+        Err(never) => match never {},
+    };
+    app.metrics
+        .answered(route, response.status().as_u16(), started.elapsed());
+    response
+}
+
+/// The route's name in the metrics: few and fixed, whatever paths are asked for.
+fn route(path: &str) -> &'static str {
+    match path {
+        "/orders" => "/orders",
+        "/healthz" => "/healthz",
+        "/" | "/page.css" | "/page.js" | "/openapi.json" => "/",
+        path if path.starts_with(get_order::PATH) => "/api/order/{uid}",
+        _ => "other",
+    }
+}
+
+async fn page() -> Response<Body> {
+    let mut response = fixed("text/html; charset=utf-8", include_str!("page.html"));
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
+    headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    response
+}
+
+async fn style() -> Response<Body> {
+    fixed("text/css; charset=utf-8", include_str!("page.css"))
+}
+
+async fn script() -> Response<Body> {
+    fixed("text/javascript; charset=utf-8", include_str!("page.js"))
+}
+
+async fn openapi() -> Response<Body> {
+    fixed("application/json", include_str!("openapi.json"))
+}
+
+/// As in go-orders: the process answers. Whether it can do its work is on the operators' port.
+async fn healthz() -> Response<Body> {
+    fixed("text/plain; charset=utf-8", "ok\n")
+}
+
+async fn no_such_path() -> Response<Body> {
+    Problem::NoSuchPath.respond()
+}
+
+async fn method_not_allowed() -> Response<Body> {
+    Problem::MethodNotAllowed.respond()
+}
+
+fn fixed(content_type: &'static str, body: &'static str) -> Response<Body> {
+    let mut response = Response::new(Body::from(body));
+    *response.status_mut() = StatusCode::OK;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_that_nobody_knows_gets_no_label_of_its_own() {
+        assert_eq!(route("/api/order/a%2Fb"), "/api/order/{uid}");
+        assert_eq!(route("/orders"), "/orders");
+        assert_eq!(route("/wp-admin"), "other");
+    }
+
+    #[test]
+    fn the_description_is_json_and_names_every_route() {
+        let description: serde_json::Value =
+            serde_json::from_str(include_str!("openapi.json")).expect("it is JSON");
+        let paths = description["paths"].as_object().expect("it has paths");
+        for path in [
+            "/orders",
+            "/api/order/{uid}",
+            "/healthz",
+            "/openapi.json",
+            "/",
+        ] {
+            assert!(paths.contains_key(path), "{path}");
+        }
+    }
+}

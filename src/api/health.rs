@@ -1,0 +1,97 @@
+//! What the operators' port says of the API.
+//!
+//! Owns the conditions of readiness and liveness. The surprising thing: a cache that is not warm and a
+//! database that is away are told, but do not make the API unready. Only without its log can it do
+//! nothing for anybody.
+
+use std::fmt::Write;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::App;
+use super::tail::Tail;
+use crate::admin::{Check, Health};
+
+/// The runtime is stuck when its heartbeat, once a second, is this late.
+const STUCK: Duration = Duration::from_secs(15);
+
+/// A condition that some thread reports, with its sentence.
+pub struct Note(Mutex<(bool, String)>);
+
+impl Note {
+    pub fn new(ok: bool, sentence: &str) -> Note {
+        Note(Mutex::new((ok, sentence.into())))
+    }
+
+    pub fn set(&self, ok: bool, sentence: &str) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = (ok, sentence.into());
+    }
+
+    fn check(&self, name: &str) -> Check {
+        let (ok, detail) = self
+            .0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        Check {
+            name: name.into(),
+            ok,
+            detail,
+        }
+    }
+}
+
+impl Health for App {
+    fn live(&self) -> Result<(), String> {
+        let late = self.heartbeat.elapsed();
+        if late < STUCK {
+            return Ok(());
+        }
+        Err(format!(
+            "the runtime has not come round for {} s",
+            late.as_secs()
+        ))
+    }
+
+    fn ready(&self) -> Vec<Check> {
+        vec![
+            followed(&self.knowledge.orders, true),
+            followed(&self.knowledge.found, false),
+            self.producer.check("producer"),
+            self.listener.check("listener"),
+            self.warm_up.check("warm-up"),
+        ]
+    }
+
+    fn metrics(&self) -> String {
+        self.metrics.text(&self.knowledge)
+    }
+}
+
+/// Whether a topic can be followed. Lagging is told, but the log is there.
+fn followed(tail: &Tail, identity_matters: bool) -> Check {
+    let name = format!("log `{}`", tail.topic);
+    if let Some(trouble) = tail.trouble() {
+        return Check {
+            name,
+            ok: false,
+            detail: trouble,
+        };
+    }
+    let mut detail = match tail.is_live(Instant::now()) {
+        true => String::from("followed to its end"),
+        false => format!("{} records behind", tail.lag()),
+    };
+    if identity_matters && !tail.topic_id().is_known() {
+        let told = write!(
+            detail,
+            "; the broker tells no topic ids, so a recreated topic is not noticed"
+        );
+        told.expect("writing to a string does not fail");
+    }
+    Check {
+        name,
+        ok: true,
+        detail,
+    }
+}

@@ -1,0 +1,185 @@
+//! What this instance knows of orders: the cache, the lookups under way, and how far it has followed
+//! the log.
+//!
+//! Owns the ways by which something enters the cache, each with its reason why GET does not lie by
+//! it; threads, HTTP and sending are elsewhere. The surprising thing: an entry is only kept when the
+//! follower reads the log from that entry's offset or below. Otherwise a newer version may have
+//! passed unseen, and the entry would hide it until its time is over.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use tracing::info;
+
+use super::answer::{Found, Reply};
+use super::lookups::{Joined, Lookups};
+use super::tail::Tail;
+use crate::cache::{Entry, OrderCache, Version};
+use crate::event_log::{ACCEPTED_AT, Record, TopicId};
+use crate::order::{Order, is_uid};
+
+/// See the module's head. Shared by the handlers and the threads.
+pub struct Knowledge {
+    pub cache: OrderCache,
+    pub lookups: Lookups,
+    /// How far the topic of orders has been followed.
+    pub orders: Tail,
+    /// How far the topic of answers has been followed.
+    pub found: Tail,
+}
+
+/// Which beginning of the follower an append belongs to; taken before it.
+pub struct Beginning {
+    generation: u64,
+    topic_id: TopicId,
+}
+
+impl Knowledge {
+    /// Whether what the cache holds can be believed to be the newest.
+    pub fn is_live(&self, now: Instant) -> bool {
+        self.orders.is_live(now)
+    }
+
+    /// Take this before an order is appended, for [`Knowledge::accepted`].
+    pub fn beginning(&self) -> Beginning {
+        let (generation, topic_id) = self.orders.beginning();
+        Beginning {
+            generation,
+            topic_id,
+        }
+    }
+
+    /// This instance appended an order and the log has it. Call before the client is told: from then
+    /// on a GET here gives this version or a newer one.
+    pub fn accepted(
+        &self,
+        uid: &str,
+        body: Bytes,
+        (partition, offset): (i32, i64),
+        accepted_at_us: i64,
+        before: Beginning,
+    ) {
+        let topic_id = before.topic_id;
+        let version = Version {
+            topic_id,
+            partition,
+            offset,
+            accepted_at_us,
+        };
+        let entry = Arc::new(Entry::new(body, Some(version), None));
+        if self.orders.covers(partition, offset) != Some(before.generation) {
+            // The follower begins beyond it, so it cannot be kept. An older version may be there,
+            // and a "no" on its way: both are forgotten, the next GET asks.
+            self.cache.remove(uid);
+            self.lookups.arrived(uid, &entry);
+            return;
+        }
+        let held = self.cache.put_shared(uid, &entry);
+        if self.orders.generation() != before.generation {
+            self.cache.remove(uid);
+        }
+        self.lookups.arrived(uid, &held);
+    }
+
+    /// The follower read a record of the topic of orders.
+    pub fn followed(&self, record: &Record, topic_id: &TopicId) {
+        let Some((uid, body)) = followed_order(record) else {
+            return;
+        };
+        let version = Version {
+            topic_id: topic_id.clone(),
+            partition: record.partition,
+            offset: record.offset,
+            accepted_at_us: record.accepted_at_us(),
+        };
+        let entry = Entry::new(body, Some(version), None);
+        match self.cache.put_followed(&uid, entry) {
+            Some(held) => self.lookups.arrived(&uid, &held),
+            None => self.lookups.doubt(&uid),
+        }
+    }
+
+    /// The follower read an answer. Only what was asked for here counts, so that nobody can put an
+    /// order into the cache by merely writing to the topic.
+    pub fn answered(&self, record: &Record, now: Instant) {
+        let Some(Found {
+            uid,
+            correlation,
+            reply,
+        }) = Found::parse(record)
+        else {
+            return;
+        };
+        match reply {
+            Reply::Order {
+                body,
+                version,
+                behind,
+            } => {
+                let keep = || self.cache.put(&uid, Entry::new(body, version, behind));
+                if self.lookups.found(&uid, correlation, keep) {
+                    info!("CACHE UPDATED order_uid={uid} source=order-found");
+                }
+            }
+            Reply::Absent(absence) => {
+                if let Some(correlation) = correlation {
+                    self.lookups.absent(&uid, correlation, absence, now);
+                }
+            }
+        }
+    }
+
+    /// A row of the store, read in a snapshot at or beyond the follower's start. Whether it was
+    /// kept: not when the follower has begun anew since `generation`.
+    pub fn warmed(&self, uid: &str, body: Bytes, version: Version, generation: u64) -> bool {
+        let is_current = || self.orders.generation() == generation;
+        if !is_current() {
+            return false;
+        }
+        let held = self.cache.put(uid, Entry::new(body, Some(version), None));
+        if !is_current() {
+            self.cache.remove(uid);
+            return false;
+        }
+        self.lookups.arrived(uid, &held);
+        true
+    }
+
+    /// What is known beyond the cache's miss; joins or begins a lookup.
+    pub fn join(&self, uid: &str, now: Instant) -> Joined {
+        self.lookups
+            .join(uid, now, self.is_live(now), || self.cache.get(uid))
+    }
+
+    /// The follower of orders begins anew, so newer versions may have been missed. In this order:
+    /// once no lookup sent before can be answered any more, nothing old enters after the clearing.
+    pub fn forget(&self) {
+        self.lookups.renew();
+        self.cache.clear();
+    }
+}
+
+/// The uid and the body to answer with; `None` for what is no order.
+fn followed_order(record: &Record) -> Option<(String, Bytes)> {
+    let value = record.value.as_ref()?;
+    if let Some(uid) = normalised_uid(record, value) {
+        return Some((uid.into(), value.clone()));
+    }
+    let order = Order::decode(value).ok()?;
+    let body = Bytes::from(order.encode().into_boxed_slice());
+    Some((order.order_uid, body))
+}
+
+/// The uid of a record that an API wrote: its value is normalised and can be answered as it is. A
+/// look at its first field tells a foreign record that merely carries the header.
+fn normalised_uid<'a>(record: &'a Record, value: &[u8]) -> Option<&'a str> {
+    record.header(ACCEPTED_AT)?;
+    let uid = std::str::from_utf8(record.key.as_ref()?)
+        .ok()
+        .filter(|uid| is_uid(uid))?;
+    let rest = value
+        .strip_prefix(br#"{"order_uid":""#)?
+        .strip_prefix(uid.as_bytes())?;
+    rest.starts_with(br#"","track_number":"#).then_some(uid)
+}

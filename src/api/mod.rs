@@ -1,0 +1,271 @@
+//! The public API: orders in, orders out.
+//!
+//! Owns the async runtime, its threads and how they start and stop; nothing outside this module is
+//! async. Requests are answered on the runtime, everything that may block (following the log,
+//! questions to it, the database) has a plain thread. The surprising thing: stopping has an order.
+//! No more connections, then the answers under way, then the log's producers are flushed, for
+//! dropping them would purge what they still hold.
+
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::Semaphore;
+use tracing::info;
+
+use crate::admin::Health;
+use crate::cache::OrderCache;
+use crate::event_log::EventLog;
+use crate::shutdown::Shutdown;
+use crate::store::StoreEngine;
+
+mod answer;
+mod body;
+mod connection;
+mod followers;
+mod get_order;
+mod handlers;
+mod health;
+mod http;
+mod knowledge;
+mod lookups;
+mod metrics;
+mod post_order;
+mod problem;
+mod tail;
+mod uid;
+mod warm_up;
+
+use health::Note;
+use knowledge::Knowledge;
+use lookups::Lookups;
+use metrics::Metrics;
+use tail::Tail;
+
+/// How long the producers may take to hand over what they hold, at the end.
+const FLUSH: Duration = Duration::from_secs(2);
+
+/// How long the threads may take to end; one may be waiting for an answer of the log.
+const THREADS_END: Duration = Duration::from_secs(1);
+
+/// What the API is told.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    pub orders_topic: String,
+    pub lookup_topic: String,
+    pub found_topic: String,
+    pub cache_ttl: Duration,
+    pub cache_max_bytes: u64,
+    /// How many of the newest orders are loaded at start; 0: none.
+    pub load_limit: usize,
+    /// How long a GET waits for its lookup before it answers 202.
+    pub lookup_wait: Duration,
+    /// How long an idle connection is kept.
+    pub keep_alive: Duration,
+    /// How many connections are taken at once; the rest wait in the kernel's queue.
+    pub max_connections: usize,
+}
+
+/// What handlers and threads share.
+struct App {
+    settings: Settings,
+    log: Arc<dyn EventLog>,
+    knowledge: Knowledge,
+    metrics: Metrics,
+    /// One permit a connection that may still be taken.
+    connections: Arc<Semaphore>,
+    max_connections: usize,
+    /// One permit a GET that may still wait for its lookup: half of the connections, so that a slow
+    /// consumer does not keep orders from being posted.
+    seats: Semaphore,
+    /// One permit a byte that bodies under way may still take.
+    body_budget: Arc<Semaphore>,
+    appends_fail: AtomicBool,
+    heartbeat: Heartbeat,
+    producer: Note,
+    listener: Note,
+    warm_up: Note,
+}
+
+impl App {
+    fn keep_alive(&self) -> Duration {
+        self.settings.keep_alive
+    }
+
+    /// Nearly all connections are taken.
+    fn is_crowded(&self) -> bool {
+        self.connections.available_permits() * 10 <= self.max_connections
+    }
+}
+
+/// When the runtime last came round.
+struct Heartbeat {
+    origin: Instant,
+    at_ms: AtomicU64,
+}
+
+impl Heartbeat {
+    fn beat(&self) {
+        self.at_ms
+            .store(self.origin.elapsed().as_millis() as u64, Ordering::Relaxed);
+    }
+
+    fn elapsed(&self) -> Duration {
+        let at = Duration::from_millis(self.at_ms.load(Ordering::Relaxed));
+        self.origin.elapsed().saturating_sub(at)
+    }
+}
+
+/// The API before and while it serves; share its health with the operators' port first.
+pub struct Api {
+    app: Arc<App>,
+    store: Option<Arc<dyn StoreEngine>>,
+}
+
+impl Api {
+    /// Connects nothing yet. Without a store nothing is warmed up.
+    pub fn new(
+        settings: Settings,
+        log: Arc<dyn EventLog>,
+        store: Option<Arc<dyn StoreEngine>>,
+    ) -> Api {
+        let max_connections = settings.max_connections.clamp(1, Semaphore::MAX_PERMITS);
+        let knowledge = Knowledge {
+            cache: OrderCache::new(settings.cache_max_bytes, settings.cache_ttl),
+            lookups: Lookups::default(),
+            orders: Tail::new(&settings.orders_topic),
+            found: Tail::new(&settings.found_topic),
+        };
+        let warm_up = match (&store, settings.load_limit) {
+            (None, _) => "nothing is warmed up: no database is configured",
+            (Some(_), 0) => "nothing is warmed up: CACHE_LOAD_LIMIT is 0",
+            (Some(_), _) => "not done yet",
+        };
+        let app = App {
+            knowledge,
+            log,
+            metrics: Metrics::default(),
+            connections: Arc::new(Semaphore::new(max_connections)),
+            max_connections,
+            seats: Semaphore::new(max_connections.div_ceil(2)),
+            body_budget: Arc::new(Semaphore::new(body::BUDGET_BYTES)),
+            appends_fail: AtomicBool::new(false),
+            heartbeat: Heartbeat {
+                origin: Instant::now(),
+                at_ms: AtomicU64::new(0),
+            },
+            producer: Note::new(false, "not connected yet"),
+            listener: Note::new(false, "not listening yet"),
+            warm_up: Note::new(true, warm_up),
+            settings,
+        };
+        Api {
+            app: Arc::new(app),
+            store,
+        }
+    }
+
+    /// What the operators' port shows.
+    pub fn health(&self) -> Arc<dyn Health> {
+        self.app.clone()
+    }
+
+    /// Serves until a stop is requested, then drains: at most about 11 s, the rest of which is
+    /// dropped. Starts, and stays, while the log and the database are away.
+    pub fn serve(self, listener: TcpListener, shutdown: &Shutdown) -> anyhow::Result<()> {
+        let app = &self.app;
+        let runtime = Builder::new_multi_thread()
+            .thread_name("api")
+            .enable_io()
+            .enable_time()
+            .build()
+            .context("starting the async runtime")?;
+        let address = listener
+            .local_addr()
+            .context("asking for the address listened on")?;
+        listener
+            .set_nonblocking(true)
+            .context("preparing the listener")?;
+        let threads = self.start_threads(shutdown)?;
+        let serving = async {
+            let listener = tokio::net::TcpListener::from_std(listener)?;
+            tokio::spawn(beat(app.clone()));
+            app.listener.set(true, &format!("listening on {address}"));
+            info!("listening on http://{address}");
+            http::serve(app.clone(), listener, shutdown.clone()).await;
+            Ok::<_, std::io::Error>(())
+        };
+        let served = runtime.block_on(serving).context("serving the API");
+        app.listener.set(false, "stopping");
+        // Also when serving failed: the threads must end.
+        shutdown.request();
+        stop(runtime, app, threads);
+        served
+    }
+
+    fn start_threads(&self, shutdown: &Shutdown) -> anyhow::Result<Vec<JoinHandle<()>>> {
+        let log = |run: fn(&dyn EventLog, &Knowledge, &Shutdown)| {
+            move |app: &App, shutdown: &Shutdown| run(&*app.log, &app.knowledge, shutdown)
+        };
+        let producers = |app: &App, shutdown: &Shutdown| {
+            warm_up::warm_producers(&*app.log, &app.producer, shutdown)
+        };
+        let mut threads = vec![
+            self.start("follow-orders", shutdown, log(followers::follow_orders))?,
+            self.start("follow-answers", shutdown, log(followers::follow_answers))?,
+            self.start("watch-log", shutdown, log(followers::watch))?,
+            self.start("warm-producers", shutdown, producers)?,
+        ];
+        match self.store.clone() {
+            Some(store) if self.app.settings.load_limit > 0 => {
+                let cache = move |app: &App, shutdown: &Shutdown| {
+                    warm_up::warm_cache(app, &*store, shutdown);
+                };
+                threads.push(self.start("warm-cache", shutdown, cache)?);
+            }
+            Some(_) => {}
+            None => info!("nothing is warmed up: no database is configured (DB_URL)"),
+        }
+        Ok(threads)
+    }
+
+    fn start(
+        &self,
+        name: &str,
+        shutdown: &Shutdown,
+        run: impl FnOnce(&App, &Shutdown) + Send + 'static,
+    ) -> anyhow::Result<JoinHandle<()>> {
+        let (app, shutdown) = (self.app.clone(), shutdown.clone());
+        thread::Builder::new()
+            .name(name.into())
+            .spawn(move || run(&app, &shutdown))
+            .with_context(|| format!("starting the thread `{name}`"))
+    }
+}
+
+async fn beat(app: Arc<App>) {
+    loop {
+        app.heartbeat.beat();
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+}
+
+/// After the drain: what is left of requests is dropped, what the producers hold is handed over.
+fn stop(runtime: Runtime, app: &App, threads: Vec<JoinHandle<()>>) {
+    runtime.shutdown_timeout(Duration::from_millis(100));
+    app.log.flush(FLUSH);
+    let until = Instant::now() + THREADS_END;
+    for thread in threads {
+        while !thread.is_finished() && Instant::now() < until {
+            thread::sleep(Duration::from_millis(5));
+        }
+        // One that waits for an answer of the log is left behind: it holds nothing that matters.
+        if thread.is_finished() && thread.join().is_err() {
+            tracing::error!("a thread of the API panicked");
+        }
+    }
+}

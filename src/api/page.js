@@ -1,0 +1,123 @@
+// Looks an order up and shows it. Everything from outside becomes text, never markup.
+'use strict';
+
+const HEAD = ['track_number', 'entry', 'date_created', 'customer_id', 'delivery_service', 'locale',
+  'internal_signature', 'shardkey', 'sm_id', 'oof_shard'];
+const COLUMNS = ['name', 'brand', 'size', 'price', 'sale', 'total_price', 'status', 'chrt_id',
+  'nm_id', 'rid', 'track_number'];
+
+const at = (id) => document.getElementById(id);
+const label = (name) => name.replaceAll('_', ' ');
+let latest = 0;
+
+function element(name, text, className) {
+  const made = document.createElement(name);
+  made.textContent = text;
+  if (className) made.className = className;
+  return made;
+}
+
+function notice(text, isBad) {
+  at('notice').textContent = text;
+  at('notice').classList.toggle('bad', Boolean(isBad));
+  at('notice').hidden = text === '';
+}
+
+function describe(list, object, names) {
+  const rows = [];
+  for (const name of names) {
+    const value = object[name];
+    if (value === undefined || value === '') continue;
+    rows.push(element('dt', label(name)), element('dd', String(value)));
+  }
+  list.replaceChildren(...rows);
+}
+
+function show(order, origin) {
+  const delivery = order.delivery ?? {};
+  const payment = order.payment ?? {};
+  const items = order.items ?? [];
+  at('order-uid').textContent = order.order_uid;
+  at('origin').textContent = origin;
+  describe(at('head'), order, HEAD);
+  describe(at('delivery'), delivery, Object.keys(delivery));
+  describe(at('payment'), payment, Object.keys(payment));
+  at('items-title').textContent = `Items (${items.length})`;
+  const isNumber = (name) => items.length > 0 && typeof items[0][name] === 'number';
+  const columns = COLUMNS.map((name) => element('th', label(name), isNumber(name) ? 'number' : ''));
+  at('columns').replaceChildren(...columns);
+  at('items').replaceChildren(...items.map((item) => {
+    const row = document.createElement('tr');
+    const cells = COLUMNS.map((name) => element('td', String(item[name] ?? ''),
+      isNumber(name) ? 'number' : ''));
+    row.append(...cells);
+    return row;
+  }));
+  at('json').textContent = JSON.stringify(order, null, 2);
+  at('order').hidden = false;
+}
+
+function origin(response, took) {
+  const status = response.headers.get('Cache-Status') ?? '';
+  const behind = response.headers.get('Order-Behind');
+  const words = [status.includes('hit') ? 'from the cache' : 'from the database', `${took} ms`];
+  if (behind !== null) words.push(`the database is ${behind} records behind`);
+  if (status.includes('unverified')) words.push('there may be a newer version');
+  return words.join(' · ');
+}
+
+const pause = (seconds) => new Promise((resolve) => setTimeout(resolve, seconds * 1000));
+
+async function lookUp(uid) {
+  const turn = ++latest;
+  const path = `/api/order/${encodeURIComponent(uid)}`;
+  at('order').hidden = true;
+  notice('Looking…');
+  for (let attempt = 0; attempt < 15; attempt += 1) {
+    const started = performance.now();
+    const response = await fetch(path, { headers: { Accept: 'application/json' } });
+    const body = await response.json();
+    if (turn !== latest) return;
+    if (response.status === 200) {
+      notice('');
+      show(body, origin(response, Math.round(performance.now() - started)));
+      return;
+    }
+    if (response.status !== 202) {
+      notice([body.title, body.detail].filter(Boolean).join(': '), true);
+      return;
+    }
+    notice('The lookup is queued, asking again…');
+    await pause(Number(response.headers.get('Retry-After') ?? 1));
+    if (turn !== latest) return;
+  }
+  notice('No answer yet: the consumer may be down or far behind.', true);
+}
+
+async function submit(uid) {
+  at('search').querySelector('button').disabled = true;
+  try {
+    await lookUp(uid);
+  } catch {
+    notice('The API cannot be reached.', true);
+  } finally {
+    at('search').querySelector('button').disabled = false;
+  }
+}
+
+at('search').addEventListener('submit', (event) => {
+  event.preventDefault();
+  const uid = at('uid').value.trim();
+  if (uid === '') return;
+  history.replaceState(null, '', `#${encodeURIComponent(uid)}`);
+  submit(uid);
+});
+
+if (location.hash.length > 1) {
+  try {
+    at('uid').value = decodeURIComponent(location.hash.slice(1));
+    submit(at('uid').value);
+  } catch {
+    notice('');
+  }
+}

@@ -1,0 +1,182 @@
+//! `POST /orders`: 202 once the log has the order, and not before.
+//!
+//! Owns the way of one order from bytes to its acknowledgement. The surprising thing is an order of
+//! steps: the log acknowledges, the cache has it, and only then does the client hear 202. That is
+//! what lets every later GET on this instance give this version or a newer one.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE, LOCATION, X_CONTENT_TYPE_OPTIONS};
+use axum::http::{HeaderMap, HeaderValue, Response, StatusCode};
+use bytes::Bytes;
+use tokio::time::timeout;
+use tracing::{debug, info, warn};
+
+use super::App;
+use super::body;
+use super::problem::Problem;
+use crate::event_log::{ACCEPTED_AT, AppendError, Appended, Durability, NewRecord};
+use crate::order::Order;
+
+/// How long an acknowledgement may take. More than the log's own delivery timeout (5 s, checked once
+/// a second), so that normally the log says what became of the order and not this clock.
+const DEADLINE: Duration = Duration::from_secs(7);
+
+/// How long a body may take to come, and how long while nearly all connections are taken: slow
+/// senders must not keep the others out.
+const BODY_DEADLINE: Duration = Duration::from_secs(10);
+const CROWDED_BODY_DEADLINE: Duration = Duration::from_secs(2);
+
+/// Accepts one order.
+pub async fn post_order(State(app): State<Arc<App>>, request: Request) -> Response<Body> {
+    match accept(&app, request).await {
+        Ok(order_uid) => accepted(&order_uid),
+        Err(problem) => problem.respond(),
+    }
+}
+
+async fn accept(app: &App, request: Request) -> Result<String, Problem> {
+    let (head, body) = request.into_parts();
+    check_type(&head.headers)?;
+    let deadline = if app.is_crowded() {
+        CROWDED_BODY_DEADLINE
+    } else {
+        BODY_DEADLINE
+    };
+    let granted = body::read(body, &head.headers, &app.body_budget, deadline).await?;
+    let order = Order::decode(&granted.bytes).map_err(Problem::Refused)?;
+    // What the log gets is what the cache keeps: normalised, encoded once.
+    let encoded = Bytes::from(order.encode().into_boxed_slice());
+    append(app, &order.order_uid, encoded).await?;
+    Ok(order.order_uid)
+}
+
+async fn append(app: &App, order_uid: &str, encoded: Bytes) -> Result<(), Problem> {
+    let accepted_at_us = micros_since_epoch(Duration::ZERO);
+    let accepted_at = accepted_at_us.to_string();
+    let before = app.knowledge.beginning();
+    let record = NewRecord {
+        topic: &app.settings.orders_topic,
+        key: order_uid.as_bytes(),
+        value: Some(&encoded),
+        headers: &[(ACCEPTED_AT, accepted_at.as_bytes())],
+    };
+    let appended = match app.log.append(Durability::Durable, record) {
+        Ok(ack) => timeout(DEADLINE, ack)
+            .await
+            .unwrap_or_else(|_| Err(no_answer())),
+        Err(error) => Err(error),
+    };
+    note(app, order_uid, &appended);
+    let Appended { partition, offset } = appended?;
+    // The log has it, but which version a GET would show could not be told.
+    let offset = offset.ok_or(Problem::NotConfirmed)?;
+    app.knowledge.accepted(
+        order_uid,
+        encoded,
+        (partition, offset),
+        accepted_at_us,
+        before,
+    );
+    Ok(())
+}
+
+fn no_answer() -> AppendError {
+    AppendError::Unknown("no acknowledgement within 7 s".into())
+}
+
+/// One line when orders begin to fail and one when they no longer do; each order at debug.
+fn note(app: &App, order_uid: &str, appended: &Result<Appended, AppendError>) {
+    match appended {
+        Ok(Appended { partition, offset }) => {
+            let offset = offset.unwrap_or(-1);
+            debug!(order_uid, partition, offset, "order accepted");
+            if app.appends_fail.load(Ordering::Relaxed)
+                && app.appends_fail.swap(false, Ordering::Relaxed)
+            {
+                info!("the log takes orders again");
+            }
+        }
+        // Says something of this order, nothing of the log.
+        Err(AppendError::TooLarge(_)) => {}
+        Err(error) => {
+            debug!(order_uid, "order not accepted: {error}");
+            if !app.appends_fail.swap(true, Ordering::Relaxed) {
+                warn!("orders are answered with 503: {error}");
+            }
+        }
+    }
+}
+
+/// `application/json`, whatever its parameters, and not compressed: nothing a foreign page's form
+/// could send, and nothing that swells.
+fn check_type(headers: &HeaderMap) -> Result<(), Problem> {
+    let essence = headers
+        .get(CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok());
+    let essence = essence
+        .and_then(|value| value.split(';').next())
+        .map(str::trim);
+    if !essence.is_some_and(|essence| essence.eq_ignore_ascii_case("application/json")) {
+        return Err(Problem::NotJsonType);
+    }
+    let is_identity = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"identity");
+    if !headers.get_all(CONTENT_ENCODING).iter().all(is_identity) {
+        return Err(Problem::Encoded);
+    }
+    Ok(())
+}
+
+fn accepted(order_uid: &str) -> Response<Body> {
+    // A uid has no character that JSON, a path or a header would escape.
+    let body = format!(r#"{{"status":"accepted","order_uid":"{order_uid}"}}"#);
+    let location = HeaderValue::try_from(format!("/api/order/{order_uid}"));
+    let mut response = Response::new(Body::from(body));
+    *response.status_mut() = StatusCode::ACCEPTED;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(LOCATION, location.expect("a valid uid is visible ASCII"));
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
+}
+
+/// The time of day, `later` from now, in microseconds since the epoch.
+pub fn micros_since_epoch(later: Duration) -> i64 {
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    i64::try_from((since + later).as_micros()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(content_type: Option<&'static str>, encoding: Option<&'static str>) -> bool {
+        let mut headers = HeaderMap::new();
+        let mut insert = |name, value: Option<&'static str>| {
+            value.map(|value| headers.insert(name, HeaderValue::from_static(value)))
+        };
+        insert(CONTENT_TYPE, content_type);
+        insert(CONTENT_ENCODING, encoding);
+        check_type(&headers).is_ok()
+    }
+
+    #[test]
+    fn only_plain_json_is_taken() {
+        assert!(check(Some("application/json"), None));
+        assert!(check(
+            Some("Application/JSON; charset=utf-8"),
+            Some("identity")
+        ));
+        assert!(!check(None, None));
+        assert!(!check(Some("text/plain"), None));
+        assert!(!check(Some("application/x-www-form-urlencoded"), None));
+        assert!(!check(Some("application/jsonx"), None));
+        assert!(!check(Some("application/json"), Some("gzip")));
+    }
+}

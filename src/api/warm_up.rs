@@ -1,0 +1,206 @@
+//! What the API does once at its start: open the producers' connections, and fill the cache.
+//!
+//! Owns the rule by which rows of the store may enter the cache; each runs on a plain thread, for
+//! the PostgreSQL client must not be used on an async one. The surprising thing: rows are all kept or
+//! none. Only when every partition is applied up to where the follower began is it certain that no
+//! newer version lies between the snapshot and what is followed.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use tracing::{info, warn};
+
+use super::App;
+use super::health::Note;
+use crate::cache::Version;
+use crate::event_log::{Durability, EventLog, TopicId};
+use crate::migrations::{self, SchemaState};
+use crate::shutdown::Shutdown;
+use crate::store::{Latest, Position, StoreEngine, StoreError};
+
+/// How long to wait before trying again, doubled up to the second.
+const FIRST_PAUSE: Duration = Duration::from_millis(200);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// How long the store is given to come up to where the follower began.
+const CATCH_UP: Duration = Duration::from_secs(5);
+
+/// Opens the producers' connections, so that the first order does not pay for it; retries for ever.
+pub fn warm_producers(log: &dyn EventLog, note: &Note, shutdown: &Shutdown) {
+    let mut pause = FIRST_PAUSE;
+    loop {
+        let warmed = log.warm_up(Durability::Durable);
+        match warmed.and_then(|()| log.warm_up(Durability::BestEffort)) {
+            Ok(()) => return note.set(true, "connected"),
+            Err(error) => note.set(false, &error.message),
+        }
+        if shutdown.wait_timeout(pause) {
+            return;
+        }
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+/// What one attempt came to.
+enum Attempt {
+    /// Over, one way or the other; the sentence says which.
+    Over(String),
+    /// The store has not yet applied all that lies before the follower's start.
+    Behind,
+    /// The database is away, or not as it must be.
+    Failed(String),
+}
+
+/// Loads the newest orders into the cache, once; retries while the database is away.
+pub fn warm_cache(app: &App, engine: &dyn StoreEngine, shutdown: &Shutdown) {
+    let mut pause = FIRST_PAUSE;
+    let mut failed = false;
+    let mut behind_since: Option<Instant> = None;
+    while !shutdown.is_requested() {
+        // The follower's start comes first: without it nothing that is read could be judged.
+        if app.knowledge.orders.generation() > 0 {
+            match attempt(app, engine) {
+                Attempt::Over(sentence) => {
+                    info!("{sentence}");
+                    return app.warm_up.set(true, &sentence);
+                }
+                Attempt::Behind => {
+                    pause = FIRST_PAUSE;
+                    if behind_since.get_or_insert_with(Instant::now).elapsed() >= CATCH_UP {
+                        let sentence = "nothing was warmed up: the store is behind the log";
+                        info!("{sentence}");
+                        return app.warm_up.set(true, sentence);
+                    }
+                }
+                Attempt::Failed(sentence) => {
+                    app.warm_up.set(true, &sentence);
+                    if !std::mem::replace(&mut failed, true) {
+                        warn!("the cache is not warmed up yet, trying on: {sentence}");
+                    }
+                    pause = (pause * 2).min(LONGEST_PAUSE);
+                }
+            }
+        }
+        shutdown.wait_timeout(pause);
+    }
+}
+
+fn attempt(app: &App, engine: &dyn StoreEngine) -> Attempt {
+    let generation = app.knowledge.orders.generation();
+    match latest(app, engine) {
+        Ok(Ok(latest)) => {
+            let (topic_id, starts) = app.knowledge.orders.starts();
+            if is_covered(&latest.positions, &topic_id, &starts) {
+                keep(app, latest, generation)
+            } else {
+                Attempt::Behind
+            }
+        }
+        Ok(Err(sentence)) => Attempt::Failed(sentence),
+        Err(error) => Attempt::Failed(error.to_string()),
+    }
+}
+
+/// The newest rows and the positions, of one snapshot; the inner error says what is in the way.
+fn latest(app: &App, engine: &dyn StoreEngine) -> Result<Result<Latest, String>, StoreError> {
+    let log_id = match app.log.state(&app.settings.orders_topic) {
+        Ok(state) => state.log_id,
+        Err(error) => return Ok(Err(error.message)),
+    };
+    let mut store = engine.connect()?;
+    match migrations::state(&store.applied_migrations()?) {
+        SchemaState::Current => {}
+        SchemaState::Pending(_) => {
+            return Ok(Err("migrations are pending: run `orders migrate`".into()));
+        }
+        SchemaState::Newer => {
+            return Ok(Err("the database is newer than this program".into()));
+        }
+    }
+    store.latest(&log_id, app.settings.load_limit).map(Ok)
+}
+
+/// Whether every partition is applied at least up to where it is followed from.
+fn is_covered(positions: &[Position], topic_id: &TopicId, starts: &[i64]) -> bool {
+    let is_applied = |(partition, start): (usize, &i64)| {
+        let position = positions
+            .iter()
+            .find(|it| it.partition as usize == partition);
+        match position {
+            Some(it) => {
+                let same = !topic_id.contradicts(&TopicId(it.topic_id.as_str().into()));
+                same && it.next_offset >= *start
+            }
+            // Never consumed: that is nothing missed only where there was nothing.
+            None => *start == 0,
+        }
+    };
+    starts.iter().enumerate().all(is_applied)
+}
+
+fn keep(app: &App, latest: Latest, generation: u64) -> Attempt {
+    let mut kept = 0;
+    for stored in latest.orders {
+        // A row whose record is not known cannot be compared with what is followed.
+        let (Some(source), Some(accepted_at_us)) = (stored.source, stored.accepted_at_us) else {
+            continue;
+        };
+        let version = Version {
+            topic_id: TopicId(source.topic_id.into()),
+            partition: source.partition,
+            offset: source.offset,
+            accepted_at_us,
+        };
+        let body = Bytes::from(stored.order.encode().into_boxed_slice());
+        kept += i32::from(
+            app.knowledge
+                .warmed(&stored.order.order_uid, body, version, generation),
+        );
+    }
+    Attempt::Over(format!("the cache was warmed up with {kept} orders"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn position(partition: i32, topic_id: &str, next_offset: i64) -> Position {
+        Position {
+            id: 1,
+            topic_id: topic_id.into(),
+            partition,
+            epoch: 1,
+            next_offset,
+            tail: None,
+        }
+    }
+
+    #[test]
+    fn rows_are_kept_only_when_every_partition_is_applied_up_to_the_followers_start() {
+        let topic = TopicId("t".into());
+        let covered = |positions: &[Position]| is_covered(positions, &topic, &[5, 0, 7]);
+        assert!(covered(&[
+            position(0, "t", 5),
+            position(1, "t", 0),
+            position(2, "t", 9)
+        ]));
+        assert!(
+            covered(&[position(0, "t", 5), position(2, "t", 7)]),
+            "an empty partition"
+        );
+        assert!(!covered(&[
+            position(0, "t", 4),
+            position(1, "t", 0),
+            position(2, "t", 9)
+        ]));
+        assert!(
+            !covered(&[position(1, "t", 0), position(2, "t", 9)]),
+            "never consumed"
+        );
+        assert!(!covered(&[
+            position(0, "u", 5),
+            position(1, "t", 0),
+            position(2, "t", 9)
+        ]));
+    }
+}

@@ -1,0 +1,138 @@
+use super::*;
+
+fn version(topic: &str, partition: i32, offset: i64, accepted_at_us: i64) -> Version {
+    Version {
+        topic_id: TopicId(topic.into()),
+        partition,
+        offset,
+        accepted_at_us,
+    }
+}
+
+fn entry(body: &'static str, version: Option<Version>) -> Entry {
+    Entry::new(Bytes::from_static(body.as_bytes()), version, None)
+}
+
+fn cache() -> OrderCache {
+    OrderCache::new(1 << 20, Duration::from_secs(60))
+}
+
+fn body(cache: &OrderCache) -> Bytes {
+    cache.get("a").unwrap().body.clone()
+}
+
+#[test]
+fn inside_one_partition_the_offset_decides_whatever_the_clocks_said() {
+    let (older, newer) = (version("t", 0, 7, 900), version("t", 0, 8, 100));
+    assert_eq!(newer.compare(&older), Ordering::Greater);
+    assert_eq!(older.compare(&newer), Ordering::Less);
+    assert_eq!(older.compare(&older.clone()), Ordering::Equal);
+}
+
+#[test]
+fn across_partitions_and_incarnations_the_accept_time_decides_and_a_tie_goes_to_the_new_one() {
+    let held = version("t", 0, 7, 500);
+    for (other, expected) in [
+        (version("t", 1, 0, 501), Ordering::Greater),
+        (version("t", 1, 900, 499), Ordering::Less),
+        (version("u", 0, 0, 501), Ordering::Greater),
+        (version("u", 0, 900, 499), Ordering::Less),
+        (version("u", 0, 7, 500), Ordering::Greater),
+    ] {
+        assert_eq!(other.compare(&held), expected, "{other:?}");
+    }
+}
+
+#[test]
+fn an_older_version_never_replaces_a_newer_one() {
+    let cache = cache();
+    cache.put("a", entry("new", Some(version("t", 0, 8, 2))));
+    let held = cache.put("a", entry("old", Some(version("t", 0, 7, 1))));
+    assert_eq!(
+        (&held.body[..], &body(&cache)[..]),
+        (&b"new"[..], &b"new"[..])
+    );
+    cache.put("a", entry("newest", Some(version("t", 0, 9, 1))));
+    assert_eq!(&body(&cache)[..], b"newest");
+}
+
+#[test]
+fn what_has_no_version_never_replaces_what_has_one() {
+    let cache = cache();
+    cache.put("a", entry("unversioned", None));
+    cache.put("a", entry("versioned", Some(version("t", 0, 1, 1))));
+    cache.put("a", entry("unversioned again", None));
+    assert_eq!(&body(&cache)[..], b"versioned");
+}
+
+#[test]
+fn the_same_record_known_to_be_the_newest_replaces_the_one_that_was_behind() {
+    let cache = cache();
+    let v = || Some(version("t", 0, 1, 1));
+    cache.put("a", Entry::new(Bytes::from_static(b"x"), v(), Some(3)));
+    assert_eq!(cache.get("a").unwrap().behind, Some(3));
+    cache.put("a", Entry::new(Bytes::from_static(b"x"), v(), None));
+    assert_eq!(cache.get("a").unwrap().behind, None);
+    cache.put("a", Entry::new(Bytes::from_static(b"x"), v(), Some(3)));
+    assert_eq!(cache.get("a").unwrap().behind, None);
+}
+
+#[test]
+fn a_lagging_follower_does_not_bring_back_what_an_evicted_entry_had_replaced() {
+    let cache = cache();
+    cache
+        .forgotten
+        .note(&entry("v2", Some(version("t", 0, 8, 2))));
+    assert!(
+        cache
+            .put_followed("a", entry("v1", Some(version("t", 0, 7, 1))))
+            .is_none()
+    );
+    assert!(cache.get("a").is_none());
+    assert!(
+        cache
+            .put_followed("a", entry("v2", Some(version("t", 0, 8, 2))))
+            .is_some()
+    );
+    assert!(
+        cache
+            .put_followed("b", entry("b1", Some(version("t", 1, 0, 1))))
+            .is_some()
+    );
+}
+
+#[test]
+fn eviction_for_want_of_room_is_remembered() {
+    let cache = OrderCache::new(1_000, Duration::from_secs(60));
+    for offset in 0..40 {
+        cache.put(
+            &format!("uid{offset}"),
+            entry("x", Some(version("t", 0, offset, 1))),
+        );
+    }
+    cache.entries.run_pending_tasks();
+    assert!(cache.bytes() <= 1_000);
+    assert!(
+        cache
+            .put_followed("other", entry("y", Some(version("t", 0, 0, 1))))
+            .is_none()
+    );
+}
+
+#[test]
+fn a_cleared_cache_takes_entries_of_lower_offsets_again() {
+    let cache = cache();
+    cache.put("a", entry("old log", Some(version("t", 0, 900, 1))));
+    cache.clear();
+    assert!(cache.get("a").is_none());
+    cache.put("a", entry("new log", Some(version("t", 0, 0, 1))));
+    assert_eq!(&body(&cache)[..], b"new log");
+}
+
+#[test]
+fn the_same_body_has_the_same_tag_and_another_body_another() {
+    let tag = |body| entry(body, None).etag();
+    assert_eq!(tag("x"), tag("x"));
+    assert_ne!(tag("x"), tag("y"));
+    assert_eq!(tag("x").len(), 26);
+}

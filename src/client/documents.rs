@@ -1,0 +1,389 @@
+//! Cuts a stream into the orders it holds, one at a time, in bounded memory.
+//!
+//! Takes one order over many lines, a JSON array of orders, orders one after the other, or one order
+//! a line (NDJSON); which of them it is shows in the first line. Looks at brackets and quotes only:
+//! whether a piece is JSON at all is for the API to say, which says it better. The surprising thing:
+//! line by line, a broken order harms only its own line, so files named `*.ndjson` are always read
+//! that way; elsewhere an unclosed bracket takes all that follows with it.
+
+use std::io::{self, BufRead, Chain, Cursor, Read};
+
+use crate::order::MAX_DOCUMENT_BYTES;
+
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
+/// One piece of the stream, with the line it starts at (from 1).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Piece {
+    /// What stands where an order belongs.
+    Document { line: u64, bytes: Vec<u8> },
+    /// Something that can be no order, and why.
+    Broken { line: u64, reason: String },
+}
+
+/// The pieces of a stream, in their order.
+pub struct Documents<R> {
+    input: Chain<Cursor<Vec<u8>>, R>,
+    layout: Layout,
+    line: u64,
+    brackets: Brackets,
+    /// The piece so far, without white space around it.
+    piece: Vec<u8>,
+    started_at: u64,
+    is_too_long: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Layout {
+    /// One order a line.
+    Lines,
+    /// Orders over any number of lines, one after the other.
+    Stream,
+    /// Before the array's bracket.
+    BeforeArray,
+    /// After the bracket or after a comma; `true` when an order must follow.
+    InArray { after_comma: bool },
+    /// After the array.
+    AfterArray,
+    /// Everything has been said.
+    Over,
+}
+
+/// How deep in brackets the bytes seen so far are, strings left aside.
+#[derive(Default)]
+struct Brackets {
+    depth: u32,
+    in_text: bool,
+    is_escaped: bool,
+}
+
+impl Brackets {
+    fn see(&mut self, byte: u8) {
+        match byte {
+            _ if self.is_escaped => self.is_escaped = false,
+            b'\\' if self.in_text => self.is_escaped = true,
+            b'"' => self.in_text = !self.in_text,
+            _ if self.in_text => {}
+            b'{' | b'[' => self.depth = self.depth.saturating_add(1),
+            b'}' | b']' => self.depth = self.depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+
+    fn is_outside(&self) -> bool {
+        self.depth == 0 && !self.in_text
+    }
+}
+
+impl<R: BufRead> Documents<R> {
+    /// Starts to read. `by_line`: one order a line, whatever the first line looks like.
+    ///
+    /// # Errors
+    ///
+    /// The stream's own.
+    pub fn new(mut input: R, by_line: bool) -> io::Result<Documents<R>> {
+        let mut head = Vec::new();
+        // Lines of white space are kept, so that lines are counted right.
+        while head.iter().all(u8::is_ascii_whitespace) && head.len() < MAX_DOCUMENT_BYTES {
+            let room = (MAX_DOCUMENT_BYTES - head.len()) as u64;
+            if input.by_ref().take(room).read_until(b'\n', &mut head)? == 0 {
+                break;
+            }
+            // The mark belongs to the file, not to its first order.
+            if head.starts_with(BYTE_ORDER_MARK) {
+                head.drain(..BYTE_ORDER_MARK.len());
+            }
+        }
+        let layout = if by_line {
+            Layout::Lines
+        } else {
+            layout_of(head.trim_ascii())
+        };
+        Ok(Documents {
+            input: Cursor::new(head).chain(input),
+            layout,
+            line: 1,
+            brackets: Brackets::default(),
+            piece: Vec::new(),
+            started_at: 1,
+            is_too_long: false,
+        })
+    }
+
+    /// The next piece; `None` at the end.
+    ///
+    /// # Errors
+    ///
+    /// The stream's own.
+    pub fn next_piece(&mut self) -> io::Result<Option<Piece>> {
+        while self.layout != Layout::Over {
+            let Some(&byte) = self.input.fill_buf()?.first() else {
+                return Ok(self.end());
+            };
+            self.input.consume(1);
+            let piece = self.see(byte);
+            if byte == b'\n' {
+                self.line += 1;
+            }
+            if piece.is_some() {
+                return Ok(piece);
+            }
+        }
+        Ok(None)
+    }
+
+    fn see(&mut self, byte: u8) -> Option<Piece> {
+        match self.layout {
+            Layout::Lines if byte == b'\n' => self.finish(),
+            Layout::Lines => self.keep(byte),
+            Layout::Stream => self.see_in_stream(byte),
+            Layout::BeforeArray => {
+                if byte == b'[' {
+                    self.layout = Layout::InArray { after_comma: false };
+                }
+                None
+            }
+            Layout::InArray { after_comma } => self.see_in_array(byte, after_comma),
+            Layout::AfterArray if byte.is_ascii_whitespace() => None,
+            Layout::AfterArray => {
+                self.layout = Layout::Over;
+                self.broken("must not follow the end of the array")
+            }
+            Layout::Over => None,
+        }
+    }
+
+    fn see_in_stream(&mut self, byte: u8) -> Option<Piece> {
+        let is_bracketed = matches!(self.piece.first(), Some(b'{' | b'['));
+        // What does not start with a bracket ends with its line at the latest.
+        if !self.piece.is_empty() && !is_bracketed && byte == b'\n' {
+            self.brackets = Brackets::default();
+            return self.finish();
+        }
+        self.brackets.see(byte);
+        self.keep(byte);
+        if matches!(byte, b'}' | b']') && is_bracketed && self.brackets.is_outside() {
+            return self.finish();
+        }
+        None
+    }
+
+    fn see_in_array(&mut self, byte: u8, after_comma: bool) -> Option<Piece> {
+        let ends = self.brackets.is_outside() && matches!(byte, b',' | b']');
+        if !ends {
+            self.brackets.see(byte);
+            return self.keep(byte);
+        }
+        let is_missing = self.piece.is_empty() && (byte == b',' || after_comma);
+        self.layout = match byte {
+            b',' => Layout::InArray { after_comma: true },
+            _ => Layout::AfterArray,
+        };
+        if is_missing {
+            return self.broken("an order is missing beside the comma");
+        }
+        self.finish()
+    }
+
+    /// The end of the stream: the piece under way, then what is missing.
+    fn end(&mut self) -> Option<Piece> {
+        if let Some(piece) = self.finish() {
+            return Some(piece);
+        }
+        let is_open = matches!(self.layout, Layout::InArray { .. });
+        self.layout = Layout::Over;
+        if is_open {
+            return self.broken("the array of orders is not closed");
+        }
+        None
+    }
+
+    fn keep(&mut self, byte: u8) -> Option<Piece> {
+        if self.piece.is_empty() {
+            if byte.is_ascii_whitespace() {
+                return None;
+            }
+            self.started_at = self.line;
+        }
+        if self.piece.len() < MAX_DOCUMENT_BYTES {
+            self.piece.push(byte);
+        } else if !byte.is_ascii_whitespace() {
+            self.is_too_long = true;
+        }
+        None
+    }
+
+    /// Ends the piece under way, when there is one.
+    fn finish(&mut self) -> Option<Piece> {
+        let mut bytes = std::mem::take(&mut self.piece);
+        if std::mem::take(&mut self.is_too_long) {
+            let reason = format!("must be at most {MAX_DOCUMENT_BYTES} bytes");
+            return Some(Piece::Broken {
+                line: self.started_at,
+                reason,
+            });
+        }
+        bytes.truncate(bytes.trim_ascii_end().len());
+        (!bytes.is_empty()).then_some(Piece::Document {
+            line: self.started_at,
+            bytes,
+        })
+    }
+
+    fn broken(&self, reason: &str) -> Option<Piece> {
+        Some(Piece::Broken {
+            line: self.line,
+            reason: reason.to_owned(),
+        })
+    }
+}
+
+/// The layout that a first line (trimmed) belongs to.
+fn layout_of(first_line: &[u8]) -> Layout {
+    match first_line.first() {
+        Some(b'[') => Layout::BeforeArray,
+        Some(b'{') if is_one_object(first_line) => Layout::Lines,
+        _ => Layout::Stream,
+    }
+}
+
+/// Whether a line is one object from its first byte to its last.
+fn is_one_object(line: &[u8]) -> bool {
+    let mut brackets = Brackets::default();
+    for (index, byte) in line.iter().enumerate() {
+        brackets.see(*byte);
+        if brackets.is_outside() {
+            return index + 1 == line.len();
+        }
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pieces(text: &str, by_line: bool) -> Vec<Piece> {
+        let mut documents = Documents::new(text.as_bytes(), by_line).unwrap();
+        std::iter::from_fn(|| documents.next_piece().unwrap()).collect()
+    }
+
+    fn document(line: u64, text: &str) -> Piece {
+        Piece::Document {
+            line,
+            bytes: text.into(),
+        }
+    }
+
+    fn broken(line: u64, reason: &str) -> Piece {
+        Piece::Broken {
+            line,
+            reason: reason.into(),
+        }
+    }
+
+    #[test]
+    fn one_order_may_stand_on_one_line_or_on_many() {
+        let pretty = "{\n  \"a\": \"}\\\"]\",\n  \"b\": [\n    {}\n  ]\n}";
+        assert_eq!(pieces(pretty, false), [document(1, pretty)]);
+        assert_eq!(
+            pieces(&format!("\n\n{pretty}\n"), false),
+            [document(3, pretty)]
+        );
+        assert_eq!(pieces("{\"a\":1}", false), [document(1, "{\"a\":1}")]);
+    }
+
+    #[test]
+    fn one_order_a_line_is_told_by_the_first_line() {
+        let text = "{\"a\":1}\n\n  {\"a\":2}  \r\nbroken {\n{\"a\":3}";
+        let expected = [
+            document(1, "{\"a\":1}"),
+            document(3, "{\"a\":2}"),
+            document(4, "broken {"),
+            document(5, "{\"a\":3}"),
+        ];
+        assert_eq!(pieces(text, false), expected);
+    }
+
+    #[test]
+    fn read_by_line_a_broken_first_order_harms_only_its_line() {
+        let text = "{\"a\":\n{\"a\":2}\n";
+        assert_eq!(
+            pieces(text, true),
+            [document(1, "{\"a\":"), document(2, "{\"a\":2}")]
+        );
+        assert_eq!(pieces(text, false), [document(1, "{\"a\":\n{\"a\":2}")]);
+    }
+
+    #[test]
+    fn orders_may_follow_each_other_over_many_lines() {
+        let text = "{\n\"a\":1}\n{\n\"a\":2} {}\nnonsense \"\n{}";
+        let expected = [
+            document(1, "{\n\"a\":1}"),
+            document(3, "{\n\"a\":2}"),
+            document(4, "{}"),
+            document(5, "nonsense \""),
+            document(6, "{}"),
+        ];
+        assert_eq!(pieces(text, false), expected);
+        assert_eq!(
+            pieces("{} {}", false),
+            [document(1, "{}"), document(1, "{}")]
+        );
+    }
+
+    #[test]
+    fn an_array_holds_one_order_an_element() {
+        let text = "[\n  {\"a\":\",]\"},\n  {\"b\":[1,2]}\n]\n";
+        let expected = [document(2, "{\"a\":\",]\"}"), document(3, "{\"b\":[1,2]}")];
+        assert_eq!(pieces(text, false), expected);
+        assert_eq!(
+            pieces("[{},7]", false),
+            [document(1, "{}"), document(1, "7")]
+        );
+        assert_eq!(pieces(" [ ] ", false), []);
+    }
+
+    #[test]
+    fn a_broken_array_gives_its_orders_and_says_what_is_wrong() {
+        let missing = "an order is missing beside the comma";
+        let open = "the array of orders is not closed";
+        assert_eq!(
+            pieces("[{},\n]", false),
+            [document(1, "{}"), broken(2, missing)]
+        );
+        assert_eq!(
+            pieces("[,{}]", false),
+            [broken(1, missing), document(1, "{}")]
+        );
+        assert_eq!(pieces("[{}", false), [document(1, "{}"), broken(1, open)]);
+        assert_eq!(pieces("[", false), [broken(1, open)]);
+        let after = "must not follow the end of the array";
+        assert_eq!(
+            pieces("[{}] {} {}", false),
+            [document(1, "{}"), broken(1, after)]
+        );
+    }
+
+    #[test]
+    fn a_file_mark_is_no_part_of_the_first_order() {
+        assert_eq!(pieces("\u{feff}{\n}", false), [document(1, "{\n}")]);
+        assert_eq!(pieces("", false), []);
+        assert_eq!(pieces("\u{feff} \n\n", false), []);
+    }
+
+    #[test]
+    fn a_piece_beyond_the_limit_is_named_and_passed() {
+        let long = "x".repeat(MAX_DOCUMENT_BYTES);
+        let reason = "must be at most 1048576 bytes";
+        let text = format!("{{}}\n{{\"a\":\"{long}\"}}\n{{}}");
+        assert_eq!(
+            pieces(&text, false),
+            [document(1, "{}"), broken(2, reason), document(3, "{}")]
+        );
+        let text = format!("[{{\"a\":\"{long}\"}},{{}}]");
+        assert_eq!(pieces(&text, false), [broken(1, reason), document(1, "{}")]);
+        let padded = format!("{{}}{}", " ".repeat(2 * MAX_DOCUMENT_BYTES));
+        assert_eq!(pieces(&padded, false), [document(1, "{}")]);
+    }
+}

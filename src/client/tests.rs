@@ -1,0 +1,200 @@
+//! The client against a scripted server: each connection gets the next answer.
+
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::thread::{self, JoinHandle};
+
+use super::*;
+
+const LONG: Duration = Duration::from_secs(10);
+const SHORT: Duration = Duration::from_millis(300);
+
+/// Serves one answer a connection and gives back the requests; an empty answer hangs up.
+fn server(answers: Vec<String>) -> (Client, JoinHandle<Vec<String>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let served = thread::spawn(move || {
+        let mut requests = Vec::new();
+        for answer in answers {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut request = vec![0; 4_096];
+            let read = stream.read(&mut request).unwrap();
+            requests.push(String::from_utf8_lossy(&request[..read]).into_owned());
+            stream.write_all(answer.as_bytes()).unwrap();
+        }
+        requests
+    });
+    (Client::new(url), served)
+}
+
+fn answer(status: &str, headers: &str, body: &str) -> String {
+    let length = body.len();
+    format!(
+        "HTTP/1.1 {status}\r\ncontent-length: {length}\r\nconnection: close\r\n{headers}\r\n{body}"
+    )
+}
+
+fn accepted() -> String {
+    answer(
+        "202 Accepted",
+        "",
+        r#"{"status":"accepted","order_uid":"a"}"#,
+    )
+}
+
+fn busy(outcome: &str) -> String {
+    let body = format!(
+        r#"{{"type":"about:blank","title":"Busy","status":503,"detail":"the log is away","outcome":"{outcome}"}}"#
+    );
+    answer("503 Service Unavailable", "retry-after: 0\r\n", &body)
+}
+
+#[test]
+fn an_accepted_order_is_answered_with_its_uid() {
+    let (client, served) = server(vec![accepted()]);
+    let sent = client.send(b"{}", LONG).unwrap();
+    assert_eq!(
+        sent,
+        Sent::Accepted {
+            order_uid: "a".into()
+        }
+    );
+    let requests = served.join().unwrap();
+    assert!(
+        requests[0].starts_with("POST /orders HTTP/1.1\r\n"),
+        "{requests:?}"
+    );
+    assert!(
+        requests[0].contains("content-type: application/json\r\n"),
+        "{requests:?}"
+    );
+}
+
+#[test]
+fn a_refusal_carries_every_fault_and_is_not_repeated() {
+    let body = r#"{"type":"t","title":"Unprocessable","status":422,"detail":"2 faults",
+        "errors":[{"pointer":"/entry","message":"must be a text"}]}"#;
+    let (client, served) = server(vec![answer("422 Unprocessable Content", "", body)]);
+    let faults = vec![Fault {
+        pointer: "/entry".into(),
+        message: "must be a text".into(),
+    }];
+    let refused = Sent::Refused {
+        status: 422,
+        detail: "2 faults".into(),
+        faults,
+    };
+    assert_eq!(client.send(b"{}", LONG).unwrap(), refused);
+    assert_eq!(served.join().unwrap().len(), 1);
+}
+
+#[test]
+fn setbacks_and_lost_answers_are_sent_again() {
+    let answers = vec![
+        busy("not_accepted"),
+        busy("unknown"),
+        String::new(),
+        accepted(),
+    ];
+    let (client, served) = server(answers);
+    assert_eq!(
+        client.send(b"{}", LONG).unwrap(),
+        Sent::Accepted {
+            order_uid: "a".into()
+        }
+    );
+    assert_eq!(served.join().unwrap().len(), 4);
+}
+
+#[test]
+fn an_order_that_may_be_in_the_log_stays_unknown_when_later_attempts_fail() {
+    let pause = busy("not_accepted").replace("retry-after: 0", "retry-after: 60");
+    let (client, served) = server(vec![busy("unknown"), pause.clone()]);
+    assert!(matches!(
+        client.send(b"{}", SHORT).unwrap(),
+        Sent::Unknown(_)
+    ));
+    served.join().unwrap();
+    let (client, served) = server(vec![pause]);
+    assert!(matches!(
+        client.send(b"{}", SHORT).unwrap(),
+        Sent::NotAccepted(_)
+    ));
+    served.join().unwrap();
+}
+
+#[test]
+fn an_api_that_never_answered_is_unreachable_at_once() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    drop(listener);
+    let client = Client::new(url.clone());
+    let started = Instant::now();
+    let error = client.send(b"{}", LONG).unwrap_err().to_string();
+    assert!(
+        error.starts_with(&format!("no connection to the API at `{url}`: ")),
+        "{error}"
+    );
+    assert!(client.get("a", LONG).is_err());
+    assert!(started.elapsed() < LONG);
+}
+
+#[test]
+fn another_server_is_told_from_the_api() {
+    let (client, served) = server(vec![answer("404 Not Found", "", "<html>"); 2]);
+    assert!(matches!(
+        client.send(b"{}", LONG),
+        Err(ClientError::NotTheApi { status: 404, .. })
+    ));
+    assert!(matches!(
+        client.get("a", LONG),
+        Err(ClientError::NotTheApi { status: 404, .. })
+    ));
+    served.join().unwrap();
+}
+
+#[test]
+fn an_order_is_found_with_what_is_known_of_its_age() {
+    let headers = "order-behind: 7\r\ncache-status: orders; hit; detail=unverified\r\n";
+    let body = r#"{"order_uid":"a/b","date_created":"","added_later":1}"#;
+    let (client, served) = server(vec![answer("200 OK", headers, body)]);
+    let order = Order {
+        order_uid: "a/b".into(),
+        ..Order::default()
+    };
+    let found = Found {
+        order,
+        behind: Some("7".into()),
+        is_unverified: true,
+    };
+    assert_eq!(
+        client.get("a/b é", LONG).unwrap(),
+        Got::Found(Box::new(found))
+    );
+    let requests = served.join().unwrap();
+    assert!(
+        requests[0].starts_with("GET /api/order/a%2Fb%20%C3%A9 HTTP/1.1\r\n"),
+        "{requests:?}"
+    );
+}
+
+#[test]
+fn a_queued_lookup_is_asked_for_again_only_while_there_is_time() {
+    let queued = answer(
+        "202 Accepted",
+        "retry-after: 0\r\n",
+        r#"{"status":"lookup_queued"}"#,
+    );
+    let gone = r#"{"type":"t","title":"Not Found","status":404,"detail":"there is no such order"}"#;
+    let absent = answer("404 Not Found", "", gone);
+    let (client, served) = server(vec![queued.clone(), absent]);
+    let detail = "there is no such order".to_owned();
+    assert_eq!(client.get("a", LONG).unwrap(), Got::NotFound { detail });
+    assert_eq!(served.join().unwrap().len(), 2);
+    let (client, served) = server(vec![queued]);
+    assert!(matches!(
+        client.get("a", Duration::ZERO).unwrap(),
+        Got::Pending(_)
+    ));
+    served.join().unwrap();
+}

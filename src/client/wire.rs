@@ -1,0 +1,130 @@
+//! How the API's answers and the HTTP library's errors are read. No decisions, no waiting.
+
+use std::io::ErrorKind;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use serde::Deserialize;
+use ureq::http::{Response, Uri};
+use ureq::{Body, Timeout};
+
+use crate::order::Fault;
+
+use super::CONNECT_TIMEOUT;
+
+/// Answers are read up to this size: an order of the store can be longer than one that is accepted.
+const MAX_ANSWER_BYTES: u64 = 64 << 20;
+
+/// The body of a 202.
+#[derive(Deserialize)]
+pub(super) struct Receipt {
+    pub(super) order_uid: String,
+}
+
+/// The body of an error (RFC 9457).
+#[derive(Deserialize)]
+pub(super) struct Problem {
+    title: String,
+    #[serde(default)]
+    detail: Option<String>,
+    #[serde(default)]
+    outcome: Option<String>,
+    #[serde(default)]
+    pub(super) errors: Vec<Fault>,
+}
+
+impl Problem {
+    pub(super) fn read(body: &[u8]) -> Option<Problem> {
+        serde_json::from_slice(body).ok()
+    }
+
+    pub(super) fn is_not_accepted(&self) -> bool {
+        self.outcome.as_deref() == Some("not_accepted")
+    }
+
+    pub(super) fn detail_of(problem: Option<Problem>, status: u16) -> String {
+        match problem {
+            Some(problem) => problem.detail.unwrap_or(problem.title),
+            None => format!("status {status}"),
+        }
+    }
+}
+
+pub(super) fn read(answer: &mut Response<Body>) -> Result<Vec<u8>, ureq::Error> {
+    answer
+        .body_mut()
+        .with_config()
+        .limit(MAX_ANSWER_BYTES)
+        .read_to_vec()
+}
+
+pub(super) fn header<'a>(answer: &'a Response<Body>, name: &str) -> Option<&'a str> {
+    answer.headers().get(name)?.to_str().ok()
+}
+
+/// The pause that the API asks for, in whole seconds; dates are not written by it.
+pub(super) fn retry_after(answer: &Response<Body>) -> Option<Duration> {
+    header(answer, "retry-after")?
+        .parse()
+        .ok()
+        .map(Duration::from_secs)
+}
+
+/// Whether the request never left this machine: then there is no doubt about what became of it.
+pub(super) fn nothing_was_sent(error: &ureq::Error) -> bool {
+    match error {
+        ureq::Error::Io(io) => matches!(
+            io.kind(),
+            ErrorKind::ConnectionRefused
+                | ErrorKind::HostUnreachable
+                | ErrorKind::NetworkUnreachable
+                | ErrorKind::AddrNotAvailable
+        ),
+        ureq::Error::Timeout(Timeout::Resolve | Timeout::Connect) => true,
+        ureq::Error::HostNotFound
+        | ureq::Error::ConnectionFailed
+        | ureq::Error::ConnectProxyFailed(_)
+        | ureq::Error::InvalidProxyUrl
+        | ureq::Error::Tls(_)
+        | ureq::Error::NativeTls(_)
+        | ureq::Error::BadUri(_)
+        | ureq::Error::Http(_) => true,
+        _ => false,
+    }
+}
+
+/// The cause without the library's own prefixes.
+pub(super) fn reason(error: &ureq::Error) -> String {
+    match error {
+        ureq::Error::Io(io) => io.to_string(),
+        ureq::Error::Timeout(Timeout::Connect | Timeout::Resolve) => {
+            format!("no connection within {} s", CONNECT_TIMEOUT.as_secs())
+        }
+        ureq::Error::Timeout(_) => "timed out".into(),
+        error => error.to_string(),
+    }
+}
+
+pub(super) fn is_loopback(url: &str) -> bool {
+    let Ok(uri) = url.parse::<Uri>() else {
+        return false;
+    };
+    let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
+    host == "localhost"
+        || host
+            .parse::<IpAddr>()
+            .is_ok_and(|address| address.is_loopback())
+}
+
+/// A text as one path segment of a URL.
+pub(super) fn percent_encoded(text: &str) -> String {
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            encoded.push(char::from(byte));
+        } else {
+            encoded.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    encoded
+}

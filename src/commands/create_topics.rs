@@ -1,0 +1,221 @@
+//! `orders create-topics`: makes the topics, or checks those that are there.
+
+mod plan;
+
+use std::time::Duration;
+
+use anyhow::Context as _;
+use serde_json::{Value, json};
+
+use crate::commands::{Context, open, wait_for};
+use crate::config::{LogArgs, duration};
+use crate::event_log::{EventLog, LogError, OffsetRange, TopicDescription, TopicSpec};
+use crate::exit::{Exit, Failure};
+use plan::{Asked, Finding, findings, specs};
+
+const EXAMPLES: &str = "\
+Examples:
+  orders create-topics                        make what is missing, list the three topics
+  orders create-topics --partitions 12        with twelve partitions for the orders
+  orders create-topics --check                write nothing; exit code 3 when one is missing or differs
+
+A topic that exists is left as it is, and a difference is said. Partitions are added only to a
+topic without records: the versions of an order must stay in one partition.";
+
+/// How many offsets of a topic the table shows before it sums up.
+const OFFSETS_SHOWN: usize = 8;
+
+/// The arguments of `orders create-topics`.
+#[derive(clap::Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    #[command(flatten)]
+    log: LogArgs,
+
+    /// Partitions of the orders topic [default: 4]; the lookup topics have 1
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(i32).range(1..=10_000))]
+    partitions: Option<i32>,
+
+    /// Copies of each record [default: 3, or the number of brokers if that is less]
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(i32).range(1..=100))]
+    replication_factor: Option<i32>,
+
+    /// Write nothing; exit code 3 when a topic is missing or differs
+    #[arg(long)]
+    check: bool,
+
+    /// List every topic of the cluster
+    #[arg(long)]
+    all: bool,
+
+    /// How long to wait for Kafka
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = duration)]
+    wait: Duration,
+}
+
+/// Waits for Kafka, compares what is there with what is asked, makes what is missing.
+pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
+    let settings = args.log.settle(&context.environment)?;
+    let log = open::log(&settings)?;
+    let brokers = connect(&*log, &settings.brokers, args.wait, context)?;
+    let asked = Asked {
+        partitions: args.partitions,
+        replication_factor: args.replication_factor,
+    };
+    let wanted = specs(&settings.topics, &asked, brokers)?;
+    let names: Vec<&str> = wanted.iter().map(|spec| spec.name.as_str()).collect();
+
+    let found = findings(&wanted, &describe(&*log, Some(&names))?);
+    if !args.check {
+        make(&*log, &found, args.partitions.is_some(), context)?;
+    }
+    let listed = describe(&*log, if args.all { None } else { Some(&names) })?;
+    let left = findings(&wanted, &listed);
+    let refused = refusal(&left, &args);
+    let differences = left.iter().flat_map(Finding::differences);
+    for difference in differences.filter(|difference| Some(difference) != refused.as_ref()) {
+        context.output.warn(&difference);
+    }
+    report(context, &listed, &left)?;
+    match refused {
+        Some(reason) => {
+            let hint = "make a topic of another name, and name it in KAFKA_TOPIC";
+            Err(Failure::new(Exit::Failed, reason).hint(hint).into())
+        }
+        None if args.check && !left.iter().all(Finding::is_as_asked) => Ok(Exit::CheckFailed),
+        None => Ok(Exit::Done),
+    }
+}
+
+/// How many brokers there are, once one answers.
+fn connect(
+    log: &dyn EventLog,
+    brokers: &str,
+    within: Duration,
+    context: &Context,
+) -> anyhow::Result<usize> {
+    let what = format!("Kafka at `{brokers}`");
+    let is_away = |error: &LogError| error.unavailable;
+    match wait_for(&context.output, &what, within, is_away, || log.brokers()) {
+        Err(error) if error.unavailable => {
+            let message = format!(
+                "no answer from {what} after waiting {} s",
+                within.as_secs_f32()
+            );
+            let hint = "start it, name other brokers in KAFKA_BROKERS, or wait longer with --wait";
+            Err(Failure::new(Exit::Unreachable, message)
+                .because(error)
+                .hint(hint)
+                .into())
+        }
+        decided => decided.with_context(|| format!("asking {what} for its brokers")),
+    }
+}
+
+fn describe(log: &dyn EventLog, names: Option<&[&str]>) -> anyhow::Result<Vec<TopicDescription>> {
+    let mut topics = log.describe(names).context("asking Kafka for its topics")?;
+    if let Some(names) = names {
+        topics.sort_by_key(|topic| names.iter().position(|name| *name == topic.name));
+    } else {
+        topics.sort_by(|one, other| one.name.cmp(&other.name));
+    }
+    Ok(topics)
+}
+
+/// Creates what is missing and grows what may grow, if asked to; leaves everything else as it is.
+fn make(
+    log: &dyn EventLog,
+    found: &[Finding],
+    may_grow: bool,
+    context: &Context,
+) -> anyhow::Result<()> {
+    let missing: Vec<TopicSpec> = found
+        .iter()
+        .filter_map(Finding::to_create)
+        .cloned()
+        .collect();
+    if !missing.is_empty() {
+        let names: Vec<&str> = missing.iter().map(|spec| spec.name.as_str()).collect();
+        let names = names.join("`, `");
+        log.create_topics(&missing)
+            .with_context(|| format!("creating `{names}`"))?;
+        context.output.say(&format!("created `{names}`"));
+    }
+    for (topic, partitions) in found
+        .iter()
+        .filter_map(Finding::to_grow)
+        .filter(|_| may_grow)
+    {
+        log.add_partitions(topic, partitions)
+            .with_context(|| format!("growing `{topic}` to {partitions} partitions"))?;
+        context.output.say(&format!(
+            "grew `{topic}`, which has no records, to {partitions} partitions"
+        ));
+    }
+    Ok(())
+}
+
+/// Why partitions that this very command line asks for cannot be added. Any other difference is
+/// only said; to `--check` this one is a difference like the others.
+fn refusal(left: &[Finding], args: &Args) -> Option<String> {
+    let is_asked = args.partitions.is_some() && !args.check;
+    left.iter()
+        .find_map(Finding::growth_refused)
+        .filter(|_| is_asked)
+}
+
+fn report(context: &Context, topics: &[TopicDescription], left: &[Finding]) -> anyhow::Result<()> {
+    if context.output.is_json() {
+        return context.output.json(&document(topics, left));
+    }
+    let rows = topics.iter().map(|topic| {
+        vec![
+            topic.name.clone(),
+            topic.ranges.len().to_string(),
+            topic.replication_factor.to_string(),
+            records(&topic.ranges).to_string(),
+            offsets(&topic.ranges),
+        ]
+    });
+    context.output.table(
+        &["topic", "partitions", "replicas", "records", "offsets"],
+        rows,
+    )
+}
+
+fn records(ranges: &[OffsetRange]) -> i64 {
+    ranges.iter().map(|range| range.high - range.low).sum()
+}
+
+/// `low-high` of each partition in turn, the rest counted.
+fn offsets(ranges: &[OffsetRange]) -> String {
+    let shown = ranges.iter().take(OFFSETS_SHOWN);
+    let mut text: Vec<String> = shown
+        .map(|range| format!("{}-{}", range.low, range.high))
+        .collect();
+    if ranges.len() > OFFSETS_SHOWN {
+        text.push(format!("and {} more", ranges.len() - OFFSETS_SHOWN));
+    }
+    text.join(" ")
+}
+
+fn document(topics: &[TopicDescription], left: &[Finding]) -> Value {
+    let topics: Vec<Value> = topics
+        .iter()
+        .map(|topic| {
+            let ranges = topic.ranges.iter();
+            let offsets: Vec<Value> = ranges
+                .map(|range| json!({ "low": range.low, "high": range.high }))
+                .collect();
+            json!({
+                "name": topic.name,
+                "partitions": topic.ranges.len(),
+                "replicas": topic.replication_factor,
+                "records": records(&topic.ranges),
+                "offsets": offsets,
+            })
+        })
+        .collect();
+    let differences: Vec<String> = left.iter().flat_map(Finding::differences).collect();
+    json!({ "topics": topics, "differences": differences })
+}

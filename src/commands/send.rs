@@ -1,0 +1,351 @@
+//! `orders send`: posts orders from files or stdin to the API, one after the other.
+//!
+//! Files are read as a stream, so their size does not matter. An order that is refused is named with
+//! its place and every reason, and the next one is sent; one that nobody confirms ends the run, since
+//! those after it would only wait as long. What was sent before stays sent: a run can be repeated
+//! whole, because an order that comes twice is stored once.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use serde::Serialize;
+
+use crate::client::documents::{Documents, Piece};
+use crate::client::{Client, ClientError, Sent, Setback};
+use crate::commands::Context;
+use crate::config::{ApiUrlArgs, duration};
+use crate::exit::{Exit, Failure};
+use crate::order::{Fault, Order};
+use crate::output::Output;
+
+/// Orders that were not accepted are listed in the JSON summary up to this number, then counted.
+const MAX_LISTED: usize = 10_000;
+
+/// What `orders send` takes.
+#[derive(clap::Args, Debug)]
+pub struct Args {
+    /// Files with orders, `-` for stdin: one order, a JSON array, or one order a line (NDJSON;
+    /// *.ndjson and *.jsonl are always read line by line)
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+
+    /// How long one order is sent again while the API cannot confirm it
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = duration)]
+    timeout: Duration,
+
+    #[command(flatten)]
+    api: ApiUrlArgs,
+}
+
+/// Sends every order. [`Exit::Failed`] when one was refused; an error when the API is unreachable
+/// (5) or does not confirm an order in time (4).
+pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
+    let api_url = args.api.settle(&context.environment)?;
+    let mut sending = Sending {
+        client: Client::new(api_url),
+        timeout: args.timeout,
+        output: &context.output,
+        summary: Summary::default(),
+        last_uid: None,
+    };
+    for file in &args.files {
+        check_readable(file)?;
+    }
+    let ended = args.files.iter().try_for_each(|file| sending.file(file));
+    sending.report()?;
+    ended?;
+    let all_accepted = sending.summary.refused == 0 && sending.summary.failed == 0;
+    Ok(if all_accepted {
+        Exit::Done
+    } else {
+        Exit::Failed
+    })
+}
+
+/// One run: where orders go, and what became of them so far.
+struct Sending<'a> {
+    client: Client,
+    timeout: Duration,
+    output: &'a Output,
+    summary: Summary,
+    last_uid: Option<String>,
+}
+
+/// What `--output json` prints.
+#[derive(Default, Serialize)]
+struct Summary {
+    accepted: u64,
+    refused: u64,
+    /// Not confirmed, or not an order at all.
+    failed: u64,
+    files: Vec<FileSummary>,
+    /// The orders that were not accepted.
+    orders: Vec<Rejected>,
+    /// How many more were not accepted than are listed.
+    orders_left_out: u64,
+}
+
+#[derive(Serialize)]
+struct FileSummary {
+    file: String,
+    accepted: u64,
+    refused: u64,
+    failed: u64,
+}
+
+/// One order that was not accepted.
+#[derive(Serialize)]
+struct Rejected {
+    file: String,
+    line: u64,
+    outcome: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    order_uid: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status: Option<u16>,
+    detail: String,
+    errors: Vec<Fault>,
+}
+
+impl Sending<'_> {
+    /// Sends what a file holds. An error ends the run.
+    fn file(&mut self, path: &Path) -> anyhow::Result<()> {
+        let name = name_of(path);
+        let reading = || format!("reading orders from `{name}`");
+        let mut documents = open(path).with_context(reading)?;
+        let (file, none) = (name.clone(), 0);
+        self.summary.files.push(FileSummary {
+            file,
+            accepted: none,
+            refused: none,
+            failed: none,
+        });
+        let mut is_empty = true;
+        while let Some(piece) = documents.next_piece().with_context(reading)? {
+            is_empty = false;
+            match piece {
+                Piece::Document { line, bytes } => self.document(&name, line, &bytes)?,
+                Piece::Broken { line, reason } => {
+                    let faults = vec![Fault {
+                        pointer: String::new(),
+                        message: reason,
+                    }];
+                    self.refused(Rejected::new(&name, line, "refused").faults(faults));
+                }
+            }
+        }
+        if is_empty {
+            let nothing = Rejected::new(&name, 1, "failed").detail("there is no order in it");
+            self.failed(nothing);
+        }
+        Ok(())
+    }
+
+    /// Sends one order until it is accepted or refused.
+    fn document(&mut self, file: &str, line: u64, bytes: &[u8]) -> anyhow::Result<()> {
+        let rejected = |outcome| Rejected::new(file, line, outcome);
+        match self.client.send(bytes, self.timeout) {
+            Ok(Sent::Accepted { order_uid }) => {
+                self.count(|file| &mut file.accepted);
+                self.summary.accepted += 1;
+                self.last_uid = Some(order_uid);
+                Ok(())
+            }
+            Ok(Sent::Refused {
+                status,
+                detail,
+                faults,
+            }) => {
+                // Only asked for its name: what it says of the order is the API's own rule.
+                let order_uid = Order::decode(bytes)
+                    .err()
+                    .and_then(|refusal| refusal.order_uid);
+                let refused = rejected("refused").detail(detail).faults(faults);
+                self.refused(Rejected {
+                    status: Some(status),
+                    order_uid,
+                    ..refused
+                });
+                Ok(())
+            }
+            Ok(Sent::NotAccepted(setback)) => {
+                let what = "was not accepted";
+                Err(self.unconfirmed(rejected("not_accepted"), what, setback))
+            }
+            Ok(Sent::Unknown(setback)) => {
+                let what = "may or may not have been accepted";
+                Err(self.unconfirmed(rejected("unknown"), what, setback))
+            }
+            Err(error) => {
+                self.failed(rejected("not_sent").detail(error.to_string()));
+                Err(unreachable(&error, "sending orders"))
+            }
+        }
+    }
+
+    /// The error that ends the run at an order without a clear answer.
+    fn unconfirmed(&mut self, order: Rejected, what: &str, setback: Setback) -> anyhow::Error {
+        let (place, timeout) = (order.place(), self.timeout);
+        let message = format!(
+            "the order at `{place}` {what} in {timeout:?}: {}",
+            setback.reason
+        );
+        self.failed(order.detail(setback.reason));
+        let hint = "nothing after it was sent; send it all again when the API is well, an order \
+                    that comes twice is stored once";
+        Failure::new(Exit::TimedOut, message).hint(hint).into()
+    }
+
+    fn refused(&mut self, order: Rejected) {
+        self.output.error(&order.to_string(), None);
+        self.count(|file| &mut file.refused);
+        self.summary.refused += 1;
+        self.list(order);
+    }
+
+    /// Counts an order that is named elsewhere, in the error that ends the run.
+    fn failed(&mut self, order: Rejected) {
+        if order.outcome == "failed" {
+            self.output.error(&order.to_string(), None);
+        }
+        self.count(|file| &mut file.failed);
+        self.summary.failed += 1;
+        self.list(order);
+    }
+
+    fn count(&mut self, counter: impl Fn(&mut FileSummary) -> &mut u64) {
+        if let Some(file) = self.summary.files.last_mut() {
+            *counter(file) += 1;
+        }
+    }
+
+    fn list(&mut self, order: Rejected) {
+        if self.summary.orders.len() < MAX_LISTED {
+            self.summary.orders.push(order);
+        } else {
+            self.summary.orders_left_out += 1;
+        }
+    }
+
+    /// The uid of a single order, a line a file for more; or the summary as JSON.
+    fn report(&self) -> anyhow::Result<()> {
+        let Summary {
+            accepted,
+            refused,
+            failed,
+            files,
+            ..
+        } = &self.summary;
+        if self.output.is_json() {
+            return self.output.json(&self.summary);
+        }
+        match (&self.last_uid, accepted + refused + failed) {
+            (Some(order_uid), 1) => return self.output.data(order_uid),
+            (None, 0 | 1) => return Ok(()),
+            _ => {}
+        }
+        let rows = files.iter().map(|file| {
+            let counts = [file.accepted, file.refused, file.failed].map(|count| count.to_string());
+            [vec![file.file.clone()], counts.to_vec()].concat()
+        });
+        self.output
+            .table(&["file", "accepted", "refused", "failed"], rows)
+    }
+}
+
+impl Rejected {
+    fn new(file: &str, line: u64, outcome: &'static str) -> Rejected {
+        let (file, detail) = (file.to_owned(), String::new());
+        let (order_uid, status, errors) = (None, None, Vec::new());
+        Rejected {
+            file,
+            line,
+            outcome,
+            order_uid,
+            status,
+            detail,
+            errors,
+        }
+    }
+
+    fn detail(mut self, detail: impl Into<String>) -> Rejected {
+        self.detail = detail.into();
+        self
+    }
+
+    fn faults(mut self, faults: Vec<Fault>) -> Rejected {
+        self.errors = faults;
+        self
+    }
+
+    fn place(&self) -> String {
+        format!("{}:{}", self.file, self.line)
+    }
+}
+
+impl std::fmt::Display for Rejected {
+    /// One line: the place, the order's name where it has one, every reason.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: ", self.place())?;
+        if let Some(order_uid) = &self.order_uid {
+            write!(f, "order `{order_uid}` ")?;
+        }
+        f.write_str(self.outcome)?;
+        if let Some(status) = self.status {
+            write!(f, " ({status})")?;
+        }
+        let faults: Vec<String> = self.errors.iter().map(Fault::to_string).collect();
+        match faults.as_slice() {
+            [] => write!(f, ": {}", self.detail),
+            faults => write!(f, ": {}", faults.join("; ")),
+        }
+    }
+}
+
+/// Says no before anything is sent, when a file is not there. Does not open it: a pipe's writer would
+/// take that for its reader.
+fn check_readable(path: &Path) -> Result<(), Failure> {
+    if is_stdin(path) {
+        return Ok(());
+    }
+    let problem = match std::fs::metadata(path) {
+        Ok(metadata) if metadata.is_dir() => "it is a directory".to_owned(),
+        Ok(_) => return Ok(()),
+        Err(error) => error.to_string(),
+    };
+    let message = format!("reading orders from `{}`: {problem}", path.display());
+    Err(Failure::new(Exit::Usage, message).hint("name files with orders, or `-` for stdin"))
+}
+
+fn open(path: &Path) -> io::Result<Documents<Box<dyn BufRead>>> {
+    let input: Box<dyn BufRead> = match is_stdin(path) {
+        true => Box::new(BufReader::new(io::stdin())),
+        false => Box::new(BufReader::new(File::open(path)?)),
+    };
+    let by_line = path
+        .extension()
+        .is_some_and(|it| it == "ndjson" || it == "jsonl");
+    Documents::new(input, by_line)
+}
+
+fn is_stdin(path: &Path) -> bool {
+    path == Path::new("-")
+}
+
+fn name_of(path: &Path) -> String {
+    match is_stdin(path) {
+        true => "stdin".into(),
+        false => path.display().to_string(),
+    }
+}
+
+/// What to say when the API cannot be asked at all.
+pub(super) fn unreachable(error: &ClientError, doing: &str) -> anyhow::Error {
+    let hint = "start it with `orders serve-api`, or name another with --api-url or ORDERS_API_URL";
+    Failure::new(Exit::Unreachable, format!("{doing}: {error}"))
+        .hint(hint)
+        .into()
+}

@@ -1,0 +1,75 @@
+//! `orders serve-api`: take orders, and answer for them.
+
+use std::net::{SocketAddr, TcpListener};
+
+use anyhow::Context as _;
+
+use crate::admin::{self, Admin};
+use crate::api::{Api, Settings};
+use crate::commands::{Context, open};
+use crate::config::{AdminArgs, CacheArgs, HttpArgs, LogArgs, StoreArgs};
+use crate::exit::{Exit, Failure};
+use crate::shutdown::Shutdown;
+
+/// Runs until it is stopped: the first SIGINT or SIGTERM finishes what is under way, a second one
+/// quits at once. Starts, and stays, while Kafka or the database is away. Without a database the
+/// cache is not warmed up at start.
+#[derive(clap::Args, Debug)]
+pub struct Args {
+    #[command(flatten)]
+    log: LogArgs,
+    #[command(flatten)]
+    store: StoreArgs,
+    #[command(flatten)]
+    http: HttpArgs,
+    #[command(flatten)]
+    admin: AdminArgs,
+    #[command(flatten)]
+    cache: CacheArgs,
+}
+
+/// Serves until a stop is requested.
+pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
+    let environment = &context.environment;
+    let log_settings = args.log.settle(environment)?;
+    let store_settings = args.store.settle_optional(environment)?;
+    let http = args.http.settle(environment)?;
+    let admin_addr = args
+        .admin
+        .settle(environment, SocketAddr::from(([127, 0, 0, 1], 8081)))?;
+    let cache = args.cache.settle(environment)?;
+    let settings = Settings {
+        orders_topic: log_settings.topics.orders.clone(),
+        lookup_topic: log_settings.topics.lookup.clone(),
+        found_topic: log_settings.topics.found.clone(),
+        cache_ttl: cache.ttl,
+        cache_max_bytes: cache.max_bytes,
+        load_limit: cache.load_limit,
+        lookup_wait: http.lookup_wait,
+        keep_alive: http.keep_alive,
+        max_connections: admin::within_descriptors(http.max_connections),
+    };
+
+    let shutdown = Shutdown::install()?;
+    let listener = listen(http.addr)?;
+    let log = open::log(&log_settings)?;
+    let store = store_settings.as_ref().map(open::store).transpose()?;
+    let api = Api::new(settings, log, store);
+    let _admin = Admin::start(admin_addr, api.health())?;
+
+    api.serve(listener, &shutdown)?;
+    tracing::info!("stopped: every order that was answered with 202 is in the log");
+    Ok(shutdown.exit_code())
+}
+
+fn listen(addr: SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(addr)
+        .with_context(|| format!("listening on `{addr}` (`--http-addr`)"))
+        .map_err(|error| {
+            let hint =
+                "choose another address with --http-addr or HTTP_ADDR; port 0 picks a free one";
+            Failure::new(Exit::Failed, format!("{error:#}"))
+                .hint(hint)
+                .into()
+        })
+}

@@ -1,0 +1,69 @@
+//! Durations as people write them.
+
+use std::time::Duration;
+
+/// Longer than anybody waits on purpose, and safe to add to any clock.
+const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Reads `500ms`, `30s`, `2m` or `1h`, up to a day; a number alone is seconds. For clap's
+/// `value_parser`.
+pub fn duration(text: &str) -> Result<Duration, String> {
+    let expected = || format!("`{text}` is not a duration such as 500ms, 30s, 2m or 1h");
+    let digits = text.len()
+        - text
+            .trim_start_matches(|digit: char| digit.is_ascii_digit())
+            .len();
+    let (number, unit) = text.split_at(digits);
+    let number: u64 = number.parse().map_err(|_| expected())?;
+    let milliseconds = match unit {
+        "ms" => Some(number),
+        "" | "s" => number.checked_mul(1_000),
+        "m" => number.checked_mul(60_000),
+        "h" => number.checked_mul(3_600_000),
+        _ => None,
+    };
+    match milliseconds.map(Duration::from_millis) {
+        Some(duration) if duration <= LONGEST => Ok(duration),
+        Some(_) => Err(format!("`{text}` is longer than a day")),
+        None => Err(expected()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_duration_has_a_unit_or_is_in_seconds() {
+        let cases = [
+            ("500ms", 500),
+            ("30s", 30_000),
+            ("30", 30_000),
+            ("2m", 120_000),
+            ("0s", 0),
+        ];
+        for (text, milliseconds) in cases {
+            assert_eq!(
+                duration(text),
+                Ok(Duration::from_millis(milliseconds)),
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_no_duration_is_refused() {
+        for text in [
+            "",
+            "s",
+            "-1s",
+            "1.5s",
+            "1 s",
+            "1d",
+            "25h",
+            "99999999999999999999s",
+        ] {
+            assert!(duration(text).is_err(), "{text}");
+        }
+    }
+}

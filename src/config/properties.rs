@@ -1,0 +1,286 @@
+//! Properties of the Kafka client that users may set, and those they may not.
+//!
+//! Owns the reading of `-X key=value` and KAFKA_PROPERTIES and the list of what is refused: whatever
+//! would break a promise of the pipeline, load code, or turn a check off. Values are never repeated
+//! in an error: any of them may be a password.
+
+use super::environment::ConfigError;
+
+/// Properties that are refused whatever their value, and why.
+const REFUSED: &[(&[&str], &str)] = &[
+    (
+        &[
+            "acks",
+            "request.required.acks",
+            "enable.idempotence",
+            "enable.idempotency",
+        ],
+        "an order is acknowledged only when every replica has it, once",
+    ),
+    (
+        &[
+            "delivery.report.only.error",
+            "produce.offset.report",
+            "enabled_events",
+            "log.queue",
+        ],
+        "every acknowledgement is waited for and must say where the record is",
+    ),
+    (
+        &[
+            "message.timeout.ms",
+            "delivery.timeout.ms",
+            "transactional.id",
+        ],
+        "what an answer of the API means depends on it",
+    ),
+    (
+        &[
+            "partitioner",
+            "partitioner_cb",
+            "msg_order_cmp",
+            "queuing.strategy",
+        ],
+        "the versions of one order must stay in one partition, in their order",
+    ),
+    (
+        &[
+            "max.in.flight",
+            "max.in.flight.requests.per.connection",
+            "linger.ms",
+        ],
+        "it is set for order and for a prompt acknowledgement",
+    ),
+    (
+        &[
+            "enable.auto.commit",
+            "auto.commit.enable",
+            "auto.commit.interval.ms",
+            "enable.auto.offset.store",
+            "auto.offset.reset",
+            "enable.partition.eof",
+            "isolation.level",
+            "check.crcs",
+        ],
+        "the position in the log is kept in the database, and no record may be skipped",
+    ),
+    (
+        &[
+            "group.id",
+            "group.instance.id",
+            "group.protocol",
+            "group.remote.assignor",
+            "partition.assignment.strategy",
+        ],
+        "taking and giving back partitions depends on it (the group is set by KAFKA_GROUP)",
+    ),
+    (
+        &["bootstrap.servers", "metadata.broker.list"],
+        "the brokers are set by KAFKA_BROKERS",
+    ),
+    (
+        &["allow.auto.create.topics"],
+        "topics are made by `orders create-topics`, with their settings",
+    ),
+    (
+        &["topic.metadata.refresh.interval.ms"],
+        "new partitions must be found before their first records are missed",
+    ),
+    (
+        &[
+            "plugin.library.paths",
+            "ssl.engine.location",
+            "ssl.providers",
+            "sasl.kerberos.kinit.cmd",
+        ],
+        "it loads or runs foreign code",
+    ),
+];
+
+/// Families of properties that are refused, by their beginning, and why.
+const REFUSED_FAMILIES: &[(&str, &str)] = &[
+    (
+        "auto.commit.",
+        "the position in the log is kept in the database",
+    ),
+    (
+        "offset.store.",
+        "the position in the log is kept in the database",
+    ),
+    ("queue.buffering.", "the queue is bounded and sends at once"),
+    ("queued.", "what is fetched ahead is bounded"),
+    (
+        "test.mock.",
+        "it replaces the brokers, and every acknowledged order would vanish",
+    ),
+];
+
+/// Properties that are refused with any value but this one, because another turns a check off.
+const ONLY: &[(&str, &str)] = &[
+    ("enable.ssl.certificate.verification", "true"),
+    ("ssl.endpoint.identification.algorithm", "https"),
+    ("enable.sasl.oauthbearer.unsecure.jwt", "false"),
+];
+
+/// Reads `key=value` entries, later ones replacing earlier ones; `name` says where they stand.
+pub(super) fn read<'a>(
+    name: &str,
+    entries: impl IntoIterator<Item = &'a str>,
+    into: &mut Vec<(String, String)>,
+) -> Result<(), ConfigError> {
+    for (index, entry) in entries.into_iter().enumerate() {
+        let Some((key, value)) = entry.split_once('=') else {
+            let message = format!("entry {} of {name} is not of the form key=value", index + 1);
+            return Err(ConfigError::new(message)
+                .with_hint("separate entries by commas, and write a comma in a value as \\,"));
+        };
+        let (key, value) = (key.trim(), value.trim());
+        if let Some(reason) = refusal(key, value) {
+            let message = format!("{name} sets `{key}`, which must stay as it is: {reason}");
+            return Err(ConfigError::new(message));
+        }
+        into.retain(|(known, _)| known != key);
+        into.push((key.to_owned(), value.to_owned()));
+    }
+    Ok(())
+}
+
+/// The entries of KAFKA_PROPERTIES: separated by commas, `\,` being a comma inside a value.
+pub(super) fn split(list: &str) -> Vec<String> {
+    let mut entries = vec![String::new()];
+    let mut characters = list.chars().peekable();
+    while let Some(character) = characters.next() {
+        let entry = entries.last_mut().expect("there is always a last entry");
+        match character {
+            '\\' if characters.next_if_eq(&',').is_some() => entry.push(','),
+            ',' => entries.push(String::new()),
+            other => entry.push(other),
+        }
+    }
+    entries.retain(|entry| !entry.trim().is_empty());
+    entries
+}
+
+fn refusal(key: &str, value: &str) -> Option<&'static str> {
+    if key.is_empty() {
+        return Some("it has no name");
+    }
+    if let Some((_, reason)) = REFUSED.iter().find(|(keys, _)| keys.contains(&key)) {
+        return Some(reason);
+    }
+    if let Some((_, reason)) = REFUSED_FAMILIES
+        .iter()
+        .find(|(start, _)| key.starts_with(start))
+    {
+        return Some(reason);
+    }
+    let turned_off = |(known, only): &&(&str, &str)| *known == key && *only != value;
+    ONLY.iter()
+        .find(turned_off)
+        .map(|_| "another value turns a check of the other side off")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read_one(entry: &str) -> Result<Vec<(String, String)>, String> {
+        let mut properties = Vec::new();
+        read("`-X`", [entry], &mut properties).map_err(|error| error.to_string())?;
+        Ok(properties)
+    }
+
+    #[test]
+    fn what_would_break_a_promise_or_load_code_is_refused_by_name() {
+        let refused = [
+            "acks=1",
+            "request.required.acks=0",
+            "enable.idempotence=false",
+            "enable.idempotency=false",
+            "partitioner=random",
+            "enable.auto.commit=true",
+            "auto.commit.interval.ms=1",
+            "enable.auto.offset.store=true",
+            "auto.offset.reset=latest",
+            "plugin.library.paths=/tmp/x.so",
+            "test.mock.num.brokers=3",
+            "enable.ssl.certificate.verification=false",
+            "ssl.endpoint.identification.algorithm=none",
+            "message.timeout.ms=1",
+            "delivery.timeout.ms=1",
+            "isolation.level=read_uncommitted",
+            "group.id=x",
+            "bootstrap.servers=x",
+            "metadata.broker.list=x",
+            "transactional.id=x",
+            "group.instance.id=x",
+            "group.protocol=consumer",
+            "allow.auto.create.topics=true",
+            "check.crcs=false",
+            "max.in.flight=1000",
+            "max.in.flight.requests.per.connection=1000",
+            "queue.buffering.max.ms=1000",
+            "queue.buffering.max.messages=1",
+            "linger.ms=1000",
+            "queued.max.messages.kbytes=1",
+            "delivery.report.only.error=true",
+            "partition.assignment.strategy=cooperative-sticky",
+            " acks = 1",
+        ];
+        for entry in refused {
+            let key = entry.split_once('=').unwrap().0.trim();
+            let error = read_one(entry).unwrap_err();
+            assert!(
+                error.starts_with(&format!("`-X` sets `{key}`, which must stay")),
+                "{error}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_breaks_nothing_is_passed_on() {
+        let passed = [
+            "security.protocol=SASL_SSL",
+            "sasl.password=a=b",
+            "enable.ssl.certificate.verification=true",
+            "ssl.endpoint.identification.algorithm=https",
+            "compression.codec=zstd",
+            "client.id=x",
+        ];
+        for entry in passed {
+            let (key, value) = entry.split_once('=').unwrap();
+            assert_eq!(
+                read_one(entry),
+                Ok(vec![(key.to_owned(), value.to_owned())])
+            );
+        }
+    }
+
+    #[test]
+    fn an_entry_without_an_equals_sign_is_named_by_place_and_not_repeated() {
+        let error = read_one("s3cret").unwrap_err();
+        assert_eq!(error, "entry 1 of `-X` is not of the form key=value");
+    }
+
+    #[test]
+    fn a_later_entry_replaces_an_earlier_one() {
+        let mut properties = Vec::new();
+        read(
+            "x",
+            ["client.id=a", "debug=all", "client.id=b"],
+            &mut properties,
+        )
+        .unwrap();
+        let expected = [("debug", "all"), ("client.id", "b")];
+        assert_eq!(
+            properties,
+            expected.map(|(key, value)| (key.to_owned(), value.to_owned()))
+        );
+    }
+
+    #[test]
+    fn a_comma_separates_entries_unless_it_is_escaped() {
+        assert_eq!(split(r"a=1, b=2\,3,,c=\d"), ["a=1", " b=2,3", r"c=\d"]);
+        assert_eq!(split(""), Vec::<String>::new());
+    }
+}

@@ -1,0 +1,204 @@
+//! Records become a batch: decoded, checked, deduplicated and sorted. Pure.
+//!
+//! Every record of the range ends up as an order or as a dead letter, none is passed over. Inside a
+//! batch the highest offset of a uid wins: PostgreSQL refuses to upsert a row twice in one statement,
+//! and an older version would be overwritten at once anyway.
+
+use std::collections::HashMap;
+
+use sha2::{Digest, Sha256};
+use uuid::Uuid;
+
+use crate::event_log::Record;
+use crate::order::Order;
+use crate::store::{Batch, DeadLetter, Gap, SourcedOrder, Tail};
+
+/// The partition a batch belongs to, and under which claim it is applied.
+#[derive(Clone, Debug)]
+pub struct Place {
+    pub topic: String,
+    pub partition: i32,
+    pub position_id: i64,
+    pub epoch: i32,
+    pub owner: Uuid,
+}
+
+/// Turns records in offset order, all at or above `start`, into the batch `start..last + 1`. Holes
+/// between them must be listed in `gaps`.
+pub fn build(place: &Place, start: i64, records: &[Record], gaps: Vec<Gap>) -> Batch {
+    let mut orders: Vec<SourcedOrder> = Vec::with_capacity(records.len());
+    let mut newest: HashMap<String, usize> = HashMap::with_capacity(records.len());
+    let mut dead_letters = Vec::new();
+    for record in records {
+        match decode(record) {
+            Ok(order) => match newest.get(&order.order.order_uid) {
+                Some(at) => orders[*at] = order,
+                None => {
+                    newest.insert(order.order.order_uid.clone(), orders.len());
+                    orders.push(order);
+                }
+            },
+            Err(letter) => dead_letters.push(*letter),
+        }
+    }
+    // In one order for every writer, so that two of them cannot deadlock.
+    orders.sort_unstable_by(|one, other| one.order.order_uid.cmp(&other.order.order_uid));
+    Batch {
+        position_id: place.position_id,
+        owner: place.owner,
+        epoch: place.epoch,
+        topic: place.topic.clone(),
+        partition: place.partition,
+        start,
+        end: records.last().map_or(start, |record| record.offset + 1),
+        tail: records.last().map(tail),
+        orders,
+        dead_letters,
+        gaps,
+    }
+}
+
+/// A batch that moves the position over offsets in which nothing can be read.
+pub fn empty(place: &Place, start: i64, end: i64, reason: &str) -> Batch {
+    let gap = Gap {
+        from: start,
+        to: Some(end),
+        reason: reason.into(),
+    };
+    Batch {
+        end,
+        ..build(place, start, &[], vec![gap])
+    }
+}
+
+fn decode(record: &Record) -> Result<SourcedOrder, Box<DeadLetter>> {
+    let accepted_at_us = record.accepted_at_us();
+    let dead = |order_uid, reason| {
+        Box::new(DeadLetter {
+            offset: record.offset,
+            key: record.key.clone(),
+            payload: record.value.clone(),
+            accepted_at_us,
+            order_uid,
+            reason,
+        })
+    };
+    let Some(value) = &record.value else {
+        return Err(dead(None, "the record has no value (a tombstone)".into()));
+    };
+    match Order::decode(value) {
+        Ok(order) => Ok(SourcedOrder {
+            order,
+            offset: record.offset,
+            accepted_at_us,
+        }),
+        Err(refusal) => Err(dead(refusal.order_uid.clone(), refusal.to_string())),
+    }
+}
+
+/// What is remembered of the last record, to recognise a log that was rewritten.
+pub fn tail(record: &Record) -> Tail {
+    let mut digest = Sha256::new();
+    for part in [&record.key, &record.value] {
+        match part {
+            // The length keeps ("ab", "c") apart from ("a", "bc").
+            Some(bytes) => {
+                digest.update((bytes.len() as i64).to_be_bytes());
+                digest.update(bytes);
+            }
+            None => digest.update((-1_i64).to_be_bytes()),
+        }
+    }
+    digest.update(record.timestamp_ms.to_be_bytes());
+    Tail {
+        offset: record.offset,
+        digest: digest.finalize().into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ORDER: &str = include_str!("../../examples/test_order.json");
+
+    fn place() -> Place {
+        Place {
+            topic: "orders".into(),
+            partition: 2,
+            position_id: 7,
+            epoch: 1,
+            owner: Uuid::nil(),
+        }
+    }
+
+    fn record(offset: i64, value: Option<String>) -> Record {
+        Record {
+            partition: 2,
+            offset,
+            timestamp_ms: offset * 10,
+            key: None,
+            value: value.map(Into::into),
+            headers: Vec::new(),
+        }
+    }
+
+    fn order(uid: &str) -> Option<String> {
+        Some(ORDER.replacen("b563feb7b2b84b6test", uid, 1))
+    }
+
+    #[test]
+    fn every_record_is_an_order_or_a_dead_letter_and_the_last_version_wins() {
+        let records = [
+            record(5, order("b")),
+            record(6, Some("{".into())),
+            record(7, order("a")),
+            record(8, None),
+            record(9, order("b")),
+        ];
+        let batch = build(&place(), 5, &records, Vec::new());
+        let orders: Vec<_> = batch
+            .orders
+            .iter()
+            .map(|sourced| (sourced.order.order_uid.as_str(), sourced.offset))
+            .collect();
+        assert_eq!(orders, [("a", 7), ("b", 9)]);
+        let dead: Vec<_> = batch
+            .dead_letters
+            .iter()
+            .map(|letter| letter.offset)
+            .collect();
+        assert_eq!(dead, [6, 8]);
+        assert_eq!((batch.start, batch.end), (5, 10));
+        assert_eq!(batch.tail, Some(tail(&records[4])));
+    }
+
+    #[test]
+    fn the_accept_time_is_the_header_or_the_records_own_timestamp() {
+        let mut with_header = record(1, order("a"));
+        with_header.headers = vec![("accepted-at".into(), "1234567".into())];
+        let batch = build(
+            &place(),
+            1,
+            &[with_header, record(2, order("b"))],
+            Vec::new(),
+        );
+        let accepted: Vec<_> = batch
+            .orders
+            .iter()
+            .map(|order| order.accepted_at_us)
+            .collect();
+        assert_eq!(accepted, [1_234_567, 20_000]);
+    }
+
+    #[test]
+    fn two_records_that_differ_have_different_digests() {
+        let one = record(1, Some("ab".into()));
+        let mut other = one.clone();
+        other.timestamp_ms += 1;
+        assert_ne!(tail(&one), tail(&other));
+        let mut shifted = one.clone();
+        (shifted.key, shifted.value) = (Some("a".into()), Some("b".into()));
+        assert_ne!(tail(&one), tail(&shifted));
+    }
+}

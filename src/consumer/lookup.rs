@@ -1,0 +1,363 @@
+//! Lookups: an API instance asks for a uid that it does not have, and gets an answer that is final,
+//! or that says how far behind it may be.
+//!
+//! The ends of `orders` are taken first, then rows and positions are read in one snapshot. Only a
+//! consumer whose positions reach those ends knows that there is no such order; otherwise an absent
+//! uid is looked for again after each commit, until its deadline. Answers may be lost: whoever asked
+//! asks again.
+
+use std::time::{Duration, Instant};
+
+use super::Context;
+use super::status::LOOKUPS;
+use crate::event_log::{
+    Durability, Fetched, Membership, MembershipEvent, NewRecord, Reader, Record, TopicEnds, TopicId,
+};
+use crate::store::{Answer, Answers, OrderStore, Position, StoredOrder};
+
+const MAX_KEPT: usize = 10_000;
+/// How many uids one query asks for.
+const MAX_ASKED: usize = 500;
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
+const TROUBLE_PAUSE: Duration = Duration::from_millis(500);
+/// A lookup without a deadline is worth answering for this long.
+const DEFAULT_PATIENCE_US: i64 = 30_000_000;
+const MAX_UID_BYTES: usize = 512;
+
+const DEADLINE: &str = "deadline";
+/// Where the answer comes from: `<topic id>/<partition>/<offset>`.
+pub const SOURCE: &str = "source";
+/// How many records the answer may be behind the log.
+pub const BEHIND: &str = "behind";
+/// The uid is only a dead letter, at `<topic>/<partition>/<offset>`.
+pub const DEAD_LETTERED: &str = "dead-lettered";
+
+/// Serves lookups until a stop is requested, through every outage.
+pub fn run(context: &std::sync::Arc<Context>) {
+    while !context.shutdown.is_requested() {
+        let settings = &context.settings;
+        match context
+            .log
+            .join(&settings.lookup_group, &settings.topics.lookup)
+        {
+            Ok(membership) => Lookups::new(context.clone(), membership).serve(),
+            Err(error) => context.status.ill(LOOKUPS, error.to_string()),
+        }
+        context.shutdown.wait_timeout(TROUBLE_PAUSE);
+    }
+}
+
+struct Lookup {
+    uid: String,
+    /// Echoed as they came.
+    headers: Vec<(Box<str>, bytes::Bytes)>,
+    /// Microseconds since the epoch.
+    deadline_us: i64,
+    told: bool,
+}
+
+struct Lookups {
+    context: std::sync::Arc<Context>,
+    membership: Box<dyn Membership>,
+    readers: Vec<Box<dyn Reader>>,
+    store: Option<Box<dyn OrderStore>>,
+    kept: Vec<Lookup>,
+    look_at: Instant,
+}
+
+impl Lookups {
+    fn new(context: std::sync::Arc<Context>, membership: Box<dyn Membership>) -> Lookups {
+        Lookups {
+            context,
+            membership,
+            readers: Vec::new(),
+            store: None,
+            kept: Vec::new(),
+            look_at: Instant::now(),
+        }
+    }
+
+    /// Returns when the membership must be built anew.
+    fn serve(mut self) {
+        while !self.context.shutdown.is_requested() {
+            if let Some(event) = self.membership.poll(Duration::ZERO)
+                && !self.heed(event)
+            {
+                return;
+            }
+            let arrived = self.receive();
+            if !self.kept.is_empty() && (arrived || Instant::now() >= self.look_at) {
+                self.answer_kept();
+            }
+            let wait = if self.kept.is_empty() {
+                LOOK_AGAIN
+            } else {
+                self.look_at.saturating_duration_since(Instant::now())
+            };
+            self.context.committed.wait(wait);
+            if !self.kept.is_empty() {
+                // Rung: something was committed or arrived. Or the time has come.
+                self.look_at = self.look_at.min(Instant::now());
+            }
+        }
+    }
+
+    /// `false` when this client is of no use any more.
+    fn heed(&mut self, event: MembershipEvent) -> bool {
+        match event {
+            MembershipEvent::Assigned(partitions) => self.read(&partitions),
+            MembershipEvent::Revoked => {
+                self.readers.clear();
+                true
+            }
+            MembershipEvent::Fault(fault) => {
+                tracing::debug!("lookups: {fault:?}");
+                matches!(fault, crate::event_log::LogFault::Transient(_))
+            }
+        }
+    }
+
+    /// Reads from the end on: an older lookup is asked again by whoever still waits.
+    fn read(&mut self, partitions: &[i32]) -> bool {
+        if partitions.is_empty() {
+            self.context
+                .status
+                .well(LOOKUPS, "another member of the group answers");
+            return true;
+        }
+        let topic = &self.context.settings.topics.lookup;
+        let starts = self.context.log.ends(topic).map(|ends| {
+            let end = |partition: &i32| ends.highs.get(*partition as usize).copied();
+            partitions
+                .iter()
+                .filter_map(|partition| Some((*partition, end(partition)?)))
+                .collect::<Vec<_>>()
+        });
+        match starts.and_then(|starts| self.membership.assign(&starts)) {
+            Ok(readers) => {
+                self.readers = readers;
+                for reader in &mut self.readers {
+                    let context = self.context.clone();
+                    reader.on_ready(Box::new(move || context.committed.ring()));
+                }
+                self.context.status.well(LOOKUPS, "answering");
+                true
+            }
+            Err(error) => {
+                self.context.status.ill(LOOKUPS, error.to_string());
+                false
+            }
+        }
+    }
+
+    /// Takes what has arrived; `true` when there was something.
+    fn receive(&mut self) -> bool {
+        let mut arrived = false;
+        for at in 0..self.readers.len() {
+            let fetched = self.readers[at].next(MAX_ASKED, 1024 * 1024, Duration::ZERO);
+            if let Fetched::Records(records) = fetched {
+                for record in records {
+                    arrived |= self.keep(record);
+                }
+            }
+        }
+        arrived
+    }
+
+    fn keep(&mut self, record: Record) -> bool {
+        let lookup = parse(record).filter(|lookup| lookup.deadline_us > now_us());
+        let Some(lookup) = lookup.filter(|_| self.kept.len() < MAX_KEPT) else {
+            // Malformed, late, or one too many: the API asks again while somebody waits.
+            self.context.status.lookups_dropped.inc();
+            return false;
+        };
+        tracing::info!("LOOKUP RECEIVED order_uid={} action=query-db", lookup.uid);
+        self.kept.push(lookup);
+        true
+    }
+
+    fn answer_kept(&mut self) {
+        let now = now_us();
+        let before = self.kept.len();
+        self.kept.retain(|lookup| lookup.deadline_us > now);
+        self.context
+            .status
+            .lookups_dropped
+            .inc_by((before - self.kept.len()) as u64);
+        let mut lookups = std::mem::take(&mut self.kept);
+        while !lookups.is_empty() {
+            let mut asked: Vec<Lookup> = lookups.drain(..lookups.len().min(MAX_ASKED)).collect();
+            if let Err(reason) = self.answer(&mut asked) {
+                tracing::debug!("lookups wait: {reason}");
+                self.kept.append(&mut asked);
+                self.kept.append(&mut lookups);
+                self.look_at = Instant::now() + TROUBLE_PAUSE;
+                return;
+            }
+            self.kept.append(&mut asked);
+        }
+        self.look_at = Instant::now() + LOOK_AGAIN;
+    }
+
+    /// Answers what can be answered and leaves the rest in `asked`.
+    fn answer(&mut self, asked: &mut Vec<Lookup>) -> Result<(), String> {
+        let context = self.context.clone();
+        let log_id = context
+            .watch
+            .topic()
+            .ok_or("the topic is not known yet")?
+            .log_id
+            .clone();
+        // Before the snapshot: whatever was acknowledged before these lookups is below these ends.
+        let topic = &context.settings.topics.orders;
+        let ends = context.log.ends(topic).map_err(|error| error.to_string())?;
+        let uids: Vec<&str> = asked.iter().map(|lookup| lookup.uid.as_str()).collect();
+        for lookup in asked.iter().filter(|lookup| !lookup.told) {
+            tracing::info!("DB QUERY order_uid={}", lookup.uid);
+        }
+        let Answers { answers, positions } = self.query(&log_id, &uids)?;
+        let mut behind = records_behind(&ends, &positions);
+        if behind == Some(0) && overtakes(&ends, &positions) {
+            // A position past the end that was asked: progress since then, or a truncated log.
+            let again = context.log.ends(topic).map_err(|error| error.to_string())?;
+            behind = records_behind(&again, &positions).filter(|_| !overtakes(&again, &positions));
+        }
+        let mut kept = Vec::new();
+        for (mut lookup, answer) in std::mem::take(asked).into_iter().zip(answers) {
+            self.tell(&mut lookup, &answer);
+            let final_answer = behind == Some(0);
+            match answer {
+                Answer::Stored(stored) => self.publish(&lookup, Some(&stored), behind, None),
+                Answer::Absent if final_answer => self.publish(&lookup, None, behind, None),
+                Answer::DeadLettered { place } if final_answer => {
+                    self.publish(&lookup, None, behind, Some(&place));
+                }
+                // It may be among the records that are not stored yet.
+                Answer::Absent | Answer::DeadLettered { .. } => kept.push(lookup),
+            }
+        }
+        *asked = kept;
+        Ok(())
+    }
+
+    fn query(&mut self, log_id: &str, uids: &[&str]) -> Result<Answers, String> {
+        let store = match &mut self.store {
+            Some(store) => store,
+            empty => empty.insert(self.context.store.connect().map_err(|e| e.to_string())?),
+        };
+        store.answers(log_id, uids).map_err(|error| {
+            self.store = None;
+            error.to_string()
+        })
+    }
+
+    fn tell(&self, lookup: &mut Lookup, answer: &Answer) {
+        if !std::mem::replace(&mut lookup.told, true) || matches!(answer, Answer::Stored(_)) {
+            let found = if matches!(answer, Answer::Stored(_)) {
+                "FOUND"
+            } else {
+                "MISS"
+            };
+            tracing::info!("DB {found} order_uid={}", lookup.uid);
+        }
+    }
+
+    fn publish(
+        &self,
+        lookup: &Lookup,
+        stored: Option<&StoredOrder>,
+        behind: Option<i64>,
+        dead_lettered: Option<&str>,
+    ) {
+        let mut ours: Vec<(&str, String)> = Vec::new();
+        if let Some(stored) = stored {
+            if let Some(source) = &stored.source {
+                let place = format!("{}/{}/{}", source.topic_id, source.partition, source.offset);
+                ours.push((SOURCE, place));
+            }
+            if let Some(accepted_at_us) = stored.accepted_at_us {
+                ours.push((crate::event_log::ACCEPTED_AT, accepted_at_us.to_string()));
+            }
+            if behind != Some(0) {
+                // Unknown counts as one: the API must not take it for final.
+                ours.push((BEHIND, behind.unwrap_or(1).max(1).to_string()));
+            }
+        }
+        if let Some(place) = dead_lettered {
+            ours.push((DEAD_LETTERED, place.into()));
+        }
+        let mut headers: Vec<(&str, &[u8])> = lookup
+            .headers
+            .iter()
+            .map(|(name, value)| (&**name, value.as_ref()))
+            .collect();
+        headers.extend(ours.iter().map(|(name, value)| (*name, value.as_bytes())));
+        let body = stored.map(|stored| stored.order.encode());
+        let record = NewRecord {
+            topic: &self.context.settings.topics.found,
+            key: lookup.uid.as_bytes(),
+            value: body.as_deref(),
+            headers: &headers,
+        };
+        match self.context.log.append(Durability::BestEffort, record) {
+            Ok(_) => {
+                self.context.status.lookups_answered.inc();
+                tracing::info!("published order-found for {}", lookup.uid);
+            }
+            // Lost, which an answer may be: it is asked for again.
+            Err(error) => tracing::warn!("order-found for {} was not sent: {error}", lookup.uid),
+        }
+    }
+}
+
+/// How many records are in the log and not in the store; `None` when that cannot be said, because
+/// a partition has no position or belongs to another incarnation of the topic.
+fn records_behind(ends: &TopicEnds, positions: &[Position]) -> Option<i64> {
+    let mut behind = 0;
+    for (partition, high) in ends.highs.iter().enumerate() {
+        let position = of_partition(positions, partition)?;
+        if TopicId(position.topic_id.as_str().into()).contradicts(&ends.topic_id) {
+            return None;
+        }
+        behind += (high - position.next_offset).max(0);
+    }
+    Some(behind)
+}
+
+fn overtakes(ends: &TopicEnds, positions: &[Position]) -> bool {
+    ends.highs.iter().enumerate().any(|(partition, high)| {
+        of_partition(positions, partition).is_some_and(|position| position.next_offset > *high)
+    })
+}
+
+fn of_partition(positions: &[Position], partition: usize) -> Option<&Position> {
+    positions
+        .iter()
+        .find(|position| usize::try_from(position.partition) == Ok(partition))
+}
+
+fn parse(record: Record) -> Option<Lookup> {
+    let asked = record.value.as_ref().or(record.key.as_ref())?;
+    let uid = std::str::from_utf8(asked).ok()?;
+    let sound = !uid.is_empty() && uid.len() <= MAX_UID_BYTES && !uid.chars().any(char::is_control);
+    let deadline_us = record.number_header(DEADLINE).unwrap_or_else(|| {
+        record
+            .timestamp_ms
+            .saturating_mul(1_000)
+            .saturating_add(DEFAULT_PATIENCE_US)
+    });
+    let uid = uid.to_string();
+    sound.then(|| Lookup {
+        uid,
+        headers: record.headers,
+        deadline_us,
+        told: false,
+    })
+}
+
+fn now_us() -> i64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.map_or(0, |since| {
+        i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
+    })
+}

@@ -1,0 +1,157 @@
+//! The consumer: reads `orders` as a member of a group and stores every record exactly once in
+//! effect.
+//!
+//! The calling thread polls Kafka and sees rebalances; lanes (`lane`) read, decode and store; one
+//! thread answers lookups (`lookup`); two watch the topic and the database (`watch`). The surprising
+//! thing: partitions are taken in *rounds*. Whatever happens (a rebalance, a fault, a recreated
+//! topic), all lanes end, new ones with a new owner uuid take the partitions from the positions in
+//! the store, and reading starts there. There is no other way to start, so there is one to check.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use crate::config::Topics;
+use crate::event_log::EventLog;
+use crate::shutdown::Shutdown;
+use crate::store::StoreEngine;
+
+mod batch;
+mod bell;
+mod connection;
+mod generation;
+mod lane;
+mod lookup;
+mod polling;
+mod retry;
+mod status;
+mod take;
+mod watch;
+
+pub use status::Status;
+pub use take::AcceptedGap;
+
+use bell::Bell;
+
+/// What `orders consume` was asked to do.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    pub topics: Topics,
+    pub group: String,
+    pub lookup_group: String,
+    pub accepted_gaps: Vec<AcceptedGap>,
+}
+
+/// Consumes until a stop is requested, through every outage. The error is a reason to give up: a
+/// wrong setting, another group that owns the log, or a client that cannot be revived.
+pub fn run(
+    settings: Settings,
+    log: Arc<dyn EventLog>,
+    store: Arc<dyn StoreEngine>,
+    status: Arc<Status>,
+    shutdown: Shutdown,
+) -> anyhow::Result<()> {
+    let context = Arc::new(Context {
+        settings,
+        log,
+        store,
+        status,
+        shutdown,
+        host: host_name(),
+        watch: watch::Watch::default(),
+        committed: Bell::default(),
+        applied: Mutex::default(),
+        beyond_end_since: Mutex::default(),
+        delivering: AtomicBool::new(false),
+        damaged: AtomicBool::new(false),
+    });
+    watch::start(&context);
+    let lookups = {
+        let context = context.clone();
+        std::thread::spawn(move || lookup::run(&context))
+    };
+    let outcome = polling::Polling::new(context.clone()).run();
+    context.shutdown.request();
+    context.committed.ring();
+    // Answers under way are a courtesy: whoever asked asks again.
+    let until = Instant::now() + Duration::from_secs(1);
+    while !lookups.is_finished() && Instant::now() < until {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    context.log.flush(Duration::from_secs(1));
+    outcome
+}
+
+/// What all threads of the consumer share.
+struct Context {
+    settings: Settings,
+    log: Arc<dyn EventLog>,
+    store: Arc<dyn StoreEngine>,
+    status: Arc<Status>,
+    shutdown: Shutdown,
+    host: String,
+    watch: watch::Watch,
+    /// Rung after each commit, for lookups that wait for one, and when lookups arrive.
+    committed: Bell,
+    /// The newest position of each partition, to be told to the group.
+    applied: Mutex<BTreeMap<i32, i64>>,
+    beyond_end_since: Mutex<HashMap<i32, Instant>>,
+    /// Whether any record came since the client was built.
+    delivering: AtomicBool,
+    /// A damaged batch was met and nothing has been committed since.
+    damaged: AtomicBool,
+}
+
+impl Context {
+    fn applied(&self, partition: i32, next_offset: i64) {
+        self.applied
+            .lock()
+            .expect("no thread panics while holding this lock")
+            .insert(partition, next_offset);
+        self.committed.ring();
+    }
+
+    fn damaged(&self, reason: &str) {
+        self.damaged.store(true, Ordering::Relaxed);
+        self.status.ill(
+            status::LOG,
+            format!("a batch is damaged, not reading past it: {reason}"),
+        );
+    }
+
+    /// Orders were committed: whatever was damaged has been mended.
+    fn mended(&self) {
+        if self.damaged.swap(false, Ordering::Relaxed) {
+            self.status.well(status::LOG, "reading on");
+        }
+    }
+
+    fn delivered(&self) {
+        self.delivering.store(true, Ordering::Relaxed);
+    }
+
+    /// For how long the partition's position has been past the log's end, across rounds.
+    fn beyond_end_for(&self, partition: i32, beyond: bool) -> Duration {
+        let mut since = self
+            .beyond_end_since
+            .lock()
+            .expect("no thread panics while holding this lock");
+        if beyond {
+            since
+                .entry(partition)
+                .or_insert_with(Instant::now)
+                .elapsed()
+        } else {
+            since.remove(&partition);
+            Duration::ZERO
+        }
+    }
+}
+
+fn host_name() -> String {
+    rustix::system::uname()
+        .nodename()
+        .to_string_lossy()
+        .into_owned()
+}

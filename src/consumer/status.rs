@@ -1,0 +1,237 @@
+//! How the consumer is doing, for the operators' port and the diagnostics.
+//!
+//! One list of named conditions: whoever sets one that changed has it logged, once a change. Counters
+//! are plain atomics, so that lanes pay next to nothing.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+
+use crate::admin::{Check, Health};
+
+/// The polling thread is alive when it has come round within this time.
+const STUCK_AFTER: Duration = Duration::from_secs(60);
+
+pub const KAFKA: &str = "kafka";
+pub const DATABASE: &str = "database";
+pub const MIGRATIONS: &str = "migrations";
+pub const LOOKUPS: &str = "lookups";
+pub const LOG: &str = "log";
+
+/// The condition of one partition.
+pub fn partition(partition: i32) -> String {
+    format!("partition {partition}")
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Condition {
+    ok: bool,
+    detail: String,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct PartitionLabel {
+    partition: i32,
+}
+
+/// Shared by all threads of the consumer.
+pub struct Status {
+    started: Instant,
+    beat_ms: AtomicU64,
+    conditions: Mutex<BTreeMap<String, Condition>>,
+    registry: Registry,
+    pub orders_applied: Counter,
+    pub orders_outdated: Counter,
+    pub dead_letters: Counter,
+    pub batches: Counter,
+    pub store_retries: Counter,
+    pub rounds: Counter,
+    pub lookups_answered: Counter,
+    pub lookups_dropped: Counter,
+    pub records_with_foreign_key: Counter,
+    lag: Family<PartitionLabel, Gauge>,
+    next_offset: Family<PartitionLabel, Gauge>,
+}
+
+impl Status {
+    pub fn new() -> Arc<Status> {
+        let mut status = Status {
+            started: Instant::now(),
+            beat_ms: AtomicU64::new(0),
+            conditions: Mutex::new(BTreeMap::new()),
+            registry: Registry::with_prefix("orders_consumer"),
+            orders_applied: Counter::default(),
+            orders_outdated: Counter::default(),
+            dead_letters: Counter::default(),
+            batches: Counter::default(),
+            store_retries: Counter::default(),
+            rounds: Counter::default(),
+            lookups_answered: Counter::default(),
+            lookups_dropped: Counter::default(),
+            records_with_foreign_key: Counter::default(),
+            lag: Family::default(),
+            next_offset: Family::default(),
+        };
+        status.register();
+        Arc::new(status)
+    }
+
+    fn register(&mut self) {
+        let counters = [
+            (
+                "orders_applied",
+                "Orders written to the store",
+                &self.orders_applied,
+            ),
+            (
+                "orders_outdated",
+                "Orders left out: the store had a newer one",
+                &self.orders_outdated,
+            ),
+            (
+                "dead_letters",
+                "Records that became dead letters",
+                &self.dead_letters,
+            ),
+            ("batches", "Transactions committed", &self.batches),
+            (
+                "store_retries",
+                "Calls to the store that failed and are retried",
+                &self.store_retries,
+            ),
+            (
+                "rounds",
+                "Times the partitions were taken anew",
+                &self.rounds,
+            ),
+            (
+                "lookups_answered",
+                "Lookups answered",
+                &self.lookups_answered,
+            ),
+            (
+                "lookups_dropped",
+                "Lookups that were malformed, late or too many",
+                &self.lookups_dropped,
+            ),
+            (
+                "records_with_foreign_key",
+                "Orders whose record key is not their uid",
+                &self.records_with_foreign_key,
+            ),
+        ];
+        for (name, help, counter) in counters {
+            self.registry.register(name, help, counter.clone());
+        }
+        self.registry.register(
+            "lag",
+            "Records of a partition that are not yet in the store",
+            self.lag.clone(),
+        );
+        self.registry.register(
+            "next_offset",
+            "Everything below this offset is in the store",
+            self.next_offset.clone(),
+        );
+        for name in [KAFKA, DATABASE, MIGRATIONS, LOOKUPS] {
+            let condition = Condition {
+                ok: false,
+                detail: "not yet known".into(),
+            };
+            self.lock().insert(name.into(), condition);
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Condition>> {
+        self.conditions
+            .lock()
+            .expect("no thread panics while holding this lock")
+    }
+
+    /// Called by the polling thread each time it comes round.
+    pub fn beat(&self) {
+        self.beat_ms
+            .store(self.started.elapsed().as_millis() as u64, Ordering::Relaxed);
+    }
+
+    pub fn well(&self, name: &str, detail: impl Into<String>) {
+        let condition = Condition {
+            ok: true,
+            detail: detail.into(),
+        };
+        let before = self.lock().insert(name.into(), condition.clone());
+        if before.is_some_and(|before| !before.ok) {
+            tracing::info!("{name}: {}", condition.detail);
+        }
+    }
+
+    /// Something waits for an outage to end, or for somebody to act; told once, until it changes.
+    pub fn ill(&self, name: &str, detail: impl Into<String>) {
+        let condition = Condition {
+            ok: false,
+            detail: detail.into(),
+        };
+        let before = self.lock().insert(name.into(), condition.clone());
+        if before.as_ref() != Some(&condition) {
+            tracing::warn!("{name}: {}", condition.detail);
+        }
+    }
+
+    /// Forgets conditions of partitions that this process no longer reads.
+    pub fn forget_partitions(&self) {
+        self.lock()
+            .retain(|name, _| !name.starts_with("partition "));
+        self.lag.clear();
+        self.next_offset.clear();
+    }
+
+    pub fn progress(&self, partition: i32, next_offset: i64) {
+        self.next_offset
+            .get_or_create(&PartitionLabel { partition })
+            .set(next_offset);
+    }
+
+    pub fn lag(&self, partition: i32, records: i64) {
+        self.lag
+            .get_or_create(&PartitionLabel { partition })
+            .set(records);
+    }
+}
+
+impl Health for Status {
+    fn live(&self) -> Result<(), String> {
+        let beat = Duration::from_millis(self.beat_ms.load(Ordering::Relaxed));
+        let silent = self.started.elapsed().saturating_sub(beat);
+        if silent < STUCK_AFTER {
+            return Ok(());
+        }
+        Err(format!(
+            "the polling thread has been stuck for {} s",
+            silent.as_secs()
+        ))
+    }
+
+    fn ready(&self) -> Vec<Check> {
+        let check = |(name, condition): (&String, &Condition)| Check {
+            name: name.clone(),
+            ok: condition.ok,
+            detail: condition.detail.clone(),
+        };
+        self.lock().iter().map(check).collect()
+    }
+
+    fn metrics(&self) -> String {
+        let mut text = String::new();
+        // Writing to a String cannot fail.
+        let _ = encode(&mut text, &self.registry);
+        text
+    }
+}

@@ -1,0 +1,139 @@
+//! Two threads that look: at the topic (identity, lows, highs) and at the database, once a second.
+//!
+//! Lanes read what was last seen, so that nothing on the way of an order ever asks twice.
+
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use super::Context;
+use super::status::{DATABASE, KAFKA, MIGRATIONS};
+use crate::event_log::TopicState;
+use crate::migrations::{self, SchemaState};
+use crate::store::{OrderStore, StoreError};
+
+const EVERY: Duration = Duration::from_secs(1);
+/// A database that has not answered for this long is told, although no call has failed.
+const SILENT_AFTER: Duration = Duration::from_secs(5);
+
+/// What was last seen.
+#[derive(Default)]
+pub struct Watch {
+    topic: Mutex<Option<Arc<TopicState>>>,
+    database_asked: Mutex<Option<Instant>>,
+}
+
+impl Watch {
+    pub fn topic(&self) -> Option<Arc<TopicState>> {
+        self.topic
+            .lock()
+            .expect("no thread panics while holding this lock")
+            .clone()
+    }
+
+    /// Says so when the database has been asked and keeps silent; called by the topic's thread.
+    fn tell_silence(&self, context: &Context) {
+        let asked = *self
+            .database_asked
+            .lock()
+            .expect("no thread panics while holding this lock");
+        if asked.is_some_and(|asked| asked.elapsed() > SILENT_AFTER) {
+            context.status.ill(DATABASE, "it does not answer");
+        }
+    }
+}
+
+/// Starts both; they end with the process.
+pub fn start(context: &Arc<Context>) {
+    let topic = context.clone();
+    std::thread::spawn(move || watch_topic(&topic));
+    let database = context.clone();
+    std::thread::spawn(move || watch_database(&database));
+}
+
+fn watch_topic(context: &Context) {
+    loop {
+        match context.log.state(&context.settings.topics.orders) {
+            Ok(state) => {
+                let detail = if state.topic_id.is_known() {
+                    format!(
+                        "topic `{}` has {} partitions",
+                        context.settings.topics.orders,
+                        state.ranges.len()
+                    )
+                } else {
+                    "the brokers tell no topic ids: a recreated topic is only found by its last record"
+                        .into()
+                };
+                context.status.well(KAFKA, detail);
+                *context
+                    .watch
+                    .topic
+                    .lock()
+                    .expect("no thread panics while holding this lock") = Some(Arc::new(state));
+            }
+            Err(error) => context.status.ill(KAFKA, error.to_string()),
+        }
+        context.watch.tell_silence(context);
+        if context.shutdown.wait_timeout(EVERY) {
+            return;
+        }
+    }
+}
+
+fn watch_database(context: &Context) {
+    let mut store = None;
+    loop {
+        let asked = &context.watch.database_asked;
+        *asked
+            .lock()
+            .expect("no thread panics while holding this lock") = Some(Instant::now());
+        let answer = look(context, &mut store);
+        *asked
+            .lock()
+            .expect("no thread panics while holding this lock") = None;
+        match answer {
+            Ok(SchemaState::Current) => {
+                context.status.well(DATABASE, context.store.describe());
+                context.status.well(MIGRATIONS, "all applied");
+            }
+            Ok(other) => {
+                context.status.well(DATABASE, context.store.describe());
+                context.status.ill(MIGRATIONS, schema_trouble(other));
+                store = None;
+            }
+            Err(error) => {
+                context.status.ill(DATABASE, error.to_string());
+                store = None;
+            }
+        }
+        if context.shutdown.wait_timeout(EVERY) {
+            return;
+        }
+    }
+}
+
+/// Pings; on a new connection it asks for the migrations too, since a restored database may lack
+/// some.
+fn look(
+    context: &Context,
+    store: &mut Option<Box<dyn OrderStore>>,
+) -> Result<SchemaState, StoreError> {
+    if let Some(store) = store {
+        return store.ping().map(|()| SchemaState::Current);
+    }
+    let connected = store.insert(context.store.connect()?);
+    Ok(migrations::state(&connected.applied_migrations()?))
+}
+
+/// What an operator is told about a schema that is not this program's.
+pub fn schema_trouble(state: SchemaState) -> String {
+    match state {
+        SchemaState::Current => "all applied".into(),
+        SchemaState::Pending(count) => {
+            format!("{count} migration(s) pending: run `orders migrate`")
+        }
+        SchemaState::Newer => {
+            "the database has migrations that this program does not know: update `orders`".into()
+        }
+    }
+}

@@ -1,0 +1,325 @@
+//! The event log on Apache Kafka: the one file that names rdkafka (beside `kafka/topic_ids.rs`).
+//!
+//! Owns how clients are configured and what their errors mean; the parts live in `kafka/`:
+//! `producer` (append), `questions` (ends, states, records at an offset), `topics` (making and
+//! describing them), `membership` and `follower` (reading). The surprising thing: a client that is
+//! waiting in a fetch answers questions up to half a second late, so questions have a client of
+//! their own (`helper`), and a record at an exact offset is read by a fresh one.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use rdkafka::admin::{
+    AdminClient, AdminOptions, NewPartitions, NewTopic, ResourceSpecifier, TopicReplication,
+};
+use rdkafka::client::{ClientContext, DefaultClientContext};
+use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
+use rdkafka::consumer::base_consumer::PartitionQueue;
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::{BorrowedMessage, DeliveryResult, Header, Headers, Message, OwnedHeaders};
+use rdkafka::producer::{BaseRecord, Producer, ProducerContext, ThreadedProducer};
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use rdkafka::types::RDKafkaRespErr;
+
+use super::*;
+
+mod follower;
+mod membership;
+mod producer;
+mod questions;
+mod topic_ids;
+mod topics;
+
+/// How long a question to the broker may take.
+const ANSWER_WITHIN: Duration = Duration::from_secs(5);
+
+/// A Kafka cluster as an event log; shared by all threads of a process.
+pub struct KafkaLog {
+    base: ClientConfig,
+    brokers: String,
+    connection: Arc<Connection>,
+    /// Answers questions; never fetches records, so that it answers at once.
+    helper: BaseConsumer<Connected>,
+    durable: OnceLock<producer::KafkaProducer>,
+    best_effort: OnceLock<producer::KafkaProducer>,
+}
+
+impl KafkaLog {
+    /// A log on `brokers` (`host:port,…`) with librdkafka properties on top of ours. Connects in
+    /// the background: a broker that is away is not an error here, a wrong property is.
+    pub fn open(brokers: &str, properties: &[(String, String)]) -> Result<KafkaLog, LogError> {
+        let mut base = ClientConfig::new();
+        base.set("bootstrap.servers", brokers)
+            .set("client.id", "orders")
+            .set("allow.auto.create.topics", "false")
+            .set("socket.keepalive.enable", "true")
+            // The default back-off adds up to 10 s to every recovery.
+            .set("reconnect.backoff.max.ms", "1000")
+            .set("topic.metadata.refresh.interval.ms", "30000")
+            .set_log_level(RDKafkaLogLevel::Info);
+        for (key, value) in properties {
+            base.set(key, value);
+        }
+        let connection = Arc::new(Connection::default());
+        let helper = base
+            .clone()
+            .set("isolation.level", "read_uncommitted")
+            .create_with_context(Connected(connection.clone()))
+            .map_err(|error| describe_error("set up the Kafka client", &error))?;
+        Ok(KafkaLog {
+            base,
+            brokers: brokers.into(),
+            connection,
+            helper,
+            durable: OnceLock::new(),
+            best_effort: OnceLock::new(),
+        })
+    }
+
+    /// Settings of every client that reads records.
+    fn reading(&self, group: &str) -> ClientConfig {
+        let mut config = self.base.clone();
+        config
+            .set("group.id", group)
+            .set("isolation.level", "read_committed")
+            .set("enable.auto.commit", "false")
+            .set("enable.auto.offset.store", "false")
+            .set("auto.offset.reset", "error")
+            .set("enable.partition.eof", "true")
+            .set("check.crcs", "true")
+            .set("fetch.queue.backoff.ms", "20");
+        config
+    }
+}
+
+impl EventLog for KafkaLog {
+    fn append(&self, durability: Durability, record: NewRecord<'_>) -> Result<Ack, AppendError> {
+        self.producer(durability)
+            .map_err(|error| AppendError::NotAccepted(error.message))?
+            .append(record)
+    }
+
+    fn warm_up(&self, durability: Durability) -> Result<(), LogError> {
+        self.producer(durability)?.warm_up()
+    }
+
+    fn flush(&self, within: Duration) {
+        let until = Instant::now() + within;
+        for producer in [self.durable.get(), self.best_effort.get()]
+            .into_iter()
+            .flatten()
+        {
+            producer.flush(until.saturating_duration_since(Instant::now()));
+        }
+    }
+
+    fn state(&self, topic: &str) -> Result<TopicState, LogError> {
+        self.ask_state(topic)
+    }
+
+    fn ends(&self, topic: &str) -> Result<TopicEnds, LogError> {
+        self.ask_ends(topic)
+    }
+
+    fn read_from(&self, topic: &str, partition: i32, offset: i64) -> Result<ReadBack, LogError> {
+        self.read_back(topic, partition, offset)
+    }
+
+    fn brokers(&self) -> Result<usize, LogError> {
+        self.count_brokers()
+    }
+
+    fn describe(&self, names: Option<&[&str]>) -> Result<Vec<TopicDescription>, LogError> {
+        self.describe_topics(names)
+    }
+
+    fn create_topics(&self, wanted: &[TopicSpec]) -> Result<(), LogError> {
+        self.make_topics(wanted)
+    }
+
+    fn add_partitions(&self, topic: &str, partitions: i32) -> Result<(), LogError> {
+        self.grow_topic(topic, partitions)
+    }
+
+    fn join(&self, group: &str, topic: &str) -> Result<Box<dyn Membership>, LogError> {
+        Ok(Box::new(membership::KafkaMembership::join(
+            self, group, topic,
+        )?))
+    }
+
+    fn follow(&self, topic: &str, starts: &[(i32, i64)]) -> Result<Box<dyn Follower>, LogError> {
+        Ok(Box::new(follower::KafkaFollower::open(
+            self, topic, starts,
+        )?))
+    }
+}
+
+/// Whether the cluster answers, as all clients of this process see it: one line when it changes.
+#[derive(Default)]
+struct Connection {
+    lost: Mutex<bool>,
+}
+
+impl Connection {
+    fn failed(&self, reason: &str) {
+        let mut lost = self
+            .lost
+            .lock()
+            .expect("no thread panics while holding this lock");
+        if !*lost {
+            *lost = true;
+            tracing::warn!(reason, "kafka is unreachable, trying on");
+        }
+    }
+
+    fn answered(&self) {
+        let mut lost = self
+            .lost
+            .lock()
+            .expect("no thread panics while holding this lock");
+        if *lost {
+            *lost = false;
+            tracing::info!("kafka answers again");
+        }
+    }
+}
+
+/// The context of clients that need no callbacks but the connection's.
+#[derive(Clone)]
+struct Connected(Arc<Connection>);
+
+impl ClientContext for Connected {
+    fn log(&self, _level: RDKafkaLogLevel, facility: &str, message: &str) {
+        tracing::debug!(facility, "librdkafka: {message}");
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        note_error(&self.0, &error, reason);
+    }
+}
+
+impl ConsumerContext for Connected {}
+
+/// Global errors are events of a client that goes on trying; they come about once a second, so only
+/// the change of state is told.
+fn note_error(connection: &Connection, error: &KafkaError, reason: &str) {
+    match error.rdkafka_error_code() {
+        Some(RDKafkaErrorCode::AllBrokersDown) => connection.failed(reason),
+        Some(RDKafkaErrorCode::Authentication | RDKafkaErrorCode::SSL) => {
+            connection.failed(reason);
+        }
+        _ => tracing::debug!(reason, "kafka client: {error}"),
+    }
+}
+
+/// What a failed call means, said without any configuration value (`ClientConfig` errors carry
+/// them, and they may be passwords).
+fn describe_error(attempt: &str, error: &KafkaError) -> LogError {
+    use RDKafkaErrorCode as Code;
+    let code = error.rdkafka_error_code();
+    let missing = matches!(
+        code,
+        Some(Code::UnknownTopic | Code::UnknownTopicOrPartition | Code::UnknownPartition)
+    );
+    let refused = matches!(
+        code,
+        Some(
+            Code::TopicAuthorizationFailed
+                | Code::GroupAuthorizationFailed
+                | Code::ClusterAuthorizationFailed
+                | Code::InvalidArgument
+                | Code::InvalidReplicationFactor
+                | Code::InvalidPartitions
+                | Code::InvalidConfig
+                | Code::PolicyViolation
+                | Code::InvalidTopic
+        )
+    );
+    let reason = match error {
+        KafkaError::ClientConfig(_, description, key, _) => {
+            return LogError {
+                message: format!("could not {attempt}: property `{key}`: {description}"),
+                unavailable: false,
+                missing: false,
+            };
+        }
+        KafkaError::ClientCreation(reason) => {
+            return LogError {
+                message: format!("could not {attempt}: {reason}"),
+                unavailable: false,
+                missing: false,
+            };
+        }
+        _ => code.map_or_else(|| error.to_string(), |code| code.to_string()),
+    };
+    LogError {
+        message: format!("could not {attempt}: {reason}"),
+        unavailable: !missing && !refused,
+        missing,
+    }
+}
+
+/// What an error event of a reading client means. Corrupt is everything after which librdkafka has
+/// moved past a batch without delivering it.
+fn fault(error: &KafkaError) -> LogFault {
+    use RDKafkaErrorCode as Code;
+    let message = error.to_string();
+    if matches!(error, KafkaError::MessageConsumptionFatal(_)) {
+        return LogFault::Fatal(message);
+    }
+    match error.rdkafka_error_code() {
+        Some(
+            Code::AutoOffsetReset
+            | Code::OffsetOutOfRange
+            | Code::UnknownTopic
+            | Code::UnknownPartition
+            | Code::UnknownTopicOrPartition
+            | Code::UnknownTopicId,
+        ) => LogFault::Reset(message),
+        Some(
+            Code::BadMessage
+            | Code::InvalidMessage
+            | Code::InvalidMessageSize
+            | Code::BadCompression
+            | Code::NotImplemented,
+        ) => LogFault::Corrupt(message),
+        Some(Code::Fatal | Code::Fenced) => LogFault::Fatal(message),
+        _ => LogFault::Transient(message),
+    }
+}
+
+/// Copies a record out of the client, so that nothing pins its fetch buffers.
+fn owned(message: &BorrowedMessage<'_>) -> Record {
+    let headers = message.headers().map_or_else(Vec::new, |headers| {
+        headers
+            .iter()
+            .map(|header| {
+                (
+                    header.key.into(),
+                    Bytes::copy_from_slice(header.value.unwrap_or_default()),
+                )
+            })
+            .collect()
+    });
+    Record {
+        partition: message.partition(),
+        offset: message.offset(),
+        timestamp_ms: message.timestamp().to_millis().unwrap_or(-1),
+        key: message.key().map(Bytes::copy_from_slice),
+        value: message.payload().map(Bytes::copy_from_slice),
+        headers,
+    }
+}
+
+/// A partition list with one offset each.
+fn partition_list(topic: &str, offsets: &[(i32, Offset)]) -> Result<TopicPartitionList, LogError> {
+    let mut list = TopicPartitionList::with_capacity(offsets.len());
+    for (partition, offset) in offsets {
+        list.add_partition_offset(topic, *partition, *offset)
+            .map_err(|error| describe_error(&format!("address topic `{topic}`"), &error))?;
+    }
+    Ok(list)
+}

@@ -1,0 +1,60 @@
+//! Reading a whole topic without a group: every API instance must see every record.
+
+use super::*;
+
+pub(super) struct KafkaFollower {
+    consumer: BaseConsumer<Connected>,
+    connection: Arc<Connection>,
+    topic: String,
+}
+
+impl KafkaFollower {
+    pub(super) fn open(
+        log: &KafkaLog,
+        topic: &str,
+        starts: &[(i32, i64)],
+    ) -> Result<KafkaFollower, LogError> {
+        let mut config = log.reading("orders-follower");
+        for (key, value) in [
+            ("queued.max.messages.kbytes", "4096"),
+            ("queued.min.messages", "10000"),
+        ] {
+            if log.base.get(key).is_none() {
+                config.set(key, value);
+            }
+        }
+        let consumer = config
+            .create_with_context(Connected(log.connection.clone()))
+            .map_err(|error| describe_error(&format!("follow topic `{topic}`"), &error))?;
+        let mut follower = KafkaFollower {
+            consumer,
+            connection: log.connection.clone(),
+            topic: topic.into(),
+        };
+        follower.assign(starts)?;
+        Ok(follower)
+    }
+}
+
+impl Follower for KafkaFollower {
+    fn next(&mut self, wait: Duration) -> Option<Followed> {
+        match self.consumer.poll(wait)? {
+            Ok(message) => {
+                self.connection.answered();
+                Some(Followed::Record(owned(&message)))
+            }
+            Err(KafkaError::PartitionEOF(partition)) => Some(Followed::End(partition)),
+            Err(error) => Some(Followed::Fault(fault(&error))),
+        }
+    }
+
+    fn assign(&mut self, starts: &[(i32, i64)]) -> Result<(), LogError> {
+        let offsets: Vec<_> = starts
+            .iter()
+            .map(|(partition, start)| (*partition, Offset::Offset(*start)))
+            .collect();
+        self.consumer
+            .assign(&partition_list(&self.topic, &offsets)?)
+            .map_err(|error| describe_error(&format!("follow topic `{}`", self.topic), &error))
+    }
+}

@@ -1,0 +1,247 @@
+//! Reading as a member of a consumer group.
+//!
+//! The rebalance callback only records what happened; who reads what, and from where, is decided by
+//! the thread that owns the membership after the store has answered. Partitions are split into
+//! queues of their own, so that a slow store simply leaves records there: pause and resume would
+//! cost a second each.
+
+use std::collections::VecDeque;
+
+use super::*;
+
+/// How long leaving a group may take.
+const LEAVE_WITHIN: Duration = Duration::from_secs(2);
+
+pub(super) struct KafkaMembership {
+    consumer: Arc<BaseConsumer<GroupContext>>,
+    topic: String,
+}
+
+struct GroupContext {
+    connected: Connected,
+    events: Mutex<VecDeque<MembershipEvent>>,
+}
+
+impl ClientContext for GroupContext {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        self.connected.log(level, facility, message);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        self.connected.error(error, reason);
+    }
+}
+
+impl ConsumerContext for GroupContext {
+    fn rebalance(
+        &self,
+        consumer: &BaseConsumer<Self>,
+        code: RDKafkaRespErr,
+        partitions: &mut TopicPartitionList,
+    ) {
+        let event = if code == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {
+            let elements = partitions.elements();
+            MembershipEvent::Assigned(elements.iter().map(|element| element.partition()).collect())
+        } else {
+            // The group waits for this call before it gives the partitions to others. Lanes may
+            // still be storing what they hold: the fence in the store decides who is too late.
+            if let Err(error) = consumer.unassign() {
+                tracing::debug!("unassign: {error}");
+            }
+            MembershipEvent::Revoked
+        };
+        self.events
+            .lock()
+            .expect("no thread panics while holding this lock")
+            .push_back(event);
+    }
+}
+
+impl KafkaMembership {
+    pub(super) fn join(
+        log: &KafkaLog,
+        group: &str,
+        topic: &str,
+    ) -> Result<KafkaMembership, LogError> {
+        let failed = |error: KafkaError| describe_error(&format!("join group `{group}`"), &error);
+        let context = GroupContext {
+            connected: Connected(log.connection.clone()),
+            events: Mutex::new(VecDeque::new()),
+        };
+        let mut config = log.reading(group);
+        let defaults = [
+            // A kill -9 must not stall the group for the default 45 s.
+            ("session.timeout.ms", "6000"),
+            ("heartbeat.interval.ms", "2000"),
+            ("max.poll.interval.ms", "60000"),
+            // It counts for each split queue.
+            ("queued.max.messages.kbytes", "4096"),
+            ("queued.min.messages", "10000"),
+        ];
+        for (key, value) in defaults {
+            if log.base.get(key).is_none() {
+                config.set(key, value);
+            }
+        }
+        let consumer: BaseConsumer<GroupContext> =
+            config.create_with_context(context).map_err(failed)?;
+        consumer.subscribe(&[topic]).map_err(failed)?;
+        Ok(KafkaMembership {
+            consumer: Arc::new(consumer),
+            topic: topic.into(),
+        })
+    }
+
+    fn next_event(&self) -> Option<MembershipEvent> {
+        let context = self.consumer.context();
+        context
+            .events
+            .lock()
+            .expect("no thread panics while holding this lock")
+            .pop_front()
+    }
+}
+
+impl Membership for KafkaMembership {
+    fn poll(&mut self, wait: Duration) -> Option<MembershipEvent> {
+        if let Some(event) = self.next_event() {
+            return Some(event);
+        }
+        match self.consumer.poll(wait) {
+            // Every assigned partition has its own queue, so this record slipped past the split.
+            // Dropping it would be a hole: have everything read again from the store's positions.
+            Some(Ok(message)) => Some(MembershipEvent::Fault(LogFault::Reset(format!(
+                "the record at {}/{} came out of turn",
+                message.partition(),
+                message.offset()
+            )))),
+            Some(Err(KafkaError::PartitionEOF(_))) => None,
+            Some(Err(error)) => Some(MembershipEvent::Fault(fault(&error))),
+            None => self.next_event(),
+        }
+    }
+
+    fn assign(&mut self, starts: &[(i32, i64)]) -> Result<Vec<Box<dyn Reader>>, LogError> {
+        let offsets: Vec<_> = starts
+            .iter()
+            .map(|(partition, start)| (*partition, Offset::Offset(*start)))
+            .collect();
+        let list = partition_list(&self.topic, &offsets)?;
+        self.consumer
+            .assign(&list)
+            .map_err(|error| describe_error(&format!("read topic `{}`", self.topic), &error))?;
+        // At once and on this thread: even 10 ms later records would come through the main queue.
+        starts
+            .iter()
+            .map(|(partition, _)| {
+                let queue = self.consumer.split_partition_queue(&self.topic, *partition);
+                let queue = queue.ok_or_else(|| LogError {
+                    message: format!("could not read {}/{partition}", self.topic),
+                    unavailable: true,
+                    missing: true,
+                })?;
+                let reader = KafkaReader {
+                    partition: *partition,
+                    queue,
+                    connection: self.consumer.context().connected.0.clone(),
+                    event: None,
+                };
+                Ok(Box::new(reader) as Box<dyn Reader>)
+            })
+            .collect()
+    }
+
+    fn unassign(&mut self) {
+        if let Err(error) = self.consumer.unassign() {
+            tracing::debug!("unassign: {error}");
+        }
+    }
+
+    fn applied(&self, positions: &[(i32, i64)]) {
+        let offsets: Vec<_> = positions
+            .iter()
+            .map(|(partition, next)| (*partition, Offset::Offset(*next)))
+            .collect();
+        // Moves nothing: the store has these records already, and its own position is what counts.
+        let told = partition_list(&self.topic, &offsets)
+            .map(|list| self.consumer.commit(&list, CommitMode::Async));
+        if let Ok(Err(error)) = told {
+            tracing::debug!("group offsets were not committed: {error}");
+        }
+    }
+}
+
+impl Drop for KafkaMembership {
+    /// Leaves the group now. A lane that was given up may keep its reader, and with it the client,
+    /// for ever: the group must not wait for that.
+    fn drop(&mut self) {
+        if self.consumer.close_queue().is_err() {
+            return;
+        }
+        let until = Instant::now() + LEAVE_WITHIN;
+        while !self.consumer.closed() && Instant::now() < until {
+            self.consumer.poll(Duration::from_millis(20));
+        }
+    }
+}
+
+struct KafkaReader {
+    partition: i32,
+    queue: PartitionQueue<GroupContext>,
+    connection: Arc<Connection>,
+    /// What came after records that were given first.
+    event: Option<Fetched>,
+}
+
+impl Reader for KafkaReader {
+    fn partition(&self) -> i32 {
+        self.partition
+    }
+
+    fn next(&mut self, max_records: usize, max_bytes: usize, wait: Duration) -> Fetched {
+        if let Some(event) = self.event.take() {
+            return event;
+        }
+        let mut records = Vec::new();
+        let mut bytes = 0;
+        // Each record that was the last for a moment is followed by an end: only one that nothing
+        // follows is told, and none of them ends a batch.
+        let mut ended = false;
+        while records.len() < max_records && bytes < max_bytes {
+            let patience = if records.is_empty() && !ended {
+                wait
+            } else {
+                Duration::ZERO
+            };
+            match self.queue.poll(patience) {
+                None => break,
+                Some(Ok(message)) => {
+                    ended = false;
+                    bytes += message.payload_len();
+                    records.push(owned(&message));
+                }
+                Some(Err(KafkaError::PartitionEOF(_))) => ended = true,
+                Some(Err(error)) => {
+                    self.event = Some(Fetched::Fault(fault(&error)));
+                    break;
+                }
+            }
+        }
+        if records.is_empty() {
+            return match self.event.take() {
+                Some(event) => event,
+                None if ended => Fetched::End,
+                None => Fetched::Nothing,
+            };
+        }
+        if ended && self.event.is_none() {
+            self.event = Some(Fetched::End);
+        }
+        self.connection.answered();
+        Fetched::Records(records)
+    }
+
+    fn on_ready(&mut self, bell: Box<dyn Fn() + Send + Sync>) {
+        self.queue.set_nonempty_callback(bell);
+    }
+}

@@ -1,0 +1,159 @@
+//! Topic ids (KIP-516) and partition lists by DescribeTopics, which rdkafka's safe interface lacks.
+//!
+//! The only unsafe code of the program. Every native object made here is destroyed here by a guard;
+//! what leaves are plain values. A broker older than 2.8 answers a zero id, which comes out as an
+//! unknown [`TopicId`].
+
+use std::ffi::{CStr, CString};
+use std::ptr;
+use std::time::Duration;
+
+use rdkafka_sys as native;
+
+use super::super::{LogError, TopicId};
+
+/// One topic as the cluster describes it; `None` in the answer where there is no such topic.
+pub(super) struct Described {
+    pub id: TopicId,
+    pub partitions: usize,
+    pub replicas: usize,
+}
+
+/// Runs its closure when it goes out of scope.
+struct Guard<F: FnMut()>(F);
+
+impl<F: FnMut()> Drop for Guard<F> {
+    fn drop(&mut self) {
+        (self.0)();
+    }
+}
+
+/// Describes topics over `client`, blocking up to `within`. `client` must be a live librdkafka
+/// handle for the whole call, which the caller's borrow of its owner guarantees.
+pub(super) fn describe(
+    client: *mut native::rd_kafka_t,
+    topics: &[&str],
+    within: Duration,
+) -> Result<Vec<Option<Described>>, LogError> {
+    let names: Vec<CString> = topics
+        .iter()
+        .map(|name| CString::new(*name).map_err(|_| failure("a topic name holds a NUL", false)))
+        .collect::<Result<_, _>>()?;
+    let mut pointers: Vec<_> = names.iter().map(|name| name.as_ptr()).collect();
+    let timeout_ms = i32::try_from(within.as_millis()).unwrap_or(i32::MAX);
+
+    // SAFETY: all pointers come from librdkafka and live until their guard's end; the result's
+    // parts are borrowed from `event`, whose guard is dropped last of those that are read.
+    unsafe {
+        let queue = native::rd_kafka_queue_new(client);
+        let _queue = Guard(|| native::rd_kafka_queue_destroy(queue));
+        let collection =
+            native::rd_kafka_TopicCollection_of_topic_names(pointers.as_mut_ptr(), pointers.len());
+        let _collection = Guard(|| native::rd_kafka_TopicCollection_destroy(collection));
+        let options = native::rd_kafka_AdminOptions_new(
+            client,
+            native::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS,
+        );
+        let _options = Guard(|| native::rd_kafka_AdminOptions_destroy(options));
+        let mut reason = [0; 256];
+        native::rd_kafka_AdminOptions_set_request_timeout(
+            options,
+            timeout_ms,
+            reason.as_mut_ptr(),
+            reason.len(),
+        );
+        native::rd_kafka_DescribeTopics(client, collection, options, queue);
+
+        let event = native::rd_kafka_queue_poll(queue, timeout_ms.saturating_add(500));
+        if event.is_null() {
+            return Err(failure("no answer in time", true));
+        }
+        let _event = Guard(|| native::rd_kafka_event_destroy(event));
+        if native::rd_kafka_event_error(event)
+            != native::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR
+        {
+            return Err(failure(
+                &text(native::rd_kafka_event_error_string(event)),
+                true,
+            ));
+        }
+        let result = native::rd_kafka_event_DescribeTopics_result(event);
+        if result.is_null() {
+            return Err(failure("an unexpected answer", true));
+        }
+        let mut count = 0;
+        let found = native::rd_kafka_DescribeTopics_result_topics(result, &mut count);
+        (0..count).map(|index| read(*found.add(index))).collect()
+    }
+}
+
+/// # Safety
+/// `topic` must belong to a live DescribeTopics result.
+unsafe fn read(
+    topic: *const native::rd_kafka_TopicDescription_t,
+) -> Result<Option<Described>, LogError> {
+    use native::rd_kafka_resp_err_t as Code;
+    // SAFETY: as the caller promises; what the accessors return is borrowed from `topic`.
+    unsafe {
+        let error = native::rd_kafka_TopicDescription_error(topic);
+        match native::rd_kafka_error_code(error) {
+            Code::RD_KAFKA_RESP_ERR_NO_ERROR => {}
+            Code::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART => return Ok(None),
+            code => {
+                let unavailable = code != Code::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED;
+                return Err(failure(
+                    &text(native::rd_kafka_error_string(error)),
+                    unavailable,
+                ));
+            }
+        }
+        let mut partitions = 0;
+        let list = native::rd_kafka_TopicDescription_partitions(topic, &mut partitions);
+        let mut replicas = 0;
+        if partitions > 0 {
+            native::rd_kafka_TopicPartitionInfo_replicas(*list, &mut replicas);
+        }
+        Ok(Some(Described {
+            id: topic_id(native::rd_kafka_TopicDescription_topic_id(topic)),
+            partitions,
+            replicas,
+        }))
+    }
+}
+
+/// # Safety
+/// `id` must be null or a live uuid.
+unsafe fn topic_id(id: *const native::rd_kafka_Uuid_t) -> TopicId {
+    if id.is_null() {
+        return TopicId::default();
+    }
+    // SAFETY: as the caller promises; the string is owned by the uuid and copied here.
+    unsafe {
+        let bits = native::rd_kafka_Uuid_most_significant_bits(id)
+            | native::rd_kafka_Uuid_least_significant_bits(id);
+        if bits == 0 {
+            return TopicId::default();
+        }
+        TopicId(text(native::rd_kafka_Uuid_base64str(id)).into())
+    }
+}
+
+/// # Safety
+/// `pointer` must be null or a live C string.
+unsafe fn text(pointer: *const std::ffi::c_char) -> String {
+    if ptr::eq(pointer, ptr::null()) {
+        return "no reason given".into();
+    }
+    // SAFETY: as the caller promises.
+    unsafe { CStr::from_ptr(pointer) }
+        .to_string_lossy()
+        .into_owned()
+}
+
+fn failure(reason: &str, unavailable: bool) -> LogError {
+    LogError {
+        message: format!("could not describe topics: {reason}"),
+        unavailable,
+        missing: false,
+    }
+}

@@ -1,0 +1,342 @@
+//! The event log: what the pipeline needs of Apache Kafka, in its own words.
+//!
+//! Owns the vocabulary (records, acknowledgements, ends, memberships) and the traits that every
+//! engine implements; knows nothing of orders, stores or HTTP. Everything here is synchronous and
+//! blocks for at most the time it names, except [`Ack`], which threads and async tasks can both
+//! await. The surprising thing: group offsets are written but never read back. Where reading starts
+//! is decided by the store (`log_positions`).
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::oneshot;
+
+pub mod kafka;
+
+/// The header that carries when the API accepted an order: decimal microseconds since the epoch.
+pub const ACCEPTED_AT: &str = "accepted-at";
+
+/// One record as the log holds it. Payloads are owned: nothing pins the client's fetch buffers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    pub partition: i32,
+    pub offset: i64,
+    /// Milliseconds since the epoch, as the log stamped it; -1 when it has none.
+    pub timestamp_ms: i64,
+    pub key: Option<Bytes>,
+    /// `None` is a null payload (a tombstone).
+    pub value: Option<Bytes>,
+    pub headers: Vec<(Box<str>, Bytes)>,
+}
+
+impl Record {
+    /// The first header of that name.
+    pub fn header(&self, name: &str) -> Option<&[u8]> {
+        self.headers
+            .iter()
+            .find(|(known, _)| &**known == name)
+            .map(|(_, value)| value.as_ref())
+    }
+
+    /// The first header of that name, read as a decimal number; `None` when absent or malformed.
+    pub fn number_header(&self, name: &str) -> Option<i64> {
+        std::str::from_utf8(self.header(name)?).ok()?.parse().ok()
+    }
+
+    /// When the order was accepted, in microseconds since the epoch: the header `accepted-at`, or
+    /// the record's own timestamp where a foreign producer wrote it.
+    pub fn accepted_at_us(&self) -> i64 {
+        self.number_header(ACCEPTED_AT)
+            .unwrap_or(self.timestamp_ms.saturating_mul(1_000))
+    }
+}
+
+/// A record to append. The partition follows from the key, as go-orders' producer chooses it.
+#[derive(Clone, Copy, Debug)]
+pub struct NewRecord<'a> {
+    pub topic: &'a str,
+    pub key: &'a [u8],
+    pub value: Option<&'a [u8]>,
+    pub headers: &'a [(&'a str, &'a [u8])],
+}
+
+/// How much a lost record matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Durability {
+    /// Acknowledged only when the log would keep it through a crash, and written once (orders).
+    Durable,
+    /// May be lost in a crash; whoever asked asks again (lookups and their answers).
+    BestEffort,
+}
+
+/// Where an acknowledged record is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Appended {
+    pub partition: i32,
+    /// `None` when the log has the record but did not say where (a duplicate that it recognised).
+    pub offset: Option<i64>,
+}
+
+/// Why an append was not acknowledged.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum AppendError {
+    /// The record never left this process and never will: sending it again cannot double it.
+    #[error("the record was not accepted: {0}")]
+    NotAccepted(String),
+    /// The record is larger than the log takes; it never left this process.
+    #[error("the record is larger than the log accepts: {0}")]
+    TooLarge(String),
+    /// The log may or may not have the record: sending it again is safe, the newest version wins.
+    #[error("the log did not acknowledge the record: {0}")]
+    Unknown(String),
+}
+
+/// The coming acknowledgement of one appended record. Await it, or block a thread with
+/// [`Ack::wait`]; dropping it changes nothing about the record.
+pub struct Ack(oneshot::Receiver<Result<Appended, AppendError>>);
+
+/// The engine's end of an [`Ack`].
+pub type AckSender = oneshot::Sender<Result<Appended, AppendError>>;
+
+impl Ack {
+    /// A connected pair: the engine keeps the sender, the caller gets the `Ack`.
+    pub fn pair() -> (AckSender, Ack) {
+        let (sender, receiver) = oneshot::channel();
+        (sender, Ack(receiver))
+    }
+
+    /// Blocks this thread until the log answered (bounded by the engine's delivery timeout). Must
+    /// not be called on an async thread.
+    pub fn wait(self) -> Result<Appended, AppendError> {
+        self.0.blocking_recv().unwrap_or_else(|_| Err(abandoned()))
+    }
+}
+
+impl Future for Ack {
+    type Output = Result<Appended, AppendError>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut self.0)
+            .poll(context)
+            .map(|answer| answer.unwrap_or_else(|_| Err(abandoned())))
+    }
+}
+
+fn abandoned() -> AppendError {
+    AppendError::Unknown("the log's client was closed before it answered".into())
+}
+
+/// The log could not be asked, or answered with an error. `unavailable` tells an outage (work waits
+/// and resumes alone) from a refusal that an operator must mend.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct LogError {
+    pub message: String,
+    pub unavailable: bool,
+    /// The topic or partition asked for is not there.
+    pub missing: bool,
+}
+
+/// The identity of one incarnation of a topic (Kafka: its topic id, KIP-516; a recreated topic has
+/// another). Empty when the log has none (an old broker): then nothing is compared.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TopicId(pub Arc<str>);
+
+impl TopicId {
+    pub fn is_known(&self) -> bool {
+        !self.0.is_empty()
+    }
+
+    /// Whether both are known and name different incarnations.
+    pub fn contradicts(&self, other: &TopicId) -> bool {
+        self.is_known() && other.is_known() && self != other
+    }
+}
+
+/// One topic at one moment. `ranges[p]` belongs to partition `p`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TopicState {
+    /// Names the log for `log_positions.log_id`: Kafka cluster id + topic.
+    pub log_id: String,
+    pub topic_id: TopicId,
+    pub ranges: Vec<OffsetRange>,
+}
+
+/// The offsets a partition holds: `low` is the first that can still be read, `high` the next to be
+/// written (uncommitted transactions included).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OffsetRange {
+    pub low: i64,
+    pub high: i64,
+}
+
+/// The ends of all partitions of a topic, asked in one go: `highs[p]` is the next offset of `p`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TopicEnds {
+    pub topic_id: TopicId,
+    pub highs: Vec<i64>,
+}
+
+/// What [`EventLog::read_from`] found at or after the offset it was asked for.
+#[derive(Clone, Debug)]
+pub enum ReadBack {
+    /// The first committed record at or after the offset.
+    Record(Record),
+    /// No committed record between the offset and this one, which was the end when asked.
+    End(i64),
+}
+
+/// A topic to be made, and what it is checked against when it is already there.
+#[derive(Clone, Debug)]
+pub struct TopicSpec {
+    pub name: String,
+    pub partitions: i32,
+    /// `None`: min(3, brokers).
+    pub replication_factor: Option<i32>,
+    pub settings: BTreeMap<String, String>,
+}
+
+/// A topic as it is, for people: `settings` holds every configuration entry the log tells.
+#[derive(Clone, Debug)]
+pub struct TopicDescription {
+    pub name: String,
+    pub topic_id: TopicId,
+    pub replication_factor: i32,
+    pub ranges: Vec<OffsetRange>,
+    pub settings: BTreeMap<String, String>,
+}
+
+/// The log, shared by all threads of a process. Opening one connects nothing: a service can start
+/// while its log is down.
+pub trait EventLog: Send + Sync {
+    /// Hands a record to the log's client and returns at once, never blocking: a full queue is
+    /// [`AppendError::NotAccepted`]. The record is in the log when the [`Ack`] says so.
+    fn append(&self, durability: Durability, record: NewRecord<'_>) -> Result<Ack, AppendError>;
+
+    /// Opens what `append` needs, so that the first order does not pay for it. Blocks up to 5 s.
+    fn warm_up(&self, durability: Durability) -> Result<(), LogError>;
+
+    /// Waits until everything appended is acknowledged or failed, at most `within`.
+    fn flush(&self, within: Duration);
+
+    /// Identity, lows and highs of a topic. Blocks up to 5 s.
+    fn state(&self, topic: &str) -> Result<TopicState, LogError>;
+
+    /// The ends of all partitions, with the partition list from the broker. Every record
+    /// acknowledged before the call is below them. Blocks up to 5 s; well under a millisecond on a
+    /// warm client.
+    fn ends(&self, topic: &str) -> Result<TopicEnds, LogError>;
+
+    /// The first committed record at or after `offset`, read by a fresh client of its own, or the
+    /// end. A corrupt batch is an error, never skipped. Blocks up to 10 s.
+    fn read_from(&self, topic: &str, partition: i32, offset: i64) -> Result<ReadBack, LogError>;
+
+    /// How many brokers there are; 1 for an embedded log. Blocks up to 5 s.
+    fn brokers(&self) -> Result<usize, LogError>;
+
+    /// The named topics as they are (a missing one is left out), or every topic. Blocks up to 10 s.
+    fn describe(&self, names: Option<&[&str]>) -> Result<Vec<TopicDescription>, LogError>;
+
+    /// Creates topics; one that exists by then is left alone. Blocks up to 30 s.
+    fn create_topics(&self, wanted: &[TopicSpec]) -> Result<(), LogError>;
+
+    /// Grows an existing, empty topic. Blocks up to 30 s.
+    fn add_partitions(&self, topic: &str, partitions: i32) -> Result<(), LogError>;
+
+    /// Joins a consumer group on one topic.
+    fn join(&self, group: &str, topic: &str) -> Result<Box<dyn Membership>, LogError>;
+
+    /// Reads a topic without a group from explicit offsets, one start a partition.
+    fn follow(&self, topic: &str, starts: &[(i32, i64)]) -> Result<Box<dyn Follower>, LogError>;
+}
+
+/// What happened to a membership since it was last polled.
+#[derive(Clone, Debug)]
+pub enum MembershipEvent {
+    /// The group gave this member these partitions; nothing is read before `assign`.
+    Assigned(Vec<i32>),
+    /// The group took all partitions back; nothing more is delivered.
+    Revoked,
+    /// Something the client reported: an outage it will mend itself, or a reason to start over.
+    Fault(LogFault),
+}
+
+/// An error event of a reading client.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LogFault {
+    /// Brokers are away or slow; the client retries for ever.
+    Transient(String),
+    /// The offset asked for is not in the log, the topic went away, or a record came out of turn:
+    /// decide again where to read.
+    Reset(String),
+    /// A batch failed its checksum or cannot be decoded: the client has moved past it, so nothing
+    /// may be read on from here.
+    Corrupt(String),
+    /// The client is dead; build another.
+    Fatal(String),
+}
+
+/// Membership of a consumer group; stays on one thread, which must poll it at least every few
+/// seconds (60 s at most, then the group takes its partitions away).
+pub trait Membership {
+    /// Blocks up to `wait` for the next event.
+    fn poll(&mut self, wait: Duration) -> Option<MembershipEvent>;
+
+    /// Reads exactly these partitions from exactly these offsets, from now on; replaces whatever
+    /// was read. Gives one reader a partition, in the order of `starts`.
+    fn assign(&mut self, starts: &[(i32, i64)]) -> Result<Vec<Box<dyn Reader>>, LogError>;
+
+    /// Reads nothing, still a member.
+    fn unassign(&mut self);
+
+    /// Tells the ecosystem's lag tools how far the store is. Only a hint: never read back, sent
+    /// asynchronously, may be lost.
+    fn applied(&self, positions: &[(i32, i64)]);
+}
+
+/// What a reader has to give.
+#[derive(Debug)]
+pub enum Fetched {
+    /// One or more records in offset order; there may be holes between them.
+    Records(Vec<Record>),
+    /// Nothing within the wait.
+    Nothing,
+    /// Everything that was in the partition has been given (said once an end).
+    End,
+    Fault(LogFault),
+}
+
+/// The records of one partition; lives in the thread that stores them.
+pub trait Reader: Send {
+    fn partition(&self) -> i32;
+
+    /// What is waiting, up to `max_records` or `max_bytes` (at least one record), blocking up to
+    /// `wait` for the first and not at all for the rest.
+    fn next(&mut self, max_records: usize, max_bytes: usize, wait: Duration) -> Fetched;
+
+    /// Rings `bell` (from a thread of the engine) whenever records begin to wait.
+    fn on_ready(&mut self, bell: Box<dyn Fn() + Send + Sync>);
+}
+
+/// What a follower has to give.
+#[derive(Debug)]
+pub enum Followed {
+    Record(Record),
+    /// This partition has been read to its end.
+    End(i32),
+    Fault(LogFault),
+}
+
+/// A reader of a whole topic that belongs to no group.
+pub trait Follower: Send {
+    /// Blocks up to `wait` for the next record or event.
+    fn next(&mut self, wait: Duration) -> Option<Followed>;
+
+    /// Starts over with these partitions and offsets.
+    fn assign(&mut self, starts: &[(i32, i64)]) -> Result<(), LogError>;
+}

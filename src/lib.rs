@@ -1,0 +1,21 @@
+//! `orders`: one order pipeline and everything its operators do around it.
+//!
+//! Arrows never turn back: `main → cli → commands → {api, consumer, migrations, client} →
+//! {event_log, store, cache} → order`.
+
+pub mod admin;
+pub mod api;
+pub mod cache;
+pub mod cli;
+pub mod client;
+pub mod commands;
+pub mod config;
+pub mod consumer;
+pub mod diagnostics;
+pub mod event_log;
+pub mod exit;
+pub mod migrations;
+pub mod order;
+pub mod output;
+pub mod shutdown;
+pub mod store;

@@ -1,0 +1,74 @@
+//! Parse, run, print the error chain once, exit code.
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::Parser;
+use orders::cli::{self, Cli};
+use orders::config::redact;
+use orders::exit::{self, Exit};
+use orders::output::{Format, Output, Verbosity};
+use serde_json::json;
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return usage(&error).into(),
+    };
+    let output = cli.global.streams();
+    match cli::run(cli, &output) {
+        Ok(exit) => exit.into(),
+        Err(error) => {
+            let (exit, hint) = exit::of(&error);
+            report(&output, exit, &format!("{error:#}"), hint);
+            exit.into()
+        }
+    }
+}
+
+/// Prints what ended the run; with `--output json` on stdout too, so that it stays valid JSON.
+fn report(output: &Output, exit: Exit, message: &str, hint: Option<&str>) {
+    // The last line of defence: every message is written without secrets.
+    let message = redact(message);
+    output.error(&message, hint);
+    print_json(output, exit, &message, hint);
+}
+
+/// Nothing when data was printed before: a second document would spoil the first.
+fn print_json(output: &Output, exit: Exit, message: &str, hint: Option<&str>) {
+    if output.is_json() && !output.has_data() {
+        let object = json!({ "error": message, "hint": hint, "exit_code": exit.code() });
+        // Nothing is left to be done when stdout cannot be written: the exit code tells.
+        let _ = output.json(&object);
+    }
+}
+
+/// Help and version go to stdout, mistakes to stderr: clap knows which, and its own layout.
+fn usage(error: &clap::Error) -> Exit {
+    if !error.use_stderr() {
+        let _ = error.print();
+        return Exit::Done;
+    }
+    let text = error.render().to_string();
+    let redacted = redact(&text);
+    let output = Output::new(format_asked_for(), Verbosity::Normal);
+    if redacted == text {
+        let _ = error.print();
+    } else {
+        output.talk(redacted.trim_end());
+    }
+    let message = redacted.lines().next().unwrap_or_default();
+    let message = message.strip_prefix("error: ").unwrap_or(message);
+    print_json(&output, Exit::Usage, message, None);
+    Exit::Usage
+}
+
+/// The format on a command line that could not be parsed.
+fn format_asked_for() -> Format {
+    let arguments: Vec<OsString> = std::env::args_os().collect();
+    let is_json = arguments.iter().any(|argument| argument == "--output=json")
+        || arguments
+            .windows(2)
+            .any(|pair| pair[0] == "--output" && pair[1] == "json");
+    if is_json { Format::Json } else { Format::Table }
+}

@@ -1,0 +1,242 @@
+//! The plan and the run, without a database.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::fs;
+use std::path::Path;
+
+use super::*;
+
+fn applied(file: &File) -> AppliedMigration {
+    AppliedMigration {
+        version: file.version,
+        name: file.name.to_owned(),
+        checksum: file.checksum.clone(),
+        applied_at: "2026-11-23T07:00:00Z".to_owned(),
+    }
+}
+
+fn three() -> Vec<File> {
+    let names = ["001_a.sql", "002_b.sql", "003_c.sql"];
+    (1..)
+        .zip(names)
+        .map(|(version, name)| File::new(version, name, "SELECT 1;\n"))
+        .collect()
+}
+
+fn names(files: &[&File]) -> Vec<&'static str> {
+    files.iter().map(|file| file.name).collect()
+}
+
+#[test]
+fn a_checksum_does_not_see_carriage_returns() {
+    assert_eq!(
+        checksum("SELECT 1;\r\nSELECT 2;\r\n"),
+        checksum("SELECT 1;\nSELECT 2;\n")
+    );
+    assert_ne!(checksum("SELECT 1;\n"), checksum("SELECT 2;\n"));
+    assert_eq!(checksum("")[..8], *"e3b0c442");
+}
+
+#[test]
+fn every_file_of_the_folder_is_embedded_under_its_own_number() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations");
+    let mut in_folder: Vec<String> = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| name.ends_with(".sql"))
+        .collect();
+    in_folder.sort();
+    let embedded: Vec<&str> = files().iter().map(|file| file.name).collect();
+    assert_eq!(embedded, in_folder);
+    for (file, version) in files().iter().zip(1..) {
+        assert_eq!(file.version, version);
+        assert!(
+            file.name.starts_with(&format!("{version:03}_")),
+            "{}",
+            file.name
+        );
+    }
+}
+
+#[test]
+fn a_fresh_database_gets_every_file_and_a_current_one_none() {
+    let files = three();
+    assert_eq!(
+        names(&plan(&[], &files).unwrap()),
+        ["001_a.sql", "002_b.sql", "003_c.sql"]
+    );
+    let history: Vec<_> = files.iter().map(applied).collect();
+    assert!(plan(&history, &files).unwrap().is_empty());
+    assert_eq!(
+        names(&plan(&history[..1], &files).unwrap()),
+        ["002_b.sql", "003_c.sql"]
+    );
+}
+
+#[test]
+fn an_edited_file_is_refused_by_name() {
+    let files = three();
+    let mut history = vec![applied(&files[0]), applied(&files[1])];
+    history[1].checksum = checksum("SELECT 'edited'");
+    assert_eq!(
+        plan(&history, &files),
+        Err(PlanError::Diverged("002_b.sql".into()))
+    );
+}
+
+#[test]
+fn a_database_that_knows_more_is_refused() {
+    let files = three();
+    let history: Vec<_> = files.iter().map(applied).collect();
+    assert_eq!(
+        plan(&history, &files[..2]),
+        Err(PlanError::Newer("003_c.sql".into()))
+    );
+}
+
+#[test]
+fn a_hole_in_the_history_is_refused() {
+    let files = three();
+    let history = [applied(&files[0]), applied(&files[2])];
+    let (missing, applied) = ("002_b.sql".to_owned(), "003_c.sql".to_owned());
+    assert_eq!(
+        plan(&history, &files),
+        Err(PlanError::OutOfOrder { missing, applied })
+    );
+}
+
+#[test]
+fn a_service_learns_whether_the_schema_is_current_pending_or_newer() {
+    let files = three();
+    let history: Vec<_> = files.iter().map(applied).collect();
+    assert_eq!(state_of(&history, &files), SchemaState::Current);
+    assert_eq!(state_of(&history[..1], &files), SchemaState::Pending(2));
+    assert_eq!(state_of(&[], &files), SchemaState::Pending(3));
+    assert_eq!(state_of(&history, &files[..2]), SchemaState::Newer);
+}
+
+/// A database in memory; `busy` and `held` are failures to give before it works.
+#[derive(Default)]
+struct Fake {
+    history: Vec<AppliedMigration>,
+    held: usize,
+    busy: VecDeque<StoreError>,
+    is_foreign: bool,
+}
+
+impl Schema for Fake {
+    fn check(&mut self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    fn history(&mut self) -> Result<Vec<AppliedMigration>, StoreError> {
+        Ok(self.history.clone())
+    }
+
+    fn has_foreign_tables(&mut self) -> Result<bool, StoreError> {
+        Ok(self.is_foreign)
+    }
+
+    fn try_lock(&mut self) -> Result<bool, StoreError> {
+        let is_free = self.held == 0;
+        self.held = self.held.saturating_sub(1);
+        Ok(is_free)
+    }
+
+    fn apply(&mut self, migration: Migration<'_>) -> Result<(), StoreError> {
+        if let Some(error) = self.busy.pop_front() {
+            return Err(error);
+        }
+        let file = files()
+            .iter()
+            .find(|file| file.version == migration.version)
+            .unwrap();
+        self.history.push(applied(file));
+        Ok(())
+    }
+}
+
+fn run_fake(fake: &mut Fake, within: Duration) -> (anyhow::Result<usize>, Vec<String>) {
+    let told = RefCell::new(Vec::new());
+    let outcome = run(fake, within, &|text| {
+        told.borrow_mut().push(text.to_owned())
+    });
+    (outcome.map(|applied| applied.len()), told.into_inner())
+}
+
+#[test]
+fn a_run_applies_everything_once() {
+    let mut fake = Fake::default();
+    let (outcome, told) = run_fake(&mut fake, Duration::ZERO);
+    assert_eq!(outcome.unwrap(), files().len());
+    assert_eq!(
+        told,
+        ["applying 001_init.sql", "applying 002_exactly_once.sql"]
+    );
+    let (outcome, told) = run_fake(&mut fake, Duration::ZERO);
+    assert_eq!(outcome.unwrap(), 0);
+    assert!(told.is_empty());
+}
+
+#[test]
+fn a_run_waits_for_another_and_says_so_once() {
+    let mut fake = Fake {
+        held: 2,
+        ..Fake::default()
+    };
+    let (outcome, told) = run_fake(&mut fake, Duration::from_secs(30));
+    assert!(outcome.is_ok());
+    let waits = told
+        .iter()
+        .filter(|line| line.contains("holds the lock"))
+        .count();
+    assert_eq!(waits, 1);
+}
+
+#[test]
+fn a_lock_held_past_the_limit_is_a_timeout() {
+    let mut fake = Fake {
+        held: usize::MAX,
+        ..Fake::default()
+    };
+    let (outcome, _) = run_fake(&mut fake, Duration::ZERO);
+    assert_eq!(crate::exit::of(&outcome.unwrap_err()).0, Exit::TimedOut);
+    assert!(fake.history.is_empty());
+}
+
+#[test]
+fn a_table_in_use_is_tried_again() {
+    let busy = VecDeque::from([StoreError::Contended("lock timeout".into())]);
+    let mut fake = Fake {
+        busy,
+        is_foreign: true,
+        ..Fake::default()
+    };
+    let (outcome, told) = run_fake(&mut fake, Duration::from_secs(30));
+    assert_eq!(outcome.unwrap(), files().len());
+    assert_eq!(
+        told[0],
+        "adopting the tables that are already there, with their rows"
+    );
+    assert_eq!(
+        told[2],
+        "001_init.sql must wait, a table is in use: lock timeout"
+    );
+}
+
+#[test]
+fn a_failing_file_is_named_and_ends_the_run() {
+    let busy = VecDeque::from([StoreError::Misconfigured("permission denied".into())]);
+    let mut fake = Fake {
+        busy,
+        ..Fake::default()
+    };
+    let (outcome, _) = run_fake(&mut fake, Duration::ZERO);
+    let error = format!("{:#}", outcome.unwrap_err());
+    assert!(
+        error.starts_with("applying migration `001_init.sql`: "),
+        "{error}"
+    );
+    assert!(fake.history.is_empty());
+}

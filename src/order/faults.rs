@@ -1,0 +1,252 @@
+//! What is wrong with a document, in words for whoever sent it, and the rules on values.
+//!
+//! A fault names its place by a JSON pointer (RFC 6901) and what must hold there; it never repeats
+//! a value, so a refusal is safe to log, to store and to send back. Rules on types live in
+//! `lenient`; the rules on values are in [`check`], which costs nothing but a look when all is well.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Delivery, Item, MAX_DOCUMENT_BYTES, MAX_ITEMS, MAX_TEXT_BYTES, Order, Payment, Timestamp,
+};
+
+/// The longest `order_uid`, in bytes.
+const MAX_UID_BYTES: usize = 128;
+/// More faults than this are counted, not listed, where a refusal is printed on one line.
+const MAX_PRINTED: usize = 20;
+
+/// One fault of a document.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fault {
+    /// Where: a JSON pointer, "" for the whole document.
+    pub pointer: String,
+    /// What must hold there; no full stop, no value.
+    pub message: String,
+}
+
+/// What kind of refusal it is: the API answers 400 or 422.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RefusalKind {
+    /// Not one JSON document, or one that says a field twice.
+    NotJson,
+    /// JSON, but no order.
+    Invalid,
+}
+
+/// A document that is no order, with every fault that was found. Displays as one line that is safe
+/// to log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    pub kind: RefusalKind,
+    pub faults: Vec<Fault>,
+    /// The order's uid, where the document has a valid one.
+    pub order_uid: Option<String>,
+}
+
+impl Refusal {
+    pub(super) fn not_json(message: impl Into<String>) -> Refusal {
+        let fault = Fault {
+            pointer: String::new(),
+            message: message.into(),
+        };
+        Refusal {
+            kind: RefusalKind::NotJson,
+            faults: vec![fault],
+            order_uid: None,
+        }
+    }
+
+    pub(super) fn too_long(order_uid: Option<String>) -> Refusal {
+        let fault = Fault {
+            pointer: String::new(),
+            message: format!("must be at most {MAX_DOCUMENT_BYTES} bytes"),
+        };
+        let order_uid = order_uid.filter(|uid| is_uid(uid));
+        Refusal {
+            kind: RefusalKind::Invalid,
+            faults: vec![fault],
+            order_uid,
+        }
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.kind {
+            RefusalKind::NotJson => "not one JSON document: ",
+            RefusalKind::Invalid => "not a valid order: ",
+        })?;
+        for (index, fault) in self.faults.iter().take(MAX_PRINTED).enumerate() {
+            let separator = if index == 0 { "" } else { "; " };
+            write!(f, "{separator}{fault}")?;
+        }
+        match self.faults.len().saturating_sub(MAX_PRINTED) {
+            0 => Ok(()),
+            more => write!(f, "; and {more} more"),
+        }
+    }
+}
+
+impl std::error::Error for Refusal {}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.pointer.as_str() {
+            "" => write!(f, "the document {}", self.message),
+            pointer => write!(f, "{pointer} {}", self.message),
+        }
+    }
+}
+
+/// Whether a text can be the uid of an order that is accepted: `[A-Za-z0-9._:-]{1,128}`. Rows that
+/// other programs wrote may have other uids.
+pub fn is_uid(text: &str) -> bool {
+    let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._:-".contains(&byte);
+    (1..=MAX_UID_BYTES).contains(&text.len()) && text.bytes().all(is_allowed)
+}
+
+/// The faults found so far. Their number is bounded by the fields of an order with all its items.
+#[derive(Default)]
+pub(super) struct Faults {
+    list: Vec<Fault>,
+    /// Some field is said twice: which one was meant cannot be known, so it is no order at all.
+    ambiguous: bool,
+}
+
+impl Faults {
+    pub(super) fn add(&mut self, pointer: impl Into<String>, message: impl Into<String>) {
+        self.list.push(Fault {
+            pointer: pointer.into(),
+            message: message.into(),
+        });
+    }
+
+    pub(super) fn add_duplicate(&mut self, pointer: String) {
+        self.ambiguous = true;
+        self.add(pointer, "must not be given twice");
+    }
+
+    fn has(&self, pointer: &str) -> bool {
+        self.list.iter().any(|fault| fault.pointer == pointer)
+    }
+
+    /// The order, when nothing is wrong with it.
+    pub(super) fn settle(self, order: Order) -> Result<Order, Refusal> {
+        if self.list.is_empty() {
+            return Ok(order);
+        }
+        let kind = if self.ambiguous {
+            RefusalKind::NotJson
+        } else {
+            RefusalKind::Invalid
+        };
+        let order_uid = Some(order.order_uid).filter(|uid| !self.ambiguous && is_uid(uid));
+        Err(Refusal {
+            kind,
+            faults: self.list,
+            order_uid,
+        })
+    }
+}
+
+/// Adds what is wrong with the values of an order whose types are right. A place that already has a
+/// fault gets no second one.
+pub(super) fn check(order: &Order, faults: &mut Faults) {
+    // When the document itself is no object there are no fields to speak of.
+    if faults.has("") {
+        return;
+    }
+    if !is_uid(&order.order_uid) && !faults.has("/order_uid") {
+        faults.add("/order_uid", uid_message(&order.order_uid));
+    }
+    if order.date_created == Timestamp(None) && !faults.has("/date_created") {
+        faults.add("/date_created", "is required");
+    }
+    check_texts(&texts(order), "", faults);
+    check_texts(&delivery_texts(&order.delivery), "/delivery", faults);
+    check_texts(&payment_texts(&order.payment), "/payment", faults);
+    for (index, item) in order.items.iter().enumerate() {
+        // The prefix is written only for an item that has a fault.
+        let texts = item_texts(item);
+        if texts.iter().any(|(_, text)| text_fault(text).is_some()) {
+            check_texts(&texts, &format!("/items/{index}"), faults);
+        }
+    }
+}
+
+fn uid_message(uid: &str) -> String {
+    if uid.is_empty() {
+        return "is required".into();
+    }
+    format!("must be 1 to {MAX_UID_BYTES} of the characters A-Z a-z 0-9 . _ : -")
+}
+
+fn check_texts(texts: &[(&str, &str)], prefix: &str, faults: &mut Faults) {
+    for (name, text) in texts {
+        if let Some(message) = text_fault(text) {
+            faults.add(format!("{prefix}/{name}"), message);
+        }
+    }
+}
+
+fn text_fault(text: &str) -> Option<String> {
+    if text.len() > MAX_TEXT_BYTES {
+        return Some(format!("must be at most {MAX_TEXT_BYTES} bytes of UTF-8"));
+    }
+    // PostgreSQL has no way to store it (22021).
+    text.as_bytes()
+        .contains(&0)
+        .then(|| "must not contain the character U+0000".to_owned())
+}
+
+/// The message for more items than an order may have.
+pub(super) fn items_message() -> String {
+    format!("must hold at most {MAX_ITEMS} items")
+}
+
+fn texts(order: &Order) -> [(&str, &str); 8] {
+    [
+        ("track_number", &order.track_number),
+        ("entry", &order.entry),
+        ("locale", &order.locale),
+        ("internal_signature", &order.internal_signature),
+        ("customer_id", &order.customer_id),
+        ("delivery_service", &order.delivery_service),
+        ("shardkey", &order.shardkey),
+        ("oof_shard", &order.oof_shard),
+    ]
+}
+
+fn delivery_texts(delivery: &Delivery) -> [(&str, &str); 7] {
+    [
+        ("name", &delivery.name),
+        ("phone", &delivery.phone),
+        ("zip", &delivery.zip),
+        ("city", &delivery.city),
+        ("address", &delivery.address),
+        ("region", &delivery.region),
+        ("email", &delivery.email),
+    ]
+}
+
+fn payment_texts(payment: &Payment) -> [(&str, &str); 5] {
+    [
+        ("transaction", &payment.transaction),
+        ("request_id", &payment.request_id),
+        ("currency", &payment.currency),
+        ("provider", &payment.provider),
+        ("bank", &payment.bank),
+    ]
+}
+
+fn item_texts(item: &Item) -> [(&str, &str); 5] {
+    [
+        ("track_number", &item.track_number),
+        ("rid", &item.rid),
+        ("name", &item.name),
+        ("size", &item.size),
+        ("brand", &item.brand),
+    ]
+}

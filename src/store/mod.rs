@@ -1,0 +1,295 @@
+//! The store: where orders end up, and the one place that knows how far each log was applied.
+//!
+//! Owns the vocabulary (positions, batches, answers, the five kinds of error) and the traits that
+//! every engine implements; knows nothing of Kafka clients or HTTP. Everything blocks: calls belong
+//! on plain threads, one connection a thread. The surprising thing: the position row is the
+//! position, the fence against a second consumer, and the answer to "did that COMMIT happen?".
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+use uuid::Uuid;
+
+use crate::order::Order;
+
+pub mod postgres;
+
+/// The five kinds of failure; what the consumer does follows from the kind alone.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The database is away: reconnect, wait, retry for ever. Nothing is dead-lettered.
+    #[error("the database is unavailable: {0}")]
+    Unavailable(String),
+    /// Somebody else held what we needed: retry, then in smaller batches.
+    #[error("the database is contended: {0}")]
+    Contended(String),
+    /// The database refuses this very data: find the one record and dead-letter it.
+    #[error("the database refuses the data: {0}")]
+    Rejected(String),
+    /// Schema, rights or settings are wrong: stop, say so, retry slowly, dead-letter nothing.
+    #[error("the database is not as it must be: {0}")]
+    Misconfigured(String),
+    /// Another process took this partition; what it has is not ours to write.
+    #[error("another consumer has taken this partition: {0}")]
+    Fenced(Holder),
+}
+
+/// Who holds a position now.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("group `{group}` on host `{host}` since {since}")]
+pub struct Holder {
+    pub group: String,
+    pub host: String,
+    /// RFC 3339, UTC.
+    pub since: String,
+}
+
+/// What this process says of itself when it takes a partition.
+#[derive(Clone, Debug)]
+pub struct Claim {
+    pub log_id: String,
+    pub partition: i32,
+    /// Fresh for every take; the fence.
+    pub owner: Uuid,
+    pub group: String,
+    pub host: String,
+}
+
+/// A row of `log_positions`: how far one incarnation of one partition is applied.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Position {
+    pub id: i64,
+    pub topic_id: String,
+    pub partition: i32,
+    /// Counts the incarnations of the partition that were seen, from 1.
+    pub epoch: i32,
+    /// Everything below is stored, dead-lettered or listed in `log_gaps`.
+    pub next_offset: i64,
+    /// The last record applied; `None` before the first and after a new epoch.
+    pub tail: Option<Tail>,
+}
+
+/// Which record was applied last, to recognise a log that was rewritten.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tail {
+    pub offset: i64,
+    /// SHA-256 over key, value and timestamp.
+    pub digest: [u8; 32],
+}
+
+/// Offsets that will never be applied, and why. Half-open; `to` is `None` when not known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Gap {
+    pub from: i64,
+    pub to: Option<i64>,
+    pub reason: String,
+}
+
+/// What a take decided about a position; written with the claim's owner as the condition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settlement {
+    pub topic_id: String,
+    pub epoch: i32,
+    pub next_offset: i64,
+    pub gap: Option<Gap>,
+}
+
+/// One order with where it came from.
+#[derive(Clone, Debug)]
+pub struct SourcedOrder {
+    pub order: Order,
+    pub offset: i64,
+    /// Microseconds since the epoch.
+    pub accepted_at_us: i64,
+}
+
+/// A record that could not become an order, kept whole (to 16 MiB).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeadLetter {
+    pub offset: i64,
+    pub key: Option<Bytes>,
+    /// `None` is a null payload.
+    pub payload: Option<Bytes>,
+    /// Microseconds since the epoch.
+    pub accepted_at_us: i64,
+    /// The uid, where one could be read.
+    pub order_uid: Option<String>,
+    pub reason: String,
+}
+
+/// Records `start..end` of one partition, to be applied in one transaction.
+#[derive(Clone, Debug)]
+pub struct Batch {
+    pub position_id: i64,
+    pub owner: Uuid,
+    pub epoch: i32,
+    pub topic: String,
+    pub partition: i32,
+    pub start: i64,
+    pub end: i64,
+    /// The last record of the batch; `None` when it holds only gaps.
+    pub tail: Option<Tail>,
+    /// At most one order a uid (the one with the highest offset), sorted by uid.
+    pub orders: Vec<SourcedOrder>,
+    pub dead_letters: Vec<DeadLetter>,
+    pub gaps: Vec<Gap>,
+}
+
+/// What applying a batch did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Applied {
+    /// Offsets of orders that the database refused and that are now dead letters.
+    pub refused: Vec<(i64, String)>,
+    /// Orders left out because the store has a newer version.
+    pub outdated: usize,
+    /// The batch had been committed before: an earlier COMMIT whose answer was lost.
+    pub already: bool,
+}
+
+/// How the last 200 valid orders fared, across batches. When the database refuses two or more and
+/// more than 5 % of them, that is a schema that changed, not input.
+#[derive(Clone, Debug, Default)]
+pub struct RefusalWindow(VecDeque<bool>);
+
+impl RefusalWindow {
+    const LENGTH: usize = 200;
+
+    pub fn note(&mut self, refused: bool) {
+        if self.0.len() == Self::LENGTH {
+            self.0.pop_front();
+        }
+        self.0.push_back(refused);
+    }
+
+    pub fn is_a_schema_problem(&self) -> bool {
+        let refused = self.0.iter().filter(|refused| **refused).count();
+        refused >= 2 && refused * 20 > self.0.len()
+    }
+}
+
+/// Where a stored order came from, when that incarnation of its partition is the current one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Source {
+    pub topic_id: String,
+    pub partition: i32,
+    pub offset: i64,
+}
+
+/// A stored order. NULLs that other programs left are read as "" or 0.
+#[derive(Clone, Debug)]
+pub struct StoredOrder {
+    pub order: Order,
+    pub source: Option<Source>,
+    /// Microseconds since the epoch; `None` for rows that other programs wrote.
+    pub accepted_at_us: Option<i64>,
+}
+
+/// What the store knows of one uid.
+#[derive(Clone, Debug)]
+pub enum Answer {
+    Stored(Box<StoredOrder>),
+    /// Never stored, but a record with this uid is a dead letter at topic/partition/offset.
+    DeadLettered {
+        place: String,
+    },
+    Absent,
+}
+
+/// Rows and positions of one snapshot. `answers[i]` belongs to the i-th uid asked for.
+#[derive(Clone, Debug)]
+pub struct Answers {
+    pub answers: Vec<Answer>,
+    pub positions: Vec<Position>,
+}
+
+/// The newest orders and the positions, of one snapshot.
+#[derive(Clone, Debug)]
+pub struct Latest {
+    pub orders: Vec<StoredOrder>,
+    pub positions: Vec<Position>,
+}
+
+/// A database that connections can be opened to; shared by all threads.
+pub trait StoreEngine: Send + Sync {
+    /// Opens a connection for one thread. Blocks up to 5 s.
+    fn connect(&self) -> Result<Box<dyn OrderStore>, StoreError>;
+
+    /// Opens a connection for `orders migrate`. Blocks up to 5 s.
+    fn schema(&self) -> Result<Box<dyn Schema>, StoreError>;
+
+    /// Host and database, without any secret.
+    fn describe(&self) -> String;
+}
+
+/// One connection, owned by one thread.
+pub trait OrderStore: Send {
+    /// Puts the claim's owner on the position row and returns the row as it stands; `None` when
+    /// there is none yet. From here on the former owner's batches are fenced.
+    fn take(&mut self, claim: &Claim) -> Result<Option<Position>, StoreError>;
+
+    /// Writes what a take decided (inserting the row where there was none), in one transaction with
+    /// its gap. [`StoreError::Fenced`] when another owner came between.
+    fn settle(&mut self, claim: &Claim, decided: &Settlement) -> Result<Position, StoreError>;
+
+    /// Stores a batch and moves the position over it, in one transaction: all or nothing. An order
+    /// that the database refuses becomes a dead letter in the same transaction.
+    fn apply(&mut self, batch: &Batch, window: &mut RefusalWindow) -> Result<Applied, StoreError>;
+
+    /// What is known of each uid, and the positions of the log, in one snapshot.
+    fn answers(&mut self, log_id: &str, uids: &[&str]) -> Result<Answers, StoreError>;
+
+    /// The `limit` newest orders and the positions of the log, in one snapshot.
+    fn latest(&mut self, log_id: &str, limit: usize) -> Result<Latest, StoreError>;
+
+    /// The position row of a partition without taking it.
+    fn position(&mut self, log_id: &str, partition: i32) -> Result<Option<Position>, StoreError>;
+
+    /// Who holds the partition of `claim` now; `None` when the claim still does.
+    fn holder(&mut self, claim: &Claim) -> Result<Option<Holder>, StoreError>;
+
+    /// The migrations that were applied, in order of version; empty when there is no history table.
+    /// `migrations::state` judges them.
+    fn applied_migrations(&mut self) -> Result<Vec<AppliedMigration>, StoreError>;
+
+    /// A round trip that touches nothing.
+    fn ping(&mut self) -> Result<(), StoreError>;
+}
+
+/// A migration that was applied.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AppliedMigration {
+    pub version: i32,
+    pub name: String,
+    /// SHA-256 of the file with CRLF read as LF, in hex.
+    pub checksum: String,
+    /// RFC 3339, UTC.
+    pub applied_at: String,
+}
+
+/// A migration to apply.
+#[derive(Clone, Copy, Debug)]
+pub struct Migration<'a> {
+    pub version: i32,
+    pub name: &'a str,
+    pub checksum: &'a str,
+    pub sql: &'a str,
+}
+
+/// What `orders migrate` needs of a database; one connection.
+pub trait Schema {
+    /// Refuses a database that cannot hold orders (PostgreSQL: its encoding is not UTF8).
+    fn check(&mut self) -> Result<(), StoreError>;
+
+    /// The history in order of version; empty when there is no history table yet. Writes nothing.
+    fn history(&mut self) -> Result<Vec<AppliedMigration>, StoreError>;
+
+    /// Whether go-orders' tables are there although no migration of ours made them.
+    fn has_foreign_tables(&mut self) -> Result<bool, StoreError>;
+
+    /// Tries to take the lock against parallel runs; `false` when another run has it. Does not
+    /// wait. The lock ends with the connection.
+    fn try_lock(&mut self) -> Result<bool, StoreError>;
+
+    /// Applies one migration and its history row in one transaction.
+    fn apply(&mut self, migration: Migration<'_>) -> Result<(), StoreError>;
+}

@@ -1,0 +1,242 @@
+//! Reading orders back: one joined statement, hence one snapshot, with the positions beside the rows.
+//!
+//! Rows that other programs wrote may hold NULL in every column but the key, and may lack their
+//! delivery or payment row: such values read as "" and 0.
+
+use super::*;
+use crate::order::{Delivery, Item, Payment, Timestamp};
+
+/// The columns of one order joined with one of its items; a position's worth of arrays at the end.
+macro_rules! order_columns {
+    () => {
+        "o.order_uid, COALESCE(o.track_number, ''), COALESCE(o.entry, ''), COALESCE(o.locale, ''),
+        COALESCE(o.internal_signature, ''), COALESCE(o.customer_id, ''),
+        COALESCE(o.delivery_service, ''), COALESCE(o.shardkey, ''), COALESCE(o.sm_id, 0)::int4,
+        o.date_created::timestamptz, COALESCE(o.oof_shard, ''),
+        COALESCE(d.name, ''), COALESCE(d.phone, ''), COALESCE(d.zip, ''), COALESCE(d.city, ''),
+        COALESCE(d.address, ''), COALESCE(d.region, ''), COALESCE(d.email, ''),
+        COALESCE(p.transaction_id, ''), COALESCE(p.request_id, ''), COALESCE(p.currency, ''),
+        COALESCE(p.provider, ''), COALESCE(p.amount, 0)::int8, COALESCE(p.payment_dt, 0)::int8,
+        COALESCE(p.bank, ''), COALESCE(p.delivery_cost, 0)::int8,
+        COALESCE(p.goods_total, 0)::int8, COALESCE(p.custom_fee, 0)::int8,
+        i.id IS NOT NULL, COALESCE(i.chrt_id, 0)::int8, COALESCE(i.track_number, ''),
+        COALESCE(i.price, 0)::int8, COALESCE(i.rid, ''), COALESCE(i.name, ''),
+        COALESCE(i.sale, 0)::int4, COALESCE(i.size, ''), COALESCE(i.total_price, 0)::int8,
+        COALESCE(i.nm_id, 0)::int8, COALESCE(i.brand, ''), COALESCE(i.status, 0)::int4,
+        o.source_position, o.source_epoch, o.source_offset, o.accepted_at,
+        s.ids, s.topic_ids, s.partitions, s.epochs, s.next_offsets"
+    };
+}
+
+macro_rules! positions {
+    () => {
+        "positions AS MATERIALIZED (
+            SELECT array_agg(id) AS ids, array_agg(topic_id) AS topic_ids,
+                   array_agg(partition) AS partitions, array_agg(epoch) AS epochs,
+                   array_agg(next_offset) AS next_offsets
+            FROM log_positions WHERE log_id = $1)"
+    };
+}
+
+const ANSWERS: &str = concat!(
+    "WITH ",
+    positions!(),
+    " SELECT ",
+    order_columns!(),
+    r#", q.place, CASE WHEN o.order_uid IS NULL THEN (
+            SELECT l.topic || '/' || l.partition || '/' || l."offset" FROM dead_letters l
+            WHERE l.order_uid = q.uid ORDER BY l.id DESC LIMIT 1) END
+    FROM positions s CROSS JOIN unnest($2::text[]) WITH ORDINALITY AS q(uid, place)
+    LEFT JOIN orders o ON o.order_uid = q.uid
+    LEFT JOIN delivery d ON d.order_uid = q.uid
+    LEFT JOIN payment p ON p.order_uid = q.uid
+    LEFT JOIN items i ON i.order_uid = q.uid
+    ORDER BY q.place, i.id"#
+);
+
+const LATEST: &str = concat!(
+    "WITH ",
+    positions!(),
+    ", newest AS MATERIALIZED (
+        SELECT * FROM orders WHERE date_created IS NOT NULL ORDER BY date_created DESC LIMIT $2)
+    SELECT ",
+    order_columns!(),
+    " FROM positions s LEFT JOIN newest o ON true
+    LEFT JOIN delivery d ON d.order_uid = o.order_uid
+    LEFT JOIN payment p ON p.order_uid = o.order_uid
+    LEFT JOIN items i ON i.order_uid = o.order_uid
+    ORDER BY o.date_created DESC, o.order_uid, i.id"
+);
+
+impl PostgresStore {
+    pub(super) fn read_answers(
+        &mut self,
+        log_id: &str,
+        uids: &[&str],
+    ) -> Result<Answers, StoreError> {
+        if uids.is_empty() {
+            return Ok(Answers {
+                answers: Vec::new(),
+                positions: Vec::new(),
+            });
+        }
+        let rows = self
+            .read(ANSWERS, &[&log_id, &uids])
+            .map_err(|error| classify(&error))?;
+        let positions = rows.first().map(positions).unwrap_or_default();
+        let mut answers: Vec<Answer> = Vec::with_capacity(uids.len());
+        for row in &rows {
+            let place: i64 = row.get(PLACE);
+            if place as usize == answers.len() {
+                // A further row of the order before: one item more.
+                if let Some(Answer::Stored(stored)) = answers.last_mut() {
+                    stored.order.items.extend(item(row));
+                }
+                continue;
+            }
+            answers.push(match (row.get::<_, Option<&str>>(0), row.get(PLACE + 1)) {
+                (Some(_), _) => Answer::Stored(Box::new(stored(row, &positions))),
+                (None, Some(place)) => Answer::DeadLettered { place },
+                (None, None) => Answer::Absent,
+            });
+        }
+        Ok(Answers { answers, positions })
+    }
+
+    pub(super) fn read_latest(&mut self, log_id: &str, limit: usize) -> Result<Latest, StoreError> {
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let rows = self
+            .read(LATEST, &[&log_id, &limit])
+            .map_err(|error| classify(&error))?;
+        let positions = rows.first().map(positions).unwrap_or_default();
+        let mut orders: Vec<StoredOrder> = Vec::new();
+        for row in &rows {
+            let Some(uid) = row.get::<_, Option<&str>>(0) else {
+                continue;
+            };
+            match orders.last_mut() {
+                Some(last) if last.order.order_uid == uid => last.order.items.extend(item(row)),
+                _ => orders.push(stored(row, &positions)),
+            }
+        }
+        Ok(Latest { orders, positions })
+    }
+
+    fn read(
+        &mut self,
+        sql: &'static str,
+        parameters: &[&(dyn ToSql + Sync)],
+    ) -> Result<Vec<Row>, PgError> {
+        let statement = self.statements.get_plain(&mut self.client, sql)?;
+        self.client.query(&statement, parameters)
+    }
+}
+
+/// Where the columns after those of the order begin.
+const ITEM: usize = 28;
+const SOURCE: usize = 40;
+const POSITIONS: usize = 44;
+const PLACE: usize = 49;
+
+fn positions(row: &Row) -> Vec<Position> {
+    let Some(ids) = row.get::<_, Option<Vec<i64>>>(POSITIONS) else {
+        return Vec::new();
+    };
+    let topic_ids: Vec<String> = row.get(POSITIONS + 1);
+    let partitions: Vec<i32> = row.get(POSITIONS + 2);
+    let epochs: Vec<i32> = row.get(POSITIONS + 3);
+    let next_offsets: Vec<i64> = row.get(POSITIONS + 4);
+    ids.into_iter()
+        .zip(topic_ids)
+        .zip(partitions)
+        .zip(epochs.into_iter().zip(next_offsets))
+        .map(
+            |(((id, topic_id), partition), (epoch, next_offset))| Position {
+                id,
+                topic_id,
+                partition,
+                epoch,
+                next_offset,
+                tail: None,
+            },
+        )
+        .collect()
+}
+
+fn stored(row: &Row, positions: &[Position]) -> StoredOrder {
+    let order = Order {
+        order_uid: row.get(0),
+        track_number: row.get(1),
+        entry: row.get(2),
+        delivery: Delivery {
+            name: row.get(11),
+            phone: row.get(12),
+            zip: row.get(13),
+            city: row.get(14),
+            address: row.get(15),
+            region: row.get(16),
+            email: row.get(17),
+        },
+        payment: Payment {
+            transaction: row.get(18),
+            request_id: row.get(19),
+            currency: row.get(20),
+            provider: row.get(21),
+            amount: row.get(22),
+            payment_dt: row.get(23),
+            bank: row.get(24),
+            delivery_cost: row.get(25),
+            goods_total: row.get(26),
+            custom_fee: row.get(27),
+        },
+        items: item(row).into_iter().collect(),
+        locale: row.get(3),
+        internal_signature: row.get(4),
+        customer_id: row.get(5),
+        delivery_service: row.get(6),
+        shardkey: row.get(7),
+        sm_id: row.get(8),
+        date_created: row
+            .get::<_, Option<Micros>>(9)
+            .map_or(Timestamp(None), |micros| Timestamp::from_micros(micros.0)),
+        oof_shard: row.get(10),
+    };
+    StoredOrder {
+        order,
+        source: source(row, positions),
+        accepted_at_us: row
+            .get::<_, Option<Micros>>(SOURCE + 3)
+            .map(|micros| micros.0),
+    }
+}
+
+/// The source of a row, if its incarnation of the partition is the current one.
+fn source(row: &Row, positions: &[Position]) -> Option<Source> {
+    let position_id: i64 = row.get::<_, Option<i64>>(SOURCE)?;
+    let epoch: i32 = row.get::<_, Option<i32>>(SOURCE + 1)?;
+    let offset: i64 = row.get::<_, Option<i64>>(SOURCE + 2)?;
+    let position = positions
+        .iter()
+        .find(|position| position.id == position_id && position.epoch == epoch)?;
+    Some(Source {
+        topic_id: position.topic_id.clone(),
+        partition: position.partition,
+        offset,
+    })
+}
+
+fn item(row: &Row) -> Option<Item> {
+    row.get::<_, bool>(ITEM).then(|| Item {
+        chrt_id: row.get(ITEM + 1),
+        track_number: row.get(ITEM + 2),
+        price: row.get(ITEM + 3),
+        rid: row.get(ITEM + 4),
+        name: row.get(ITEM + 5),
+        sale: row.get(ITEM + 6),
+        size: row.get(ITEM + 7),
+        total_price: row.get(ITEM + 8),
+        nm_id: row.get(ITEM + 9),
+        brand: row.get(ITEM + 10),
+        status: row.get(ITEM + 11),
+    })
+}

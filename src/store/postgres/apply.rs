@@ -1,0 +1,399 @@
+//! Applying a batch: the position and the orders move together, in one transaction.
+//!
+//! The position moves first, under the owner's name: whoever lost the partition finds out before it
+//! has written anything. Whatever fails afterwards rolls the position back too, so nothing is ever
+//! passed over.
+
+use super::rows::{Origin, RowWriter};
+use super::*;
+
+/// Moves the position from `start` to `end`, if this owner still has it and it still stands there.
+const ADVANCE: &str = "
+    UPDATE log_positions
+    SET next_offset = $4, tail_offset = COALESCE($5, tail_offset),
+        tail_digest = COALESCE($6, tail_digest)
+    WHERE id = $1 AND owner = $2 AND epoch = $3 AND next_offset = $7";
+
+const STANDING: &str = r#"
+    SELECT owner, epoch, next_offset, tail_offset, tail_digest, owner_group, owner_host,
+           to_char(taken_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"')
+    FROM log_positions WHERE id = $1"#;
+
+const KNOWN: &str = "SELECT order_uid FROM orders WHERE order_uid = ANY($1)";
+
+/// A replay meets its own dead letters again only under the same epoch.
+const INSERT_DEAD_LETTERS: &str = r#"
+    INSERT INTO dead_letters (position_id, epoch, topic, partition, "offset", key, payload,
+        payload_bytes, payload_sha256, order_uid, accepted_at, reason)
+    SELECT $1, $2, $3, $4, d.*
+    FROM unnest($5::int8[], $6::bytea[], $7::bytea[], $8::int8[], $9::bytea[], $10::text[],
+        $11::timestamptz[], $12::text[]) AS d
+    ON CONFLICT (position_id, epoch, "offset") DO NOTHING"#;
+
+/// Payloads up to this size are kept whole, of larger ones the head and the digest.
+const WHOLE_PAYLOAD_BYTES: usize = 16 * 1024 * 1024;
+const HEAD_BYTES: usize = 1024 * 1024;
+
+/// How carefully the orders of a batch are written.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Care {
+    /// Ask which uids are known, insert the others plainly.
+    Fast,
+    /// Everything by guarded upsert: somebody else inserts the same uids right now.
+    Upsert,
+    /// Everything by guarded upsert in savepoints, to find what the database refuses.
+    Bisect,
+}
+
+enum Failure {
+    /// A uid that was unknown a moment ago is there: 23505.
+    SomebodyWasFaster,
+    Store(StoreError),
+}
+
+impl From<PgError> for Failure {
+    fn from(error: PgError) -> Failure {
+        Failure::Store(classify(&error))
+    }
+}
+
+enum Advance {
+    Moved,
+    Already,
+}
+
+impl PostgresStore {
+    pub(super) fn apply_batch(
+        &mut self,
+        batch: &Batch,
+        window: &mut RefusalWindow,
+    ) -> Result<Applied, StoreError> {
+        let mut care = Care::Fast;
+        loop {
+            // Every attempt is a whole transaction; a failed one has left nothing behind.
+            match self.try_apply(batch, window, care) {
+                Ok(applied) => return Ok(applied),
+                Err(Failure::SomebodyWasFaster) if care == Care::Fast => care = Care::Upsert,
+                Err(Failure::SomebodyWasFaster) => {
+                    return Err(StoreError::Misconfigured(
+                        "a unique index other than the tables' own refuses an order".into(),
+                    ));
+                }
+                Err(Failure::Store(StoreError::Rejected(_))) if care != Care::Bisect => {
+                    care = Care::Bisect;
+                }
+                Err(Failure::Store(error)) => return Err(error),
+            }
+        }
+    }
+
+    fn try_apply(
+        &mut self,
+        batch: &Batch,
+        window: &mut RefusalWindow,
+        care: Care,
+    ) -> Result<Applied, Failure> {
+        let PostgresStore { client, statements } = self;
+        let mut transaction = client.transaction()?;
+        if let Advance::Already = advance(&mut transaction, statements, batch)? {
+            return Ok(Applied {
+                already: true,
+                ..Applied::default()
+            });
+        }
+        let orders: Vec<&SourcedOrder> = batch.orders.iter().collect();
+        let mut refused = Vec::new();
+        let written = match care {
+            Care::Fast => write_fast(&mut transaction, statements, batch, &orders)?,
+            Care::Upsert => upsert(&mut transaction, statements, batch, &orders)?,
+            Care::Bisect => bisect(&mut transaction, statements, batch, &orders, &mut refused)?,
+        };
+        let judged = judge(batch, window, &refused)?;
+        insert_dead_letters(&mut transaction, statements, batch, &refused)?;
+        insert_gaps(&mut transaction, batch)?;
+        // COMMIT answers Ok even when the server rolls back; in a lost transaction this fails.
+        transaction.simple_query("SELECT 1")?;
+        // From here on the orders and the position past them are one fact. If the answer is lost,
+        // the same batch is applied again and `advance` finds out that it was.
+        transaction.commit()?;
+        *window = judged;
+        let outdated = orders.len() - refused.len() - written;
+        let refused = refused
+            .into_iter()
+            .map(|(order, why)| (order.offset, why))
+            .collect();
+        Ok(Applied {
+            refused,
+            outdated,
+            already: false,
+        })
+    }
+}
+
+type Refused<'b> = Vec<(&'b SourcedOrder, String)>;
+
+/// Moves the position, or finds that this very batch was committed before, or is fenced.
+fn advance(
+    transaction: &mut Transaction<'_>,
+    statements: &mut Statements,
+    batch: &Batch,
+) -> Result<Advance, Failure> {
+    let tail_offset = batch.tail.as_ref().map(|tail| tail.offset);
+    let tail_digest = batch.tail.as_ref().map(|tail| tail.digest.as_slice());
+    let statement = statements.get(transaction, ADVANCE)?;
+    let moved = transaction.execute(
+        &statement,
+        &[
+            &batch.position_id,
+            &batch.owner,
+            &batch.epoch,
+            &batch.end,
+            &tail_offset,
+            &tail_digest,
+            &batch.start,
+        ],
+    )?;
+    if moved == 1 {
+        return Ok(Advance::Moved);
+    }
+    let Some(row) = transaction.query_opt(STANDING, &[&batch.position_id])? else {
+        return Err(Failure::Store(StoreError::Misconfigured(
+            "the position row of this partition was deleted".into(),
+        )));
+    };
+    let ours = row.get::<_, Uuid>(0) == batch.owner
+        && row.get::<_, i32>(1) == batch.epoch
+        && row.get::<_, i64>(2) == batch.end
+        && (tail_offset.is_none()
+            || (row.get::<_, Option<i64>>(3) == tail_offset
+                && row.get::<_, Option<&[u8]>>(4) == tail_digest));
+    if ours {
+        return Ok(Advance::Already);
+    }
+    Err(Failure::Store(StoreError::Fenced(Holder {
+        group: row.get(5),
+        host: row.get(6),
+        since: row.get(7),
+    })))
+}
+
+/// Gives how many orders were written; the others are older than what is stored.
+fn write_fast(
+    transaction: &mut Transaction<'_>,
+    statements: &mut Statements,
+    batch: &Batch,
+    orders: &[&SourcedOrder],
+) -> Result<usize, Failure> {
+    if orders.is_empty() {
+        return Ok(0);
+    }
+    let uids: Vec<&str> = orders
+        .iter()
+        .map(|sourced| sourced.order.order_uid.as_str())
+        .collect();
+    let statement = statements.get(transaction, KNOWN)?;
+    let known: HashSet<String> = transaction
+        .query(&statement, &[&uids])?
+        .iter()
+        .map(|row| row.get(0))
+        .collect();
+    let (known, unknown): (Vec<&SourcedOrder>, Vec<&SourcedOrder>) = orders
+        .iter()
+        .partition(|sourced| known.contains(&sourced.order.order_uid));
+    let mut writer = RowWriter {
+        transaction,
+        statements,
+        origin: origin(batch),
+    };
+    writer.insert_orders(&unknown).map_err(|error| {
+        if error.code() == Some(&SqlState::UNIQUE_VIOLATION) {
+            Failure::SomebodyWasFaster
+        } else {
+            error.into()
+        }
+    })?;
+    let passed = writer.upsert_orders(&known)?;
+    write_parts(&mut writer, &unknown, &known, &passed)
+}
+
+fn upsert(
+    transaction: &mut Transaction<'_>,
+    statements: &mut Statements,
+    batch: &Batch,
+    orders: &[&SourcedOrder],
+) -> Result<usize, Failure> {
+    let mut writer = RowWriter {
+        transaction,
+        statements,
+        origin: origin(batch),
+    };
+    let passed = writer.upsert_orders(orders)?;
+    write_parts(&mut writer, &[], orders, &passed)
+}
+
+/// Replaces the parts of those that passed, and adds the parts of new ones.
+fn write_parts(
+    writer: &mut RowWriter<'_, '_>,
+    new: &[&SourcedOrder],
+    known: &[&SourcedOrder],
+    passed: &HashSet<String>,
+) -> Result<usize, Failure> {
+    let mut written = new.to_vec();
+    if !passed.is_empty() {
+        let passed = known
+            .iter()
+            .filter(|sourced| passed.contains(&sourced.order.order_uid));
+        written.extend(passed);
+        let uids: Vec<&str> = written[new.len()..]
+            .iter()
+            .map(|sourced| sourced.order.order_uid.as_str())
+            .collect();
+        writer.delete_parts(&uids)?;
+    }
+    writer.insert_parts(&written)?;
+    Ok(written.len())
+}
+
+/// Finds the orders that the database refuses, halving inside savepoints of the one transaction, so
+/// that all the others are stored in it.
+fn bisect<'b>(
+    transaction: &mut Transaction<'_>,
+    statements: &mut Statements,
+    batch: &Batch,
+    orders: &[&'b SourcedOrder],
+    refused: &mut Refused<'b>,
+) -> Result<usize, Failure> {
+    let mut savepoint = transaction.transaction()?;
+    match upsert(&mut savepoint, statements, batch, orders) {
+        Ok(written) => {
+            savepoint.commit()?;
+            Ok(written)
+        }
+        Err(Failure::Store(StoreError::Rejected(why))) => {
+            savepoint.rollback()?;
+            if let [order] = orders {
+                refused.push((order, why));
+                return Ok(0);
+            }
+            let (left, right) = orders.split_at(orders.len() / 2);
+            let written = bisect(transaction, statements, batch, left, refused)?;
+            Ok(written + bisect(transaction, statements, batch, right, refused)?)
+        }
+        Err(other) => Err(other),
+    }
+}
+
+/// What the window looks like after this batch; too many refusals are a schema, not input.
+fn judge(
+    batch: &Batch,
+    window: &RefusalWindow,
+    refused: &Refused<'_>,
+) -> Result<RefusalWindow, Failure> {
+    let mut judged = window.clone();
+    let offsets: HashSet<i64> = refused.iter().map(|(order, _)| order.offset).collect();
+    for sourced in &batch.orders {
+        judged.note(offsets.contains(&sourced.offset));
+    }
+    if let (true, Some((_, why))) = (judged.is_a_schema_problem(), refused.first()) {
+        return Err(Failure::Store(StoreError::Misconfigured(format!(
+            "it refuses too many valid orders to be their fault: {why}"
+        ))));
+    }
+    Ok(judged)
+}
+
+fn origin(batch: &Batch) -> Origin {
+    Origin {
+        position_id: batch.position_id,
+        epoch: batch.epoch,
+    }
+}
+
+fn insert_dead_letters(
+    transaction: &mut Transaction<'_>,
+    statements: &mut Statements,
+    batch: &Batch,
+    refused: &Refused<'_>,
+) -> Result<(), Failure> {
+    let refused = refused.iter().map(|(sourced, why)| DeadLetter {
+        offset: sourced.offset,
+        key: Some(sourced.order.order_uid.clone().into()),
+        payload: Some(sourced.order.encode().into()),
+        accepted_at_us: sourced.accepted_at_us,
+        order_uid: Some(sourced.order.order_uid.clone()),
+        reason: format!("the database refuses it: {why}"),
+    });
+    let letters: Vec<DeadLetter> = batch.dead_letters.iter().cloned().chain(refused).collect();
+    if letters.is_empty() {
+        return Ok(());
+    }
+    let column = |read: fn(&DeadLetter) -> i64| -> Vec<i64> { letters.iter().map(read).collect() };
+    let keys: Vec<Option<&[u8]>> = letters.iter().map(|letter| letter.key.as_deref()).collect();
+    let payloads: Vec<Option<&[u8]>> = letters.iter().map(kept_payload).collect();
+    let digests: Vec<Option<Vec<u8>>> = letters.iter().map(payload_digest).collect();
+    let uids: Vec<Option<&str>> = letters
+        .iter()
+        .map(|letter| letter.order_uid.as_deref())
+        .collect();
+    let accepted: Vec<Micros> = letters
+        .iter()
+        .map(|letter| Micros(letter.accepted_at_us))
+        .collect();
+    let reasons: Vec<&str> = letters
+        .iter()
+        .map(|letter| letter.reason.as_str())
+        .collect();
+    let statement = statements.get(transaction, INSERT_DEAD_LETTERS)?;
+    transaction.execute(
+        &statement,
+        &[
+            &batch.position_id,
+            &batch.epoch,
+            &batch.topic,
+            &batch.partition,
+            &column(|letter| letter.offset),
+            &keys,
+            &payloads,
+            &column(|letter| {
+                letter
+                    .payload
+                    .as_ref()
+                    .map_or(0, |payload| payload.len() as i64)
+            }),
+            &digests,
+            &uids,
+            &accepted,
+            &reasons,
+        ],
+    )?;
+    Ok(())
+}
+
+fn kept_payload(letter: &DeadLetter) -> Option<&[u8]> {
+    let payload = letter.payload.as_deref()?;
+    Some(if payload.len() <= WHOLE_PAYLOAD_BYTES {
+        payload
+    } else {
+        &payload[..HEAD_BYTES]
+    })
+}
+
+fn payload_digest(letter: &DeadLetter) -> Option<Vec<u8>> {
+    use sha2::Digest;
+    let payload = letter.payload.as_deref()?;
+    (payload.len() > WHOLE_PAYLOAD_BYTES).then(|| sha2::Sha256::digest(payload).to_vec())
+}
+
+fn insert_gaps(transaction: &mut Transaction<'_>, batch: &Batch) -> Result<(), Failure> {
+    if batch.gaps.is_empty() {
+        return Ok(());
+    }
+    let from: Vec<i64> = batch.gaps.iter().map(|gap| gap.from).collect();
+    let to: Vec<Option<i64>> = batch.gaps.iter().map(|gap| gap.to).collect();
+    let reasons: Vec<&str> = batch.gaps.iter().map(|gap| gap.reason.as_str()).collect();
+    transaction.execute(
+        take::INSERT_GAPS,
+        &[&batch.position_id, &batch.epoch, &from, &to, &reasons],
+    )?;
+    Ok(())
+}

@@ -1,0 +1,158 @@
+//! Positions: taking a partition, settling where it starts, and telling who has it.
+
+use super::*;
+
+const TAKE: &str = "
+    UPDATE log_positions
+    SET owner = $3, owner_group = $4, owner_host = $5, taken_at = now()
+    WHERE log_id = $1 AND partition = $2
+    RETURNING id, topic_id, partition, epoch, next_offset, tail_offset, tail_digest";
+
+/// Inserts the row or moves it; a row that another owner has taken meanwhile is left alone. The
+/// record at the tail belongs to its epoch.
+const SETTLE: &str = "
+    INSERT INTO log_positions
+        (log_id, partition, topic_id, epoch, next_offset, owner, owner_group, owner_host)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+    ON CONFLICT (log_id, partition) DO UPDATE
+    SET topic_id = EXCLUDED.topic_id,
+        epoch = EXCLUDED.epoch,
+        next_offset = EXCLUDED.next_offset,
+        tail_offset = CASE WHEN log_positions.epoch = EXCLUDED.epoch
+            THEN log_positions.tail_offset END,
+        tail_digest = CASE WHEN log_positions.epoch = EXCLUDED.epoch
+            THEN log_positions.tail_digest END
+    WHERE log_positions.owner = EXCLUDED.owner
+    RETURNING id, topic_id, partition, epoch, next_offset, tail_offset, tail_digest";
+
+const POSITION: &str = "
+    SELECT id, topic_id, partition, epoch, next_offset, tail_offset, tail_digest
+    FROM log_positions WHERE log_id = $1 AND partition = $2";
+
+const HOLDER: &str = r#"
+    SELECT owner, owner_group, owner_host,
+           to_char(taken_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"')
+    FROM log_positions WHERE log_id = $1 AND partition = $2"#;
+
+pub(super) const INSERT_GAPS: &str = "
+    INSERT INTO log_gaps (position_id, epoch, from_offset, to_offset, reason)
+    SELECT $1, $2, g.* FROM unnest($3::int8[], $4::int8[], $5::text[]) AS g";
+
+impl PostgresStore {
+    pub(super) fn take_position(&mut self, claim: &Claim) -> Result<Option<Position>, StoreError> {
+        self.client
+            .query_opt(
+                TAKE,
+                &[
+                    &claim.log_id,
+                    &claim.partition,
+                    &claim.owner,
+                    &claim.group,
+                    &claim.host,
+                ],
+            )
+            .map(|row| row.as_ref().map(position))
+            .map_err(|error| classify(&error))
+    }
+
+    pub(super) fn settle_position(
+        &mut self,
+        claim: &Claim,
+        decided: &Settlement,
+    ) -> Result<Position, StoreError> {
+        let settled = self
+            .try_settle(claim, decided)
+            .map_err(|error| classify(&error))?;
+        match settled {
+            Some(position) => Ok(position),
+            None => Err(self.fenced(claim)?),
+        }
+    }
+
+    fn try_settle(
+        &mut self,
+        claim: &Claim,
+        decided: &Settlement,
+    ) -> Result<Option<Position>, PgError> {
+        let mut transaction = self.client.transaction()?;
+        let row = transaction.query_opt(
+            SETTLE,
+            &[
+                &claim.log_id,
+                &claim.partition,
+                &decided.topic_id,
+                &decided.epoch,
+                &decided.next_offset,
+                &claim.owner,
+                &claim.group,
+                &claim.host,
+            ],
+        )?;
+        let Some(settled) = row.as_ref().map(position) else {
+            return Ok(None);
+        };
+        if let Some(gap) = &decided.gap {
+            let (from, to, reason) = (vec![gap.from], vec![gap.to], vec![&gap.reason]);
+            transaction.execute(
+                INSERT_GAPS,
+                &[&settled.id, &decided.epoch, &from, &to, &reason],
+            )?;
+        }
+        // Fails where the transaction is already lost; COMMIT alone would answer Ok.
+        transaction.simple_query("SELECT 1")?;
+        transaction.commit()?;
+        Ok(Some(settled))
+    }
+
+    pub(super) fn read_position(
+        &mut self,
+        log_id: &str,
+        partition: i32,
+    ) -> Result<Option<Position>, StoreError> {
+        self.client
+            .query_opt(POSITION, &[&log_id, &partition])
+            .map(|row| row.as_ref().map(position))
+            .map_err(|error| classify(&error))
+    }
+
+    pub(super) fn read_holder(&mut self, claim: &Claim) -> Result<Option<Holder>, StoreError> {
+        let row = self
+            .client
+            .query_opt(HOLDER, &[&claim.log_id, &claim.partition])
+            .map_err(|error| classify(&error))?;
+        Ok(row
+            .filter(|row| row.get::<_, Uuid>(0) != claim.owner)
+            .map(|row| Holder {
+                group: row.get(1),
+                host: row.get(2),
+                since: row.get(3),
+            }))
+    }
+
+    fn fenced(&mut self, claim: &Claim) -> Result<StoreError, StoreError> {
+        Ok(match self.read_holder(claim)? {
+            Some(holder) => StoreError::Fenced(holder),
+            None => StoreError::Contended("the position row changed while it was taken".into()),
+        })
+    }
+}
+
+/// Reads the seven columns of a position, in the order of [`POSITION`].
+pub(super) fn position(row: &Row) -> Position {
+    let tail_offset: Option<i64> = row.get(5);
+    let tail_digest: Option<&[u8]> = row.get(6);
+    let tail = tail_offset.zip(tail_digest).and_then(|(offset, digest)| {
+        Some(Tail {
+            offset,
+            digest: digest.try_into().ok()?,
+        })
+    });
+    Position {
+        id: row.get(0),
+        topic_id: row.get(1),
+        partition: row.get(2),
+        epoch: row.get(3),
+        next_offset: row.get(4),
+        tail,
+    }
+}

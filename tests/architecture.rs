@@ -1,0 +1,114 @@
+//! The shape of the code, held by tests: which file may name which client, how long a file may be,
+//! and that README, `tests/run` and CI agree on the one test command.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Files of `folder` in the package, below it too.
+fn files(folder: &str) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut folders = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join(folder)];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).expect("the folder can be read") {
+            let path = entry.expect("the entry can be read").path();
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                found.push(path);
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+fn read(path: &str) -> String {
+    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path))
+        .unwrap_or_else(|error| panic!("cannot read {path}: {error}"))
+}
+
+/// The sources that name `word` outside comments, as paths in the package.
+fn sources_naming(word: &str) -> Vec<String> {
+    let named = |path: &PathBuf| {
+        let text = fs::read_to_string(path).expect("a source can be read");
+        text.lines()
+            .map(|line| line.split("//").next().unwrap_or_default())
+            .any(|code| names(code, word))
+    };
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let found = files("src").into_iter().filter(named);
+    found
+        .map(|path| {
+            path.strip_prefix(root)
+                .expect("a source is in the package")
+                .display()
+                .to_string()
+        })
+        .collect()
+}
+
+/// Whether `word` begins a path in this line of code: not part of a longer name, and not the end of
+/// a path such as `super::postgres`.
+fn names(code: &str, word: &str) -> bool {
+    code.match_indices(word).any(|(at, _)| {
+        let before = code[..at].chars().next_back().unwrap_or(' ');
+        !(before.is_alphanumeric() || before == '_' || before == ':')
+    })
+}
+
+#[test]
+fn the_kafka_client_is_named_in_one_source_file_and_the_one_for_topic_ids() {
+    assert_eq!(sources_naming("rdkafka::"), ["src/event_log/kafka.rs"]);
+    assert_eq!(
+        sources_naming("rdkafka_sys::"),
+        ["src/event_log/kafka/topic_ids.rs"]
+    );
+}
+
+#[test]
+fn the_postgresql_client_is_named_in_one_source_file() {
+    assert_eq!(sources_naming("postgres::"), ["src/store/postgres.rs"]);
+    assert_eq!(
+        sources_naming("postgres_openssl::"),
+        ["src/store/postgres.rs"]
+    );
+}
+
+#[test]
+fn a_source_file_fits_in_one_sitting() {
+    for path in files("src") {
+        let lines = fs::read_to_string(&path)
+            .expect("a source can be read")
+            .lines()
+            .count();
+        assert!(lines <= 450, "{} has {lines} lines", path.display());
+    }
+}
+
+#[test]
+fn every_module_says_what_it_owns() {
+    for path in files("src") {
+        let text = fs::read_to_string(&path).expect("a source can be read");
+        assert!(text.starts_with("//! "), "{} has no head", path.display());
+    }
+}
+
+#[test]
+fn readme_and_ci_name_the_same_test_command() {
+    assert!(
+        read("README.md")
+            .lines()
+            .any(|line| line.trim() == "tests/run"),
+        "README.md names tests/run"
+    );
+    let commands: Vec<String> = read(".ci/run")
+        .lines()
+        .filter(|line| line.contains("tests/run"))
+        .map(str::to_owned)
+        .collect();
+    assert_eq!(commands, ["exec tests/run"]);
+    assert!(
+        read("README.md").contains("tests/run --demo"),
+        "README.md names the command that runs the main job"
+    );
+}

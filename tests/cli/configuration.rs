@@ -1,0 +1,147 @@
+//! Where settings come from, and what is said of those that are missing or wrong.
+
+use super::command::orders;
+
+const NO_KAFKA: &str = "\
+error: `KAFKA_BROKERS` is not set, and this command needs Kafka
+hint: set KAFKA_BROKERS or pass --brokers, such as --brokers 127.0.0.1:9092
+";
+
+const NO_DATABASE: &str = "\
+error: `DB_URL` is not set, and this command needs the database
+hint: set DB_URL or pass --db-url, such as --db-url postgresql://orders@127.0.0.1/orders
+";
+
+#[test]
+fn what_a_command_needs_and_does_not_have_is_named() {
+    orders("create-topics").run().expect(2, "", NO_KAFKA);
+    orders("serve-api").run().expect(2, "", NO_KAFKA);
+    orders("migrate").run().expect(2, "", NO_DATABASE);
+    let consume = orders("consume").env("KAFKA_BROKERS", "127.0.0.1:1");
+    consume.run().expect(2, "", NO_DATABASE);
+    let consume = orders("consume").env("DB_URL", "postgresql://127.0.0.1:1/orders");
+    consume.run().expect(2, "", NO_KAFKA);
+}
+
+#[test]
+fn an_empty_variable_is_unset() {
+    let ran = orders("create-topics").env("KAFKA_BROKERS", "").run();
+    ran.expect(2, "", NO_KAFKA);
+}
+
+#[test]
+fn with_json_an_error_is_one_document_on_stdout_too() {
+    let ran = orders("--output json migrate").run();
+    assert_eq!((ran.status, ran.stderr.as_str()), (Some(2), NO_DATABASE));
+    let expected = serde_json::json!({
+        "error": "`DB_URL` is not set, and this command needs the database",
+        "hint": "set DB_URL or pass --db-url, such as --db-url postgresql://orders@127.0.0.1/orders",
+        "exit_code": 2,
+    });
+    assert_eq!(ran.json(), expected);
+}
+
+/// Each place holds a malformed value; the one that is complained of is the one that counts.
+#[test]
+fn a_flag_beats_a_variable_and_a_variable_beats_the_file() {
+    let command = |flag: &str| {
+        orders(&format!("create-topics {flag}")).file(".env", "KAFKA_BROKERS='in file'\n")
+    };
+    let expected = ", expected HOST:PORT, several separated by commas\n";
+    let ran = command("").run();
+    ran.expect(
+        2,
+        "",
+        &format!("error: `KAFKA_BROKERS` (in `.env`) is `in file`{expected}"),
+    );
+    let ran = command("").env("KAFKA_BROKERS", "in process").run();
+    ran.expect(
+        2,
+        "",
+        &format!("error: `KAFKA_BROKERS` is `in process`{expected}"),
+    );
+    let ran = command("--brokers in:flag")
+        .env("KAFKA_BROKERS", "in process")
+        .run();
+    ran.expect(2, "", &format!("error: `--brokers` is `in:flag`{expected}"));
+}
+
+#[test]
+fn the_file_named_by_a_flag_must_exist_and_replaces_the_default_one() {
+    let ran = orders("migrate --env-file nowhere").run();
+    let expected =
+        "error: reading the environment file `nowhere`: No such file or directory (os error 2)\n";
+    ran.expect(2, "", expected);
+    let ran = orders("create-topics --env-file other.env")
+        .file(".env", "KAFKA_BROKERS='in default'\n")
+        .file("other.env", "KAFKA_BROKERS='in other'\n")
+        .run();
+    assert!(
+        ran.stderr
+            .starts_with("error: `KAFKA_BROKERS` (in `other.env`) is `in other`")
+    );
+}
+
+#[test]
+fn a_line_of_the_file_that_cannot_be_read_is_named_by_its_number_only() {
+    let text = "KAFKA_BROKERS=a:1\nDB_URL postgresql://me:s3cret@db/orders\n";
+    let ran = orders("migrate").file(".env", text).run();
+    let expected = "\
+error: line 2 of the environment file `.env` cannot be parsed
+hint: write NAME=value, and put a value with spaces, # or $ in single quotes
+";
+    ran.expect(2, "", expected);
+}
+
+#[test]
+fn properties_that_would_break_a_promise_are_refused() {
+    let ran = orders("create-topics --brokers 127.0.0.1:1 -X acks=1").run();
+    let why =
+        "which must stay as it is: an order is acknowledged only when every replica has it, once";
+    ran.expect(2, "", &format!("error: `-X` sets `acks`, {why}\n"));
+    let ran = orders("create-topics --brokers 127.0.0.1:1")
+        .env("KAFKA_PROPERTIES", "client.id=me,test.mock.num.brokers=3")
+        .run();
+    assert_eq!(ran.status, Some(2));
+    assert!(
+        ran.stderr
+            .starts_with("error: `KAFKA_PROPERTIES` sets `test.mock.num.brokers`")
+    );
+}
+
+#[test]
+fn no_password_is_ever_repeated() {
+    let url = "postgresql://me:s3cret@127.0.0.1:1/orders";
+    let commands = [
+        orders("migrate --wait 0s").env("DB_URL", url),
+        orders("migrate --wait 0s -vv").env("DB_URL", url),
+        orders("migrate --output json").env("DB_URL", "mysql://me:s3cret@db/orders"),
+        orders("migrate").env("DB_URL", "me:s3cret@db/orders"),
+        orders("migrate").env(
+            "DB_URL",
+            &format!("{url}?sslmode=s3cret-s3cret&password=s3cret"),
+        ),
+        orders(&format!("migrate --wait 0s --db-url {url}")),
+        orders(&format!("migrate {url}")),
+        orders(&format!("migrate --output json {url}")),
+        orders("create-topics --brokers 127.0.0.1:1 -X sasl.password-s3cret"),
+        orders("create-topics --brokers 127.0.0.1:1 -X no.such=s3cret"),
+        orders("create-topics --brokers 127.0.0.1:1 -X session.timeout.ms=s3cret"),
+        orders("get some-uid --api-url http://me:s3cret@127.0.0.1:1/?x"),
+    ];
+    for command in commands {
+        let ran = command.run();
+        assert_ne!(ran.status, Some(0), "{ran:?}");
+        assert!(!ran.everything().contains("s3cret"), "{ran:?}");
+    }
+}
+
+#[test]
+fn a_password_among_the_arguments_is_warned_of() {
+    let ran = orders("migrate --wait 0s --db-url postgresql://me:s3cret@127.0.0.1:1/orders").run();
+    assert!(
+        ran.stderr.contains(" WARN  `--db-url` holds a password"),
+        "{}",
+        ran.stderr
+    );
+}

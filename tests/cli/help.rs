@@ -1,0 +1,127 @@
+//! What help, version and mistakes of usage look like.
+
+use super::command::orders;
+
+const COMMANDS: [&str; 7] = [
+    "migrate",
+    "create-topics",
+    "serve-api",
+    "consume",
+    "send",
+    "get",
+    "completions",
+];
+
+#[test]
+fn help_has_a_line_for_every_command() {
+    let ran = orders("--help").run();
+    assert_eq!((ran.status, ran.stderr.as_str()), (Some(0), ""));
+    let listed: Vec<&str> = ran
+        .stdout
+        .lines()
+        .skip_while(|line| *line != "Commands:")
+        .skip(1)
+        .take_while(|line| !line.is_empty())
+        .filter_map(|line| line.split_whitespace().next())
+        .collect();
+    assert_eq!(listed, COMMANDS);
+    assert!(ran.stdout.contains("Exit codes: 0 done, 1 failed"));
+}
+
+#[test]
+fn help_of_a_command_names_its_variables_and_never_shows_their_values() {
+    let named: [(&str, &[&str]); 6] = [
+        ("migrate", &["DB_URL"]),
+        ("create-topics", &["KAFKA_BROKERS", "KAFKA_PROPERTIES"]),
+        (
+            "serve-api",
+            &["KAFKA_BROKERS", "DB_URL", "HTTP_ADDR", "ADMIN_ADDR"],
+        ),
+        (
+            "consume",
+            &["KAFKA_BROKERS", "DB_URL", "KAFKA_GROUP", "ADMIN_ADDR"],
+        ),
+        ("send", &["ORDERS_API_URL"]),
+        ("get", &["ORDERS_API_URL"]),
+    ];
+    for (command, variables) in named {
+        let help = orders(&format!("{command} --help"));
+        let ran = variables
+            .iter()
+            .fold(help, |help, name| help.env(name, "s3cret"))
+            .run();
+        assert_eq!(
+            (ran.status, ran.stderr.as_str()),
+            (Some(0), ""),
+            "{command}"
+        );
+        assert!(!ran.stdout.contains("s3cret"), "{command}");
+        for variable in variables {
+            let shown = format!("[env: {variable}");
+            assert!(
+                ran.stdout.contains(&shown),
+                "{command}: {shown} in {}",
+                ran.stdout
+            );
+        }
+    }
+}
+
+#[test]
+fn every_command_has_help() {
+    for command in COMMANDS {
+        let ran = orders(&format!("{command} --help")).run();
+        assert_eq!(
+            (ran.status, ran.stderr.as_str()),
+            (Some(0), ""),
+            "{command}"
+        );
+        let usage = format!("Usage: orders {command} [OPTIONS]");
+        assert!(ran.stdout.contains(&usage), "{}", ran.stdout);
+    }
+}
+
+#[test]
+fn version_is_that_of_the_package() {
+    let version = concat!("orders ", env!("CARGO_PKG_VERSION"), "\n");
+    orders("--version").run().expect(0, version, "");
+}
+
+#[test]
+fn off_a_terminal_nothing_is_coloured() {
+    for arguments in [
+        "--help",
+        "migrate --help",
+        "",
+        "nonsense",
+        "migrate --nonsense",
+        "migrate",
+    ] {
+        let ran = orders(arguments).env("TERM", "xterm-256color").run();
+        assert!(!ran.everything().contains('\u{1b}'), "`orders {arguments}`");
+    }
+}
+
+#[test]
+fn a_mistake_of_usage_is_2_and_with_json_still_one_document() {
+    let ran = orders("migrate --nonsense").run();
+    assert_eq!((ran.status, ran.stdout.as_str()), (Some(2), ""));
+    assert!(
+        ran.stderr
+            .starts_with("error: unexpected argument '--nonsense' found")
+    );
+    let ran = orders("migrate --nonsense --output json").run();
+    assert_eq!(ran.status, Some(2));
+    let expected = serde_json::json!({
+        "error": "unexpected argument '--nonsense' found", "hint": null, "exit_code": 2
+    });
+    assert_eq!(ran.json(), expected);
+}
+
+#[test]
+fn a_closed_pipe_is_not_an_error() {
+    for arguments in ["--help", "completions bash"] {
+        let ran = orders(arguments).run_into_a_closed_pipe();
+        ran.expect(0, "", "");
+    }
+}

@@ -1,0 +1,413 @@
+//! What every store promises.
+
+use bytes::Bytes;
+use orders::order::Order;
+use orders::store::postgres::PostgresEngine;
+use orders::store::{
+    Answer, Batch, Claim, DeadLetter, Gap, OrderStore, Position, RefusalWindow, Settlement,
+    SourcedOrder, StoreEngine, StoreError, Tail,
+};
+use serde_json::json;
+use uuid::Uuid;
+
+use crate::contract::each_engine_keeps;
+use crate::env::Env;
+use crate::env::orders::order_version;
+
+each_engine_keeps! {
+    [postgres => super::Subject::postgres()]
+    [
+        a_position_is_there_from_the_first_settlement_on,
+        a_batch_is_stored_with_its_position_or_not_at_all,
+        a_batch_applied_twice_is_recognised,
+        an_older_owner_is_fenced,
+        an_older_offset_never_overwrites_a_newer_one,
+        across_incarnations_the_accept_time_decides,
+        an_order_is_replaced_whole,
+        a_refused_order_becomes_a_dead_letter_and_its_neighbours_are_stored,
+        a_schema_that_refuses_good_orders_stops_everything,
+        dead_letters_and_gaps_are_kept_with_their_batch,
+        answers_know_stored_dead_and_absent_orders,
+        the_latest_orders_come_with_their_positions,
+    ]
+}
+
+const LOG: &str = "cluster/orders";
+
+/// An engine with a migrated database of its own.
+pub struct Subject {
+    engine: Box<dyn StoreEngine>,
+    env: Env,
+}
+
+impl Subject {
+    pub fn postgres() -> Subject {
+        let env = Env::new();
+        env.orders(&["migrate"]).run().succeeds();
+        Subject {
+            engine: Box::new(PostgresEngine::new(&env.db_url).expect("the URL is right")),
+            env,
+        }
+    }
+
+    fn store(&self) -> Box<dyn OrderStore> {
+        self.engine.connect().expect("the database is there")
+    }
+
+    /// A store that has taken partition 0 of a fresh log.
+    fn owner(&self) -> Owner {
+        let mut store = self.store();
+        let claim = claim();
+        assert_eq!(
+            store.take(&claim).expect("the partition can be taken"),
+            None
+        );
+        let position = settle(&mut *store, &claim, "topic-1", 1, 0);
+        Owner {
+            store,
+            claim,
+            position,
+            window: RefusalWindow::default(),
+        }
+    }
+}
+
+fn claim() -> Claim {
+    Claim {
+        log_id: LOG.into(),
+        partition: 0,
+        owner: Uuid::new_v4(),
+        group: "group".into(),
+        host: "host".into(),
+    }
+}
+
+fn settle(
+    store: &mut dyn OrderStore,
+    claim: &Claim,
+    topic_id: &str,
+    epoch: i32,
+    next_offset: i64,
+) -> Position {
+    let decided = Settlement {
+        topic_id: topic_id.into(),
+        epoch,
+        next_offset,
+        gap: None,
+    };
+    store
+        .settle(claim, &decided)
+        .expect("the position can be settled")
+}
+
+/// Whoever holds a partition, and where it is.
+struct Owner {
+    store: Box<dyn OrderStore>,
+    claim: Claim,
+    position: Position,
+    window: RefusalWindow,
+}
+
+impl Owner {
+    fn batch(&self, orders: Vec<SourcedOrder>) -> Batch {
+        let start = self.position.next_offset;
+        let last = orders
+            .iter()
+            .map(|order| order.offset + 1)
+            .max()
+            .unwrap_or(start);
+        Batch {
+            position_id: self.position.id,
+            owner: self.claim.owner,
+            epoch: self.position.epoch,
+            topic: "orders".into(),
+            partition: 0,
+            start,
+            end: last,
+            tail: Some(Tail {
+                offset: last - 1,
+                digest: [7; 32],
+            }),
+            orders,
+            dead_letters: Vec::new(),
+            gaps: Vec::new(),
+        }
+    }
+
+    fn apply(&mut self, batch: &Batch) -> Result<orders::store::Applied, StoreError> {
+        let applied = self.store.apply(batch, &mut self.window)?;
+        self.position.next_offset = batch.end;
+        Ok(applied)
+    }
+}
+
+/// One version of an order at an offset, accepted at that many seconds.
+fn sourced(uid: &str, version: u32, offset: i64, accepted_s: i64) -> SourcedOrder {
+    SourcedOrder {
+        order: decoded(order_version(uid, version)),
+        offset,
+        accepted_at_us: accepted_s * 1_000_000,
+    }
+}
+
+fn decoded(order: serde_json::Value) -> Order {
+    Order::decode(order.to_string().as_bytes()).expect("the order is valid")
+}
+
+const AMOUNTS: &str = "SELECT order_uid, amount FROM payment ORDER BY order_uid";
+
+fn a_position_is_there_from_the_first_settlement_on(subject: &Subject) {
+    let mut owner = subject.owner();
+    assert_eq!((owner.position.epoch, owner.position.next_offset), (1, 0));
+    assert_eq!(owner.position.tail, None);
+    let found = owner.store.position(LOG, 0).expect("the store answers");
+    assert_eq!(found.as_ref(), Some(&owner.position));
+    assert_eq!(
+        owner
+            .store
+            .take(&claim())
+            .expect("the partition can be taken"),
+        found
+    );
+}
+
+fn a_batch_is_stored_with_its_position_or_not_at_all(subject: &Subject) {
+    let mut owner = subject.owner();
+    let batch = owner.batch(vec![sourced("a", 1, 0, 1), sourced("b", 2, 1, 1)]);
+    let applied = owner.apply(&batch).expect("the batch is stored");
+    assert!(!applied.already && applied.outdated == 0 && applied.refused.is_empty());
+    let position = owner
+        .store
+        .position(LOG, 0)
+        .expect("the store answers")
+        .expect("there is a position");
+    assert_eq!(position.next_offset, 2);
+    assert_eq!(position.tail, batch.tail);
+    assert_eq!(subject.env.db().text(AMOUNTS), "a|1\nb|2");
+
+    // The table of items goes away: the whole batch goes with it.
+    subject
+        .env
+        .db()
+        .run("ALTER TABLE items RENAME TO elsewhere");
+    let next = owner.batch(vec![sourced("c", 1, 2, 1)]);
+    let error = owner.apply(&next).expect_err("there is no such table");
+    assert!(matches!(error, StoreError::Misconfigured(_)), "{error}");
+    assert_eq!(subject.env.db().text(AMOUNTS), "a|1\nb|2");
+    assert_eq!(
+        subject
+            .env
+            .db()
+            .text("SELECT next_offset FROM log_positions"),
+        "2"
+    );
+}
+
+fn a_batch_applied_twice_is_recognised(subject: &Subject) {
+    let mut owner = subject.owner();
+    let batch = owner.batch(vec![sourced("a", 1, 0, 1)]);
+    assert!(!owner.apply(&batch).expect("the batch is stored").already);
+    assert!(owner.apply(&batch).expect("the batch is known").already);
+    assert_eq!(subject.env.db().count("items"), 2);
+}
+
+fn an_older_owner_is_fenced(subject: &Subject) {
+    let mut old = subject.owner();
+    let taken = claim();
+    old.store.take(&taken).expect("the partition can be taken");
+    let batch = old.batch(vec![sourced("a", 1, 0, 1)]);
+    let error = old
+        .apply(&batch)
+        .expect_err("another has taken the partition");
+    let StoreError::Fenced(holder) = error else {
+        panic!("{error}")
+    };
+    assert_eq!(
+        (holder.group.as_str(), holder.host.as_str()),
+        ("group", "host")
+    );
+    assert_eq!(subject.env.db().count("orders"), 0);
+    assert!(
+        old.store
+            .holder(&old.claim)
+            .expect("the store answers")
+            .is_some()
+    );
+    assert!(
+        old.store
+            .holder(&taken)
+            .expect("the store answers")
+            .is_none()
+    );
+}
+
+fn an_older_offset_never_overwrites_a_newer_one(subject: &Subject) {
+    let mut owner = subject.owner();
+    let batch = owner.batch(vec![sourced("a", 5, 9, 1)]);
+    owner.apply(&batch).expect("the batch is stored");
+    // A rewind: the same incarnation from the start, with a later accept time even.
+    owner.position = settle(&mut *owner.store, &owner.claim, "topic-1", 1, 0);
+    let replay = owner.batch(vec![sourced("a", 3, 4, 100)]);
+    assert_eq!(
+        owner.apply(&replay).expect("a replay is harmless").outdated,
+        1
+    );
+    assert_eq!(subject.env.db().text(AMOUNTS), "a|5");
+}
+
+fn across_incarnations_the_accept_time_decides(subject: &Subject) {
+    let mut owner = subject.owner();
+    let batch = owner.batch(vec![
+        sourced("a", 5, 9, 50),
+        sourced("b", 5, 10, 50),
+        sourced("c", 5, 11, 50),
+    ]);
+    owner.apply(&batch).expect("the batch is stored");
+    owner.position = settle(&mut *owner.store, &owner.claim, "topic-2", 2, 0);
+    let recreated = owner.batch(vec![
+        sourced("a", 6, 0, 49),
+        sourced("b", 6, 1, 50),
+        sourced("c", 6, 2, 51),
+    ]);
+    assert_eq!(
+        owner
+            .apply(&recreated)
+            .expect("the batch is stored")
+            .outdated,
+        1
+    );
+    assert_eq!(subject.env.db().text(AMOUNTS), "a|5\nb|6\nc|6");
+}
+
+fn an_order_is_replaced_whole(subject: &Subject) {
+    let mut owner = subject.owner();
+    for version in 1..=4 {
+        let batch = owner.batch(vec![sourced("a", version, i64::from(version) - 1, 1)]);
+        owner.apply(&batch).expect("the batch is stored");
+    }
+    let mut answers = owner.store.answers(LOG, &["a"]).expect("the store answers");
+    let Answer::Stored(stored) = answers.answers.remove(0) else {
+        panic!("the order is stored")
+    };
+    let encoded: serde_json::Value = serde_json::from_slice(&stored.order.encode()).expect("JSON");
+    assert_eq!(encoded, order_version("a", 4));
+    let source = stored.source.expect("it came from this incarnation");
+    assert_eq!(
+        (source.topic_id.as_str(), source.partition, source.offset),
+        ("topic-1", 0, 3)
+    );
+    assert_eq!(stored.accepted_at_us, Some(1_000_000));
+}
+
+/// A check that only some orders break, as a database of later days may have one.
+fn refuse_entry(subject: &Subject, entry: &str) {
+    subject.env.db().run(&format!(
+        "ALTER TABLE orders ADD CHECK (entry <> '{entry}')"
+    ));
+}
+
+fn with_entry(uid: &str, entry: &str, offset: i64) -> SourcedOrder {
+    let mut order = order_version(uid, 1);
+    order["entry"] = json!(entry);
+    SourcedOrder {
+        order: decoded(order),
+        offset,
+        accepted_at_us: 1,
+    }
+}
+
+fn a_refused_order_becomes_a_dead_letter_and_its_neighbours_are_stored(subject: &Subject) {
+    refuse_entry(subject, "BAD");
+    let mut owner = subject.owner();
+    let orders = (0..100).map(|number| {
+        let entry = if number == 57 { "BAD" } else { "GOOD" };
+        with_entry(&format!("uid-{number:03}"), entry, number)
+    });
+    let batch = owner.batch(orders.collect());
+    let applied = owner.apply(&batch).expect("the batch is stored");
+    let refused: Vec<i64> = applied.refused.iter().map(|(offset, _)| *offset).collect();
+    assert_eq!(refused, [57]);
+    let mut db = subject.env.db();
+    assert_eq!(db.count("orders"), 99);
+    assert_eq!(
+        db.text("SELECT \"offset\", order_uid FROM dead_letters"),
+        "57|uid-057"
+    );
+    assert_eq!(db.text("SELECT next_offset FROM log_positions"), "100");
+}
+
+fn a_schema_that_refuses_good_orders_stops_everything(subject: &Subject) {
+    refuse_entry(subject, "BAD");
+    let mut owner = subject.owner();
+    let orders = (0..100).map(|number| {
+        let entry = if number % 2 == 0 { "BAD" } else { "GOOD" };
+        with_entry(&format!("uid-{number:03}"), entry, number)
+    });
+    let batch = owner.batch(orders.collect());
+    let error = owner
+        .apply(&batch)
+        .expect_err("that is a schema, not input");
+    assert!(matches!(error, StoreError::Misconfigured(_)), "{error}");
+    let mut db = subject.env.db();
+    assert_eq!((db.count("orders"), db.count("dead_letters")), (0, 0));
+    assert_eq!(db.text("SELECT next_offset FROM log_positions"), "0");
+}
+
+fn dead(offset: i64, uid: Option<&str>) -> DeadLetter {
+    DeadLetter {
+        offset,
+        key: None,
+        payload: Some(Bytes::from_static(b"\x00\xffraw")),
+        accepted_at_us: 1,
+        order_uid: uid.map(str::to_owned),
+        reason: "it is not JSON".into(),
+    }
+}
+
+fn dead_letters_and_gaps_are_kept_with_their_batch(subject: &Subject) {
+    let mut owner = subject.owner();
+    let mut batch = owner.batch(vec![sourced("a", 1, 4, 1)]);
+    batch.dead_letters = vec![dead(0, None), dead(3, Some("d"))];
+    batch.gaps = vec![Gap {
+        from: 1,
+        to: Some(3),
+        reason: "a hole".into(),
+    }];
+    owner.apply(&batch).expect("the batch is stored");
+    let mut db = subject.env.db();
+    assert_eq!(
+        db.text("SELECT topic, partition, \"offset\", order_uid, payload, payload_bytes FROM dead_letters ORDER BY 3"),
+        "orders|0|0||\\x00ff726177|5\norders|0|3|d|\\x00ff726177|5"
+    );
+    assert_eq!(
+        db.text("SELECT epoch, from_offset, to_offset, reason FROM log_gaps"),
+        "1|1|3|a hole"
+    );
+}
+
+fn answers_know_stored_dead_and_absent_orders(subject: &Subject) {
+    let mut owner = subject.owner();
+    let mut batch = owner.batch(vec![sourced("a", 1, 1, 1)]);
+    batch.dead_letters = vec![dead(0, Some("d"))];
+    owner.apply(&batch).expect("the batch is stored");
+    let answers = owner
+        .store
+        .answers(LOG, &["absent", "a", "d"])
+        .expect("the store answers");
+    assert!(matches!(answers.answers[0], Answer::Absent));
+    assert!(matches!(answers.answers[1], Answer::Stored(_)));
+    assert!(matches!(&answers.answers[2], Answer::DeadLettered { place } if place == "orders/0/0"));
+    assert_eq!(answers.positions.len(), 1);
+    assert_eq!(answers.positions[0].next_offset, 2);
+}
+
+fn the_latest_orders_come_with_their_positions(subject: &Subject) {
+    let mut owner = subject.owner();
+    for number in 0..5 {
+        let batch = owner.batch(vec![sourced(&format!("uid-{number}"), 1, number, number)]);
+        owner.apply(&batch).expect("the batch is stored");
+    }
+    let latest = owner.store.latest(LOG, 3).expect("the store answers");
+    assert_eq!(latest.orders.len(), 3);
+    assert_eq!(latest.positions[0].next_offset, 5);
+}

@@ -1,0 +1,214 @@
+//! A small blocking HTTP/1.1 client over a plain socket, so that a test can send any bytes it likes.
+//!
+//! One connection a request, except through `Connection`, which keeps it. No redirects, no TLS.
+
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+
+use super::PATIENCE;
+
+/// One answer.
+#[derive(Debug)]
+pub struct Response {
+    pub status: u16,
+    pub headers: Vec<(String, String)>,
+    pub body: Vec<u8>,
+}
+
+impl Response {
+    /// The first header of that name, in any case.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let found = self
+            .headers
+            .iter()
+            .find(|(key, _)| key.eq_ignore_ascii_case(name));
+        found.map(|(_, value)| value.as_str())
+    }
+
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|error| {
+            panic!(
+                "the body of a {} is not JSON: {error}\n{}",
+                self.status,
+                self.text()
+            )
+        })
+    }
+}
+
+pub fn get(url: &str) -> Response {
+    try_get(url).unwrap_or_else(|error| panic!("cannot GET {url}: {error}"))
+}
+
+/// Posts one JSON body.
+pub fn post(url: &str, body: impl AsRef<[u8]>) -> Response {
+    try_post(url, body).unwrap_or_else(|error| panic!("cannot POST {url}: {error}"))
+}
+
+pub fn try_get(url: &str) -> io::Result<Response> {
+    let (authority, path) = split(url);
+    Connection::open(authority)?.get(path)
+}
+
+pub fn try_post(url: &str, body: impl AsRef<[u8]>) -> io::Result<Response> {
+    let (authority, path) = split(url);
+    Connection::open(authority)?.post(path, body.as_ref())
+}
+
+/// Any method and any headers.
+pub fn request(
+    method: &str,
+    url: &str,
+    headers: &[(&str, &str)],
+    body: &[u8],
+) -> io::Result<Response> {
+    let (authority, path) = split(url);
+    let mut connection = Connection::open(authority)?;
+    connection.send(&head(method, authority, path, headers, body))?;
+    connection.receive()
+}
+
+/// Sends these very bytes and reads one answer.
+pub fn raw(url: &str, bytes: &[u8]) -> io::Result<Response> {
+    let mut connection = Connection::open(split(url).0)?;
+    // The server may answer and close before it has read everything.
+    let _ = connection.send(bytes);
+    connection.receive()
+}
+
+/// A connection that is kept between requests.
+pub struct Connection {
+    authority: String,
+    stream: BufReader<TcpStream>,
+}
+
+impl Connection {
+    /// `authority` is `host:port`, or a whole URL.
+    pub fn open(authority: &str) -> io::Result<Connection> {
+        let authority = split(authority).0;
+        let stream = TcpStream::connect(authority)?;
+        stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.set_write_timeout(Some(PATIENCE))?;
+        Ok(Connection {
+            authority: authority.to_owned(),
+            stream: BufReader::new(stream),
+        })
+    }
+
+    pub fn get(&mut self, path: &str) -> io::Result<Response> {
+        let bytes = head("GET", &self.authority, path, &[], b"");
+        self.send(&bytes)?;
+        self.receive()
+    }
+
+    pub fn post(&mut self, path: &str, body: &[u8]) -> io::Result<Response> {
+        let json = [("Content-Type", "application/json")];
+        let bytes = head("POST", &self.authority, path, &json, body);
+        self.send(&bytes)?;
+        self.receive()
+    }
+
+    pub fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.stream.get_mut().write_all(bytes)
+    }
+
+    pub fn receive(&mut self) -> io::Result<Response> {
+        let line = self.line()?;
+        let status = line.split(' ').nth(1).and_then(|code| code.parse().ok());
+        let status = status.ok_or_else(|| malformed(format!("status line `{line}`")))?;
+        let mut headers = Vec::new();
+        loop {
+            let line = self.line()?;
+            if line.is_empty() {
+                break;
+            }
+            let (name, value) = line
+                .split_once(':')
+                .ok_or_else(|| malformed(format!("header `{line}`")))?;
+            headers.push((name.to_owned(), value.trim().to_owned()));
+        }
+        let mut response = Response {
+            status,
+            headers,
+            body: Vec::new(),
+        };
+        response.body = self.body(&response)?;
+        Ok(response)
+    }
+
+    fn body(&mut self, response: &Response) -> io::Result<Vec<u8>> {
+        let mut body = Vec::new();
+        if response.header("transfer-encoding").is_some() {
+            loop {
+                let size = self.line()?;
+                let size = usize::from_str_radix(&size, 16)
+                    .map_err(|_| malformed(format!("chunk size `{size}`")))?;
+                let start = body.len();
+                body.resize(start + size, 0);
+                self.stream.read_exact(&mut body[start..])?;
+                self.line()?;
+                if size == 0 {
+                    return Ok(body);
+                }
+            }
+        }
+        match response.header("content-length") {
+            Some(length) => {
+                let length = length
+                    .parse()
+                    .map_err(|_| malformed(format!("length `{length}`")))?;
+                body.resize(length, 0);
+                self.stream.read_exact(&mut body)?;
+            }
+            None if response.status == 204 => {}
+            None => {
+                self.stream.read_to_end(&mut body)?;
+            }
+        }
+        Ok(body)
+    }
+
+    fn line(&mut self) -> io::Result<String> {
+        let mut line = String::new();
+        if self.stream.read_line(&mut line)? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        Ok(line.trim_end().to_owned())
+    }
+}
+
+fn head(
+    method: &str,
+    authority: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &[u8],
+) -> Vec<u8> {
+    let mut text = format!("{method} {path} HTTP/1.1\r\nHost: {authority}\r\n");
+    for (name, value) in headers {
+        text.push_str(&format!("{name}: {value}\r\n"));
+    }
+    if !body.is_empty() || method == "POST" {
+        text.push_str(&format!("Content-Length: {}\r\n", body.len()));
+    }
+    text.push_str("\r\n");
+    [text.as_bytes(), body].concat()
+}
+
+/// `host:port` and the path with its query.
+fn split(url: &str) -> (&str, &str) {
+    let rest = url.strip_prefix("http://").unwrap_or(url);
+    match rest.find('/') {
+        Some(slash) => rest.split_at(slash),
+        None => (rest, "/"),
+    }
+}
+
+fn malformed(what: String) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, format!("not HTTP: {what}"))
+}

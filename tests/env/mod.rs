@@ -1,0 +1,227 @@
+//! What a test stands on: a database, topics, groups and a folder of its own, and the real binary.
+//!
+//! Nothing here sleeps for a fixed time: every wait looks again every few milliseconds, has a
+//! deadline, and a test that fails prints what its processes said. The servers come from
+//! `tests/run`; tests that stop or freeze a server start a private one (`private`).
+
+// A helper may wait for the test that needs it.
+#![allow(dead_code)]
+
+use std::fmt::Display;
+use std::path::Path;
+use std::sync::Mutex;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+pub mod auditor;
+pub mod database;
+pub mod http;
+pub mod kafka;
+pub mod orders;
+pub mod private;
+pub mod process;
+pub mod proxy;
+
+pub use database::Db;
+pub use kafka::Kafka;
+pub use process::{Orders, Process};
+
+/// How long a test waits for what must happen. Generous: a loaded two-core machine is no failure.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Looks again until `look` gives something, at most `within`; then panics, naming `what`.
+pub fn eventually<T>(
+    what: impl Display,
+    within: Duration,
+    mut look: impl FnMut() -> Option<T>,
+) -> T {
+    let deadline = Instant::now() + within;
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(
+            Instant::now() < deadline,
+            "after {within:?} still not: {what}"
+        );
+        thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// The value of a variable that `tests/run` sets.
+pub fn given(name: &str) -> String {
+    std::env::var(name).unwrap_or_else(|_| {
+        panic!("{name} is not set: run `tests/run`, or `tests/run exec cargo test NAME` for some of the tests")
+    })
+}
+
+/// One test's own world. Its database is dropped and its processes are killed at the end; a test
+/// that fails prints what they wrote.
+pub struct Env {
+    name: String,
+    pub brokers: String,
+    pub db_url: String,
+    server_url: String,
+    pub dir: TempDir,
+    transcripts: Mutex<Vec<process::Transcript>>,
+}
+
+impl Env {
+    /// A new empty database, names for topics that do not exist yet.
+    pub fn new() -> Env {
+        Env::on(&given("ORDERS_TEST_KAFKA"), &given("ORDERS_TEST_PG"))
+    }
+
+    /// The same on servers that the test started itself.
+    pub fn on(brokers: &str, postgres: &str) -> Env {
+        let name = format!("t{}", uuid::Uuid::new_v4().simple());
+        let (server, _) = postgres
+            .rsplit_once('/')
+            .expect("the PostgreSQL URL ends with a database");
+        database::connect(postgres)
+            .batch_execute(&format!("CREATE DATABASE {name}"))
+            .expect("the test's database can be created");
+        Env {
+            db_url: format!("{server}/{name}"),
+            brokers: brokers.to_owned(),
+            server_url: postgres.to_owned(),
+            dir: TempDir::with_prefix("orders-test-").expect("a temporary folder can be made"),
+            transcripts: Mutex::default(),
+            name,
+        }
+    }
+
+    /// Migrated, with topics of one partition.
+    pub fn ready() -> Env {
+        Env::new().prepared(1)
+    }
+
+    /// Migrated, with `partitions` partitions of the topic of orders.
+    pub fn with_partitions(partitions: i32) -> Env {
+        Env::new().prepared(partitions)
+    }
+
+    /// Runs `orders migrate` and `orders create-topics`.
+    pub fn prepared(self, partitions: i32) -> Env {
+        self.orders(&["migrate"]).run().succeeds();
+        self.orders(&["create-topics", "--partitions", &partitions.to_string()])
+            .run()
+            .succeeds();
+        self
+    }
+
+    pub fn topic(&self) -> String {
+        format!("{}-orders", self.name)
+    }
+
+    pub fn lookup_topic(&self) -> String {
+        format!("{}-lookup", self.name)
+    }
+
+    pub fn found_topic(&self) -> String {
+        format!("{}-found", self.name)
+    }
+
+    pub fn group(&self) -> String {
+        format!("{}-group", self.name)
+    }
+
+    pub fn path(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// The real binary with these arguments and only this test's variables.
+    pub fn orders(&self, args: &[&str]) -> Orders<'_> {
+        Orders::new(self, args)
+            .env("KAFKA_BROKERS", &self.brokers)
+            .env("DB_URL", &self.db_url)
+            .env("KAFKA_TOPIC", self.topic())
+            .env("KAFKA_LOOKUP_TOPIC", self.lookup_topic())
+            .env("KAFKA_FOUND_TOPIC", self.found_topic())
+            .env("KAFKA_GROUP", self.group())
+            .env("KAFKA_LOOKUP_GROUP", format!("{}-lookups", self.name))
+            .env("HTTP_ADDR", "127.0.0.1:0")
+            .env("ADMIN_ADDR", "127.0.0.1:0")
+    }
+
+    pub fn serve_api(&self) -> Orders<'_> {
+        self.orders(&["serve-api"])
+    }
+
+    pub fn consume(&self) -> Orders<'_> {
+        self.orders(&["consume"])
+    }
+
+    /// A running API that says it is ready.
+    pub fn api(&self) -> Process {
+        self.serve_api().start()
+    }
+
+    /// A running consumer that says it is ready.
+    pub fn consumer(&self) -> Process {
+        self.consume().start()
+    }
+
+    pub fn db(&self) -> Db {
+        Db::open(&self.db_url)
+    }
+
+    pub fn kafka(&self) -> Kafka {
+        Kafka::new(&self.brokers)
+    }
+
+    /// Waits until every record of the topic is accounted for by the positions in the store.
+    pub fn wait_until_applied(&self) {
+        self.wait_until_applied_within(PATIENCE);
+    }
+
+    pub fn wait_until_applied_within(&self, within: Duration) {
+        let (kafka, mut db) = (self.kafka(), self.db());
+        let mut seen = (0, 0);
+        eventually(
+            format!("positions at the ends of `{}`", self.topic()),
+            within,
+            || {
+                let ends: i64 = kafka.ends(&self.topic()).iter().sum();
+                let applied =
+                    db.number("SELECT coalesce(sum(next_offset), 0)::bigint FROM log_positions");
+                if (applied, ends) != seen {
+                    seen = (applied, ends);
+                    println!("applied {applied} of {ends}");
+                }
+                (applied == ends).then_some(())
+            },
+        );
+    }
+
+    fn keep_transcript(&self, transcript: process::Transcript) {
+        self.transcripts
+            .lock()
+            .expect("no panic while it is held")
+            .push(transcript);
+    }
+}
+
+impl Drop for Env {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            for transcript in self
+                .transcripts
+                .lock()
+                .expect("no panic while it is held")
+                .iter()
+            {
+                println!("{transcript}");
+            }
+        }
+        // FORCE: a killed process' connection may still be there. A private server may be gone.
+        if let Ok(mut client) = postgres::Client::connect(&self.server_url, postgres::NoTls) {
+            let _ = client.batch_execute(&format!(
+                "DROP DATABASE IF EXISTS {} WITH (FORCE)",
+                self.name
+            ));
+        }
+    }
+}

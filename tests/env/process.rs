@@ -1,0 +1,457 @@
+//! The real binary as a child process: a builder, what it answered, and running services.
+//!
+//! The environment is cleared; only PATH, HOME (the test's folder) and the variables of the test
+//! are there. stdout and stderr are collected by threads, so a child never blocks on them. A
+//! process that is still there when it goes out of scope is killed.
+
+use std::ffi::OsStr;
+use std::fmt;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::{Env, PATIENCE, eventually, http};
+
+/// A command to run, with the variables of its test.
+#[must_use = "a command does nothing before run, spawn or start"]
+pub struct Orders<'e> {
+    env: &'e Env,
+    command: Command,
+    name: String,
+    stdin: Vec<u8>,
+}
+
+impl<'e> Orders<'e> {
+    pub(super) fn new(env: &'e Env, args: &[&str]) -> Orders<'e> {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_orders"));
+        command
+            .args(args)
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .env("HOME", env.path())
+            .current_dir(env.path());
+        Orders {
+            env,
+            command,
+            name: args.join(" "),
+            stdin: Vec::new(),
+        }
+    }
+
+    pub fn arg(mut self, arg: impl AsRef<OsStr>) -> Self {
+        self.command.arg(arg);
+        self
+    }
+
+    pub fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
+        self.command.env(name, value);
+        self
+    }
+
+    pub fn without_env(mut self, name: &str) -> Self {
+        self.command.env_remove(name);
+        self
+    }
+
+    pub fn current_dir(mut self, dir: &Path) -> Self {
+        self.command.current_dir(dir);
+        self
+    }
+
+    /// What the child reads from its standard input; without it, nothing.
+    pub fn stdin(mut self, bytes: impl Into<Vec<u8>>) -> Self {
+        self.stdin = bytes.into();
+        self
+    }
+
+    /// Runs it to its end, at most twice the usual patience.
+    pub fn run(self) -> Output {
+        let mut process = self.spawn();
+        let status = process.wait_exit(PATIENCE * 2);
+        process.output(status)
+    }
+
+    /// Starts it; see [`Process`].
+    pub fn spawn(mut self) -> Process {
+        let mut child = self
+            .command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap_or_else(|error| panic!("cannot start `orders {}`: {error}", self.name));
+        let mut stdin = child.stdin.take().expect("stdin is piped");
+        let input = self.stdin;
+        // A child that reads nothing must not block the test; its broken pipe is no failure.
+        thread::spawn(move || stdin.write_all(&input));
+        let stdout = collect_bytes(child.stdout.take().expect("stdout is piped"));
+        let stderr = Lines::collect(child.stderr.take().expect("stderr is piped"));
+        let name = format!("orders {} (pid {})", self.name, child.id());
+        self.env.keep_transcript(Transcript {
+            name: name.clone(),
+            stderr: stderr.clone(),
+        });
+        Process {
+            name,
+            child,
+            stdout: Some(stdout),
+            stderr,
+        }
+    }
+
+    /// Starts a service and waits until it says that it is ready.
+    pub fn start(self) -> Process {
+        let process = self.spawn();
+        process.wait_ready();
+        process
+    }
+}
+
+/// What a finished command left.
+#[derive(Debug)]
+pub struct Output {
+    pub status: ExitStatus,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Output {
+    pub fn code(&self) -> Option<i32> {
+        self.status.code()
+    }
+
+    /// Panics unless the command exited with 0.
+    pub fn succeeds(self) -> Output {
+        self.exits(0)
+    }
+
+    /// Panics, with all that the command said, unless it exited with `code`.
+    pub fn exits(self, code: i32) -> Output {
+        assert_eq!(
+            self.code(),
+            Some(code),
+            "exit code\n-- stdout\n{}\n-- stderr\n{}",
+            self.stdout,
+            self.stderr
+        );
+        self
+    }
+
+    /// stdout as one JSON document.
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::from_str(&self.stdout).unwrap_or_else(|error| {
+            panic!(
+                "stdout is not JSON: {error}\n{}\n{}",
+                self.stdout, self.stderr
+            )
+        })
+    }
+}
+
+/// A running child.
+pub struct Process {
+    name: String,
+    child: Child,
+    stdout: Option<thread::JoinHandle<Vec<u8>>>,
+    stderr: Lines,
+}
+
+impl Process {
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    fn pid(&self) -> Pid {
+        Pid::from_child(&self.child)
+    }
+
+    /// Everything on stderr so far.
+    pub fn lines(&self) -> Vec<String> {
+        self.stderr.all()
+    }
+
+    /// How many lines there are on stderr, for [`Process::wait_for_line_after`].
+    pub fn mark(&self) -> usize {
+        self.stderr.guard().lines.len()
+    }
+
+    /// The first line on stderr that contains `text`.
+    pub fn wait_for_line(&self, text: &str) -> String {
+        self.wait_for_line_after(0, text, PATIENCE)
+    }
+
+    /// The first line after the `mark`-th that contains `text`.
+    pub fn wait_for_line_after(&self, mark: usize, text: &str, within: Duration) -> String {
+        let (mut state, deadline) = (self.stderr.guard(), Instant::now() + within);
+        loop {
+            if let Some(line) = state
+                .lines
+                .iter()
+                .skip(mark)
+                .find(|line| line.contains(text))
+            {
+                return line.clone();
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if state.closed || left.is_zero() {
+                let said = state.lines.join("\n");
+                drop(state);
+                panic!(
+                    "`{}` did not say `{text}` within {within:?}; it said\n{said}",
+                    self.name
+                );
+            }
+            state = self
+                .stderr
+                .changed
+                .wait_timeout(state, left)
+                .expect("no reader panics")
+                .0;
+        }
+    }
+
+    /// Where the API listens.
+    pub fn url(&self) -> String {
+        address_after(&self.wait_for_line("listening on http://"), "listening on ")
+    }
+
+    /// Where the operators' port is.
+    pub fn admin_url(&self) -> String {
+        address_after(
+            &self.wait_for_line("operators' port on http://"),
+            "operators' port on ",
+        )
+    }
+
+    /// Waits for /readyz to answer 200.
+    pub fn wait_ready(&self) {
+        self.wait_ready_within(PATIENCE);
+    }
+
+    pub fn wait_ready_within(&self, within: Duration) {
+        let url = format!("{}/readyz?verbose", self.admin_url());
+        let mut said = String::new();
+        let deadline = Instant::now() + within;
+        while Instant::now() < deadline {
+            match http::try_get(&url) {
+                Ok(answer) if answer.status == 200 => return,
+                Ok(answer) => said = answer.text(),
+                Err(error) => said = error.to_string(),
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
+        panic!(
+            "`{}` is not ready after {within:?}:\n{said}\n{}",
+            self.name,
+            self.lines().join("\n")
+        );
+    }
+
+    /// What `/readyz?verbose` says, with its status.
+    pub fn readiness(&self) -> (u16, String) {
+        let answer = http::get(&format!("{}/readyz?verbose", self.admin_url()));
+        (answer.status, answer.text())
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        kill_process(self.pid(), signal).expect("the child is there");
+    }
+
+    /// SIGSTOP, and waits until the child is really stopped.
+    pub fn freeze(&self) {
+        self.signal(Signal::STOP);
+        eventually(format!("`{}` to be stopped", self.name), PATIENCE, || {
+            process_state(self.id()).filter(|state| *state == 'T')
+        });
+    }
+
+    pub fn thaw(&self) {
+        self.signal(Signal::CONT);
+    }
+
+    pub fn kill9(&mut self) {
+        self.child.kill().expect("the child can be killed");
+        self.child.wait().expect("a killed child ends");
+    }
+
+    /// SIGTERM, then its exit status.
+    pub fn stop(&mut self) -> ExitStatus {
+        self.signal(Signal::TERM);
+        self.wait_exit(PATIENCE)
+    }
+
+    pub fn is_running(&mut self) -> bool {
+        self.child
+            .try_wait()
+            .expect("the child can be asked")
+            .is_none()
+    }
+
+    pub fn wait_exit(&mut self, within: Duration) -> ExitStatus {
+        let deadline = Instant::now() + within;
+        loop {
+            if let Some(status) = self.child.try_wait().expect("the child can be asked") {
+                return status;
+            }
+            if Instant::now() >= deadline {
+                panic!(
+                    "`{}` is still running after {within:?}; it said\n{}",
+                    self.name,
+                    self.lines().join("\n")
+                );
+            }
+            thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    /// Resident memory in bytes.
+    pub fn resident_bytes(&self) -> u64 {
+        self.memory("VmRSS:")
+    }
+
+    /// The most that was ever resident.
+    pub fn peak_resident_bytes(&self) -> u64 {
+        self.memory("VmHWM:")
+    }
+
+    fn memory(&self, field: &str) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.id()))
+            .expect("the child is there");
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix(field))
+            .expect("the field is always told");
+        let kib: u64 = line
+            .trim()
+            .trim_end_matches(" kB")
+            .parse()
+            .expect("memory is a number");
+        kib * 1024
+    }
+
+    fn output(&mut self, status: ExitStatus) -> Output {
+        let stdout = self
+            .stdout
+            .take()
+            .expect("output is asked once")
+            .join()
+            .expect("a reader does not panic");
+        self.stderr.wait_closed();
+        Output {
+            status,
+            stdout: String::from_utf8_lossy(&stdout).into_owned(),
+            stderr: self
+                .lines()
+                .iter()
+                .map(|line| format!("{line}\n"))
+                .collect(),
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// What a child said, kept for a test that fails.
+pub struct Transcript {
+    name: String,
+    stderr: Lines,
+}
+
+impl fmt::Display for Transcript {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let lines = self.stderr.all();
+        let skipped = lines.len().saturating_sub(200);
+        write!(
+            f,
+            "-- {} said ({skipped} lines left out)\n{}",
+            self.name,
+            lines[skipped..].join("\n")
+        )
+    }
+}
+
+#[derive(Clone, Default)]
+struct Lines {
+    state: Arc<Mutex<LinesState>>,
+    changed: Arc<Condvar>,
+}
+
+#[derive(Default)]
+struct LinesState {
+    lines: Vec<String>,
+    closed: bool,
+}
+
+impl Lines {
+    fn collect(stream: impl Read + Send + 'static) -> Lines {
+        let lines = Lines::default();
+        let collector = lines.clone();
+        thread::spawn(move || {
+            let mut stream = BufReader::new(stream);
+            let mut line = Vec::new();
+            while matches!(stream.read_until(b'\n', &mut line), Ok(read) if read > 0) {
+                let text = String::from_utf8_lossy(&line)
+                    .trim_end_matches('\n')
+                    .to_owned();
+                collector.guard().lines.push(text);
+                collector.changed.notify_all();
+                line.clear();
+            }
+            collector.guard().closed = true;
+            collector.changed.notify_all();
+        });
+        lines
+    }
+
+    fn guard(&self) -> MutexGuard<'_, LinesState> {
+        self.state.lock().expect("no reader panics")
+    }
+
+    fn all(&self) -> Vec<String> {
+        self.guard().lines.clone()
+    }
+
+    fn wait_closed(&self) {
+        let state = self.guard();
+        let _closed = self
+            .changed
+            .wait_timeout_while(state, PATIENCE, |state| !state.closed)
+            .expect("no reader panics");
+    }
+}
+
+fn collect_bytes(mut stream: impl Read + Send + 'static) -> thread::JoinHandle<Vec<u8>> {
+    thread::spawn(move || {
+        let mut bytes = Vec::new();
+        let _ = stream.read_to_end(&mut bytes);
+        bytes
+    })
+}
+
+fn address_after(line: &str, words: &str) -> String {
+    let (_, rest) = line
+        .split_once(words)
+        .expect("the line was found by these words");
+    rest.split_whitespace()
+        .next()
+        .expect("an address follows")
+        .trim_end_matches('/')
+        .to_owned()
+}
+
+/// The state letter of a process (`T` is stopped), from /proc.
+pub fn process_state(pid: u32) -> Option<char> {
+    let stat = std::fs::read_to_string(PathBuf::from(format!("/proc/{pid}/stat"))).ok()?;
+    // The name in parentheses may hold anything; the state follows the last parenthesis.
+    stat.rsplit_once(") ")?.1.chars().next()
+}

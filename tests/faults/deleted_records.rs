@@ -1,0 +1,87 @@
+//! Retention passes unread records: the partition stops and is red until an operator names the gap.
+
+use super::{Expected, assert_stored, expect, orders, wait_until_red};
+use crate::env::Env;
+
+const POSITIONS: &str = "SELECT partition, next_offset FROM log_positions ORDER BY 1";
+
+/// Partition 0 has lost its unread offsets 10 to 14, partition 1 nothing; both end at 20.
+fn with_a_gap() -> Env {
+    let env = Env::with_partitions(2);
+    let kafka = env.kafka();
+    let mut consumer = env.consumer();
+    kafka.produce(&env.topic(), &orders("read", 20, 1, 2));
+    env.wait_until_applied();
+    assert_eq!(consumer.stop().code(), Some(0));
+    kafka.produce(&env.topic(), &orders("unread", 20, 1, 2));
+    kafka.delete_records(&env.topic(), 0, 15);
+    env
+}
+
+#[test]
+fn a_partition_whose_unread_records_were_deleted_stops_and_the_others_go_on() {
+    let env = with_a_gap();
+    let consumer = env.consume().spawn();
+    let hint = format!("orders consume --accept-gap {}/0:10-14", env.topic());
+    wait_until_red(&consumer, &hint);
+    env.db().eventually(POSITIONS, "0|10\n1|20");
+    let later = orders("later", 10, 1, 2)
+        .into_iter()
+        .map(|record| record.to(1));
+    env.kafka()
+        .produce(&env.topic(), &later.collect::<Vec<_>>());
+    env.db().eventually(POSITIONS, "0|10\n1|30");
+
+    let (status, said) = consumer.readiness();
+    assert_eq!(status, 503);
+    let red: Vec<&str> = said
+        .lines()
+        .filter(|line| line.starts_with("FAIL"))
+        .collect();
+    assert_eq!(red.len(), 1, "{said}");
+    assert!(red[0].starts_with("FAIL partition 0: "), "{said}");
+    assert!(red[0].ends_with(&hint), "{said}");
+    assert_eq!(env.db().count("log_gaps"), 0);
+}
+
+#[test]
+fn only_the_gap_that_is_there_can_be_accepted() {
+    let env = with_a_gap();
+    let topic = env.topic();
+    let wrong = ["0:10-15", "0:11-14", "1:10-14"];
+    let mut consumer = wrong
+        .iter()
+        .fold(env.consume(), |command, gap| {
+            command.arg("--accept-gap").arg(format!("{topic}/{gap}"))
+        })
+        .spawn();
+    wait_until_red(&consumer, &format!("--accept-gap {topic}/0:10-14"));
+    env.db().eventually(POSITIONS, "0|10\n1|20");
+    assert_eq!(env.db().count("log_gaps"), 0);
+    assert_eq!(consumer.stop().code(), Some(0));
+
+    let consumer = env
+        .consume()
+        .arg("--accept-gap")
+        .arg(format!("{topic}/0:10-14"))
+        .start();
+    env.wait_until_applied();
+    let mut db = env.db();
+    assert_eq!(
+        db.text(
+            "SELECT p.partition, g.epoch, g.from_offset, g.to_offset FROM log_gaps g
+             JOIN log_positions p ON p.id = g.position_id"
+        ),
+        "0|1|10|15"
+    );
+    let mut expected = Expected::new();
+    expect(&mut expected, "read", 20, 1);
+    expect(&mut expected, "unread", 20, 1);
+    // Partition 0 has the even ones; its first five are those that were deleted.
+    for number in [0, 2, 4, 6, 8] {
+        expected.remove(&format!("unread-{number}"));
+    }
+    assert_stored(&env, &expected);
+    assert_eq!(db.count("dead_letters"), 0);
+    consumer.wait_ready();
+}

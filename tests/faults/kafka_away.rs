@@ -1,0 +1,57 @@
+//! Kafka goes away: the position stands in the store, and reading goes on from there.
+
+use std::time::Instant;
+
+use super::{Expected, assert_all_stored, expect, orders, wait_until_locked_out, wait_until_red};
+use crate::env::private::PrivateKafka;
+use crate::env::{Env, PATIENCE, given};
+
+#[test]
+fn kafka_killed_in_the_middle_of_a_backlog_costs_only_time() {
+    let mut broker = PrivateKafka::start();
+    let env = Env::on(&broker.brokers(), &given("ORDERS_TEST_PG")).prepared(4);
+    let consumer = env.consumer();
+    let (kafka, mut db) = (env.kafka(), env.db());
+    // Keeps the lanes in the middle of their first batches.
+    db.run("BEGIN; LOCK TABLE orders IN EXCLUSIVE MODE");
+    kafka.produce(&env.topic(), &orders("backlog", 6000, 1, 4));
+    kafka.produce(&env.topic(), &orders("backlog", 2000, 2, 4));
+    wait_until_locked_out(&mut env.db());
+
+    broker.kill9();
+    db.run("COMMIT");
+    wait_until_red(&consumer, "FAIL kafka");
+    broker.restart();
+    let back = Instant::now();
+    consumer.wait_ready();
+    kafka.produce(&env.topic(), &orders("backlog", 1000, 3, 4));
+
+    let mut expected = Expected::new();
+    expect(&mut expected, "backlog", 6000, 1);
+    expect(&mut expected, "backlog", 2000, 2);
+    expect(&mut expected, "backlog", 1000, 3);
+    assert_all_stored(&env, &expected);
+    assert!(back.elapsed() < PATIENCE, "it took {:?}", back.elapsed());
+}
+
+#[test]
+fn a_consumer_started_before_kafka_says_so_and_recovers_alone() {
+    let mut broker = PrivateKafka::stopped("");
+    let env = Env::on(&broker.brokers(), &given("ORDERS_TEST_PG"));
+    env.orders(&["migrate"]).run().succeeds();
+    let consumer = env.consume().spawn();
+    wait_until_red(&consumer, "FAIL kafka");
+
+    broker.restart();
+    // A topic that nobody has made yet is waited for as well.
+    wait_until_red(&consumer, "orders create-topics");
+    env.orders(&["create-topics", "--partitions", "2"])
+        .run()
+        .succeeds();
+    env.kafka()
+        .produce(&env.topic(), &orders("early", 50, 1, 2));
+    consumer.wait_ready();
+    let mut expected = Expected::new();
+    expect(&mut expected, "early", 50, 1);
+    assert_all_stored(&env, &expected);
+}

@@ -1,0 +1,174 @@
+//! What must survive: killed, frozen and stopped processes and servers, one rule a test.
+//!
+//! These need only the consumer: records are written straight to the topic. A fault is never timed
+//! by a sleep; a test waits until it can see that the fault has struck (a session that waits for a
+//! lock, a line, a condition of /readyz) and goes on from there.
+
+mod deleted_records;
+mod kafka_away;
+mod postgres_away;
+mod postgres_silent;
+mod recreated_topics;
+mod refusals;
+mod rewritten_logs;
+mod stopping;
+mod transactions;
+mod zombies;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use crate::env::kafka::Outgoing;
+use crate::env::orders::{items_of, order_version, track_number};
+use crate::env::{Db, Env, Kafka, PATIENCE, Process, auditor, eventually};
+
+/// Which version of which order must be stored.
+type Expected = BTreeMap<String, u32>;
+
+/// Orders `PREFIX-0`, `PREFIX-1`… in one version, spread over the partitions.
+fn orders(prefix: &str, count: usize, version: u32, partitions: usize) -> Vec<Outgoing> {
+    (0..count)
+        .map(|number| {
+            let uid = format!("{prefix}-{number}");
+            let partition = i32::try_from(number % partitions).expect("partitions are few");
+            Outgoing::new(uid.as_str(), order_version(&uid, version).to_string()).to(partition)
+        })
+        .collect()
+}
+
+/// The same with the header of the API, so many seconds ago.
+fn accepted_ago(records: Vec<Outgoing>, seconds: u64) -> Vec<Outgoing> {
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .expect("it is after 1970");
+    let at = (now - Duration::from_secs(seconds)).as_micros().to_string();
+    let with_header = |record: Outgoing| record.header("accepted-at", at.as_str());
+    records.into_iter().map(with_header).collect()
+}
+
+/// What is stored after `orders` and nothing newer.
+fn expect(expected: &mut Expected, prefix: &str, count: usize, version: u32) {
+    for number in 0..count {
+        expected.insert(format!("{prefix}-{number}"), version);
+    }
+}
+
+/// Orders that keep coming until the test has seen enough: each round brings new ones, and a newer
+/// version of the same hundred.
+struct Stream {
+    stop: Arc<AtomicBool>,
+    rounds: Arc<AtomicU32>,
+    thread: JoinHandle<Expected>,
+}
+
+impl Stream {
+    fn start(env: &Env, partitions: usize) -> Stream {
+        let (stop, rounds) = (
+            Arc::new(AtomicBool::new(false)),
+            Arc::new(AtomicU32::new(0)),
+        );
+        let (stopped, counted) = (stop.clone(), rounds.clone());
+        let (brokers, topic) = (env.brokers.clone(), env.topic());
+        let thread = std::thread::spawn(move || {
+            let (kafka, mut expected) = (Kafka::new(&brokers), Expected::new());
+            while !stopped.load(Ordering::Relaxed) {
+                let round = counted.load(Ordering::Relaxed) + 1;
+                let fresh = format!("round{round}");
+                kafka.produce(&topic, &orders(&fresh, 100, 1, partitions));
+                kafka.produce(&topic, &orders("again", 100, round, partitions));
+                expect(&mut expected, &fresh, 100, 1);
+                expect(&mut expected, "again", 100, round);
+                counted.store(round, Ordering::Relaxed);
+            }
+            expected
+        });
+        Stream {
+            stop,
+            rounds,
+            thread,
+        }
+    }
+
+    /// Waits until so many more rounds are in the log.
+    fn wait_for(&self, rounds: u32) {
+        let wanted = self.rounds.load(Ordering::Relaxed) + rounds;
+        eventually("more orders in the log", PATIENCE, || {
+            (self.rounds.load(Ordering::Relaxed) >= wanted).then_some(())
+        });
+    }
+
+    fn finish(self) -> Expected {
+        self.stop.store(true, Ordering::Relaxed);
+        self.thread.join().expect("the orders could be written")
+    }
+}
+
+/// Waits until the positions are at the ends; then exactly these orders are stored, whole, and
+/// nothing else happened to any record.
+fn assert_all_stored(env: &Env, expected: &Expected) {
+    env.wait_until_applied();
+    assert_stored(env, expected);
+    assert_eq!(
+        env.db().text("SELECT * FROM dead_letters"),
+        "",
+        "no dead letters"
+    );
+    auditor::audit_offsets(env);
+}
+
+/// Exactly these orders are stored, each whole and in one version.
+fn assert_stored(env: &Env, expected: &Expected) {
+    let found = env.db().text(
+        "SELECT o.order_uid, o.track_number, p.amount, d.name,
+                (SELECT count(*) FROM items i WHERE i.order_uid = o.order_uid),
+                (SELECT count(DISTINCT rid) FROM items i
+                 WHERE i.order_uid = o.order_uid AND i.track_number = o.track_number)
+         FROM orders o LEFT JOIN delivery d USING (order_uid) LEFT JOIN payment p USING (order_uid)",
+    );
+    let mut found: BTreeMap<&str, &str> = found
+        .lines()
+        .filter_map(|row| row.split_once('|'))
+        .collect();
+    let mut wrong = Vec::new();
+    for (uid, version) in expected {
+        let (track, items) = (track_number(*version), items_of(*version));
+        let row = format!("{track}|{version}|Test Testov {version}|{items}|{items}");
+        match found.remove(uid.as_str()) {
+            Some(stored) if stored == row => {}
+            stored => wrong.push(format!("{uid}: {stored:?} instead of {row}")),
+        }
+    }
+    wrong.extend(found.keys().map(|uid| format!("{uid} was never written")));
+    wrong.truncate(20);
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// Waits until a session of the program waits for a lock in the test's database.
+fn wait_until_locked_out(db: &mut Db) {
+    db.eventually(
+        "SELECT count(*) > 0 FROM pg_stat_activity WHERE datname = current_database()
+         AND application_name = 'orders' AND wait_event_type = 'Lock'",
+        "t",
+    );
+}
+
+/// Waits until /readyz is red and its verbose answer has this text.
+fn wait_until_red(process: &Process, text: &str) {
+    let mut said = String::new();
+    for_a_while(
+        || {
+            let (status, answer) = process.readiness();
+            let red = status == 503 && answer.contains(text);
+            said = answer;
+            red
+        },
+        || format!("/readyz is red with `{text}`"),
+    );
+}
+
+fn for_a_while(mut look: impl FnMut() -> bool, what: impl Fn() -> String) {
+    eventually(what(), PATIENCE, || look().then_some(()));
+}

@@ -1,0 +1,71 @@
+//! PostgreSQL goes away: work waits and resumes alone, nothing is skipped and nothing dead-lettered.
+
+use std::time::{Duration, Instant};
+
+use super::{Expected, Stream, assert_all_stored, expect, orders, wait_until_red};
+use crate::env::private::PrivatePostgres;
+use crate::env::{Env, PATIENCE, eventually, given};
+
+#[test]
+fn postgresql_stopped_in_the_middle_of_a_stream_costs_only_time() {
+    let mut postgres = PrivatePostgres::start();
+    let env = Env::on(&given("ORDERS_TEST_KAFKA"), &postgres.url()).prepared(4);
+    let consumer = env.consumer();
+    let stream = Stream::start(&env, 4);
+    env.db()
+        .eventually("SELECT count(*) > 150 FROM orders", "t");
+
+    postgres.stop_immediately();
+    wait_until_red(&consumer, "FAIL database");
+    stream.wait_for(2);
+    postgres.restart();
+    let back = Instant::now();
+    consumer.wait_ready();
+    let expected = stream.finish();
+
+    assert_all_stored(&env, &expected);
+    assert!(back.elapsed() < PATIENCE, "it took {:?}", back.elapsed());
+}
+
+#[test]
+fn a_consumer_started_before_postgresql_says_so_and_recovers_alone() {
+    let mut postgres = PrivatePostgres::start();
+    let env = Env::on(&given("ORDERS_TEST_KAFKA"), &postgres.url()).prepared(2);
+    postgres.stop();
+    env.kafka()
+        .produce(&env.topic(), &orders("early", 50, 1, 2));
+    let consumer = env.consume().spawn();
+    wait_until_red(&consumer, "FAIL database");
+
+    postgres.restart();
+    consumer.wait_ready();
+    let mut expected = Expected::new();
+    expect(&mut expected, "early", 50, 1);
+    assert_all_stored(&env, &expected);
+}
+
+#[test]
+fn sessions_that_are_terminated_again_and_again_lose_nothing() {
+    let env = Env::with_partitions(4);
+    let consumer = env.consumer();
+    let stream = Stream::start(&env, 4);
+    let mut db = env.db();
+    let applied = "SELECT coalesce(sum(next_offset), 0)::bigint FROM log_positions";
+    for _ in 0..15 {
+        let before = db.number(applied);
+        eventually("sessions to terminate", PATIENCE, || {
+            let terminated = db.number(
+                "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+                 WHERE datname = current_database() AND application_name = 'orders'",
+            );
+            (terminated > 0).then_some(())
+        });
+        // Whatever was cut off, the next of them comes while it is at work again.
+        eventually("the positions to move", Duration::from_secs(30), || {
+            (db.number(applied) > before).then_some(())
+        });
+    }
+    let expected = stream.finish();
+    assert_all_stored(&env, &expected);
+    consumer.wait_ready();
+}

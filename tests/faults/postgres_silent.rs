@@ -1,0 +1,68 @@
+//! PostgreSQL does not answer, or its answer is lost: what was committed is applied once, and a lane
+//! that waits in vain is given up.
+
+use std::time::Duration;
+
+use super::{Expected, assert_all_stored, expect, orders};
+use crate::env::private::PrivatePostgres;
+use crate::env::proxy::Proxy;
+use crate::env::{Env, given};
+
+#[test]
+fn a_commit_whose_answer_is_swallowed_is_applied_once() {
+    let env = Env::ready();
+    let (proxy, through) = Proxy::before_database(&env.db_url);
+    let consumer = env.consume().env("DB_URL", through).start();
+    let kafka = env.kafka();
+    kafka.produce(&env.topic(), &orders("before", 3, 1, 1));
+    env.wait_until_applied();
+
+    proxy.swallow_next_commit();
+    kafka.produce(&env.topic(), &orders("lost", 1, 2, 1));
+    proxy.wait_until_swallowed();
+    let mut db = env.db();
+    // The transaction that wrote the row, and the numbers its items got.
+    let writer = "SELECT o.xmin, min(i.id), max(i.id) FROM orders o JOIN items i USING (order_uid)
+                  WHERE order_uid = 'lost-0' GROUP BY 1";
+    let committed = db.text(writer);
+    assert_ne!(committed, "", "the server did the COMMIT");
+    proxy.cut();
+
+    kafka.produce(&env.topic(), &orders("after", 3, 1, 1));
+    let mut expected = Expected::new();
+    expect(&mut expected, "before", 3, 1);
+    expect(&mut expected, "lost", 1, 2);
+    expect(&mut expected, "after", 3, 1);
+    assert_all_stored(&env, &expected);
+    assert_eq!(
+        db.text(writer),
+        committed,
+        "nobody wrote the order a second time"
+    );
+    consumer.wait_ready();
+}
+
+#[test]
+fn a_lane_that_a_frozen_postgresql_keeps_is_given_up_and_all_is_stored_after_the_thaw() {
+    let postgres = PrivatePostgres::start();
+    let env = Env::on(&given("ORDERS_TEST_KAFKA"), &postgres.url()).prepared(2);
+    let consumer = env.consumer();
+    let kafka = env.kafka();
+    kafka.produce(&env.topic(), &orders("before", 50, 1, 2));
+    env.wait_until_applied();
+
+    postgres.freeze();
+    let frozen = consumer.mark();
+    kafka.produce(&env.topic(), &orders("frozen", 50, 1, 2));
+    kafka.produce(&env.topic(), &orders("before", 50, 2, 2));
+    consumer.wait_for_line_after(frozen, "given up", Duration::from_secs(90));
+    postgres.thaw();
+
+    kafka.produce(&env.topic(), &orders("frozen", 25, 2, 2));
+    let mut expected = Expected::new();
+    expect(&mut expected, "before", 50, 2);
+    expect(&mut expected, "frozen", 50, 1);
+    expect(&mut expected, "frozen", 25, 2);
+    assert_all_stored(&env, &expected);
+    consumer.wait_ready();
+}

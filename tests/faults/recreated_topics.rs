@@ -1,0 +1,88 @@
+//! The topic is deleted and made again: everything in the new one is read, and what is stored never
+//! turns back to something older.
+
+use super::{Expected, accepted_ago, assert_stored, expect, orders};
+use crate::env::{Env, Kafka};
+
+const HOUR: u64 = 3600;
+
+/// Fills the topic past offset 100, where the position stood: new orders, older versions of those
+/// that are stored, on both sides of the position, and newer ones.
+fn refill(kafka: &Kafka, topic: &str, expected: &mut Expected) {
+    let records = [
+        accepted_ago(orders("old", 50, 1, 1), HOUR),
+        accepted_ago(orders("new", 150, 1, 1), 0),
+        accepted_ago(orders("old", 100, 2, 1), HOUR),
+        accepted_ago(orders("old", 20, 9, 1), 0),
+    ];
+    kafka.produce(topic, &records.concat());
+    expect(expected, "new", 150, 1);
+    expect(expected, "old", 20, 9);
+}
+
+fn recreate(kafka: &Kafka, topic: &str) {
+    kafka.delete_topic(topic);
+    kafka.create_topic(topic, 1);
+}
+
+fn assert_read_from_its_start(env: &Env, expected: &Expected) {
+    let mut db = env.db();
+    db.eventually("SELECT epoch, next_offset FROM log_positions", "2|320");
+    assert_stored(env, expected);
+    assert_eq!(
+        db.text("SELECT epoch, from_offset, to_offset FROM log_gaps"),
+        "2|100|",
+        "what the old topic may have lost is noted"
+    );
+    assert_eq!(db.count("dead_letters"), 0);
+}
+
+#[test]
+fn a_topic_made_again_while_the_consumer_runs_is_read_from_its_start() {
+    let env = Env::ready();
+    let consumer = env.consumer();
+    let (kafka, mut expected) = (env.kafka(), Expected::new());
+    kafka.produce(&env.topic(), &accepted_ago(orders("old", 100, 5, 1), 10));
+    expect(&mut expected, "old", 100, 5);
+    env.wait_until_applied();
+
+    recreate(&kafka, &env.topic());
+    refill(&kafka, &env.topic(), &mut expected);
+    assert_read_from_its_start(&env, &expected);
+    consumer.wait_ready();
+}
+
+#[test]
+fn a_topic_made_again_while_the_consumer_is_stopped_is_read_from_its_start() {
+    let env = Env::ready();
+    let (kafka, mut expected) = (env.kafka(), Expected::new());
+    kafka.produce(&env.topic(), &accepted_ago(orders("old", 100, 5, 1), 10));
+    expect(&mut expected, "old", 100, 5);
+    let mut consumer = env.consumer();
+    env.wait_until_applied();
+    assert_eq!(consumer.stop().code(), Some(0));
+
+    recreate(&kafka, &env.topic());
+    refill(&kafka, &env.topic(), &mut expected);
+    let consumer = env.consumer();
+    assert_read_from_its_start(&env, &expected);
+    consumer.wait_ready();
+}
+
+#[test]
+fn a_topic_made_again_while_the_consumer_is_frozen_is_read_from_its_start() {
+    let env = Env::ready();
+    let consumer = env.consumer();
+    let (kafka, mut expected) = (env.kafka(), Expected::new());
+    kafka.produce(&env.topic(), &accepted_ago(orders("old", 100, 5, 1), 10));
+    expect(&mut expected, "old", 100, 5);
+    env.wait_until_applied();
+
+    // It sees nothing of the change: to its client the topic has simply grown.
+    consumer.freeze();
+    recreate(&kafka, &env.topic());
+    refill(&kafka, &env.topic(), &mut expected);
+    consumer.thaw();
+    assert_read_from_its_start(&env, &expected);
+    consumer.wait_ready();
+}

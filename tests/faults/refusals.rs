@@ -1,0 +1,144 @@
+//! A database that refuses: one order that it does not want is a dead letter, a schema or rights
+//! that changed are an outage that somebody must end.
+
+use super::{
+    Expected, assert_all_stored, assert_stored, expect, orders, wait_until_locked_out,
+    wait_until_red,
+};
+use crate::env::auditor::audit_offsets;
+use crate::env::private::PrivatePostgres;
+use crate::env::{Env, PATIENCE, eventually, given, http};
+
+#[test]
+fn an_order_that_the_database_refuses_is_a_dead_letter_and_all_others_are_stored() {
+    let env = Env::ready();
+    env.db()
+        .run("ALTER TABLE orders ADD CONSTRAINT spoken CHECK (locale <> 'xx') NOT VALID");
+    let mut records = orders("order", 300, 1, 1);
+    let spoken = records[123].value.take().expect("an order");
+    let unspoken = String::from_utf8(spoken)
+        .expect("JSON")
+        .replace("\"en\"", "\"xx\"");
+    records[123].value = Some(unspoken.into());
+    env.kafka().produce(&env.topic(), &records);
+    let consumer = env.consumer();
+    env.wait_until_applied();
+
+    let mut expected = Expected::new();
+    expect(&mut expected, "order", 300, 1);
+    expected.remove("order-123");
+    assert_stored(&env, &expected);
+    let letters = "SELECT \"offset\", order_uid, reason LIKE '%spoken%' FROM dead_letters";
+    assert_eq!(env.db().text(letters), "123|order-123|t");
+    audit_offsets(&env);
+    consumer.wait_ready();
+}
+
+#[test]
+fn a_column_that_nobody_fills_stops_the_consumer_and_dead_letters_nothing() {
+    let env = Env::ready();
+    let consumer = env.consumer();
+    env.db()
+        .run("ALTER TABLE orders ADD COLUMN approved_by TEXT NOT NULL");
+    env.kafka()
+        .produce(&env.topic(), &orders("order", 300, 1, 1));
+    wait_until_red(&consumer, "approved_by");
+    let mut db = env.db();
+    assert_eq!(
+        db.number("SELECT sum(next_offset)::bigint FROM log_positions"),
+        0
+    );
+    assert_eq!(db.count("dead_letters"), 0);
+
+    db.run("ALTER TABLE orders DROP COLUMN approved_by");
+    let mut expected = Expected::new();
+    expect(&mut expected, "order", 300, 1);
+    assert_all_stored(&env, &expected);
+    consumer.wait_ready();
+}
+
+#[test]
+fn a_rule_that_most_orders_break_stops_the_consumer_and_dead_letters_nothing() {
+    let env = Env::ready();
+    let consumer = env.consumer();
+    env.db()
+        .run("ALTER TABLE orders ADD CONSTRAINT spoken CHECK (locale <> 'en') NOT VALID");
+    env.kafka()
+        .produce(&env.topic(), &orders("order", 300, 1, 1));
+    wait_until_red(&consumer, "spoken");
+    let mut db = env.db();
+    db.run("ALTER TABLE orders DROP CONSTRAINT spoken");
+    let mut expected = Expected::new();
+    expect(&mut expected, "order", 300, 1);
+    assert_all_stored(&env, &expected);
+    consumer.wait_ready();
+}
+
+#[test]
+fn rights_that_are_taken_away_stop_the_consumer_until_they_are_given_back() {
+    let postgres = PrivatePostgres::start();
+    let env = Env::on(&given("ORDERS_TEST_KAFKA"), &postgres.url()).prepared(1);
+    let mut db = env.db();
+    db.run(
+        "CREATE ROLE writer LOGIN;
+         GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO writer;
+         GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO writer",
+    );
+    let url = env.db_url.replace("postgres@", "writer@");
+    let consumer = env.consume().env("DB_URL", url).start();
+
+    db.run("REVOKE INSERT ON orders FROM writer");
+    env.kafka()
+        .produce(&env.topic(), &orders("order", 100, 1, 1));
+    wait_until_red(&consumer, "permission denied");
+    assert_eq!(db.count("dead_letters"), 0);
+    db.run("GRANT INSERT ON orders TO writer");
+    env.wait_until_applied();
+
+    db.run("ALTER ROLE writer NOLOGIN");
+    db.run("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'writer'");
+    env.kafka()
+        .produce(&env.topic(), &orders("order", 50, 2, 1));
+    wait_until_red(&consumer, "not permitted to log in");
+    db.run("ALTER ROLE writer LOGIN");
+    let mut expected = Expected::new();
+    expect(&mut expected, "order", 100, 1);
+    expect(&mut expected, "order", 50, 2);
+    assert_all_stored(&env, &expected);
+    consumer.wait_ready();
+}
+
+#[test]
+fn a_table_that_stays_locked_keeps_no_consumer_from_its_group() {
+    let env = Env::with_partitions(2);
+    let consumer = env.consumer();
+    let mut locker = env.db();
+    locker.run("BEGIN; LOCK TABLE orders IN EXCLUSIVE MODE");
+    let locked = consumer.mark();
+    env.kafka()
+        .produce(&env.topic(), &orders("order", 100, 1, 2));
+    wait_until_locked_out(&mut env.db());
+    // The server's own lock_timeout is 10 s: both lanes were refused, and are at it again.
+    let url = format!("{}/metrics", consumer.admin_url());
+    eventually("two statements that gave up", PATIENCE, || {
+        let metrics = http::get(&url).text();
+        let retries = metrics
+            .lines()
+            .find_map(|line| line.strip_prefix("orders_consumer_store_retries_total "))?;
+        (retries.parse::<u32>().ok()? >= 2).then_some(())
+    });
+    wait_until_locked_out(&mut env.db());
+    locker.run("COMMIT");
+
+    let mut expected = Expected::new();
+    expect(&mut expected, "order", 100, 1);
+    assert_all_stored(&env, &expected);
+    let left = consumer.lines().split_off(locked);
+    assert!(
+        !left
+            .iter()
+            .any(|line| line.contains("revoked") || line.contains("anew")),
+        "it stayed in its group: {left:#?}"
+    );
+    consumer.wait_ready();
+}

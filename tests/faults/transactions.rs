@@ -1,0 +1,40 @@
+//! Other programs may write in Kafka transactions: markers and aborted records are holes, not gaps.
+
+use super::{Expected, assert_stored, expect, orders};
+use crate::env::Env;
+use crate::env::kafka::Ending;
+
+#[test]
+fn transaction_markers_and_aborted_records_are_passed_and_the_position_reaches_the_end() {
+    let env = Env::ready();
+    let consumer = env.consumer();
+    let (kafka, topic) = (env.kafka(), env.topic());
+    kafka.produce_in_transaction(&topic, &orders("committed", 5, 1, 1), Ending::Commit);
+    kafka.produce_in_transaction(&topic, &orders("aborted", 5, 1, 1), Ending::Abort);
+    kafka.produce(&topic, &orders("plain", 3, 1, 1));
+    kafka.produce_in_transaction(&topic, &orders("committed", 2, 2, 1), Ending::Commit);
+    kafka.produce_in_transaction(&topic, &orders("plain", 2, 9, 1), Ending::Abort);
+    // 5 + marker, 5 + marker, 3, 2 + marker, 2 + marker.
+    assert_eq!(kafka.ends(&topic), [21]);
+
+    let mut db = env.db();
+    db.eventually("SELECT epoch, next_offset FROM log_positions", "1|21");
+    let mut expected = Expected::new();
+    expect(&mut expected, "committed", 5, 1);
+    expect(&mut expected, "committed", 2, 2);
+    expect(&mut expected, "plain", 3, 1);
+    assert_stored(&env, &expected);
+    assert_eq!(db.count("dead_letters"), 0);
+    // Each offset is a record that was stored or lies in a row of log_gaps.
+    let holes = db.text(
+        "SELECT DISTINCT hole FROM log_gaps, generate_series(from_offset, to_offset - 1) hole
+         ORDER BY 1",
+    );
+    let holes: Vec<i64> = holes
+        .lines()
+        .map(|hole| hole.parse().expect("an offset"))
+        .collect();
+    assert_eq!(holes, [5, 6, 7, 8, 9, 10, 11, 17, 18, 19, 20]);
+    consumer.wait_ready();
+    assert_eq!(consumer.readiness().0, 200);
+}

@@ -1,0 +1,76 @@
+//! A consumer that is frozen for longer than its group waits, and wakes up after another took over.
+
+use std::time::Duration;
+
+use super::{Expected, assert_all_stored, expect, orders};
+use crate::env::{Env, PATIENCE, eventually};
+
+#[test]
+fn a_frozen_consumer_that_wakes_up_after_another_took_over_stores_nothing_twice() {
+    let env = Env::with_partitions(4);
+    let first = env.consumer();
+    let kafka = env.kafka();
+    kafka.produce(&env.topic(), &orders("order", 100, 1, 4));
+    env.wait_until_applied();
+
+    // Its fetches are open at the broker: these records reach its socket, and it will find them
+    // there when it wakes up.
+    first.freeze();
+    kafka.produce(&env.topic(), &orders("order", 100, 2, 4));
+    let second = env.consume().spawn();
+    env.wait_until_applied();
+    kafka.produce(&env.topic(), &orders("order", 60, 3, 4));
+    env.wait_until_applied();
+    assert_eq!(
+        env.db()
+            .number("SELECT count(DISTINCT owner) FROM log_positions"),
+        1
+    );
+
+    let asleep = first.mark();
+    first.thaw();
+    // It learns that it was away from the fence or from its group; either way it joins anew.
+    first.wait_for_line_after(asleep, "assigned partitions", PATIENCE);
+    kafka.produce(&env.topic(), &orders("order", 30, 4, 4));
+    let mut expected = Expected::new();
+    expect(&mut expected, "order", 100, 2);
+    expect(&mut expected, "order", 60, 3);
+    expect(&mut expected, "order", 30, 4);
+    assert_all_stored(&env, &expected);
+
+    // Both go on as members of one group, with two partitions each.
+    eventually("two owners", PATIENCE, || {
+        let owners = env
+            .db()
+            .number("SELECT count(DISTINCT owner) FROM log_positions");
+        (owners == 2).then_some(())
+    });
+    second.wait_ready_within(Duration::from_secs(10));
+    first.wait_ready_within(Duration::from_secs(10));
+}
+
+#[test]
+fn a_consumer_frozen_inside_a_transaction_is_fenced_when_it_wakes_up() {
+    let env = Env::ready();
+    let first = env.consumer();
+    let (kafka, mut db) = (env.kafka(), env.db());
+    db.run("BEGIN; LOCK TABLE orders IN EXCLUSIVE MODE");
+    kafka.produce(&env.topic(), &orders("order", 100, 1, 1));
+    super::wait_until_locked_out(&mut env.db());
+    first.freeze();
+    db.run("COMMIT");
+    // The zombie's transaction holds the position until the server ends it for being idle.
+    let _second = env.consume().spawn();
+    kafka.produce(&env.topic(), &orders("order", 50, 2, 1));
+    env.wait_until_applied_within(PATIENCE * 2);
+
+    let asleep = first.mark();
+    first.thaw();
+    first.wait_for_line_after(asleep, "assigned partitions", PATIENCE);
+    kafka.produce(&env.topic(), &orders("order", 20, 3, 1));
+    let mut expected = Expected::new();
+    expect(&mut expected, "order", 100, 1);
+    expect(&mut expected, "order", 50, 2);
+    expect(&mut expected, "order", 20, 3);
+    assert_all_stored(&env, &expected);
+}

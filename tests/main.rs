@@ -1,0 +1,13 @@
+//! All tests that need more than one module: one binary, against a true Kafka and a true PostgreSQL.
+//!
+//! `tests/run` starts both and says where they are in ORDERS_TEST_KAFKA and ORDERS_TEST_PG;
+//! `tests/run exec cargo test NAME` runs some of them. `env` holds the builders, the other modules
+//! the rules: `cli` the commands, `pipeline` what works, `faults` what must survive, `contract` the
+//! promises of the two traits, `architecture` the shape of the code.
+
+mod architecture;
+mod cli;
+mod contract;
+mod env;
+mod faults;
+mod pipeline;

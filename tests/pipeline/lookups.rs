@@ -1,0 +1,173 @@
+//! GET of what is in no cache: known, unknown, slow, dead.
+
+use std::time::{Duration, Instant};
+
+use crate::env::kafka::Outgoing;
+use crate::env::orders::{order, order_version};
+use crate::env::{Env, PATIENCE, eventually, http};
+
+#[test]
+fn an_unknown_uid_is_known_to_be_unknown() {
+    let env = Env::ready();
+    let api = env.api();
+    let _consumer = env.consumer();
+
+    let asked = Instant::now();
+    let answer = http::get(&format!("{}/api/order/nobody-knows-me", api.url()));
+    assert_eq!(answer.status, 404, "{}", answer.text());
+    assert!(
+        asked.elapsed() < Duration::from_secs(1),
+        "it took {:?}",
+        asked.elapsed()
+    );
+    assert_eq!(
+        answer.header("content-type"),
+        Some("application/problem+json")
+    );
+}
+
+#[test]
+fn a_slow_consumer_makes_a_lookup_queued_not_a_lie() {
+    let env = Env::ready();
+    let consumer = env.consumer();
+    env.kafka().produce(
+        &env.topic(),
+        &[Outgoing::new("slow-1", order("slow-1").to_string())],
+    );
+    env.wait_until_applied();
+    let api = env
+        .serve_api()
+        .env("CACHE_LOAD_LIMIT", "0")
+        .env("LOOKUP_WAIT_MS", "300")
+        .start();
+    let url = format!("{}/api/order/slow-1", api.url());
+
+    consumer.freeze();
+    let queued = http::get(&url);
+    assert_eq!(queued.status, 202, "{}", queued.text());
+    assert_eq!(queued.json()["status"], "lookup_queued");
+    assert!(
+        queued.header("retry-after").is_some(),
+        "{:?}",
+        queued.headers
+    );
+
+    consumer.thaw();
+    let found = eventually("the order after the thaw", PATIENCE, || {
+        let answer = http::get(&url);
+        assert!(
+            matches!(answer.status, 200 | 202),
+            "{}: {}",
+            answer.status,
+            answer.text()
+        );
+        (answer.status == 200).then_some(answer)
+    });
+    assert_eq!(found.json(), order("slow-1"));
+}
+
+#[test]
+fn many_who_ask_for_one_order_cause_one_lookup() {
+    let env = Env::ready();
+    let consumer = env.consumer();
+    env.kafka().produce(
+        &env.topic(),
+        &[Outgoing::new("wanted", order("wanted").to_string())],
+    );
+    env.wait_until_applied();
+    let api = env.serve_api().env("CACHE_LOAD_LIMIT", "0").start();
+    let url = format!("{}/api/order/wanted", api.url());
+
+    // All of them ask while the answer cannot come.
+    consumer.freeze();
+    std::thread::scope(|scope| {
+        let asking: Vec<_> = (0..20)
+            .map(|_| scope.spawn(|| http::get(&url).status))
+            .collect();
+        eventually("the lookup in the topic", PATIENCE, || {
+            (!env.kafka().read_all(&env.lookup_topic()).is_empty()).then_some(())
+        });
+        consumer.thaw();
+        let statuses: Vec<u16> = asking
+            .into_iter()
+            .map(|each| each.join().expect("an answer"))
+            .collect();
+        assert_eq!(statuses, [200; 20]);
+    });
+    // A lookup that is not answered is asked again every 500 ms; twenty times would be one each.
+    let lookups = env.kafka().read_all(&env.lookup_topic()).len();
+    assert!(lookups <= 10, "20 requests caused {lookups} lookups");
+}
+
+#[test]
+fn a_dead_lettered_uid_is_not_found_and_says_where_it_is() {
+    let env = Env::ready();
+    let api = env.api();
+    let _consumer = env.consumer();
+    let mut broken = order("dead-1");
+    broken["items"][0]["price"] = "much".into();
+    env.kafka()
+        .produce(&env.topic(), &[Outgoing::new("dead-1", broken.to_string())]);
+    env.wait_until_applied();
+
+    let answer = http::get(&format!("{}/api/order/dead-1", api.url()));
+    assert_eq!(answer.status, 404, "{}", answer.text());
+    let said = answer.text();
+    assert!(said.contains("dead-lettered"), "{said}");
+    assert!(said.contains(&format!("{}/0/0", env.topic())), "{said}");
+}
+
+#[test]
+fn an_order_written_by_another_program_is_answered_from_the_store() {
+    let env = Env::ready();
+    env.db().run(
+        "INSERT INTO orders (order_uid, track_number) VALUES ('bare', 'T');
+         INSERT INTO items (order_uid, chrt_id) VALUES ('bare', 5)",
+    );
+    let api = env.serve_api().env("CACHE_LOAD_LIMIT", "0").start();
+    let _consumer = env.consumer();
+
+    let answer = http::get(&format!("{}/api/order/bare", api.url()));
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let got = answer.json();
+    assert_eq!(got["order_uid"], "bare");
+    assert_eq!(got["entry"], "");
+    assert_eq!(got["delivery"]["name"], "");
+    assert_eq!(got["payment"]["amount"], 0);
+    assert_eq!(got["items"][0]["chrt_id"], 5);
+}
+
+#[test]
+fn a_bare_lookup_without_headers_is_answered_too() {
+    let env = Env::ready();
+    let _consumer = env.consumer();
+    env.kafka().produce(
+        &env.topic(),
+        &[Outgoing::new(
+            "plain",
+            order_version("plain", 2).to_string(),
+        )],
+    );
+    env.wait_until_applied();
+
+    env.kafka().produce(
+        &env.lookup_topic(),
+        &[
+            Outgoing::new("plain", "plain"),
+            Outgoing::new("none", "none"),
+        ],
+    );
+    let answers = eventually("two answers", PATIENCE, || {
+        Some(env.kafka().read_all(&env.found_topic())).filter(|answers| answers.len() == 2)
+    });
+    let of = |uid: &str| {
+        answers
+            .iter()
+            .find(|answer| answer.key_text() == uid)
+            .expect("an answer")
+    };
+    let order: serde_json::Value =
+        serde_json::from_slice(of("plain").value.as_deref().expect("an order")).expect("JSON");
+    assert_eq!(order, order_version("plain", 2));
+    assert_eq!(of("none").value, None, "no such order");
+}

@@ -1,0 +1,154 @@
+//! What go-orders' README walks through: send, store, cache hit, restart, lookup.
+
+use serde_json::Value;
+
+use crate::env::{Env, http};
+
+const UID: &str = "b563feb7b2b84b6test";
+
+fn example() -> String {
+    format!("{}/examples/test_order.json", env!("CARGO_MANIFEST_DIR"))
+}
+
+fn example_order() -> Value {
+    let text = std::fs::read_to_string(example()).expect("the example is there");
+    serde_json::from_str(&text).expect("the example is JSON")
+}
+
+#[test]
+fn an_order_is_sent_stored_cached_and_found_again_after_a_restart() {
+    let env = Env::ready();
+    let api = env.api();
+    let consumer = env.consumer();
+
+    env.orders(&["send", &example()])
+        .env("ORDERS_API_URL", api.url())
+        .run()
+        .succeeds();
+    consumer.wait_for_line(&format!(" processed order {UID} (offset 0)"));
+    let mut db = env.db();
+    for table in ["orders", "delivery", "payment", "items"] {
+        assert_eq!(
+            db.text(&format!("SELECT order_uid FROM {table}")),
+            UID,
+            "{table} has the order"
+        );
+    }
+
+    let cached = http::get(&format!("{}/api/order/{UID}", api.url()));
+    assert_eq!(cached.status, 200);
+    assert_eq!(cached.json(), example_order());
+    let cache_status = cached.header("cache-status").expect("a cache status");
+    assert!(cache_status.contains("hit"), "{cache_status}");
+
+    drop(api);
+    let api = env.serve_api().env("CACHE_LOAD_LIMIT", "0").start();
+    let cold = http::get(&format!("{}/api/order/{UID}", api.url()));
+    assert_eq!(cold.status, 200, "{}", cold.text());
+    assert_eq!(cold.json(), example_order());
+    for line in [
+        format!(" LOOKUP RECEIVED order_uid={UID} action=query-db"),
+        format!(" DB QUERY order_uid={UID}"),
+        format!(" DB FOUND order_uid={UID}"),
+        format!(" published order-found for {UID}"),
+    ] {
+        consumer.wait_for_line(&line);
+    }
+    api.wait_for_line(&format!(
+        " CACHE UPDATED order_uid={UID} source=order-found"
+    ));
+
+    let warm = http::get(&format!("{}/api/order/{UID}", api.url()));
+    assert!(
+        warm.header("cache-status")
+            .is_some_and(|status| status.contains("hit")),
+        "{:?}",
+        warm.headers
+    );
+}
+
+#[test]
+fn what_is_sent_can_be_got_at_the_command_line() {
+    let env = Env::ready();
+    let api = env.api();
+    let _consumer = env.consumer();
+    env.orders(&["send", &example()])
+        .env("ORDERS_API_URL", api.url())
+        .run()
+        .succeeds();
+
+    let got = env
+        .orders(&["get", UID, "--output", "json", "--wait", "10s"])
+        .env("ORDERS_API_URL", api.url())
+        .run()
+        .succeeds();
+    assert_eq!(got.json(), example_order());
+}
+
+#[test]
+fn a_restarted_api_warms_its_cache_with_the_newest_orders() {
+    let env = Env::ready();
+    let api = env.api();
+    let _consumer = env.consumer();
+    env.orders(&["send", &example()])
+        .env("ORDERS_API_URL", api.url())
+        .run()
+        .succeeds();
+    env.wait_until_applied();
+
+    drop(api);
+    let api = env.api();
+    let first = http::get(&format!("{}/api/order/{UID}", api.url()));
+    assert_eq!(first.json(), example_order());
+    assert!(
+        first
+            .header("cache-status")
+            .is_some_and(|status| status.contains("hit")),
+        "{:?}",
+        first.headers
+    );
+}
+
+#[test]
+fn the_store_holds_every_field_of_the_order() {
+    let env = Env::ready();
+    let api = env.api();
+    let _consumer = env.consumer();
+    assert_eq!(
+        http::post(
+            &format!("{}/orders", api.url()),
+            example_order().to_string()
+        )
+        .status,
+        202
+    );
+    env.wait_until_applied();
+
+    let mut db = env.db();
+    db.run("SET timezone = 'UTC'");
+    assert_eq!(
+        db.text(
+            "SELECT track_number, entry, locale, internal_signature, customer_id, delivery_service,
+                    shardkey, sm_id, date_created, oof_shard FROM orders"
+        ),
+        "WBILMTESTTRACK|WBIL|en||test|meest|9|99|2021-11-26 06:22:19+00|1"
+    );
+    assert_eq!(
+        db.text("SELECT name, phone, zip, city, address, region, email FROM delivery"),
+        "Test Testov|+9720000000|2639809|Kiryat Mozkin|Ploshad Mira 15|Kraiot|test@gmail.com"
+    );
+    assert_eq!(
+        db.text(
+            "SELECT transaction_id, request_id, currency, provider, amount, payment_dt, bank,
+                    delivery_cost, goods_total, custom_fee FROM payment"
+        ),
+        "b563feb7b2b84b6test||USD|wbpay|1817|1637907727|alpha|1500|317|0"
+    );
+    assert_eq!(
+        db.text(
+            "SELECT chrt_id, track_number, price, rid, name, sale, size, total_price, nm_id, brand,
+                    status FROM items"
+        ),
+        "9934930|WBILMTESTTRACK|453|ab4219087a764ae0btest|Mascaras|30|0|317|2389212|Vivienne Sabo|202"
+    );
+}

@@ -1,0 +1,152 @@
+//! Two API instances before one consumer: neither lies, whichever was posted to or asked.
+
+use crate::env::kafka::Outgoing;
+use crate::env::orders::{order, order_version};
+use crate::env::{Env, PATIENCE, Process, eventually, http};
+
+fn post(api: &Process, body: &serde_json::Value) {
+    let answer = http::post(&format!("{}/orders", api.url()), body.to_string());
+    assert_eq!(answer.status, 202, "{}", answer.text());
+}
+
+fn get(api: &Process, uid: &str) -> http::Response {
+    http::get(&format!("{}/api/order/{uid}", api.url()))
+}
+
+#[test]
+fn the_answer_reaches_the_instance_that_asked() {
+    let env = Env::ready();
+    let _consumer = env.consumer();
+    let uids: Vec<String> = (0..10).map(|number| format!("asked-{number}")).collect();
+    let records: Vec<Outgoing> = uids
+        .iter()
+        .map(|uid| Outgoing::new(uid.as_str(), order(uid).to_string()))
+        .collect();
+    env.kafka().produce(&env.topic(), &records);
+    env.wait_until_applied();
+
+    let first = env.serve_api().env("CACHE_LOAD_LIMIT", "0").start();
+    let second = env.serve_api().env("CACHE_LOAD_LIMIT", "0").start();
+    for (number, uid) in uids.iter().enumerate() {
+        let (asked, other) = if number % 2 == 0 {
+            (&first, &second)
+        } else {
+            (&second, &first)
+        };
+        assert_eq!(
+            get(asked, uid).status,
+            200,
+            "{uid} at the one that asks first"
+        );
+        assert_eq!(get(other, uid).status, 200, "{uid} at the other");
+    }
+}
+
+#[test]
+fn a_new_version_posted_at_one_is_seen_at_the_other() {
+    let env = Env::ready();
+    let _consumer = env.consumer();
+    let (first, second) = (env.api(), env.api());
+    new_version_is_seen(&first, &second, "calm");
+}
+
+#[test]
+fn a_new_version_is_seen_at_the_other_while_a_backlog_stands_between() {
+    let env = Env::ready();
+    let consumer = env.consumer();
+    let (first, second) = (env.api(), env.api());
+    consumer.freeze();
+    new_version_is_seen(&first, &second, "behind");
+}
+
+/// Version 1 is cached at both; version 2 shows at the poster at once, at the other soon, and
+/// version 1 never comes back.
+fn new_version_is_seen(first: &Process, second: &Process, uid: &str) {
+    post(first, &order_version(uid, 1));
+    eventually("version 1 at the other", PATIENCE, || {
+        (get(second, uid).status == 200).then_some(())
+    });
+
+    post(first, &order_version(uid, 2));
+    assert_eq!(
+        get(first, uid).json(),
+        order_version(uid, 2),
+        "at the one that accepted it"
+    );
+    eventually("version 2 at the other", PATIENCE, || {
+        (get(second, uid).json() == order_version(uid, 2)).then_some(())
+    });
+    for _ in 0..20 {
+        assert_eq!(get(second, uid).json(), order_version(uid, 2));
+    }
+}
+
+#[test]
+fn an_accepted_order_is_never_unknown_anywhere() {
+    let env = Env::ready();
+    let _consumer = env.consumer();
+    let (first, second) = (env.api(), env.api());
+    for number in 0..200 {
+        let uid = format!("accepted-{number}");
+        post(&first, &order(&uid));
+        let answer = get(&second, &uid);
+        assert!(
+            matches!(answer.status, 200 | 202),
+            "{uid}: {} {}",
+            answer.status,
+            answer.text()
+        );
+        assert_eq!(get(&first, &uid).status, 200);
+    }
+}
+
+#[test]
+fn an_accepted_order_is_never_unknown_while_nothing_is_stored() {
+    let env = Env::ready();
+    let consumer = env.consumer();
+    let first = env.api();
+    consumer.freeze();
+    for number in 0..20 {
+        post(&first, &order(&format!("waiting-{number}")));
+    }
+    // Started after them, so that it follows none of them; the store has none of them.
+    let late = env.serve_api().env("LOOKUP_WAIT_MS", "50").start();
+    for number in 0..20 {
+        let answer = get(&late, &format!("waiting-{number}"));
+        assert_eq!(answer.status, 202, "{}", answer.text());
+    }
+    consumer.thaw();
+    for number in 0..20 {
+        eventually("the order", PATIENCE, || {
+            let answer = get(&late, &format!("waiting-{number}"));
+            assert!(
+                matches!(answer.status, 200 | 202),
+                "{} {}",
+                answer.status,
+                answer.text()
+            );
+            (answer.status == 200).then_some(())
+        });
+    }
+}
+
+#[test]
+fn an_order_that_was_unknown_is_found_once_it_is_posted_elsewhere() {
+    let env = Env::ready();
+    let _consumer = env.consumer();
+    let (first, second) = (env.api(), env.api());
+    for number in 0..10 {
+        let uid = format!("late-{number}");
+        assert_eq!(get(&second, &uid).status, 404);
+        assert_eq!(get(&first, &uid).status, 404);
+        post(&first, &order(&uid));
+        assert_eq!(
+            get(&first, &uid).status,
+            200,
+            "at the one that accepted it, at once"
+        );
+        eventually("the order at the other", PATIENCE, || {
+            (get(&second, &uid).status == 200).then_some(())
+        });
+    }
+}

@@ -1,0 +1,128 @@
+//! Which version of an order stays: the later in one log, the later accepted across logs.
+
+use crate::env::kafka::Outgoing;
+use crate::env::orders::order_version;
+use crate::env::{Env, http};
+
+const AMOUNT: &str = "SELECT p.amount, (SELECT count(*) FROM items) FROM payment p";
+
+fn version(uid: &str, version: u32, accepted_at_us: i64) -> Outgoing {
+    Outgoing::new(uid, order_version(uid, version).to_string())
+        .header("accepted-at", accepted_at_us.to_string())
+}
+
+#[test]
+fn of_two_versions_in_one_batch_the_later_is_stored_whole() {
+    let env = Env::ready();
+    let versions: Vec<Outgoing> = (1..=5)
+        .map(|number| version("same", number, 1_000))
+        .collect();
+    env.kafka().produce(&env.topic(), &versions);
+    let _consumer = env.consumer();
+    env.wait_until_applied();
+    // Version 5 has three items.
+    assert_eq!(env.db().text(AMOUNT), "5|3");
+}
+
+#[test]
+fn a_replay_from_the_start_of_the_log_leaves_every_order_as_it_was() {
+    let env = Env::ready();
+    let mut consumer = env.consumer();
+    for number in 1..=4 {
+        env.kafka()
+            .produce(&env.topic(), &[version("again", number, 1_000)]);
+        env.wait_until_applied();
+    }
+    assert_eq!(consumer.stop().code(), Some(0));
+    let mut db = env.db();
+    let before = db.text(
+        "SELECT * FROM orders JOIN delivery USING (order_uid) JOIN payment USING (order_uid)",
+    );
+
+    db.run("UPDATE log_positions SET next_offset = 0, tail_offset = NULL, tail_digest = NULL");
+    let _consumer = env.consumer();
+    env.wait_until_applied();
+    let after = db.text(
+        "SELECT * FROM orders JOIN delivery USING (order_uid) JOIN payment USING (order_uid)",
+    );
+    assert_eq!(after, before);
+    assert_eq!(db.text(AMOUNT), "4|2");
+}
+
+#[test]
+fn an_older_version_in_a_recreated_topic_does_not_overwrite_a_newer_one() {
+    let env = Env::ready();
+    let mut consumer = env.consumer();
+    env.kafka().produce(
+        &env.topic(),
+        &[
+            version("kept", 7, 2_000_000),
+            version("other", 1, 2_000_000),
+        ],
+    );
+    env.wait_until_applied();
+    assert_eq!(consumer.stop().code(), Some(0));
+
+    env.kafka().delete_topic(&env.topic());
+    env.kafka().create_topic(&env.topic(), 1);
+    env.kafka().produce(
+        &env.topic(),
+        &[
+            version("kept", 3, 1_000_000),
+            version("other", 2, 3_000_000),
+        ],
+    );
+    let _consumer = env.consumer();
+    env.wait_until_applied();
+    let mut db = env.db();
+    assert_eq!(
+        db.text("SELECT order_uid, amount FROM payment ORDER BY 1"),
+        "kept|7\nother|2"
+    );
+    assert_eq!(
+        db.text("SELECT epoch, next_offset FROM log_positions"),
+        "2|2"
+    );
+    assert_eq!(db.text("SELECT from_offset, to_offset FROM log_gaps"), "2|");
+}
+
+#[test]
+fn a_row_that_another_program_wrote_is_older_than_any_record() {
+    let env = Env::ready();
+    env.db().run(
+        "INSERT INTO orders (order_uid, track_number) VALUES ('adopted', 'old');
+         INSERT INTO items (order_uid, chrt_id) SELECT 'adopted', n FROM generate_series(1, 9) n",
+    );
+    let _consumer = env.consumer();
+    env.kafka()
+        .produce(&env.topic(), &[version("adopted", 2, 1)]);
+    env.wait_until_applied();
+    assert_eq!(env.db().text(AMOUNT), "2|3");
+}
+
+#[test]
+fn the_api_and_the_store_agree_on_the_last_of_many_concurrent_posts() {
+    let env = Env::ready();
+    let (api, _consumer) = (env.api(), env.consumer());
+    let url = format!("{}/orders", api.url());
+    std::thread::scope(|scope| {
+        for poster in 0..8_u32 {
+            let url = &url;
+            scope.spawn(move || {
+                for number in 0..25 {
+                    let body = order_version("contested", poster * 100 + number + 1).to_string();
+                    assert_eq!(http::post(url, body).status, 202);
+                }
+            });
+        }
+    });
+    env.wait_until_applied();
+    let stored = env.db().text("SELECT amount FROM payment");
+    let cached = http::get(&format!("{}/api/order/contested", api.url())).json();
+    assert_eq!(cached["payment"]["amount"].to_string(), stored);
+    let last = env.kafka().read_all(&env.topic()).pop().expect("a record");
+    assert_eq!(
+        env.db().text("SELECT source_offset FROM orders"),
+        last.offset.to_string()
+    );
+}
