@@ -2,8 +2,9 @@
 //!
 //! `tests/run` starts both and says where they are in ORDERS_TEST_KAFKA and ORDERS_TEST_PG;
 //! `tests/run exec cargo test NAME` runs some of them. `env` holds the builders, the other modules
-//! the rules: `cli` the commands, `pipeline` what works, `faults` what must survive, `contract` the
-//! promises of the two traits, `architecture` the shape of the code.
+//! the rules: `cli` the commands, `pipeline` what works, `services` how both services start, stop and
+//! are killed, `faults` what the consumer must survive, `contract` the promises of the two traits,
+//! `architecture` the shape of the code.
 
 mod architecture;
 mod cli;
@@ -11,3 +12,4 @@ mod contract;
 mod env;
 mod faults;
 mod pipeline;
+mod services;

@@ -11,8 +11,11 @@ use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::routing::{get, post};
-use rdkafka::ClientConfig;
-use rdkafka::producer::{FutureProducer, FutureRecord};
+use rdkafka::client::ClientContext;
+use rdkafka::config::ClientConfig;
+use rdkafka::message::DeliveryResult;
+use rdkafka::producer::{BaseRecord, ProducerContext, ThreadedProducer};
+use tokio::sync::oneshot;
 
 use crate::env::{Env, given};
 
@@ -93,32 +96,44 @@ fn fixed(body: String) -> Router {
     Router::new().route("/{*path}", get(answer))
 }
 
+/// Passes each acknowledgement on to whoever waits for it.
+struct Acks;
+
+impl ClientContext for Acks {}
+
+impl ProducerContext for Acks {
+    type DeliveryOpaque = Box<oneshot::Sender<bool>>;
+
+    fn delivery(&self, result: &DeliveryResult<'_>, waiting: Self::DeliveryOpaque) {
+        let _ = waiting.send(result.is_ok());
+    }
+}
+
+type Bare = (Arc<ThreadedProducer<Acks>>, Arc<str>);
+
 /// POST /orders: the body into the topic, 202 when all replicas have it; nothing is looked at.
 fn produce(brokers: &str, topic: String) -> Router {
-    let producer: FutureProducer = ClientConfig::new()
+    let producer = ClientConfig::new()
         .set("bootstrap.servers", brokers)
         .set("acks", "all")
         .set("enable.idempotence", "true")
         .set("linger.ms", "0")
         .set("max.in.flight", "2")
-        .create()
+        .create_with_context(Acks)
         .expect("the client's settings are right");
+    let state: Bare = (Arc::new(producer), Arc::from(topic));
     Router::new()
         .route("/orders", post(produce_one))
-        .with_state((producer, Arc::from(topic)))
+        .with_state(state)
 }
 
-async fn produce_one(
-    State((producer, topic)): State<(FutureProducer, Arc<str>)>,
-    body: Bytes,
-) -> StatusCode {
-    let record: FutureRecord<'_, [u8], [u8]> = FutureRecord::to(&topic).payload(&body);
-    match producer.send_result(record) {
-        Ok(acknowledged) => match acknowledged.await {
-            Ok(Ok(_)) => StatusCode::ACCEPTED,
-            Ok(Err(_)) | Err(_) => StatusCode::SERVICE_UNAVAILABLE,
-        },
-        Err(_) => StatusCode::SERVICE_UNAVAILABLE,
+async fn produce_one(State((producer, topic)): State<Bare>, body: Bytes) -> StatusCode {
+    let (sender, acknowledged) = oneshot::channel();
+    let record: BaseRecord<'_, (), [u8], _> =
+        BaseRecord::with_opaque_to(&topic, Box::new(sender)).payload(&body);
+    match producer.send(record) {
+        Ok(()) if acknowledged.await == Ok(true) => StatusCode::ACCEPTED,
+        Ok(()) | Err(_) => StatusCode::SERVICE_UNAVAILABLE,
     }
 }
 

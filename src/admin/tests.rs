@@ -1,3 +1,5 @@
+//! What the operators' port says, and that it is built anew when nobody listens any more.
+
 use super::*;
 
 struct Fixed(bool);

@@ -16,7 +16,6 @@ use axum::http::header::{
 use axum::http::{HeaderMap, HeaderValue, Response, StatusCode};
 use serde::Serialize;
 use tokio::sync::watch;
-use tracing::debug;
 use uuid::Uuid;
 
 use super::answer::{CORRELATION_ID, DEADLINE};
@@ -132,9 +131,8 @@ async fn wait(
             },
             (outcome, correlation) = acknowledged => {
                 sent = None;
-                match outcome {
-                    Ok(_) => lookups.acknowledged(order_uid, correlation),
-                    Err(error) => debug!(order_uid, "lookup not sent: {error}"),
+                if outcome.is_ok() {
+                    lookups.acknowledged(order_uid, correlation);
                 }
             }
             () = tokio::time::sleep_until(wake_at) => {

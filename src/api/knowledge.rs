@@ -183,3 +183,120 @@ fn normalised_uid<'a>(record: &'a Record, value: &[u8]) -> Option<&'a str> {
         .strip_prefix(uid.as_bytes())?;
     rest.starts_with(br#"","track_number":"#).then_some(uid)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::event_log::TopicEnds;
+
+    const ORDER: &str = r#"{"order_uid":"a","date_created":"2021-11-26T06:22:19Z"}"#;
+
+    /// Follows one partition from offset 5 of topic `t`.
+    fn knowledge() -> Knowledge {
+        let knowledge = Knowledge {
+            cache: OrderCache::new(1 << 20, Duration::from_secs(60)),
+            lookups: Lookups::default(),
+            orders: Tail::new("orders"),
+            found: Tail::new("order-found"),
+        };
+        begin(&knowledge, "t", 5);
+        knowledge
+    }
+
+    fn begin(knowledge: &Knowledge, topic_id: &str, high: i64) {
+        let topic_id = TopicId(topic_id.into());
+        let ends = TopicEnds {
+            topic_id,
+            highs: vec![high],
+        };
+        knowledge.orders.begin(&ends, Instant::now());
+        knowledge.forget();
+    }
+
+    fn accept(knowledge: &Knowledge, offset: i64, before: Beginning) {
+        knowledge.accepted("a", Bytes::from_static(b"{}"), (0, offset), 1, before);
+    }
+
+    fn record(key: &'static str, value: &str, headers: &[(&str, &'static str)]) -> Record {
+        let header = |(name, value): &(&str, &'static str)| ((*name).into(), Bytes::from(*value));
+        Record {
+            partition: 0,
+            offset: 7,
+            timestamp_ms: 1,
+            key: Some(Bytes::from(key)),
+            value: Some(Bytes::copy_from_slice(value.as_bytes())),
+            headers: headers.iter().map(header).collect(),
+        }
+    }
+
+    fn body(record: &Record) -> Option<(String, String)> {
+        let (uid, body) = followed_order(record)?;
+        Some((uid, String::from_utf8(body.to_vec()).unwrap()))
+    }
+
+    #[test]
+    fn an_accepted_order_is_kept_where_all_newer_ones_will_be_followed() {
+        let knowledge = knowledge();
+        accept(&knowledge, 5, knowledge.beginning());
+        assert!(knowledge.cache.get("a").is_some());
+    }
+
+    #[test]
+    fn an_accepted_order_is_not_kept_where_a_newer_one_may_pass_unseen() {
+        let knowledge = knowledge();
+        accept(&knowledge, 4, knowledge.beginning());
+        assert!(knowledge.cache.get("a").is_none());
+        // The follower began anew between the append and its acknowledgement.
+        let before = knowledge.beginning();
+        begin(&knowledge, "u", 0);
+        accept(&knowledge, 900, before);
+        assert!(knowledge.cache.get("a").is_none());
+    }
+
+    #[test]
+    fn what_an_api_wrote_is_answered_as_it_is() {
+        let order = Order::decode(ORDER.as_bytes()).unwrap();
+        let normalised = String::from_utf8(order.encode()).unwrap();
+        let ours = record("a", &normalised, &[("accepted-at", "9")]);
+        assert_eq!(body(&ours), Some(("a".into(), normalised.clone())));
+        assert_eq!(
+            body(&record("a", ORDER, &[])),
+            Some(("a".into(), normalised))
+        );
+    }
+
+    #[test]
+    fn a_foreign_record_with_our_header_is_looked_at_all_the_same() {
+        let headers = [("accepted-at", "9")];
+        assert_eq!(
+            body(&record("a", r#"{"order_uid":"a","sm_id":"x"}"#, &headers)),
+            None
+        );
+        let other_key = body(&record("b", ORDER, &headers));
+        assert_eq!(other_key.map(|(uid, _)| uid), Some("a".into()));
+        assert_eq!(body(&record("a", "garbage", &headers)), None);
+    }
+
+    #[test]
+    fn an_answer_that_nobody_here_asked_for_changes_nothing() {
+        let knowledge = knowledge();
+        knowledge.answered(&record("a", "{}", &[]), Instant::now());
+        assert!(knowledge.cache.get("a").is_none());
+        let Joined::Waiting {
+            ask: Some(correlation),
+            ..
+        } = knowledge.join("a", Instant::now())
+        else {
+            panic!("no lookup was to be sent")
+        };
+        let mut answer = record("a", "{}", &[]);
+        let id = correlation.simple().to_string();
+        answer
+            .headers
+            .push(("correlation-id".into(), Bytes::from(id)));
+        knowledge.answered(&answer, Instant::now());
+        assert!(knowledge.cache.get("a").is_some());
+    }
+}

@@ -22,6 +22,9 @@ use crate::store::{Latest, Position, StoreEngine, StoreError};
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
+/// How often to look whether the follower has begun, which takes a few milliseconds.
+const FOLLOWER_PAUSE: Duration = Duration::from_millis(20);
+
 /// How long the store is given to come up to where the follower began.
 const CATCH_UP: Duration = Duration::from_secs(5);
 
@@ -58,27 +61,29 @@ pub fn warm_cache(app: &App, engine: &dyn StoreEngine, shutdown: &Shutdown) {
     let mut behind_since: Option<Instant> = None;
     while !shutdown.is_requested() {
         // The follower's start comes first: without it nothing that is read could be judged.
-        if app.knowledge.orders.generation() > 0 {
-            match attempt(app, engine) {
-                Attempt::Over(sentence) => {
+        if app.knowledge.orders.generation() == 0 {
+            shutdown.wait_timeout(FOLLOWER_PAUSE);
+            continue;
+        }
+        match attempt(app, engine) {
+            Attempt::Over(sentence) => {
+                info!("{sentence}");
+                return app.warm_up.set(true, &sentence);
+            }
+            Attempt::Behind => {
+                pause = FIRST_PAUSE;
+                if behind_since.get_or_insert_with(Instant::now).elapsed() >= CATCH_UP {
+                    let sentence = "nothing was warmed up: the store is behind the log";
                     info!("{sentence}");
-                    return app.warm_up.set(true, &sentence);
+                    return app.warm_up.set(true, sentence);
                 }
-                Attempt::Behind => {
-                    pause = FIRST_PAUSE;
-                    if behind_since.get_or_insert_with(Instant::now).elapsed() >= CATCH_UP {
-                        let sentence = "nothing was warmed up: the store is behind the log";
-                        info!("{sentence}");
-                        return app.warm_up.set(true, sentence);
-                    }
+            }
+            Attempt::Failed(sentence) => {
+                app.warm_up.set(true, &sentence);
+                if !std::mem::replace(&mut failed, true) {
+                    warn!("the cache is not warmed up yet, trying on: {sentence}");
                 }
-                Attempt::Failed(sentence) => {
-                    app.warm_up.set(true, &sentence);
-                    if !std::mem::replace(&mut failed, true) {
-                        warn!("the cache is not warmed up yet, trying on: {sentence}");
-                    }
-                    pause = (pause * 2).min(LONGEST_PAUSE);
-                }
+                pause = (pause * 2).min(LONGEST_PAUSE);
             }
         }
         shutdown.wait_timeout(pause);

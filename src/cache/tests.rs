@@ -1,3 +1,5 @@
+//! Which version stays, whatever the order in which they arrive.
+
 use super::*;
 
 fn version(topic: &str, partition: i32, offset: i64, accepted_at_us: i64) -> Version {

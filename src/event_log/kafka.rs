@@ -116,6 +116,10 @@ impl EventLog for KafkaLog {
         }
     }
 
+    fn identity(&self, topic: &str) -> Result<TopicId, LogError> {
+        Ok(self.identify(topic)?.id)
+    }
+
     fn state(&self, topic: &str) -> Result<TopicState, LogError> {
         self.ask_state(topic)
     }

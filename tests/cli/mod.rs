@@ -1,9 +1,15 @@
 //! The commands as processes: exact output and exit codes.
 //!
-//! Everything here needs no server; what does stands in `pipeline` and `faults`.
+//! What needs no server runs in an empty folder with an empty environment (`command`); the others
+//! have a database and topics of their own.
 
+mod adoption;
 mod command;
 mod completions;
 mod configuration;
+mod create_topics;
 mod help;
+mod migrate;
+mod send_and_get;
+mod tls;
 mod unreachable;

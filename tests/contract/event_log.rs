@@ -208,6 +208,8 @@ fn a_topic_made_again_has_another_identity(subject: &Subject) {
         state.topic_id.contradicts(&first.topic_id).then_some(state)
     });
     assert_eq!(second.log_id, first.log_id);
+    let identity = subject.log.identity(&topic).expect("the log answers");
+    assert_eq!(identity, second.topic_id);
 }
 
 fn creating_a_topic_that_exists_changes_nothing(subject: &Subject) {

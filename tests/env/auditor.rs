@@ -13,6 +13,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use super::http::Connection;
@@ -74,6 +75,20 @@ impl Poster {
         eventually(format!("{orders} accepted orders"), within, || {
             (self.accepted() >= orders).then_some(())
         });
+    }
+
+    /// Stops it where it is, be it in the middle of a request, until `resume`.
+    pub fn pause(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    pub fn resume(&self) {
+        self.signal(Signal::CONT);
+    }
+
+    fn signal(&self, signal: Signal) {
+        // One that has posted everything may have ended.
+        let _ = kill_process(Pid::from_child(&self.child), signal);
     }
 
     /// Waits until everything is posted.
@@ -382,5 +397,44 @@ impl Posting {
                 None
             }
         }
+    }
+}
+
+#[test]
+fn the_audit_notices_what_is_missing_older_or_mixed() {
+    let env = Env::ready();
+    let (api, mut consumer) = (env.api(), env.consumer());
+    let task = Task {
+        authority: api.url(),
+        prefix: "seen".into(),
+        orders: 40,
+        poison_every: 0,
+    };
+    let record = Poster::start(&env, &task).finish(PATIENCE);
+    env.wait_until_applied();
+    consumer.stop();
+    audit(&env, &record);
+
+    let mut db = env.db();
+    let of = "WHERE order_uid = 'seen-0'";
+    for (harm, cure) in [
+        (
+            format!("UPDATE payment SET amount = amount - 1 {of}"),
+            format!("UPDATE payment SET amount = amount + 1 {of}"),
+        ),
+        (
+            format!("UPDATE items SET track_number = track_number || 'x' {of}"),
+            format!("UPDATE items SET track_number = rtrim(track_number, 'x') {of}"),
+        ),
+        (
+            format!("UPDATE orders SET source_offset = source_offset - 1 {of}"),
+            format!("UPDATE orders SET source_offset = source_offset + 1 {of}"),
+        ),
+        (format!("DELETE FROM orders {of}"), String::new()),
+    ] {
+        db.run(&harm);
+        let audited = std::panic::catch_unwind(|| audit(&env, &record));
+        assert!(audited.is_err(), "the audit is blind to {harm}");
+        db.run(&cure);
     }
 }

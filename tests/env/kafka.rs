@@ -7,7 +7,10 @@ use std::collections::HashMap;
 use std::sync::mpsc::{Sender, channel};
 use std::time::{Duration, Instant};
 
-use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
+use rdkafka::admin::{
+    AdminClient, AdminOptions, AlterConfig, NewPartitions, NewTopic, ResourceSpecifier,
+    TopicReplication,
+};
 use rdkafka::client::{ClientContext, DefaultClientContext};
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -275,6 +278,15 @@ impl Kafka {
             .as_ref()
             .expect("the topic can be grown");
         self.wait_for_partitions(name, i32::try_from(partitions).expect("partitions are few"));
+    }
+
+    /// Gives a topic this one setting; all others go back to the broker's own.
+    pub fn configure_topic(&self, name: &str, key: &str, value: &str) {
+        let change = AlterConfig::new(ResourceSpecifier::Topic(name)).set(key, value);
+        let changed = finish(self.admin().alter_configs([&change], &options()));
+        changed.expect("the broker answers")[0]
+            .as_ref()
+            .expect("the topic can be configured");
     }
 
     /// Deletes everything below `before`, as retention would.

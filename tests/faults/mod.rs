@@ -1,16 +1,21 @@
 //! What must survive: killed, frozen and stopped processes and servers, one rule a test.
 //!
-//! These need only the consumer: records are written straight to the topic. A fault is never timed
+//! Most need only the consumer: records are written straight to the topic. A fault is never timed
 //! by a sleep; a test waits until it can see that the fault has struck (a session that waits for a
-//! lock, a line, a condition of /readyz) and goes on from there.
+//! lock, a line, a condition of /readyz) and goes on from there. What both services must survive
+//! together stands in `services`.
 
+mod bad_connections;
 mod deleted_records;
 mod kafka_away;
+mod killed_consumers;
 mod postgres_away;
 mod postgres_silent;
 mod recreated_topics;
 mod refusals;
 mod rewritten_logs;
+mod services_stopped;
+mod silent_kafka;
 mod stopping;
 mod transactions;
 mod zombies;
@@ -157,18 +162,8 @@ fn wait_until_locked_out(db: &mut Db) {
 
 /// Waits until /readyz is red and its verbose answer has this text.
 fn wait_until_red(process: &Process, text: &str) {
-    let mut said = String::new();
-    for_a_while(
-        || {
-            let (status, answer) = process.readiness();
-            let red = status == 503 && answer.contains(text);
-            said = answer;
-            red
-        },
-        || format!("/readyz is red with `{text}`"),
-    );
-}
-
-fn for_a_while(mut look: impl FnMut() -> bool, what: impl Fn() -> String) {
-    eventually(what(), PATIENCE, || look().then_some(()));
+    eventually(format!("/readyz is red with `{text}`"), PATIENCE, || {
+        let (status, answer) = process.readiness();
+        (status == 503 && answer.contains(text)).then_some(())
+    });
 }

@@ -69,3 +69,49 @@ fn sessions_that_are_terminated_again_and_again_lose_nothing() {
     assert_all_stored(&env, &expected);
     consumer.wait_ready();
 }
+
+#[test]
+fn a_database_that_is_read_only_for_a_while_is_waited_for() {
+    let env = Env::with_partitions(2);
+    let consumer = env.consumer();
+    let mut db = env.db();
+    let database = db.text("SELECT current_database()");
+    let cut_off = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+                   WHERE datname = current_database() AND application_name = 'orders'";
+    db.run(&format!(
+        "ALTER DATABASE {database} SET default_transaction_read_only = on"
+    ));
+    db.run(cut_off);
+    env.kafka()
+        .produce(&env.topic(), &orders("order", 100, 1, 2));
+    wait_until_red(&consumer, "read-only transaction");
+    db.run(&format!(
+        "ALTER DATABASE {database} RESET default_transaction_read_only"
+    ));
+
+    let mut expected = Expected::new();
+    expect(&mut expected, "order", 100, 1);
+    assert_all_stored(&env, &expected);
+    consumer.wait_ready();
+}
+
+#[test]
+fn a_database_set_back_to_an_older_state_is_filled_again_from_the_log() {
+    let env = Env::ready();
+    let consumer = env.consumer();
+    let (kafka, mut db) = (env.kafka(), env.db());
+    kafka.produce(&env.topic(), &orders("order", 100, 1, 1));
+    env.wait_until_applied();
+
+    // What restoring a dump of that moment leaves.
+    db.run(
+        "BEGIN; DELETE FROM orders WHERE source_offset >= 40;
+         UPDATE log_positions SET next_offset = 40, tail_offset = NULL, tail_digest = NULL; COMMIT",
+    );
+    kafka.produce(&env.topic(), &orders("order", 10, 2, 1));
+    let mut expected = Expected::new();
+    expect(&mut expected, "order", 100, 1);
+    expect(&mut expected, "order", 10, 2);
+    assert_all_stored(&env, &expected);
+    consumer.wait_ready();
+}

@@ -1,6 +1,8 @@
 //! An older copy of the log is put in its place: same topic, same offsets, other records.
 
-use super::{Expected, accepted_ago, assert_stored, expect, orders};
+use std::time::Duration;
+
+use super::{Expected, accepted_ago, assert_stored, expect, orders, wait_until_red};
 use crate::env::private::PrivateKafka;
 use crate::env::{Env, given};
 
@@ -39,5 +41,64 @@ fn an_older_copy_of_the_log_that_grew_past_the_position_is_replayed() {
         "2|200|"
     );
     assert_eq!(db.count("dead_letters"), 0);
+    consumer.wait_ready();
+}
+
+#[test]
+fn a_log_that_is_replaced_while_the_consumer_runs_is_replayed() {
+    let mut broker = PrivateKafka::start();
+    let env = Env::on(&broker.brokers(), &given("ORDERS_TEST_PG")).prepared(1);
+    let (kafka, mut expected) = (env.kafka(), Expected::new());
+    kafka.produce(&env.topic(), &accepted_ago(orders("both", 100, 1, 1), 60));
+    broker.stop();
+    broker.copy_data("older");
+    broker.restart();
+    let consumer = env.consumer();
+    kafka.produce(&env.topic(), &accepted_ago(orders("both", 50, 7, 1), 30));
+    env.wait_until_applied();
+    expect(&mut expected, "both", 100, 1);
+    expect(&mut expected, "both", 50, 7);
+
+    broker.stop();
+    broker.restore("older");
+    // Filled past the position before the consumer can see it.
+    consumer.freeze();
+    broker.restart();
+    kafka.produce(&env.topic(), &accepted_ago(orders("other", 150, 1, 1), 0));
+    expect(&mut expected, "other", 150, 1);
+    consumer.thaw();
+    let mut db = env.db();
+    db.eventually("SELECT epoch, next_offset FROM log_positions", "2|250");
+    assert_stored(&env, &expected);
+    assert_eq!(db.count("dead_letters"), 0);
+    consumer.wait_ready();
+}
+
+#[test]
+fn a_log_that_ends_before_the_position_is_waited_for_and_then_replayed() {
+    let env = Env::ready();
+    let (kafka, mut db) = (env.kafka(), env.db());
+    kafka.produce(&env.topic(), &orders("order", 50, 1, 1));
+    let mut consumer = env.consumer();
+    env.wait_until_applied();
+    assert_eq!(consumer.stop().code(), Some(0));
+
+    // As if fifty more had been applied before the log lost them.
+    db.run(
+        "UPDATE log_positions SET next_offset = 100, tail_offset = 99, tail_digest = sha256('x')",
+    );
+    let consumer = env.consume().spawn();
+    wait_until_red(&consumer, "past the end of the log");
+    assert_eq!(db.count("log_gaps"), 0);
+    let a_minute_and_more = Duration::from_secs(90);
+    let position = "SELECT epoch, next_offset FROM log_positions";
+    db.eventually_within(position, "2|50", a_minute_and_more);
+    assert_eq!(
+        db.text("SELECT epoch, from_offset, to_offset FROM log_gaps"),
+        "2|100|"
+    );
+    let mut expected = Expected::new();
+    expect(&mut expected, "order", 50, 1);
+    assert_stored(&env, &expected);
     consumer.wait_ready();
 }

@@ -59,10 +59,10 @@ fn a_consumer_frozen_inside_a_transaction_is_fenced_when_it_wakes_up() {
     super::wait_until_locked_out(&mut env.db());
     first.freeze();
     db.run("COMMIT");
-    // The zombie's transaction holds the position until the server ends it for being idle.
+    // It stands in a COPY and keeps the position locked; no timeout of the server counts there.
     let _second = env.consume().spawn();
     kafka.produce(&env.topic(), &orders("order", 50, 2, 1));
-    env.wait_until_applied_within(PATIENCE * 2);
+    env.wait_until_applied();
 
     let asleep = first.mark();
     first.thaw();
@@ -72,5 +72,24 @@ fn a_consumer_frozen_inside_a_transaction_is_fenced_when_it_wakes_up() {
     expect(&mut expected, "order", 100, 1);
     expect(&mut expected, "order", 50, 2);
     expect(&mut expected, "order", 20, 3);
+    assert_all_stored(&env, &expected);
+}
+
+#[test]
+fn a_consumer_whose_log_another_group_has_taken_says_which_and_stops() {
+    let env = Env::ready();
+    let mut first = env.consumer();
+    let _second = env.consume().env("KAFKA_GROUP", "usurpers").start();
+    let owner = "SELECT owner_group FROM log_positions";
+    env.db().eventually(owner, "usurpers");
+    env.kafka()
+        .produce(&env.topic(), &orders("order", 20, 1, 1));
+    assert_eq!(first.wait_exit(PATIENCE).code(), Some(1));
+    let said = first.wait_for_line("error: ");
+    assert!(said.contains("group `usurpers` on host `"), "{said}");
+    assert!(said.contains(" since 20"), "{said}");
+
+    let mut expected = Expected::new();
+    expect(&mut expected, "order", 20, 1);
     assert_all_stored(&env, &expected);
 }

@@ -98,6 +98,7 @@ fn a_restarted_api_warms_its_cache_with_the_newest_orders() {
 
     drop(api);
     let api = env.api();
+    api.wait_for_line("the cache was warmed up with 1 orders");
     let first = http::get(&format!("{}/api/order/{UID}", api.url()));
     assert_eq!(first.json(), example_order());
     assert!(

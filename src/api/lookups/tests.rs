@@ -1,3 +1,5 @@
+//! Single flight, and that no "no" is told after the order came. Time is passed in.
+
 use bytes::Bytes;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! When an instance is live, and what it makes of every answer about the ends.
+
 use super::*;
 
 fn ends(topic_id: &str, highs: &[i64]) -> TopicEnds {

@@ -74,15 +74,27 @@ impl KafkaLog {
         let asked: Vec<_> = (0..partitions as i32)
             .map(|partition| (partition, which))
             .collect();
-        let answer = self
-            .helper
-            .offsets_for_times(partition_list(topic, &asked)?, ANSWER_WITHIN)
-            .map_err(|error| describe_error(&attempt(), &error))?;
+        let asked = partition_list(topic, &asked)?;
+        let mut answer = self.list_offsets(&asked);
+        if answer.as_ref().is_err_and(knows_no_leader) {
+            // What the client heard while a broker stopped it would believe for half a minute.
+            let _ = self
+                .helper
+                .client()
+                .fetch_metadata(Some(topic), ANSWER_WITHIN);
+            answer = self.list_offsets(&asked);
+        }
+        let answer = answer.map_err(|error| match describe_error(&attempt(), &error) {
+            // The partitions are there, the broker named them: this passes.
+            described if knows_no_leader(&error) => LogError {
+                unavailable: true,
+                missing: false,
+                ..described
+            },
+            described => described,
+        })?;
         let mut offsets = vec![-1; partitions];
         for element in answer.elements() {
-            element
-                .error()
-                .map_err(|error| describe_error(&attempt(), &error))?;
             if let (Offset::Offset(offset), Some(slot)) = (
                 element.offset(),
                 offsets.get_mut(element.partition() as usize),
@@ -94,6 +106,16 @@ impl KafkaLog {
             return Err(self.unreachable(&attempt()));
         }
         Ok(offsets)
+    }
+
+    fn list_offsets(&self, asked: &TopicPartitionList) -> Result<TopicPartitionList, KafkaError> {
+        let answer = self
+            .helper
+            .offsets_for_times(asked.clone(), ANSWER_WITHIN)?;
+        for element in answer.elements() {
+            element.error()?;
+        }
+        Ok(answer)
     }
 
     pub(super) fn count_brokers(&self) -> Result<usize, LogError> {
@@ -138,6 +160,14 @@ impl KafkaLog {
     fn serve_helper(&self) {
         while self.helper.poll(Duration::ZERO).is_some() {}
     }
+}
+
+/// Whether the client has no leader to ask: it says "unknown partition" when all are missing.
+fn knows_no_leader(error: &KafkaError) -> bool {
+    matches!(
+        error.rdkafka_error_code(),
+        Some(RDKafkaErrorCode::UnknownPartition | RDKafkaErrorCode::LeaderNotAvailable)
+    )
 }
 
 fn read_one(

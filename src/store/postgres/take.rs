@@ -8,6 +8,14 @@ const TAKE: &str = "
     WHERE log_id = $1 AND partition = $2
     RETURNING id, topic_id, partition, epoch, next_offset, tail_offset, tail_digest";
 
+/// Ends the session of the program that keeps a position row locked in an open transaction. The
+/// row's xmax is that transaction; it is rolled back, so its batch is applied by the new owner.
+const END_HOLDER: &str = "
+    SELECT pg_terminate_backend(a.pid)
+    FROM log_positions p JOIN pg_stat_activity a ON a.backend_xid = p.xmax
+    WHERE p.log_id = $1 AND p.partition = $2
+      AND a.application_name = 'orders' AND a.pid <> pg_backend_pid()";
+
 /// Inserts the row or moves it; a row that another owner has taken meanwhile is left alone. The
 /// record at the tail belongs to its epoch.
 const SETTLE: &str = "
@@ -40,7 +48,8 @@ pub(super) const INSERT_GAPS: &str = "
 
 impl PostgresStore {
     pub(super) fn take_position(&mut self, claim: &Claim) -> Result<Option<Position>, StoreError> {
-        self.client
+        let taken = self
+            .client
             .query_opt(
                 TAKE,
                 &[
@@ -52,7 +61,29 @@ impl PostgresStore {
                 ],
             )
             .map(|row| row.as_ref().map(position))
-            .map_err(|error| classify(&error))
+            .map_err(|error| classify(&error));
+        if let Err(StoreError::Contended(_)) = taken {
+            self.end_holder(claim);
+        }
+        taken
+    }
+
+    /// A former owner that is frozen inside its transaction keeps the row for ever when that stands
+    /// in a COPY: no timeout of the server counts there. The partition is ours now, and whatever
+    /// was not committed until here would be fenced anyway.
+    fn end_holder(&mut self, claim: &Claim) {
+        let ended = self
+            .client
+            .query(END_HOLDER, &[&claim.log_id, &claim.partition]);
+        match ended {
+            Ok(sessions) if sessions.is_empty() => {}
+            Ok(_) => tracing::warn!(
+                partition = claim.partition,
+                "ended the database session of a former owner that kept the position locked"
+            ),
+            // Another role's session: the take is repeated until it ends by itself.
+            Err(error) => tracing::debug!("the session in the way was not ended: {error}"),
+        }
     }
 
     pub(super) fn settle_position(

@@ -1,0 +1,97 @@
+//! What an idle moment is good for: recreated topics, trailing transaction markers, a client that
+//! has gone silent, partitions that were left out.
+
+use super::*;
+
+impl Lane {
+    /// What an idle moment is good for: recreated topics, trailing transaction markers, a client
+    /// that has gone silent, partitions that were left out.
+    pub(super) fn keep_house(
+        &self,
+        connection: &mut Connection,
+        parts: &mut [Part],
+    ) -> Result<(), Ended> {
+        let Some(seen) = self.context.watch.topic() else {
+            return Ok(());
+        };
+        for part in parts.iter_mut() {
+            let known = TopicId(part.position.topic_id.as_str().into());
+            if known.contradicts(&seen.topic_id) {
+                // librdkafka reads a recreated topic on at its old offset without a word.
+                return Err(Ended::Retake(
+                    "the topic was deleted and created again".into(),
+                ));
+            }
+            let Some(range) = seen.ranges.get(part.partition as usize) else {
+                continue;
+            };
+            self.context
+                .status
+                .lag(part.partition, (range.high - part.next).max(0));
+            if range.high > part.next && part.last_record_at.elapsed() > SILENT {
+                self.look_into_silence(connection, part)?;
+            }
+        }
+        if parts.len() < self.partitions.len() {
+            self.reconsider(connection, parts, &seen)?;
+        }
+        Ok(())
+    }
+
+    fn look_into_silence(&self, connection: &mut Connection, part: &mut Part) -> Result<(), Ended> {
+        if part.looked_at.elapsed() < SILENT {
+            return Ok(());
+        }
+        part.looked_at = Instant::now();
+        match self.read_from(part.partition, part.next)? {
+            // All below the committed end is decided and holds no record: markers. Moving over them
+            // is what lets a lookup be "caught up".
+            ReadBack::End(end) if end > part.next => {
+                let reason = "no record there: transaction markers or compaction";
+                let batch = batch::empty(&self.place(part), part.next, end, reason);
+                let mut window = RefusalWindow::default();
+                let name = status::partition(part.partition);
+                if connection.apply(&name, &batch, &mut window)?.is_some() {
+                    part.next = end;
+                    self.context.applied(part.partition, end);
+                }
+                Ok(())
+            }
+            ReadBack::End(_) => Ok(()),
+            ReadBack::Record(record) if part.last_record_at.elapsed() > 3 * SILENT => {
+                Err(Ended::Stalled(format!(
+                    "the record at {}/{} is there and was not delivered",
+                    part.partition, record.offset
+                )))
+            }
+            ReadBack::Record(_) => Ok(()),
+        }
+    }
+
+    /// Looks again at partitions that were left unread, without taking them.
+    fn reconsider(
+        &self,
+        connection: &mut Connection,
+        parts: &[Part],
+        seen: &TopicState,
+    ) -> Result<(), Ended> {
+        for partition in &self.partitions {
+            if parts.iter().any(|part| part.partition == *partition) {
+                continue;
+            }
+            let claim = self.claim(&seen.log_id, *partition);
+            let name = status::partition(*partition);
+            let read = |store: &mut dyn crate::store::OrderStore| {
+                store.position(&claim.log_id, claim.partition)
+            };
+            let position = connection.persist(&name, read)?;
+            let decision = self.decide(&claim, seen, position.as_ref())?;
+            if !matches!(decision, Decision::Stop { .. } | Decision::Wait) {
+                return Err(Ended::Retake(format!(
+                    "partition {partition} can be read again"
+                )));
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,153 @@
+//! Storing records: holes explained, batches built and committed, and told.
+//!
+//! A record is passed only when its transaction has been committed, or when it is certain that there
+//! is none to pass.
+
+use super::*;
+
+impl Lane {
+    /// Stores records in batches; returns when all of them are committed.
+    pub(super) fn store(
+        &self,
+        connection: &mut Connection,
+        part: &mut Part,
+        mut records: Vec<Record>,
+        window: &mut RefusalWindow,
+    ) -> Result<(), Ended> {
+        // Below the position everything is stored already: a new assignment may give some again.
+        records.retain(|record| record.offset >= part.next);
+        self.check_identity(part)?;
+        let gaps = self.explain_holes(part, &records)?;
+        let mut rest = records.as_slice();
+        let mut size = rest.len();
+        while !rest.is_empty() {
+            self.stopping()?;
+            let chunk = &rest[..size.min(rest.len())];
+            let end = chunk.last().map_or(part.next, |record| record.offset + 1);
+            let in_chunk = |gap: &&Gap| (part.next..end).contains(&gap.from);
+            let gaps = gaps.iter().filter(in_chunk).cloned().collect();
+            let batch = batch::build(&self.place(part), part.next, chunk, gaps);
+            match connection.apply(&status::partition(part.partition), &batch, window)? {
+                // Contended twice: smaller batches hold fewer locks.
+                None => size = (size / 2).max(1),
+                Some(applied) => {
+                    self.committed(part, chunk, &batch, &applied);
+                    rest = &rest[chunk.len()..];
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes sure that records read a moment ago come from the topic that the position belongs to.
+    /// librdkafka reads a recreated topic on at its old offset without a word, and under the old
+    /// incarnation those offsets would let an older order overwrite a newer one.
+    pub(super) fn check_identity(&self, part: &Part) -> Result<(), Ended> {
+        let known = TopicId(part.position.topic_id.as_str().into());
+        loop {
+            match self.context.watch.identity(&self.context) {
+                Ok(identity) if known.contradicts(&identity) => {
+                    let reason = "the topic was deleted and created again";
+                    return Err(Ended::Retake(reason.into()));
+                }
+                Ok(_) => return Ok(()),
+                Err(error) => self.context.status.ill(status::KAFKA, error.to_string()),
+            }
+            self.pause(HOUSEKEEPING)?;
+        }
+    }
+
+    pub(super) fn place(&self, part: &Part) -> Place {
+        Place {
+            topic: self.context.settings.topics.orders.clone(),
+            partition: part.partition,
+            position_id: part.position.id,
+            epoch: part.position.epoch,
+            owner: self.owner,
+        }
+    }
+
+    /// Offsets that are missing between records are read again by another client, from the exact
+    /// offset. Only what that one does not find either is passed, as a gap row; a record that it
+    /// does find, or a damaged batch, ends the lane before anything is stored past it.
+    fn explain_holes(&self, part: &Part, records: &[Record]) -> Result<Vec<Gap>, Ended> {
+        let mut expected = part.next;
+        let mut gaps = Vec::new();
+        for record in records {
+            if record.offset > expected {
+                match self.read_from(part.partition, expected)? {
+                    ReadBack::Record(found) if found.offset == record.offset => gaps.push(Gap {
+                        from: expected,
+                        to: Some(record.offset),
+                        reason: "no record there: transaction markers or compaction".into(),
+                    }),
+                    _ => {
+                        return Err(Ended::Retake(format!(
+                            "offset {expected} was not delivered, {} was",
+                            record.offset
+                        )));
+                    }
+                }
+            }
+            expected = record.offset + 1;
+        }
+        Ok(gaps)
+    }
+
+    /// The position in the store is past these records: now, and only now, this process goes on.
+    fn committed(&self, part: &mut Part, chunk: &[Record], batch: &Batch, applied: &Applied) {
+        part.next = batch.end;
+        let context = &self.context;
+        context.mended();
+        context.applied(part.partition, batch.end);
+        let status = &context.status;
+        status.progress(part.partition, batch.end);
+        status.batches.inc();
+        status
+            .dead_letters
+            .inc_by((batch.dead_letters.len() + applied.refused.len()) as u64);
+        status.orders_outdated.inc_by(applied.outdated as u64);
+        let written = batch.orders.len() - applied.refused.len() - applied.outdated;
+        status.orders_applied.inc_by(written as u64);
+        self.tell(chunk, batch, applied);
+    }
+
+    fn tell(&self, chunk: &[Record], batch: &Batch, applied: &Applied) {
+        let Batch {
+            topic,
+            partition,
+            start,
+            end,
+            ..
+        } = batch;
+        if chunk.len() > TOLD_SINGLY {
+            tracing::info!(
+                %topic, partition, dead_letters = batch.dead_letters.len() + applied.refused.len(),
+                "processed {} orders (offsets {start}-{})", batch.orders.len(), end - 1
+            );
+        }
+        for sourced in &batch.orders {
+            let (uid, offset) = (&sourced.order.order_uid, sourced.offset);
+            if applied
+                .refused
+                .iter()
+                .any(|(refused, _)| *refused == offset)
+            {
+                continue;
+            }
+            if chunk.len() <= TOLD_SINGLY {
+                tracing::info!(%topic, partition, "processed order {uid} (offset {offset})");
+            } else {
+                tracing::debug!(%topic, partition, "processed order {uid} (offset {offset})");
+            }
+        }
+        let decoded = batch
+            .dead_letters
+            .iter()
+            .map(|letter| (letter.offset, &letter.reason));
+        let refused = applied.refused.iter().map(|(offset, why)| (*offset, why));
+        for (offset, reason) in decoded.chain(refused).take(TOLD_SINGLY) {
+            tracing::warn!(%topic, partition, "dead letter at offset {offset}: {reason}");
+        }
+    }
+}

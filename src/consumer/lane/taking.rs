@@ -1,0 +1,178 @@
+//! Taking partitions: the owner's name goes onto the position row, the facts are asked for, `take`
+//! decides, and what it decided is written before anything is read.
+
+use super::*;
+
+impl Lane {
+    /// Puts this owner on every partition and decides where each is read from. Those that must not
+    /// be read are left out; housekeeping looks at them again.
+    pub(super) fn take_all(&self, connection: &mut Connection) -> Result<Vec<Part>, Ended> {
+        self.await_migrations(connection)?;
+        let log_id = self.await_topic(None)?.log_id;
+        let mut parts = Vec::new();
+        for partition in &self.partitions {
+            let name = status::partition(*partition);
+            let claim = self.claim(&log_id, *partition);
+            // From here on whoever had the partition before is fenced, so the position stands still
+            // and an end that is asked for afterwards is not below it.
+            let position = connection.persist(&name, |store| store.take(&claim))?;
+            let state = self.await_topic(Some(*partition))?;
+            if let Some(position) = self.settle(connection, &claim, &state, position)? {
+                parts.push(Part {
+                    partition: *partition,
+                    next: position.next_offset,
+                    position,
+                    reader: None,
+                    last_record_at: Instant::now(),
+                    looked_at: Instant::now(),
+                });
+            }
+        }
+        Ok(parts)
+    }
+
+    pub(super) fn claim(&self, log_id: &str, partition: i32) -> Claim {
+        Claim {
+            log_id: log_id.into(),
+            partition,
+            owner: self.owner,
+            group: self.context.settings.group.clone(),
+            host: self.context.host.clone(),
+        }
+    }
+
+    fn await_migrations(&self, connection: &mut Connection) -> Result<(), Ended> {
+        loop {
+            let history =
+                connection.persist(status::DATABASE, |store| store.applied_migrations())?;
+            match crate::migrations::state(&history) {
+                SchemaState::Current => return Ok(()),
+                other => {
+                    self.context
+                        .status
+                        .ill(status::MIGRATIONS, watch::schema_trouble(other));
+                    self.pause(HOUSEKEEPING)?;
+                }
+            }
+        }
+    }
+
+    /// The topic as it is now, with at least that partition; waits for Kafka as long as it takes.
+    fn await_topic(&self, partition: Option<i32>) -> Result<TopicState, Ended> {
+        loop {
+            match self.context.log.state(&self.context.settings.topics.orders) {
+                Ok(state) => {
+                    let known = partition.is_none_or(|partition| {
+                        usize::try_from(partition).is_ok_and(|at| at < state.ranges.len())
+                    });
+                    if known {
+                        return Ok(state);
+                    }
+                }
+                Err(error) => self.context.status.ill(status::KAFKA, error.to_string()),
+            }
+            self.pause(HOUSEKEEPING)?;
+        }
+    }
+
+    /// Decides where the partition is read from and writes the decision; `None` leaves it unread.
+    fn settle(
+        &self,
+        connection: &mut Connection,
+        claim: &Claim,
+        state: &TopicState,
+        mut position: Option<Position>,
+    ) -> Result<Option<Position>, Ended> {
+        let name = status::partition(claim.partition);
+        loop {
+            let decision = self.decide(claim, state, position.as_ref())?;
+            match (decision, position) {
+                (Decision::Continue { .. }, found) => return Ok(found),
+                (Decision::Settle { settlement, why }, found) => {
+                    let settled =
+                        connection.persist(&name, |store| store.settle(claim, &settlement))?;
+                    let next_offset = settled.next_offset;
+                    tracing::info!(
+                        topic = %self.context.settings.topics.orders,
+                        partition = claim.partition,
+                        "partition starts at offset {next_offset}: {why}"
+                    );
+                    if found.is_none() || settlement.gap.is_none() {
+                        return Ok(Some(settled));
+                    }
+                    // An accepted gap may end before the next unaccepted one.
+                    position = Some(settled);
+                }
+                (Decision::Stop { gap }, _) => {
+                    self.context.status.ill(
+                        &name,
+                        format!(
+                            "stopped: offsets {}-{} were deleted before they were read; to go on \
+                             without them: orders consume --accept-gap {gap}",
+                            gap.from, gap.to
+                        ),
+                    );
+                    return Ok(None);
+                }
+                (Decision::Wait, _) => {
+                    self.context.status.ill(
+                        &name,
+                        "the position is past the end of the log; waiting a minute for the log",
+                    );
+                    return Ok(None);
+                }
+            }
+        }
+    }
+
+    pub(super) fn decide(
+        &self,
+        claim: &Claim,
+        state: &TopicState,
+        position: Option<&Position>,
+    ) -> Result<Decision, Ended> {
+        let range = usize::try_from(claim.partition)
+            .ok()
+            .and_then(|at| state.ranges.get(at))
+            .copied()
+            .ok_or_else(|| Ended::Retake("the partition is gone".into()))?;
+        let tail = match position {
+            Some(position) if take::needs_tail_check(Some(position), &state.topic_id, range) => {
+                self.check_tail(position)?
+            }
+            _ => TailCheck::Gone,
+        };
+        let beyond = position.is_some_and(|position| position.next_offset > range.high);
+        let decision = take::decide(&Facts {
+            topic: &self.context.settings.topics.orders,
+            partition: claim.partition,
+            position,
+            topic_id: &state.topic_id,
+            range,
+            tail,
+            beyond_end_for: self.context.beyond_end_for(claim.partition, beyond),
+            accepted: &self.context.settings.accepted_gaps,
+        });
+        Ok(decision)
+    }
+
+    /// Whether the last record applied is still what the log has at its offset.
+    fn check_tail(&self, position: &Position) -> Result<TailCheck, Ended> {
+        let Some(tail) = &position.tail else {
+            return Ok(TailCheck::Gone);
+        };
+        Ok(match self.read_from(position.partition, tail.offset)? {
+            ReadBack::Record(record) if record.offset == tail.offset => {
+                if batch::tail(&record) == *tail {
+                    TailCheck::Same
+                } else {
+                    TailCheck::Different
+                }
+            }
+            // Compaction or retention took it.
+            ReadBack::Record(_) => TailCheck::Gone,
+            // It was readable when it was applied; replaying is harmless.
+            ReadBack::End(_) => TailCheck::Different,
+        })
+    }
+}

@@ -1,0 +1,369 @@
+//! `orders send` and `orders get`: orders in from files and stdin, out as tables and JSON.
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::env::orders::{order, order_version};
+use crate::env::process::Output;
+use crate::env::{Env, Process};
+
+const EXAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/test_order.json");
+
+/// The example as `orders get` shows it.
+const TABLES: &str = "\
+order               b563feb7b2b84b6test
+track_number        WBILMTESTTRACK
+entry               WBIL
+locale              en
+internal_signature
+customer_id         test
+delivery_service    meest
+shardkey            9
+sm_id               99
+date_created        2021-11-26T06:22:19Z
+oof_shard           1
+
+delivery
+name      Test Testov
+phone     +9720000000
+zip       2639809
+city      Kiryat Mozkin
+address   Ploshad Mira 15
+region    Kraiot
+email     test@gmail.com
+
+payment
+transaction    b563feb7b2b84b6test
+request_id
+currency       USD
+provider       wbpay
+amount         1817
+payment_dt     1637907727
+bank           alpha
+delivery_cost  1500
+goods_total    317
+custom_fee     0
+
+chrt_id  track_number    price  rid                    name      sale  size  total_price  nm_id    brand          status
+9934930  WBILMTESTTRACK  453    ab4219087a764ae0btest  Mascaras  30    0     317          2389212  Vivienne Sabo  202
+";
+
+/// A test's world with a running pipeline.
+struct Pipeline {
+    // Dropped in this order: the processes before their database.
+    api: Process,
+    _consumer: Process,
+    env: Env,
+}
+
+impl Pipeline {
+    fn start() -> Pipeline {
+        let env = Env::ready();
+        let (api, consumer) = (env.api(), env.consumer());
+        Pipeline {
+            api,
+            _consumer: consumer,
+            env,
+        }
+    }
+
+    fn file(&self, name: &str, text: &str) {
+        fs::write(self.env.path().join(name), text).expect("the folder is writable");
+    }
+
+    fn run(&self, args: &[&str]) -> Output {
+        self.env
+            .orders(args)
+            .env("ORDERS_API_URL", self.api.url())
+            .run()
+    }
+
+    fn run_with_stdin(&self, args: &[&str], stdin: &str) -> Output {
+        let orders = self.env.orders(args).env("ORDERS_API_URL", self.api.url());
+        orders.stdin(stdin).run()
+    }
+
+    /// The keys of the log, in order.
+    fn sent(&self) -> Vec<String> {
+        let records = self.env.kafka().read_all(&self.env.topic());
+        records.iter().map(|record| record.key_text()).collect()
+    }
+}
+
+fn lines(orders: &[Value]) -> String {
+    orders.iter().map(|order| format!("{order}\n")).collect()
+}
+
+#[test]
+fn one_order_an_array_lines_and_stdin_are_all_sent() {
+    let pipeline = Pipeline::start();
+    let one = pipeline.run(&["send", EXAMPLE]).succeeds();
+    assert_eq!(
+        (one.stdout.as_str(), one.stderr.as_str()),
+        ("b563feb7b2b84b6test\n", "")
+    );
+
+    pipeline.file(
+        "array.json",
+        &format!("{:#}", json!([order("a1"), order("a2")])),
+    );
+    pipeline.file(
+        "lines.ndjson",
+        &lines(&[order("l1"), order("l2"), order("l3")]),
+    );
+    let both = pipeline
+        .run(&["send", "array.json", "lines.ndjson"])
+        .succeeds();
+    let table = "file          accepted  refused  failed\n\
+                 array.json    2         0        0\n\
+                 lines.ndjson  3         0        0\n";
+    assert_eq!((both.stdout.as_str(), both.stderr.as_str()), (table, ""));
+
+    let piped = pipeline
+        .run_with_stdin(&["send", "-"], &order("s1").to_string())
+        .succeeds();
+    assert_eq!(piped.stdout, "s1\n");
+    // Told by what it holds, whatever it is called.
+    let streamed = lines(&[order("s2"), order("s3")]);
+    let piped = pipeline
+        .run_with_stdin(&["send", "-"], &streamed)
+        .succeeds();
+    assert_eq!(
+        piped.stdout,
+        "file   accepted  refused  failed\nstdin  2         0        0\n"
+    );
+    let all = [
+        "b563feb7b2b84b6test",
+        "a1",
+        "a2",
+        "l1",
+        "l2",
+        "l3",
+        "s1",
+        "s2",
+        "s3",
+    ];
+    assert_eq!(pipeline.sent(), all);
+}
+
+#[test]
+fn refused_orders_are_named_with_their_line_and_every_reason_and_the_others_are_sent() {
+    let pipeline = Pipeline::start();
+    let mut wrong = order("wrong");
+    (wrong["sm_id"], wrong["locale"]) = (json!("x"), json!(5));
+    let text = lines(&[order("first"), wrong]) + "{broken\n" + &lines(&[order("last")]);
+    pipeline.file("lines.ndjson", &text);
+    let ran = pipeline.run(&["send", "lines.ndjson"]).exits(1);
+    let table = "file          accepted  refused  failed\nlines.ndjson  2         2        0\n";
+    assert_eq!(ran.stdout, table);
+    let said = "error: lines.ndjson:2: order `wrong` refused (422): /locale must be a text; /sm_id \
+                must be a whole number between -2147483648 and 2147483647\n\
+                error: lines.ndjson:3: refused (400): the document cannot be read: key must be a \
+                string at line 1 column 2\n";
+    assert_eq!(ran.stderr, said);
+    assert_eq!(pipeline.sent(), ["first", "last"]);
+
+    let json = pipeline
+        .run(&["send", "lines.ndjson", "--output", "json"])
+        .exits(1)
+        .json();
+    assert_eq!(
+        [&json["accepted"], &json["refused"], &json["failed"]],
+        [2, 2, 0]
+    );
+    let refused = &json["orders"][0];
+    assert_eq!(
+        [&refused["file"], &refused["order_uid"], &refused["outcome"]],
+        ["lines.ndjson", "wrong", "refused"]
+    );
+    assert_eq!([&refused["line"], &refused["status"]], [2, 422]);
+    assert_eq!(
+        refused["errors"][0],
+        json!({ "pointer": "/locale", "message": "must be a text" })
+    );
+}
+
+#[test]
+fn a_refused_order_of_an_array_is_named_by_the_line_it_begins_in() {
+    let pipeline = Pipeline::start();
+    let text = format!(
+        "[\n{},\n{{\"order_uid\": \"lacks-a-date\"}}\n]",
+        order("good")
+    );
+    pipeline.file("array.json", &text);
+    let ran = pipeline.run(&["send", "array.json"]).exits(1);
+    let start = "error: array.json:3: order `lacks-a-date` refused (422): /date_created ";
+    assert!(ran.stderr.starts_with(start), "{}", ran.stderr);
+    assert_eq!(pipeline.sent(), ["good"]);
+}
+
+#[test]
+fn nothing_is_sent_when_one_of_the_files_is_not_there() {
+    let pipeline = Pipeline::start();
+    let ran = pipeline.run(&["send", EXAMPLE, "absent.json"]).exits(2);
+    let said = "error: reading orders from `absent.json`: No such file or directory (os error 2)\n\
+                hint: name files with orders, or `-` for stdin\n";
+    assert_eq!((ran.stdout.as_str(), ran.stderr.as_str()), ("", said));
+    assert!(pipeline.sent().is_empty());
+    let ran = pipeline.run(&["send", "-"]).exits(1);
+    assert_eq!(
+        ran.stderr,
+        "error: stdin:1: failed: there is no order in it\n"
+    );
+}
+
+#[test]
+fn an_order_is_shown_as_tables_or_as_the_json_it_was_sent_as() {
+    let pipeline = Pipeline::start();
+    pipeline.run(&["send", EXAMPLE]).succeeds();
+    let shown = pipeline.run(&["get", "b563feb7b2b84b6test"]).succeeds();
+    assert_eq!((shown.stdout.as_str(), shown.stderr.as_str()), (TABLES, ""));
+
+    let json = pipeline
+        .run(&["get", "b563feb7b2b84b6test", "--output", "json"])
+        .succeeds();
+    let example: Value = serde_json::from_str(&fs::read_to_string(EXAMPLE).unwrap()).unwrap();
+    assert_eq!(json.json(), example);
+}
+
+#[test]
+fn several_orders_are_an_array_with_an_entry_for_each() {
+    let pipeline = Pipeline::start();
+    pipeline.file(
+        "lines.ndjson",
+        &lines(&[order("one"), order_version("two", 2)]),
+    );
+    pipeline.run(&["send", "lines.ndjson"]).succeeds();
+    let found = pipeline
+        .run(&["get", "two", "one", "--output", "json"])
+        .succeeds();
+    assert_eq!(found.json(), json!([order_version("two", 2), order("one")]));
+
+    let mixed = pipeline
+        .run(&["get", "one", "absent", "two", "--output", "json"])
+        .exits(3);
+    let absent = "order `absent` was not found: no such order";
+    let entry = json!({ "order_uid": "absent", "error": absent });
+    assert_eq!(
+        mixed.json(),
+        json!([order("one"), entry, order_version("two", 2)])
+    );
+    assert_eq!(mixed.stderr, format!("error: {absent}\n"));
+}
+
+#[test]
+fn an_unknown_order_is_3() {
+    let pipeline = Pipeline::start();
+    let said = "order `absent` was not found: no such order";
+    for wait in ["0s", "10s"] {
+        let asked = Instant::now();
+        let ran = pipeline.run(&["get", "absent", "--wait", wait]).exits(3);
+        assert_eq!(
+            (ran.stdout.as_str(), ran.stderr),
+            ("", format!("error: {said}\n"))
+        );
+        // What is known needs no waiting for.
+        assert!(
+            asked.elapsed() < Duration::from_secs(8),
+            "it took {:?}",
+            asked.elapsed()
+        );
+    }
+    let json = pipeline
+        .run(&["get", "absent", "--output", "json"])
+        .exits(3);
+    assert_eq!(
+        json.json(),
+        json!({ "error": said, "exit_code": 3, "hint": null })
+    );
+}
+
+#[test]
+fn an_order_that_nobody_can_look_up_yet_is_4_and_a_wait_ends_when_it_is_there() {
+    let env = Env::ready();
+    env.db()
+        .run("INSERT INTO orders (order_uid) VALUES ('stored')");
+    let api = env.serve_api().env("LOOKUP_WAIT_MS", "200").start();
+    let get = |wait| {
+        let args = ["get", "stored", "--output", "json", "--wait", wait];
+        env.orders(&args).env("ORDERS_API_URL", api.url())
+    };
+    let impatient = get("0s").run().exits(4);
+    assert_eq!(
+        impatient.json()["hint"],
+        "ask again, or let it wait with --wait 10s"
+    );
+    let error = "order `stored` is not yet answered: the lookup is under way";
+    assert_eq!(impatient.json()["error"], error);
+
+    let mut patient = get("60s").spawn();
+    let _consumer = env.consumer();
+    assert!(
+        patient.wait_exit(Duration::from_secs(30)).success(),
+        "{:?}",
+        patient.lines()
+    );
+}
+
+#[test]
+fn an_api_that_is_away_is_5_and_says_what_to_do() {
+    let env = Env::new();
+    let run = |args: &[&str]| {
+        env.orders(args)
+            .env("ORDERS_API_URL", "http://127.0.0.1:1")
+            .run()
+            .exits(5)
+    };
+    let why = "no connection to the API at `http://127.0.0.1:1`: Connection refused (os error 111)\n\
+               hint: start it with `orders serve-api`, or name another with --api-url or \
+               ORDERS_API_URL\n";
+    let sent = run(&["send", EXAMPLE]);
+    assert_eq!(
+        (sent.stdout, sent.stderr),
+        (String::new(), format!("error: sending orders: {why}"))
+    );
+    let got = run(&["get", "uid"]);
+    let said = format!("error: looking orders up: {why}");
+    assert_eq!((got.stdout, got.stderr), (String::new(), said));
+    let json = run(&["get", "uid", "--output", "json"]);
+    assert_eq!(json.json()["exit_code"], 5);
+}
+
+#[test]
+fn a_file_is_sent_on_while_the_api_is_restarted() {
+    let env = Env::ready();
+    let port = format!("127.0.0.1:{}", crate::env::private::free_port());
+    let api = || env.serve_api().env("HTTP_ADDR", &port).start();
+    let mut running = api();
+    let orders: Vec<Value> = (0..3000)
+        .map(|number| order(&format!("uid-{number}")))
+        .collect();
+    fs::write(env.path().join("many.ndjson"), lines(&orders)).expect("the folder is writable");
+    let args = ["send", "many.ndjson"];
+    let mut sending = env
+        .orders(&args)
+        .env("ORDERS_API_URL", format!("http://{port}"))
+        .spawn();
+    crate::env::eventually("some orders in the log", Duration::from_secs(30), || {
+        (env.kafka().ends(&env.topic())[0] > 200).then_some(())
+    });
+    running.kill9();
+    assert!(sending.is_running(), "it was still sending");
+    let _api = api();
+    assert!(
+        sending.wait_exit(Duration::from_secs(60)).success(),
+        "{:?}",
+        sending.lines()
+    );
+    let mut sent: Vec<String> = env
+        .kafka()
+        .read_all(&env.topic())
+        .iter()
+        .map(|record| record.key_text())
+        .collect();
+    sent.dedup();
+    let expected: Vec<String> = (0..3000).map(|number| format!("uid-{number}")).collect();
+    assert_eq!(sent, expected);
+}

@@ -1,0 +1,268 @@
+//! TLS to PostgreSQL: what `sslmode` promises holds, and nothing ever falls back to plain.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::path::{Path, PathBuf};
+
+use openssl::asn1::Asn1Time;
+use openssl::bn::BigNum;
+use openssl::ec::{EcGroup, EcKey};
+use openssl::hash::MessageDigest;
+use openssl::nid::Nid;
+use openssl::pkey::{PKey, Private};
+use openssl::x509::extension::{BasicConstraints, SubjectAlternativeName};
+use openssl::x509::{X509, X509Name};
+
+use crate::env::private::PrivatePostgres;
+use crate::env::{Env, given};
+
+/// A key and its certificate.
+struct Identity {
+    key: PKey<Private>,
+    certificate: X509,
+}
+
+/// A certificate authority of its own.
+fn authority(name: &str) -> Identity {
+    sign(name, None)
+}
+
+/// A certificate for the host of that name, signed by the authority.
+fn server_certificate(authority: &Identity, host: &str) -> Identity {
+    sign(host, Some(authority))
+}
+
+fn sign(name: &str, by: Option<&Identity>) -> Identity {
+    let group = EcGroup::from_curve_name(Nid::X9_62_PRIME256V1).unwrap();
+    let key = PKey::from_ec_key(EcKey::generate(&group).unwrap()).unwrap();
+    let mut subject = X509Name::builder().unwrap();
+    subject.append_entry_by_text("CN", name).unwrap();
+    let subject = subject.build();
+    let mut certificate = X509::builder().unwrap();
+    certificate.set_version(2).unwrap();
+    let serial = BigNum::from_u32(uuid::Uuid::new_v4().as_fields().0 >> 1).unwrap();
+    certificate
+        .set_serial_number(&serial.to_asn1_integer().unwrap())
+        .unwrap();
+    certificate.set_subject_name(&subject).unwrap();
+    certificate.set_pubkey(&key).unwrap();
+    certificate
+        .set_not_before(&Asn1Time::days_from_now(0).unwrap())
+        .unwrap();
+    certificate
+        .set_not_after(&Asn1Time::days_from_now(1).unwrap())
+        .unwrap();
+    match by {
+        Some(authority) => {
+            certificate
+                .set_issuer_name(authority.certificate.subject_name())
+                .unwrap();
+            let context = certificate.x509v3_context(Some(&authority.certificate), None);
+            let names = SubjectAlternativeName::new()
+                .dns(name)
+                .build(&context)
+                .unwrap();
+            certificate.append_extension(names).unwrap();
+            certificate
+                .sign(&authority.key, MessageDigest::sha256())
+                .unwrap();
+        }
+        None => {
+            certificate.set_issuer_name(&subject).unwrap();
+            let may_sign = BasicConstraints::new().critical().ca().build().unwrap();
+            certificate.append_extension(may_sign).unwrap();
+            certificate.sign(&key, MessageDigest::sha256()).unwrap();
+        }
+    }
+    let certificate = certificate.build();
+    Identity { key, certificate }
+}
+
+/// A PostgreSQL that offers TLS with a certificate for `localhost`, and notes every connection.
+struct TlsPostgres {
+    server: PrivatePostgres,
+    /// The certificate of the authority that signed the server's.
+    right: PathBuf,
+    /// That of another authority with the same name.
+    wrong: PathBuf,
+}
+
+impl TlsPostgres {
+    fn start() -> TlsPostgres {
+        let mut server = PrivatePostgres::stopped();
+        let (right, wrong) = (authority("an authority"), authority("an authority"));
+        let identity = server_certificate(&right, "localhost");
+        let data = server.data();
+        let folder = data.parent().expect("the data are in a folder").to_owned();
+        let give =
+            |name: &str, text: Vec<u8>| give_to_the_owner_of(&data, &folder.join(name), &text);
+        give(
+            "server.key",
+            identity.key.private_key_to_pem_pkcs8().unwrap(),
+        );
+        give("server.crt", identity.certificate.to_pem().unwrap());
+        let right = give("right-ca.crt", right.certificate.to_pem().unwrap());
+        let wrong = give("wrong-ca.crt", wrong.certificate.to_pem().unwrap());
+        let settings = format!(
+            "ssl = on\nssl_cert_file = '{folder}/server.crt'\nssl_key_file = '{folder}/server.key'\n\
+             log_connections = on\n",
+            folder = folder.display()
+        );
+        let file = data.join("postgresql.conf");
+        let settings = fs::read_to_string(&file).unwrap() + &settings;
+        fs::write(file, settings).unwrap();
+        server.restart();
+        TlsPostgres {
+            server,
+            right,
+            wrong,
+        }
+    }
+
+    /// Connections of the program that the server let in, each with whether it was encrypted.
+    fn admitted(&self) -> Vec<bool> {
+        let data = self.server.data();
+        let log = fs::read_to_string(data.with_file_name("postgres.log")).unwrap();
+        log.lines()
+            .filter(|line| line.contains("connection authorized"))
+            .filter(|line| line.contains("application_name=orders"))
+            .map(|line| line.contains("SSL enabled"))
+            .collect()
+    }
+}
+
+fn give_to_the_owner_of(data: &Path, file: &Path, bytes: &[u8]) -> PathBuf {
+    fs::write(file, bytes).unwrap();
+    fs::set_permissions(file, fs::Permissions::from_mode(0o600)).unwrap();
+    let owner = fs::metadata(data).unwrap();
+    chown(file, Some(owner.uid()), Some(owner.gid())).unwrap();
+    file.to_owned()
+}
+
+/// What `orders migrate` does with this host and these parameters: its code and what it said.
+fn migrate(env: &Env, host: &str, parameters: &str) -> (Option<i32>, String) {
+    let url = env.db_url.replace("127.0.0.1", host);
+    let ran = env
+        .orders(&["migrate", "--status", "--wait", "0s"])
+        .env("DB_URL", format!("{url}?{parameters}"))
+        .run();
+    (ran.code(), ran.stderr)
+}
+
+#[test]
+fn each_sslmode_keeps_its_promise_and_none_falls_back_to_plain() {
+    let postgres = TlsPostgres::start();
+    let env = Env::on(&given("ORDERS_TEST_KAFKA"), &postgres.server.url());
+    let (right, wrong) = (postgres.right.display(), postgres.wrong.display());
+    let full = |ca: &dyn std::fmt::Display| format!("sslmode=verify-full&sslrootcert={ca}");
+    // `--status` of an empty database is 3: it was connected to.
+    let admitted = [
+        ("localhost", full(&right)),
+        (
+            "127.0.0.1",
+            format!("sslmode=verify-ca&sslrootcert={right}"),
+        ),
+        ("127.0.0.1", "sslmode=require".to_owned()),
+        // Where the server offers it, it is used.
+        ("127.0.0.1", "sslmode=prefer".to_owned()),
+        ("127.0.0.1", String::new()),
+    ];
+    for (index, (host, parameters)) in admitted.iter().enumerate() {
+        let ran = migrate(&env, host, parameters);
+        assert_eq!(ran, (Some(3), String::new()), "{host} {parameters}");
+        assert_eq!(
+            postgres.admitted(),
+            vec![true; index + 1],
+            "{host} {parameters}"
+        );
+    }
+
+    let refused = [
+        ("127.0.0.1", full(&right), "mismatch"),
+        ("localhost", full(&wrong), "certificate verify failed"),
+        (
+            "localhost",
+            "sslmode=verify-full".to_owned(),
+            "certificate verify failed",
+        ),
+        (
+            "localhost",
+            format!("sslmode=verify-ca&sslrootcert={wrong}"),
+            "certificate verify failed",
+        ),
+    ];
+    for (host, parameters, reason) in refused {
+        let (code, said) = migrate(&env, host, &parameters);
+        assert_eq!(code, Some(1), "{host} {parameters}: {said}");
+        assert!(said.contains(reason), "{host} {parameters}: {said}");
+        assert!(said.contains(host), "{host} {parameters}: {said}");
+        assert_eq!(
+            postgres.admitted().len(),
+            admitted.len(),
+            "nothing was let in"
+        );
+    }
+    assert_eq!(migrate(&env, "127.0.0.1", "sslmode=disable").0, Some(3));
+    assert_eq!(postgres.admitted().last(), Some(&false));
+}
+
+#[test]
+fn a_certificate_file_that_is_not_there_is_a_mistake_of_configuration() {
+    let env = Env::new();
+    let (code, said) = migrate(
+        &env,
+        "127.0.0.1",
+        "sslmode=verify-full&sslrootcert=/no/such/file",
+    );
+    assert_eq!(code, Some(2), "{said}");
+    assert!(
+        said.contains("the certificates of `sslrootcert=/no/such/file` cannot be read"),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_server_without_tls_is_refused_by_every_mode_that_asks_for_it() {
+    let env = Env::new();
+    for mode in ["require", "verify-ca", "verify-full"] {
+        let (code, said) = migrate(&env, "127.0.0.1", &format!("sslmode={mode}"));
+        assert_eq!(code, Some(1), "{mode}: {said}");
+        assert!(
+            said.contains("server does not support TLS"),
+            "{mode}: {said}"
+        );
+    }
+}
+
+#[test]
+fn services_stay_red_and_out_where_the_server_is_not_who_it_should_be() {
+    let postgres = TlsPostgres::start();
+    let env = Env::on(&given("ORDERS_TEST_KAFKA"), &postgres.server.url()).prepared(1);
+    let before = postgres.admitted().len();
+    let url = env.db_url.replace("127.0.0.1", "localhost");
+    let with_ca = |ca: &Path| format!("{url}?sslmode=verify-full&sslrootcert={}", ca.display());
+    let mut refused = env
+        .consume()
+        .env("DB_URL", with_ca(&postgres.wrong))
+        .spawn();
+    crate::env::eventually(
+        "readiness names the certificate",
+        crate::env::PATIENCE,
+        || {
+            let (status, said) = refused.readiness();
+            (status == 503 && said.contains("certificate verify failed")).then_some(())
+        },
+    );
+    assert!(refused.is_running());
+    assert_eq!(postgres.admitted().len(), before);
+    drop(refused);
+
+    env.consume()
+        .env("DB_URL", with_ca(&postgres.right))
+        .start();
+    assert!(
+        postgres.admitted()[before..]
+            .iter()
+            .all(|encrypted| *encrypted)
+    );
+}

@@ -1,0 +1,51 @@
+//! Connections to the database that are reset, slowed down or swallow everything.
+
+use std::time::Duration;
+
+use crate::env::Env;
+use crate::env::kafka::Outgoing;
+use crate::env::orders::order_version;
+use crate::env::proxy::{Mode, Proxy};
+
+const AMOUNT: &str = "SELECT p.amount, (SELECT count(*) FROM items), o.source_offset
+                      FROM payment p JOIN orders o USING (order_uid)";
+
+fn version(number: u32) -> Outgoing {
+    Outgoing::new("one", order_version("one", number).to_string())
+}
+
+#[test]
+fn connections_that_are_reset_over_and_over_lose_nothing() {
+    let env = Env::ready();
+    let (proxy, through) = Proxy::before_database(&env.db_url);
+    let mut consumer = env.consume().env("DB_URL", &through).start();
+    for number in 1..=20 {
+        env.kafka().produce(&env.topic(), &[version(number)]);
+        proxy.set(Mode::Reset);
+        let slow = Mode::Delay(Duration::from_millis(20));
+        proxy.set(if number % 2 == 0 { Mode::Forward } else { slow });
+    }
+    proxy.set(Mode::Forward);
+    env.wait_until_applied();
+    assert_eq!(env.db().text(AMOUNT), "20|3|19");
+    assert_eq!(env.db().count("dead_letters"), 0);
+    assert!(consumer.is_running());
+}
+
+#[test]
+fn a_database_behind_a_black_hole_is_waited_for() {
+    let env = Env::ready();
+    let (proxy, through) = Proxy::before_database(&env.db_url);
+    let mut consumer = env.consume().env("DB_URL", &through).start();
+    env.kafka().produce(&env.topic(), &[version(1)]);
+    env.wait_until_applied();
+    proxy.set(Mode::BlackHole);
+    env.kafka().produce(&env.topic(), &[version(2)]);
+    let mark = consumer.mark();
+    consumer.wait_for_line_after(mark, "given up", Duration::from_secs(90));
+    proxy.cut();
+    proxy.set(Mode::Forward);
+    env.wait_until_applied_within(Duration::from_secs(60));
+    assert_eq!(env.db().text(AMOUNT), "2|3|1");
+    assert!(consumer.is_running());
+}

@@ -1,0 +1,33 @@
+//! kill -9 of a consumer: the next one goes on where it was.
+
+use std::time::Duration;
+
+use crate::env::kafka::Outgoing;
+use crate::env::orders::order;
+use crate::env::{Env, Process};
+
+/// From a kill until things go again.
+const RECOVERY: Duration = Duration::from_secs(30);
+
+#[test]
+fn after_a_killed_consumer_the_next_one_stores_within_thirty_seconds() {
+    let env = Env::ready();
+    let mut consumer = env.consumer();
+    produce_and_wait(&env, "before");
+    for round in 0..3 {
+        consumer.kill9();
+        consumer = env.consume().spawn();
+        produce_and_wait(&env, &format!("after-{round}"));
+    }
+    stays_running(&mut consumer);
+}
+
+fn produce_and_wait(env: &Env, uid: &str) {
+    env.kafka()
+        .produce(&env.topic(), &[Outgoing::new(uid, order(uid).to_string())]);
+    env.wait_until_applied_within(RECOVERY);
+}
+
+fn stays_running(process: &mut Process) {
+    assert!(process.is_running(), "{}", process.lines().join("\n"));
+}

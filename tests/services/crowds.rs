@@ -1,0 +1,149 @@
+//! Clients that are silent, slow, deaf or too many: others are served meanwhile.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use crate::env::http::{self, Connection};
+use crate::env::{Env, PATIENCE, Process};
+
+fn open(api: &Process) -> TcpStream {
+    let stream = TcpStream::connect(api.url().replace("http://", "")).expect("the port is open");
+    stream
+        .set_read_timeout(Some(PATIENCE))
+        .expect("a socket takes a timeout");
+    stream
+        .set_write_timeout(Some(PATIENCE))
+        .expect("a socket takes a timeout");
+    stream
+}
+
+/// Waits until the other side has ended the connection; what it still said.
+fn wait_until_closed(mut stream: TcpStream) -> String {
+    let mut said = Vec::new();
+    match stream.read_to_end(&mut said) {
+        Ok(_) => {}
+        Err(error) if error.kind() == ErrorKind::ConnectionReset => {}
+        Err(error) => panic!("it was not closed: {error}"),
+    }
+    String::from_utf8_lossy(&said).into_owned()
+}
+
+#[test]
+fn silent_sockets_beyond_the_cap_do_not_keep_real_clients_out() {
+    let env = Env::ready();
+    let api = env.serve_api().env("MAX_CONNECTIONS", "20").start();
+    let mut silent: Vec<TcpStream> = (0..30).map(|_| open(&api)).collect();
+    for mut half in (0..30).map(|_| open(&api)) {
+        half.write_all(b"POST /orders HTTP/1.1\r\nHost: loc")
+            .expect("the kernel takes it");
+        silent.push(half);
+    }
+    for number in 0..10 {
+        let asked = Instant::now();
+        let body = crate::env::orders::order(&format!("uid-{number}")).to_string();
+        assert_eq!(
+            http::post(&format!("{}/orders", api.url()), body).status,
+            202
+        );
+        assert!(
+            asked.elapsed() < Duration::from_secs(5),
+            "it took {:?}",
+            asked.elapsed()
+        );
+        silent.push(open(&api));
+    }
+    let sockets = silent.len() as u64;
+    for stream in silent {
+        wait_until_closed(stream);
+    }
+    super::wait_for_metric(&api, "orders_http_connections_cut_total", sockets);
+    // The seats are free again.
+    let mut clients: Vec<Connection> = (0..18)
+        .map(|_| Connection::open(&api.url()).expect("the API takes connections"))
+        .collect();
+    for client in &mut clients {
+        assert_eq!(client.get("/healthz").expect("it answers").status, 200);
+    }
+}
+
+#[test]
+fn the_operators_port_answers_while_the_public_one_is_full() {
+    let env = Env::ready();
+    let api = env.serve_api().env("MAX_CONNECTIONS", "5").start();
+    let silent: Vec<TcpStream> = (0..100).map(|_| open(&api)).collect();
+    super::wait_for_metric(&api, "orders_http_connections", 5);
+    assert_eq!(api.readiness().0, 200);
+    drop(silent);
+}
+
+#[test]
+fn a_silent_socket_and_half_a_head_are_cut_after_five_seconds() {
+    let env = Env::ready();
+    let api = env.api();
+    let opened = Instant::now();
+    let (silent, mut half) = (open(&api), open(&api));
+    half.write_all(b"GET /healthz HTTP/1.1\r\nHost: lo")
+        .expect("the kernel takes it");
+    for stream in [silent, half] {
+        wait_until_closed(stream);
+        let took = opened.elapsed();
+        assert!((4..9).contains(&took.as_secs()), "it took {took:?}");
+    }
+}
+
+#[test]
+fn a_body_that_does_not_come_is_408() {
+    let env = Env::ready();
+    let api = env.api();
+    let mut slow = open(&api);
+    let head = "POST /orders HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n\
+                Content-Length: 1000\r\n\r\n{\"order_uid\":";
+    slow.write_all(head.as_bytes())
+        .expect("the kernel takes it");
+    let said = wait_until_closed(slow);
+    assert!(
+        said.starts_with("HTTP/1.1 408 Request Timeout\r\n"),
+        "{said}"
+    );
+    assert!(said.contains("\"type\":\"slow-body\""), "{said}");
+}
+
+#[test]
+fn an_idle_connection_is_kept_for_keep_alive_s_and_then_closed_in_good_order() {
+    let env = Env::ready();
+    let api = env.serve_api().env("KEEP_ALIVE_S", "2").start();
+    let mut kept = Connection::open(&api.url()).expect("the API takes connections");
+    for _ in 0..3 {
+        assert_eq!(kept.get("/healthz").expect("it answers").status, 200);
+    }
+    let asked = Instant::now();
+    let closed = kept.receive().expect_err("nothing was asked");
+    assert_eq!(closed.kind(), ErrorKind::UnexpectedEof, "{closed}");
+    let took = asked.elapsed();
+    assert!((1..5).contains(&took.as_secs()), "it took {took:?}");
+}
+
+#[test]
+fn a_client_that_never_reads_is_reset() {
+    let env = Env::ready();
+    let api = env.api();
+    let mut deaf = open(&api);
+    let requests = "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(1000);
+    let (asked, mut ended) = (Instant::now(), None);
+    while ended.is_none() {
+        assert!(asked.elapsed() < PATIENCE, "it is still served");
+        ended = deaf.write_all(requests.as_bytes()).err();
+    }
+    let kind = ended.expect("the loop ends with an error").kind();
+    assert!(
+        matches!(kind, ErrorKind::ConnectionReset | ErrorKind::BrokenPipe),
+        "{kind:?}"
+    );
+    super::wait_for_metric(
+        &api,
+        "orders_http_requests_total{route=\"/\",status=\"200\"}",
+        1,
+    );
+    assert_eq!(http::get(&format!("{}/healthz", api.url())).status, 200);
+}

@@ -1,0 +1,193 @@
+//! kill -9 of both services, in the middle of everything: every promise holds afterwards.
+
+use std::time::Instant;
+
+use super::RECOVERY;
+use crate::env::auditor::{Poster, Task, audit};
+use crate::env::kafka::Outgoing;
+use crate::env::private::free_port;
+use crate::env::{Db, Env, Process, eventually};
+
+const POSTERS: u32 = 4;
+const ORDERS: u32 = 20_000;
+
+/// A pipeline under load, with the means to tell whether it goes.
+struct Load {
+    posters: Vec<Poster>,
+    /// Records that are no orders, written by another program.
+    poisoned: usize,
+}
+
+impl Load {
+    fn start(env: &Env, authority: &str, orders: u32) -> Load {
+        let start = |number| {
+            let task = Task {
+                authority: authority.to_owned(),
+                prefix: format!("poster{number}"),
+                orders: orders / POSTERS,
+                poison_every: 50,
+            };
+            Poster::start(env, &task)
+        };
+        Load {
+            posters: (0..POSTERS).map(start).collect(),
+            poisoned: 0,
+        }
+    }
+
+    fn accepted(&self) -> usize {
+        self.posters.iter().map(Poster::accepted).sum()
+    }
+
+    /// Waits until so many orders are accepted, with poison between them.
+    fn wait_for(&mut self, env: &Env, orders: usize) {
+        let waiting = Instant::now();
+        let poison = [
+            Outgoing::new("poison", "not an order"),
+            Outgoing::new("poison", "{\"order_uid\":\"no-date\"}"),
+            Outgoing {
+                key: Some(b"poison".to_vec()),
+                ..Outgoing::default()
+            },
+        ];
+        let spread = (0..4).flat_map(|partition| poison.clone().map(|it| it.to(partition)));
+        let (kafka, spread) = (env.kafka(), spread.collect::<Vec<_>>());
+        loop {
+            self.poisoned += kafka.produce(&env.topic(), &spread).len();
+            let accepted = self.accepted();
+            if accepted >= orders {
+                return;
+            }
+            let waited = waiting.elapsed();
+            assert!(waited < RECOVERY * 2, "{accepted} of {orders} orders");
+        }
+    }
+
+    /// What there is right after something was killed.
+    fn mark(&self, env: &Env) -> Mark {
+        Mark {
+            at: Instant::now(),
+            accepted: self.accepted(),
+            ends: env.kafka().ends(&env.topic()),
+        }
+    }
+
+    /// Waits until orders are accepted again, and stored up to where the log ended at the mark. The
+    /// posters stop meanwhile when they have reached `limit`: the next kill is to find them at work.
+    fn wait_until_going(&self, env: &Env, mark: &Mark, limit: usize) {
+        let mut db = env.db();
+        let within = RECOVERY.saturating_sub(mark.at.elapsed());
+        eventually("all to go again in time", within, || {
+            let accepted = self.accepted();
+            let accepts = accepted > mark.accepted;
+            if accepts && accepted >= limit {
+                self.posters.iter().for_each(Poster::pause);
+            }
+            (accepts && mark.is_passed_by(&positions(&mut db))).then_some(())
+        });
+        self.posters.iter().for_each(Poster::resume);
+    }
+}
+
+struct Mark {
+    at: Instant,
+    accepted: usize,
+    ends: Vec<i64>,
+}
+
+impl Mark {
+    fn is_passed_by(&self, positions: &[i64]) -> bool {
+        let mut pairs = self.ends.iter().zip(positions);
+        positions.len() == self.ends.len() && pairs.all(|(end, position)| end <= position)
+    }
+}
+
+/// The next offset of each partition.
+fn positions(db: &mut Db) -> Vec<i64> {
+    let rows = db.text("SELECT next_offset FROM log_positions ORDER BY partition");
+    let rows = rows.lines().map(|row| row.parse().expect("an offset"));
+    rows.collect()
+}
+
+fn finish_and_audit(env: &Env, load: Load) {
+    let record = load
+        .posters
+        .into_iter()
+        .map(|poster| poster.finish(RECOVERY * 4));
+    let record = record
+        .reduce(|all, one| all.merge(one))
+        .expect("there were posters");
+    env.wait_until_applied_within(RECOVERY * 2);
+    audit(env, &record);
+    let mut db = env.db();
+    assert_eq!(db.count("dead_letters"), load.poisoned as i64);
+    assert_eq!(db.text("SELECT * FROM log_gaps"), "");
+}
+
+#[test]
+fn consumers_and_api_killed_among_twenty_thousand_orders_lose_and_double_nothing() {
+    let env = Env::with_partitions(4);
+    let port = format!("127.0.0.1:{}", free_port());
+    let serve = || env.serve_api().env("HTTP_ADDR", &port).spawn();
+    let mut api = serve();
+    api.wait_ready();
+    let mut consumers = [env.consumer(), env.consumer()];
+    let mut load = Load::start(&env, &port, ORDERS);
+    let step = ORDERS as usize / 10;
+    for kill in 0..8 {
+        load.wait_for(&env, (kill + 1) * step);
+        let mark = match kill % 4 {
+            0 | 2 => {
+                let killed = &mut consumers[kill / 2 % 2];
+                killed.kill9();
+                let mark = load.mark(&env);
+                *killed = env.consume().spawn();
+                mark
+            }
+            1 => {
+                api.kill9();
+                let mark = load.mark(&env);
+                api = serve();
+                mark
+            }
+            _ => {
+                // All at once.
+                api.kill9();
+                consumers.iter_mut().for_each(Process::kill9);
+                let mark = load.mark(&env);
+                consumers = [env.consume().spawn(), env.consume().spawn()];
+                api = serve();
+                mark
+            }
+        };
+        load.wait_until_going(&env, &mark, (kill + 2) * step);
+    }
+    assert!(
+        load.accepted() < ORDERS as usize,
+        "the kills came among the orders"
+    );
+    finish_and_audit(&env, load);
+}
+
+#[test]
+fn consumers_that_join_and_leave_under_load_lose_and_double_nothing() {
+    let env = Env::with_partitions(4);
+    let api = env.api();
+    let mut consumers = vec![env.consumer()];
+    let orders = 6000;
+    let mut load = Load::start(&env, &api.url(), orders);
+    let step = orders as usize / 12;
+    for change in 0..10 {
+        load.wait_for(&env, (change + 1) * step);
+        let mark = load.mark(&env);
+        // Two, then one, then two again; the one that leaves is the older.
+        if consumers.len() < 2 {
+            consumers.push(env.consume().spawn());
+        } else {
+            let mut leaving = consumers.remove(0);
+            assert_eq!(leaving.stop().code(), Some(0), "{:?}", leaving.lines());
+        }
+        load.wait_until_going(&env, &mark, (change + 2) * step);
+    }
+    finish_and_audit(&env, load);
+}

@@ -1,0 +1,144 @@
+//! How both services start, take what comes, stop and are killed; one rule a test.
+//!
+//! Orders come through the API here. What the consumer alone must survive stands in `faults`.
+
+mod crowds;
+mod kills;
+mod operators_port;
+mod starting;
+mod stopping;
+mod without_kafka;
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use crate::env::http::Connection;
+use crate::env::orders::order;
+use crate::env::{Env, PATIENCE, Process, eventually, http};
+
+/// Within this time every POST is answered, whatever Kafka does.
+const POST_DEADLINE: Duration = Duration::from_secs(8);
+
+/// From the end of a fault until things go again.
+const RECOVERY: Duration = Duration::from_secs(30);
+
+/// What became of one posted order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Outcome {
+    Accepted,
+    NotAccepted,
+    Unknown,
+}
+
+/// Each order posted once, with what was answered.
+#[derive(Default)]
+struct Posted(HashMap<String, Outcome>);
+
+impl Posted {
+    /// Posts that many orders at the same time, each on a connection of its own. Panics unless each
+    /// is answered in time, with 202 or with a 503 that says what became of it.
+    fn at_once(&mut self, api: &Process, prefix: &str, orders: usize) {
+        let uids: Vec<String> = (0..orders)
+            .map(|number| format!("{prefix}-{number}"))
+            .collect();
+        let mut sent = Vec::new();
+        for uid in &uids {
+            let mut connection = Connection::open(&api.url()).expect("the API takes connections");
+            connection.send(&post_bytes(uid)).expect("the API reads");
+            sent.push((uid, Instant::now(), connection));
+        }
+        for (uid, at, mut connection) in sent {
+            let answer = connection.receive().expect("the API answers");
+            let took = at.elapsed();
+            assert!(took < POST_DEADLINE, "`{uid}` was answered after {took:?}");
+            let outcome = match answer.status {
+                202 => Outcome::Accepted,
+                503 => {
+                    assert_eq!(answer.header("retry-after"), Some("1"));
+                    match answer.json()["outcome"].as_str() {
+                        Some("unknown") => Outcome::Unknown,
+                        Some("not_accepted") => Outcome::NotAccepted,
+                        other => panic!("the outcome of `{uid}` is {other:?}"),
+                    }
+                }
+                status => panic!("`{uid}` was answered {status}: {}", answer.text()),
+            };
+            self.0.insert(uid.clone(), outcome);
+        }
+    }
+
+    fn count(&self, prefix: &str, outcome: Outcome) -> usize {
+        let of_prefix = self.0.iter().filter(|(uid, _)| uid.starts_with(prefix));
+        of_prefix.filter(|(_, of)| **of == outcome).count()
+    }
+
+    /// Holds the answers against the log: what was accepted is there once, what was not accepted is
+    /// not, and what is unknown is there once at most.
+    fn audit(&self, env: &Env) {
+        let mut in_log: HashMap<String, usize> = HashMap::new();
+        for record in env.kafka().read_all(&env.topic()) {
+            *in_log.entry(record.key_text()).or_default() += 1;
+        }
+        for (uid, outcome) in &self.0 {
+            let found = in_log.remove(uid).unwrap_or_default();
+            let promised = match outcome {
+                Outcome::Accepted => 1..=1,
+                Outcome::NotAccepted => 0..=0,
+                Outcome::Unknown => 0..=1,
+            };
+            assert!(
+                promised.contains(&found),
+                "`{uid}` is {found} times in the log and was answered {outcome:?}"
+            );
+        }
+    }
+}
+
+/// A request that posts the order of that uid.
+fn post_bytes(uid: &str) -> Vec<u8> {
+    let body = order(uid).to_string();
+    let head = format!(
+        "POST /orders HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n\
+         Content-Length: {}\r\n\r\n",
+        body.len()
+    );
+    [head, body].concat().into_bytes()
+}
+
+/// Waits until /readyz is red and one failing check has this text.
+fn wait_until_unready(process: &Process, naming: &str) {
+    eventually(format!("readiness names `{naming}`"), PATIENCE, || {
+        let (status, said) = process.readiness();
+        let mut failing = said.lines().filter(|line| line.starts_with("FAIL "));
+        (status == 503 && failing.any(|line| line.contains(naming))).then_some(())
+    });
+}
+
+/// Waits until a line of /readyz?verbose starts like this.
+fn wait_for_check(process: &Process, start: &str) {
+    eventually(format!("readiness says `{start}`"), PATIENCE, || {
+        process
+            .readiness()
+            .1
+            .lines()
+            .any(|line| line.starts_with(start))
+            .then_some(())
+    });
+}
+
+/// The value of a metric without labels.
+fn metric(process: &Process, name: &str) -> u64 {
+    let text = http::get(&format!("{}/metrics", process.admin_url())).text();
+    let value = text
+        .lines()
+        .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    let value = value.unwrap_or_else(|| panic!("no metric `{name}` in\n{text}"));
+    value.parse().expect("a count")
+}
+
+/// Waits until a metric is at least so much.
+fn wait_for_metric(process: &Process, name: &str, least: u64) {
+    eventually(format!("`{name}` is {least}"), PATIENCE, || {
+        (metric(process, name) >= least).then_some(())
+    });
+}

@@ -1,0 +1,153 @@
+//! Services that start while something is away: they stay, say what it is, and recover alone.
+
+use std::time::Instant;
+
+use super::{Outcome, POST_DEADLINE, Posted, RECOVERY, wait_for_check, wait_until_unready};
+use crate::env::orders::order;
+use crate::env::private::{PrivateKafka, PrivatePostgres};
+use crate::env::{Env, given, http};
+
+#[test]
+fn both_services_start_before_kafka_and_recover_when_it_comes() {
+    let mut kafka = PrivateKafka::stopped("");
+    let env = Env::on(&kafka.brokers(), &given("ORDERS_TEST_PG"));
+    env.orders(&["migrate"]).run().succeeds();
+    let (mut api, mut consumer) = (env.serve_api().spawn(), env.consume().spawn());
+    wait_until_unready(&api, &format!("log `{}`", env.topic()));
+    wait_until_unready(&consumer, "kafka");
+
+    let mut posted = Posted::default();
+    posted.at_once(&api, "early", 40);
+    assert_eq!(posted.count("early", Outcome::Accepted), 0);
+    let asked = Instant::now();
+    let unknown = http::get(&format!("{}/api/order/early-0", api.url()));
+    assert_eq!(unknown.status, 503, "nobody can know: {}", unknown.text());
+    assert!(
+        asked.elapsed() < POST_DEADLINE,
+        "it took {:?}",
+        asked.elapsed()
+    );
+    for alive in [
+        format!("{}/healthz", api.url()),
+        format!("{}/livez", api.admin_url()),
+    ] {
+        assert_eq!(http::get(&alive).status, 200, "{alive}");
+    }
+
+    kafka.restart();
+    wait_until_unready(&api, "orders create-topics");
+    env.orders(&["create-topics", "--partitions", "2"])
+        .run()
+        .succeeds();
+    api.wait_ready_within(RECOVERY);
+    consumer.wait_ready_within(RECOVERY);
+    posted.at_once(&api, "late", 40);
+    assert_eq!(posted.count("late", Outcome::Accepted), 40);
+    env.wait_until_applied_within(RECOVERY);
+    posted.audit(&env);
+    assert_eq!(
+        env.db()
+            .number("SELECT count(*) FROM orders WHERE order_uid LIKE 'late-%'"),
+        40
+    );
+    assert!(api.is_running() && consumer.is_running());
+}
+
+#[test]
+fn both_services_start_before_postgresql_and_recover_when_it_comes() {
+    let mut postgres = PrivatePostgres::start();
+    let env = Env::on(&given("ORDERS_TEST_KAFKA"), &postgres.url()).prepared(1);
+    {
+        let (api, _consumer) = (env.api(), env.consumer());
+        let mut posted = Posted::default();
+        posted.at_once(&api, "before", 3);
+        env.wait_until_applied();
+    }
+    postgres.stop();
+    let (api, mut consumer) = (env.serve_api().spawn(), env.consume().spawn());
+    wait_until_unready(&consumer, "database");
+    // Orders need only the log; what is in no cache is looked up when the database is back.
+    api.wait_ready();
+    let url = api.url();
+    assert_eq!(
+        http::post(&format!("{url}/orders"), order("meanwhile").to_string()).status,
+        202
+    );
+    assert_eq!(http::get(&format!("{url}/api/order/meanwhile")).status, 200);
+    assert_eq!(http::get(&format!("{url}/api/order/before-0")).status, 202);
+
+    postgres.restart();
+    consumer.wait_ready_within(RECOVERY);
+    env.wait_until_applied_within(RECOVERY);
+    crate::env::eventually("the answer to the lookup", RECOVERY, || {
+        let answer = http::get(&format!("{url}/api/order/before-0"));
+        (answer.status == 200).then_some(())
+    });
+    wait_for_check(&api, "ok warm-up: the cache was warmed up with ");
+    assert!(consumer.is_running());
+}
+
+#[test]
+fn a_database_without_its_migrations_is_red_until_they_are_run() {
+    let env = Env::new();
+    env.orders(&["create-topics"]).run().succeeds();
+    let (api, consumer) = (env.serve_api().spawn(), env.consume().spawn());
+    wait_until_unready(&consumer, "orders migrate");
+    api.wait_ready();
+    assert_eq!(
+        http::post(&format!("{}/orders", api.url()), order("kept").to_string()).status,
+        202
+    );
+    env.orders(&["migrate"]).run().succeeds();
+    consumer.wait_ready_within(RECOVERY);
+    env.wait_until_applied_within(RECOVERY);
+    assert_eq!(env.db().text("SELECT order_uid FROM orders"), "kept");
+}
+
+#[test]
+fn an_api_without_a_database_says_that_nothing_is_warmed_up() {
+    let env = Env::ready();
+    let _consumer = env.consumer();
+    let api = env.serve_api().without_env("DB_URL").start();
+    api.wait_for_line("nothing is warmed up: no database is configured (DB_URL)");
+    wait_for_check(
+        &api,
+        "ok warm-up: nothing is warmed up: no database is configured",
+    );
+    assert_eq!(
+        http::post(&format!("{}/orders", api.url()), order("uid").to_string()).status,
+        202
+    );
+    assert_eq!(
+        http::get(&format!("{}/api/order/uid", api.url())).status,
+        200
+    );
+    assert_eq!(
+        http::get(&format!("{}/api/order/absent", api.url())).status,
+        404
+    );
+}
+
+#[test]
+fn a_taken_port_is_an_error_that_names_the_flag() {
+    let env = Env::ready();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    let address = taken.local_addr().expect("it is bound").to_string();
+    for (command, variable, flag) in [
+        ("serve-api", "HTTP_ADDR", "--http-addr"),
+        ("serve-api", "ADMIN_ADDR", "--admin-addr"),
+        ("consume", "ADMIN_ADDR", "--admin-addr"),
+    ] {
+        let ran = env
+            .orders(&[command])
+            .env(variable, &address)
+            .run()
+            .exits(1);
+        let said = format!(
+            "error: listening on `{address}` (`{flag}`): Address already in use (os error 98)\n\
+             hint: choose another address with {flag} or {variable}; port 0 picks a free one\n"
+        );
+        assert!(ran.stderr.ends_with(&said), "{}", ran.stderr);
+        assert_eq!(ran.stdout, "");
+    }
+}

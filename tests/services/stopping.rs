@@ -1,0 +1,131 @@
+//! The first signal drains, the second quits.
+
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+
+use super::{Posted, RECOVERY};
+use crate::env::auditor::{Poster, Task, audit};
+use crate::env::http::Connection;
+use crate::env::private::{PrivateKafka, free_port};
+use crate::env::{Env, PATIENCE, Process, eventually, given};
+
+const LAST_WORD: &str = "stopped: every order that was answered with 202 is in the log";
+
+#[test]
+fn an_api_that_is_stopped_under_load_drains_and_every_202_is_in_the_log() {
+    let env = Env::with_partitions(2);
+    let port = format!("127.0.0.1:{}", free_port());
+    let api = || env.serve_api().env("HTTP_ADDR", &port).start();
+    let (mut running, _consumer) = (api(), env.consumer());
+    let posters = [0, 1, 2, 3].map(|number| {
+        let task = Task {
+            authority: port.clone(),
+            prefix: format!("poster{number}"),
+            orders: 1000,
+            poison_every: 0,
+        };
+        Poster::start(&env, &task)
+    });
+    for orders in [150, 400, 650] {
+        for poster in &posters {
+            poster.wait_for_accepted(orders, RECOVERY);
+        }
+        let asked = Instant::now();
+        assert_eq!(running.stop().code(), Some(0));
+        assert!(
+            asked.elapsed() < Duration::from_secs(10),
+            "it took {:?}",
+            asked.elapsed()
+        );
+        running.wait_for_line(LAST_WORD);
+        running = api();
+    }
+    let records = posters
+        .map(|poster| poster.finish(RECOVERY * 2))
+        .into_iter();
+    let record = records
+        .reduce(|all, one| all.merge(one))
+        .expect("there were posters");
+    env.wait_until_applied_within(RECOVERY);
+    audit(&env, &record);
+}
+
+#[test]
+fn idle_connections_do_not_hold_a_stop_up() {
+    let env = Env::ready();
+    let mut api = env.api();
+    let mut idle: Vec<Connection> = (0..50)
+        .map(|_| Connection::open(&api.url()).expect("the API takes connections"))
+        .collect();
+    for connection in &mut idle[..25] {
+        assert_eq!(
+            connection.get("/healthz").expect("the API answers").status,
+            200
+        );
+    }
+    let asked = Instant::now();
+    assert_eq!(api.stop().code(), Some(0));
+    assert!(
+        asked.elapsed() < Duration::from_secs(7),
+        "it took {:?}",
+        asked.elapsed()
+    );
+}
+
+#[test]
+fn with_kafka_frozen_the_first_signal_answers_what_is_under_way_and_a_second_quits_at_once() {
+    let kafka = PrivateKafka::start();
+    let env = Env::on(&kafka.brokers(), &given("ORDERS_TEST_PG")).prepared(1);
+    let mut patient = env.api();
+    let mut hurried = [
+        (env.api(), Signal::TERM, 143),
+        (env.api(), Signal::INT, 130),
+    ];
+    let mut posted = Posted::default();
+    posted.at_once(&patient, "before", 10);
+    kafka.freeze();
+    let mut answered = post_unanswered(&patient);
+    for (api, signal, code) in &mut hurried {
+        let _dropped = post_unanswered(api);
+        api.signal(*signal);
+        api.wait_for_line("stopping: draining, a second signal quits at once");
+        let asked = Instant::now();
+        api.signal(*signal);
+        assert_eq!(api.wait_exit(PATIENCE).code(), Some(*code));
+        assert!(
+            asked.elapsed() < Duration::from_secs(1),
+            "it took {:?}",
+            asked.elapsed()
+        );
+    }
+
+    let asked = Instant::now();
+    patient.signal(Signal::INT);
+    let answer = answered.receive().expect("what is under way is answered");
+    assert_eq!(answer.status, 503, "{}", answer.text());
+    assert_eq!(answer.json()["outcome"], "unknown");
+    assert_eq!(patient.wait_exit(PATIENCE).code(), Some(0));
+    assert!(
+        asked.elapsed() < Duration::from_secs(12),
+        "it took {:?}",
+        asked.elapsed()
+    );
+    kafka.thaw();
+    posted.audit(&env);
+}
+
+/// Posts an order that a frozen Kafka will not confirm, and waits until it is under way.
+fn post_unanswered(api: &Process) -> Connection {
+    let mut connection = Connection::open(&api.url()).expect("the API takes connections");
+    eventually("earlier connections to be gone", PATIENCE, || {
+        (super::metric(api, "orders_http_connections") == 1).then_some(())
+    });
+    connection
+        .send(&super::post_bytes("under-way"))
+        .expect("the API reads");
+    // A request that came before this one is being answered when this one has been.
+    let later = Connection::open(&api.url()).and_then(|mut later| later.get("/healthz"));
+    assert_eq!(later.expect("the API answers").status, 200);
+    connection
+}

@@ -1,0 +1,108 @@
+//! Kafka freezes or goes away under a running API: every POST is answered, and honestly.
+
+use std::thread;
+
+use super::{Outcome, Posted, RECOVERY};
+use crate::env::auditor::{Poster, Task, audit};
+use crate::env::orders::order;
+use crate::env::private::PrivateKafka;
+use crate::env::{Env, PATIENCE, eventually, given, http};
+
+#[test]
+fn posts_to_a_frozen_kafka_are_all_answered_in_time_bounded_memory_and_no_false_word() {
+    let kafka = PrivateKafka::start();
+    let env = Env::on(&kafka.brokers(), &given("ORDERS_TEST_PG")).prepared(2);
+    let (mut api, consumer) = (env.api(), env.consumer());
+    let mut posted = Posted::default();
+    posted.at_once(&api, "before", 200);
+    assert_eq!(posted.count("before", Outcome::Accepted), 200);
+    let resident = api.resident_bytes();
+
+    kafka.freeze();
+    for round in 0..3 {
+        posted.at_once(&api, &format!("frozen{round}"), 800);
+    }
+    assert_eq!(posted.count("frozen", Outcome::Accepted), 0);
+    let grown = api.resident_bytes().saturating_sub(resident);
+    assert!(grown < 64 << 20, "2,400 orders took {grown} bytes");
+    let cached = http::get(&format!("{}/api/order/before-7", api.url()));
+    assert_eq!((cached.status, cached.json()), (200, order("before-7")));
+    assert_eq!(
+        cached.header("cache-status"),
+        Some("orders; hit; detail=unverified")
+    );
+    let unknown = http::get(&format!("{}/api/order/absent", api.url()));
+    assert!(
+        matches!(unknown.status, 202 | 503),
+        "nobody can know: {}",
+        unknown.text()
+    );
+
+    kafka.thaw();
+    api.wait_ready_within(RECOVERY);
+    eventually("orders to be accepted again", RECOVERY, || {
+        let uid = format!("thawing-{}", posted.0.len());
+        posted.at_once(&api, &uid, 1);
+        (posted.0[&format!("{uid}-0")] == Outcome::Accepted).then_some(())
+    });
+    posted.at_once(&api, "after", 200);
+    assert_eq!(posted.count("after", Outcome::Accepted), 200);
+    posted.audit(&env);
+    eventually("verified answers", PATIENCE, || {
+        let cached = http::get(&format!("{}/api/order/before-7", api.url()));
+        (cached.header("cache-status") == Some("orders; hit")).then_some(())
+    });
+    consumer.wait_ready_within(RECOVERY);
+    env.wait_until_applied_within(RECOVERY);
+    assert!(api.is_running());
+}
+
+#[test]
+fn a_kafka_frozen_stopped_and_killed_under_load_loses_no_accepted_order() {
+    let mut kafka = PrivateKafka::start();
+    let env = Env::on(&kafka.brokers(), &given("ORDERS_TEST_PG")).prepared(2);
+    let (mut api, mut consumer) = (env.api(), env.consumer());
+    let posters = [0, 1, 2, 3].map(|number| {
+        let task = Task {
+            authority: api.url(),
+            prefix: format!("poster{number}"),
+            orders: 1500,
+            poison_every: 0,
+        };
+        Poster::start(&env, &task)
+    });
+    let wait_for = |orders| {
+        for poster in &posters {
+            poster.wait_for_accepted(orders, RECOVERY);
+        }
+    };
+    wait_for(200);
+    kafka.freeze();
+    // Long enough for orders under way to be given up.
+    let mut posted = Posted::default();
+    posted.at_once(&api, "frozen", 20);
+    kafka.thaw();
+    wait_for(500);
+    kafka.stop();
+    super::wait_until_unready(&api, "log");
+    thread::scope(|scope| {
+        scope.spawn(|| posted.at_once(&api, "stopped", 20));
+    });
+    kafka.restart();
+    wait_for(800);
+    kafka.kill9();
+    kafka.restart();
+    wait_for(1100);
+
+    let records = posters
+        .map(|poster| poster.finish(RECOVERY * 3))
+        .into_iter();
+    let record = records
+        .reduce(|all, one| all.merge(one))
+        .expect("there were posters");
+    env.wait_until_applied_within(RECOVERY);
+    audit(&env, &record);
+    posted.audit(&env);
+    assert_eq!(env.db().count("dead_letters"), 0);
+    assert!(api.is_running() && consumer.is_running());
+}
