@@ -180,6 +180,8 @@ impl Lane {
         let mut window = RefusalWindow::default();
         let mut looked = Instant::now();
         loop {
+            // Here too: a lane may have nothing that it is allowed to read.
+            self.stopping()?;
             let mut idle = true;
             for part in parts.iter_mut() {
                 self.stopping()?;

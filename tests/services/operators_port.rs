@@ -45,7 +45,13 @@ fn the_consumer_says_that_it_lives_and_is_ready_and_why() {
          ok partitions: assigned [0, 1]\n",
         env.topic()
     );
-    super::wait_for_check(&consumer, "ok lookups: answering");
+    for last in [
+        "lookups: answering",
+        "partition 0: reading",
+        "partition 1: reading",
+    ] {
+        super::wait_for_check(&consumer, &format!("ok {last}"));
+    }
     assert_eq!(get(&consumer, "/readyz?verbose"), (200, checks));
 }
 

@@ -75,14 +75,18 @@ impl KafkaLog {
             .map(|partition| (partition, which))
             .collect();
         let asked = partition_list(topic, &asked)?;
-        let mut answer = self.list_offsets(&asked);
+        let mut answer = list_offsets(&self.helper, &asked);
         if answer.as_ref().is_err_and(knows_no_leader) {
-            // What the client heard while a broker stopped it would believe for half a minute.
-            let _ = self
-                .helper
-                .client()
-                .fetch_metadata(Some(topic), ANSWER_WITHIN);
-            answer = self.list_offsets(&asked);
+            // What a client heard while a broker stopped it believes for half a minute, and for ever
+            // where the log was put back to an older leader epoch. A fresh one asks.
+            let fresh = self
+                .base
+                .clone()
+                .set("isolation.level", "read_uncommitted")
+                .create_with_context(Connected(self.connection.clone()))
+                .map_err(|error| describe_error(&attempt(), &error))?;
+            answer = list_offsets(&fresh, &asked);
+            std::thread::spawn(move || drop(fresh));
         }
         let answer = answer.map_err(|error| match describe_error(&attempt(), &error) {
             // The partitions are there, the broker named them: this passes.
@@ -106,16 +110,6 @@ impl KafkaLog {
             return Err(self.unreachable(&attempt()));
         }
         Ok(offsets)
-    }
-
-    fn list_offsets(&self, asked: &TopicPartitionList) -> Result<TopicPartitionList, KafkaError> {
-        let answer = self
-            .helper
-            .offsets_for_times(asked.clone(), ANSWER_WITHIN)?;
-        for element in answer.elements() {
-            element.error()?;
-        }
-        Ok(answer)
     }
 
     pub(super) fn count_brokers(&self) -> Result<usize, LogError> {
@@ -160,6 +154,17 @@ impl KafkaLog {
     fn serve_helper(&self) {
         while self.helper.poll(Duration::ZERO).is_some() {}
     }
+}
+
+fn list_offsets(
+    client: &BaseConsumer<Connected>,
+    asked: &TopicPartitionList,
+) -> Result<TopicPartitionList, KafkaError> {
+    let answer = client.offsets_for_times(asked.clone(), ANSWER_WITHIN)?;
+    for element in answer.elements() {
+        element.error()?;
+    }
+    Ok(answer)
 }
 
 /// Whether the client has no leader to ask: it says "unknown partition" when all are missing.
