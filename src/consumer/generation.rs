@@ -35,6 +35,7 @@ impl Generation {
     /// whatever an earlier generation still has under way is fenced.
     pub fn start(context: &Arc<Context>, partitions: &[i32]) -> Generation {
         let owner = Uuid::new_v4();
+        let returns = context.watch.returns();
         let (reporting, reports) = channel();
         let lanes = partitions.len().min(MAX_LANES);
         let lanes = (0..lanes)
@@ -44,6 +45,7 @@ impl Generation {
                 let lane = Lane {
                     number,
                     owner,
+                    returns,
                     partitions: partitions
                         .iter()
                         .skip(number)

@@ -73,6 +73,8 @@ pub struct Control {
 pub struct Lane {
     pub number: usize,
     pub owner: Uuid,
+    /// How often Kafka had come back when the round began.
+    pub returns: u64,
     pub partitions: Vec<i32>,
     pub context: Arc<Context>,
     pub control: Arc<Control>,
@@ -132,8 +134,13 @@ impl Lane {
             match self.context.log.read_from(topic, partition, offset) {
                 Ok(found) => return Ok(found),
                 Err(LogError {
-                    unavailable: true, ..
-                }) => self.pause(HOUSEKEEPING)?,
+                    unavailable: true,
+                    message,
+                    ..
+                }) => {
+                    self.context.status.ill(status::KAFKA, message);
+                    self.pause(HOUSEKEEPING)?;
+                }
                 Err(LogError {
                     missing: true,
                     message,

@@ -118,7 +118,10 @@ impl Polling {
                 tracing::debug!("kafka: {reason}");
             }
             Some(MembershipEvent::Fault(LogFault::Reset(reason))) => {
-                tracing::warn!("taking the partitions anew: {reason}");
+                // One slip tells itself once a record; once a round is enough.
+                if self.ending.is_none() {
+                    tracing::warn!("taking the partitions anew: {reason}");
+                }
                 self.request_end();
             }
             Some(MembershipEvent::Fault(LogFault::Corrupt(reason))) => self.corrupt(&reason),
@@ -276,6 +279,7 @@ impl Polling {
         // Nothing is fetched while it is being decided from where.
         membership.unassign();
         self.context.status.rounds.inc();
+        self.context.status.taking(partitions);
         self.generation = Some(Generation::start(&self.context, partitions));
     }
 

@@ -8,6 +8,8 @@ use crate::store::{Holder, StoreError};
 const LONGEST_BACK_OFF: Duration = Duration::from_secs(5);
 const MISCONFIGURED_PAUSE: Duration = Duration::from_secs(10);
 const CONTENDED_PAUSE: Duration = Duration::from_millis(50);
+/// Contention is usual, but not for this long.
+const CONTENDED_TOLD_AFTER: Duration = Duration::from_secs(1);
 /// Contention that lasts longer than this is told as red.
 const CONTENDED_RED_AFTER: Duration = Duration::from_secs(60);
 
@@ -61,6 +63,8 @@ impl Retry {
                 reconnect: false,
                 told: if lasting >= CONTENDED_RED_AFTER {
                     Told::Red(error.to_string())
+                } else if lasting >= CONTENDED_TOLD_AFTER {
+                    Told::Waiting(error.to_string())
                 } else {
                     Told::Nothing
                 },
@@ -115,6 +119,11 @@ mod tests {
         };
         let contended = || StoreError::Contended("a lock".into());
         assert_eq!(told(retry.after(contended(), now)), Told::Nothing);
+        let soon = now + CONTENDED_TOLD_AFTER;
+        assert!(matches!(
+            told(retry.after(contended(), soon)),
+            Told::Waiting(_)
+        ));
         let later = now + CONTENDED_RED_AFTER;
         assert!(matches!(
             told(retry.after(contended(), later)),

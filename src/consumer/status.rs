@@ -173,6 +173,18 @@ impl Status {
         }
     }
 
+    /// These partitions are not read yet; usual, so nobody is told, but not ready.
+    pub fn taking(&self, partitions: &[i32]) {
+        let condition = Condition {
+            ok: false,
+            detail: "being taken".into(),
+        };
+        let mut conditions = self.lock();
+        for number in partitions {
+            conditions.insert(partition(*number), condition.clone());
+        }
+    }
+
     /// Something waits for an outage to end, or for somebody to act; told once, until it changes.
     pub fn ill(&self, name: &str, detail: impl Into<String>) {
         let condition = Condition {

@@ -2,6 +2,7 @@
 //!
 //! Lanes read what was last seen, so that nothing on the way of an order ever asks twice.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -25,6 +26,7 @@ pub struct Watch {
     topic: Mutex<Option<Arc<TopicState>>>,
     identity: Mutex<Option<(Instant, TopicId)>>,
     database_asked: Mutex<Option<Instant>>,
+    returns: AtomicU64,
 }
 
 impl Watch {
@@ -33,6 +35,11 @@ impl Watch {
             .lock()
             .expect("no thread panics while holding this lock")
             .clone()
+    }
+
+    /// How often the log has answered again after it had not.
+    pub fn returns(&self) -> u64 {
+        self.returns.load(Ordering::Relaxed)
     }
 
     /// The identity of the topic that records read just now come from. Asks the log at most ten
@@ -79,6 +86,7 @@ pub fn start(context: &Arc<Context>) {
 }
 
 fn watch_topic(context: &Context) {
+    let mut away = false;
     loop {
         match context.log.state(&context.settings.topics.orders) {
             Ok(state) => {
@@ -98,8 +106,14 @@ fn watch_topic(context: &Context) {
                     .topic
                     .lock()
                     .expect("no thread panics while holding this lock") = Some(Arc::new(state));
+                if std::mem::take(&mut away) {
+                    context.watch.returns.fetch_add(1, Ordering::Relaxed);
+                }
             }
-            Err(error) => context.status.ill(KAFKA, error.to_string()),
+            Err(error) => {
+                away = true;
+                context.status.ill(KAFKA, error.to_string());
+            }
         }
         context.watch.tell_silence(context);
         if context.shutdown.wait_timeout(EVERY) {

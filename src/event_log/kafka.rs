@@ -163,31 +163,43 @@ impl EventLog for KafkaLog {
 
 /// Whether the cluster answers, as all clients of this process see it: one line when it changes.
 #[derive(Default)]
-struct Connection {
-    lost: Mutex<bool>,
+struct Connection(Mutex<Answering>);
+
+#[derive(Default)]
+struct Answering {
+    lost: bool,
+    answered_at: Option<Instant>,
 }
+
+/// Clients reconnect one after the other: the complaint of the last does not outweigh the answer
+/// that the first has got. A lasting outage is complained of once a second.
+const BELIEVED_FOR: Duration = Duration::from_secs(3);
 
 impl Connection {
     fn failed(&self, reason: &str) {
-        let mut lost = self
-            .lost
-            .lock()
-            .expect("no thread panics while holding this lock");
-        if !*lost {
-            *lost = true;
+        let mut answering = self.lock();
+        let answered_lately = answering
+            .answered_at
+            .is_some_and(|at| at.elapsed() < BELIEVED_FOR);
+        if !answering.lost && !answered_lately {
+            answering.lost = true;
             tracing::warn!(reason, "kafka is unreachable, trying on");
         }
     }
 
     fn answered(&self) {
-        let mut lost = self
-            .lost
-            .lock()
-            .expect("no thread panics while holding this lock");
-        if *lost {
-            *lost = false;
+        let mut answering = self.lock();
+        answering.answered_at = Some(Instant::now());
+        if answering.lost {
+            answering.lost = false;
             tracing::info!("kafka answers again");
         }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Answering> {
+        self.0
+            .lock()
+            .expect("no thread panics while holding this lock")
     }
 }
 

@@ -14,6 +14,12 @@ impl Lane {
         let Some(seen) = self.context.watch.topic() else {
             return Ok(());
         };
+        if self.context.watch.returns() != self.returns {
+            // What came back may be an older copy, and its group may know us: no rebalance tells.
+            return Err(Ended::Retake(
+                "kafka was away: making sure that it holds the same log".into(),
+            ));
+        }
         for part in parts.iter_mut() {
             let known = TopicId(part.position.topic_id.as_str().into());
             if known.contradicts(&seen.topic_id) {
