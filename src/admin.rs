@@ -1,10 +1,11 @@
 //! The operators' port of both services: `/livez`, `/readyz`, `/metrics`, on tiny_http.
 //!
-//! Owns its threads and its socket; what is shown comes from [`Health`]. It runs on plain threads, so
-//! it answers even when the API's runtime is stuck, and the consumer has none. The surprising thing:
-//! tiny_http's accept thread panics when the process runs out of descriptors and never says so. So
-//! this port asks itself every few seconds and is built anew when it does not answer; the descriptor
-//! limit is raised at start and the public side kept well below it.
+//! Owns its threads; what is shown comes from [`Health`]. It runs on plain threads, so it answers even
+//! when the API's runtime is stuck, and the consumer has none. The public socket and what may come
+//! through it belong to `doorman`; tiny_http answers behind it. The surprising thing: tiny_http's
+//! accept thread panics when the process runs out of descriptors and never says so. So that server
+//! is asked every few seconds and built anew when it does not answer; the descriptor limit is raised
+//! at start and the public side kept well below it.
 
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
@@ -15,10 +16,12 @@ use std::time::Duration;
 
 use anyhow::Context;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use tiny_http::{Header, Method, Request, Response, Server};
+use tiny_http::{Header, Request, Response, Server};
 use tracing::{error, info, warn};
 
 use crate::exit::{Exit, Failure};
+
+mod doorman;
 
 /// How often the port asks itself.
 const PROBE_EVERY: Duration = Duration::from_secs(3);
@@ -26,7 +29,7 @@ const PROBE_EVERY: Duration = Duration::from_secs(3);
 /// How long it may take to answer itself.
 const PROBE_WITHIN: Duration = Duration::from_secs(2);
 
-/// How many probes in a row must fail before a port that still listens is built anew.
+/// How many probes in a row must fail before a server that still listens is built anew.
 const PATIENCE: u32 = 2;
 
 /// How long serving waits before it looks whether it must end.
@@ -66,7 +69,7 @@ pub struct Admin {
 
 struct State {
     stopped: AtomicBool,
-    /// The server in use; `None` while there is none.
+    /// The server behind the doorman; `None` while there is none.
     server: Mutex<Option<Arc<Server>>>,
 }
 
@@ -82,6 +85,11 @@ impl State {
             .clone()
     }
 
+    /// Where the server behind the doorman listens.
+    fn address(&self) -> Option<SocketAddr> {
+        self.server()?.server_addr().to_ip()
+    }
+
     fn use_server(&self, server: Option<Arc<Server>>) {
         *self.server.lock().unwrap_or_else(PoisonError::into_inner) = server;
     }
@@ -92,27 +100,25 @@ impl Admin {
     /// an error that names the flag.
     pub fn start(addr: SocketAddr, health: Arc<dyn Health>) -> anyhow::Result<Admin> {
         raise_descriptor_limit();
-        let server = bind(addr).map_err(|error| {
+        let listener = TcpListener::bind(addr).map_err(|error| {
             let message = format!("listening on `{addr}` (`--admin-addr`): {error}");
             let hint =
                 "choose another address with --admin-addr or ADMIN_ADDR; port 0 picks a free one";
             Failure::new(Exit::Failed, message).hint(hint)
         })?;
-        let addr = server
-            .server_addr()
-            .to_ip()
+        let addr = listener
+            .local_addr()
             .context("asking for the operators' address")?;
         let state = Arc::new(State {
             stopped: AtomicBool::new(false),
             server: Mutex::new(None),
         });
-        state.use_server(Some(server.clone()));
-        serve_on_thread(server, health.clone(), state.clone())?;
-        let watching = state.clone();
-        thread::Builder::new()
-            .name("operators-watch".into())
-            .spawn(move || watch(addr, &health, &watching))
-            .context("starting the thread that watches the operators' port")?;
+        build(&health, &state)?;
+        let (standing, watching) = (state.clone(), state.clone());
+        spawn("operators-door", move || {
+            doorman::stand(&listener, &standing)
+        })?;
+        spawn("operators-watch", move || watch(&health, &watching))?;
         info!("operators' port on http://{addr}");
         Ok(Admin { addr, state })
     }
@@ -126,6 +132,8 @@ impl Admin {
 impl Drop for Admin {
     fn drop(&mut self) {
         self.state.stopped.store(true, Ordering::Relaxed);
+        // The doorman waits for a guest: here is the last one.
+        let _ = TcpStream::connect_timeout(&reachable(self.addr), PROBE_WITHIN);
     }
 }
 
@@ -163,22 +171,23 @@ fn raise_descriptor_limit() -> Option<u64> {
     }
 }
 
-fn bind(addr: SocketAddr) -> io::Result<Arc<Server>> {
-    let listener = TcpListener::bind(addr)?;
-    Server::from_listener(listener, None)
+/// A server behind the doorman, with its thread.
+fn build(health: &Arc<dyn Health>, state: &Arc<State>) -> anyhow::Result<()> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0));
+    let server = listener
+        .and_then(|it| Server::from_listener(it, None).map_err(io::Error::other))
         .map(Arc::new)
-        .map_err(io::Error::other)
+        .context("listening on the loopback behind the operators' port")?;
+    state.use_server(Some(server.clone()));
+    let (health, state) = (health.clone(), state.clone());
+    spawn("operators-port", move || serve(&server, &*health, &state))
 }
 
-fn serve_on_thread(
-    server: Arc<Server>,
-    health: Arc<dyn Health>,
-    state: Arc<State>,
-) -> anyhow::Result<()> {
+fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> anyhow::Result<()> {
     thread::Builder::new()
-        .name("operators-port".into())
-        .spawn(move || serve(&server, &*health, &state))
-        .context("starting the thread of the operators' port")?;
+        .name(name.into())
+        .spawn(work)
+        .with_context(|| format!("starting the thread `{name}`"))?;
     Ok(())
 }
 
@@ -193,14 +202,15 @@ fn serve(server: &Arc<Server>, health: &dyn Health, state: &State) {
         match server.recv_timeout(POLL) {
             Ok(Some(request)) => answer(request, health),
             Ok(None) => {}
-            // The accept thread has ended; `watch` finds the port closed.
+            // The accept thread has ended; `watch` finds it gone.
             Err(_) => return,
         }
     }
 }
 
-/// Asks the port every few seconds and builds it anew when it is dead.
-fn watch(addr: SocketAddr, health: &Arc<dyn Health>, state: &Arc<State>) {
+/// Asks the server every few seconds and builds it anew when it is dead. The doorman is not asked:
+/// it cannot die, and while slow clients have all its places nothing is gained by building.
+fn watch(health: &Arc<dyn Health>, state: &Arc<State>) {
     let mut failures = 0;
     while !state.is_stopped() {
         thread::sleep(if failures == 0 {
@@ -208,34 +218,29 @@ fn watch(addr: SocketAddr, health: &Arc<dyn Health>, state: &Arc<State>) {
         } else {
             REBUILD_PAUSE
         });
-        match probe(reachable(addr)) {
+        let closed = || io::Error::from(io::ErrorKind::ConnectionRefused);
+        match state.address().ok_or_else(closed).and_then(probe) {
             Ok(()) => failures = 0,
             Err(error) => {
                 failures += 1;
                 let is_closed = error.kind() == io::ErrorKind::ConnectionRefused;
                 if is_closed || failures >= PATIENCE {
-                    rebuild(addr, health, state, &error);
+                    rebuild(health, state, &error);
                 }
             }
         }
     }
 }
 
-fn rebuild(addr: SocketAddr, health: &Arc<dyn Health>, state: &Arc<State>, why: &io::Error) {
-    // The old one goes first: both want the same address. Its serving thread ends by itself.
+fn rebuild(health: &Arc<dyn Health>, state: &Arc<State>, why: &io::Error) {
     if state.server().is_some() {
-        warn!("the operators' port on {addr} does not answer, building it anew: {why}");
+        warn!("the operators' port does not answer, building it anew: {why}");
     }
+    // The old one's serving thread ends by itself.
     state.use_server(None);
-    thread::sleep(POLL * 2);
-    let server = match bind(addr) {
-        Ok(server) => server,
-        // Tried again with the next probe, which will be refused.
-        Err(_) => return,
-    };
-    state.use_server(Some(server.clone()));
-    match serve_on_thread(server, health.clone(), state.clone()) {
-        Ok(()) => info!("the operators' port on {addr} is built anew"),
+    match build(health, state) {
+        Ok(()) => info!("the operators' port is built anew"),
+        // Tried again after the next probe.
         Err(error) => {
             error!("{error:#}");
             state.use_server(None);
@@ -264,10 +269,8 @@ fn reachable(addr: SocketAddr) -> SocketAddr {
 }
 
 fn answer(request: Request, health: &dyn Health) {
-    let (status, content_type, body) = match request.method() {
-        Method::Get | Method::Head => page(request.url(), health),
-        _ => (405, TEXT, "method not allowed\n".into()),
-    };
+    // The doorman lets in GET and HEAD only.
+    let (status, content_type, body) = page(request.url(), health);
     let content_type = Header::from_bytes("Content-Type", content_type);
     let content_type = content_type.expect("the content types are valid headers");
     let response = Response::from_string(body)

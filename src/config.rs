@@ -18,7 +18,7 @@ pub use duration::duration;
 pub use environment::{ConfigError, Environment};
 pub use http::{AdminArgs, ApiUrlArgs, CacheArgs, CacheSettings, HttpArgs, HttpSettings};
 pub use log::{GroupArgs, LogArgs, LogSettings, Topics};
-pub use redaction::redact;
+pub use redaction::{redact, redact_arguments};
 pub use store::{StoreArgs, StoreSettings};
 
 #[cfg(test)]
@@ -37,6 +37,27 @@ mod tests {
             })
             .collect();
         Environment::from_file_text(&text)
+    }
+
+    #[test]
+    fn the_example_file_reaches_the_database_of_the_compose_file() {
+        let compose = include_str!("../docker-compose.yml");
+        for line in [
+            "POSTGRES_USER: orders",
+            "POSTGRES_PASSWORD: ${POSTGRES_PASSWORD:-orders}",
+            "POSTGRES_DB: orders",
+            r#"- "127.0.0.1:${POSTGRES_PORT:-5432}:5432""#,
+            r#"- "127.0.0.1:${KAFKA_PORT:-9092}:9092""#,
+        ] {
+            assert!(compose.lines().any(|it| it.trim() == line), "{line}");
+        }
+        let store = StoreArgs::default().settle(&example()).unwrap();
+        assert_eq!(
+            store.url,
+            "postgresql://orders:orders@127.0.0.1:5432/orders"
+        );
+        let log = LogArgs::default().settle(&example()).unwrap();
+        assert_eq!(log.brokers, "127.0.0.1:9092");
     }
 
     #[test]

@@ -44,6 +44,16 @@ pub enum LogFormat {
 /// Sends every event of this process to stderr, from now until the guard is dropped. Call once.
 pub fn init(format: LogFormat, verbosity: Verbosity) -> anyhow::Result<Guard> {
     let (lines, guard) = spawn_writer(std::io::stderr())?;
+    tracing_subscriber::registry()
+        .with(filter(verbosity))
+        .with(Lines { format, lines })
+        .try_init()
+        .context("starting diagnostics")?;
+    Ok(guard)
+}
+
+/// What is heard of whom.
+fn filter(verbosity: Verbosity) -> Targets {
     let level = match verbosity {
         Verbosity::Quiet => LevelFilter::WARN,
         Verbosity::Normal => LevelFilter::INFO,
@@ -55,18 +65,15 @@ pub fn init(format: LogFormat, verbosity: Verbosity) -> anyhow::Result<Guard> {
         Verbosity::Trace => LevelFilter::DEBUG,
         _ => LevelFilter::WARN,
     };
-    let filter = Targets::new()
+    Targets::new()
         .with_default(libraries)
         // Its own lines only tell that a client, closed with a time limit, was closed already;
         // what librdkafka says comes by the client's callback.
         .with_target("rdkafka", LevelFilter::OFF)
-        .with_target("orders", level);
-    tracing_subscriber::registry()
-        .with(filter)
-        .with(Lines { format, lines })
-        .try_init()
-        .context("starting diagnostics")?;
-    Ok(guard)
+        // At debug they log statements with their parameters, which are the data of customers.
+        .with_target("postgres", libraries.min(LevelFilter::INFO))
+        .with_target("tokio_postgres", libraries.min(LevelFilter::INFO))
+        .with_target("orders", level)
 }
 
 enum Work {
@@ -308,6 +315,25 @@ mod tests {
             json_line(now(), Level::ERROR, &parts).matches('\n').count(),
             1
         );
+    }
+
+    #[test]
+    fn no_verbosity_shows_the_parameters_of_a_statement() {
+        let all = [
+            Verbosity::Quiet,
+            Verbosity::Normal,
+            Verbosity::Verbose,
+            Verbosity::Trace,
+        ];
+        for verbosity in all {
+            let filter = filter(verbosity);
+            for target in ["postgres::config", "tokio_postgres::query"] {
+                let is_heard = filter.would_enable(target, &Level::DEBUG);
+                assert!(!is_heard, "{target} {verbosity:?}");
+            }
+        }
+        assert!(filter(Verbosity::Trace).would_enable("hyper", &Level::DEBUG));
+        assert!(!filter(Verbosity::Verbose).would_enable("tokio_postgres", &Level::INFO));
     }
 
     #[derive(Clone, Default)]

@@ -14,6 +14,9 @@ use crate::config::ConfigError;
 use crate::event_log::LogError;
 use crate::store::StoreError;
 
+/// What to do when others held what was needed.
+const IN_USE: &str = "end what uses it, or try again later";
+
 /// How a run of the program ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -119,8 +122,11 @@ fn of_cause<'a>(cause: &'a (dyn Error + 'static)) -> Option<(Exit, Option<&'a st
     if let Some(config) = cause.downcast_ref::<ConfigError>() {
         return Some((Exit::Usage, config.hint()));
     }
-    if let Some(StoreError::Unavailable(_)) = cause.downcast_ref::<StoreError>() {
-        return Some((Exit::Unreachable, None));
+    match cause.downcast_ref::<StoreError>() {
+        Some(StoreError::Unavailable(_)) => return Some((Exit::Unreachable, None)),
+        // Who reports contention has tried until its time was over.
+        Some(StoreError::Contended(_)) => return Some((Exit::TimedOut, Some(IN_USE))),
+        _ => {}
     }
     match cause.downcast_ref::<LogError>() {
         Some(log) if log.unavailable => Some((Exit::Unreachable, None)),
@@ -182,6 +188,8 @@ mod tests {
         assert_eq!(of_log(false), Exit::Failed);
         let store = anyhow::Error::new(StoreError::Unavailable("connection refused".into()));
         assert_eq!(of(&store).0, Exit::Unreachable);
+        let store = anyhow::Error::new(StoreError::Contended("lock timeout".into()));
+        assert_eq!(of(&store), (Exit::TimedOut, Some(IN_USE)));
         assert_eq!(of(&anyhow::anyhow!("no")).0, Exit::Failed);
     }
 

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use orders::cli::{self, Cli};
-use orders::config::redact;
+use orders::config::{redact, redact_arguments};
 use orders::exit::{self, Exit};
 use orders::output::{Format, Output, Verbosity};
 use serde_json::json;
@@ -50,7 +50,9 @@ fn usage(error: &clap::Error) -> Exit {
         return Exit::Done;
     }
     let text = error.render().to_string();
-    let redacted = redact(&text);
+    let arguments = std::env::args_os().skip(1);
+    let arguments = arguments.map(|argument| argument.to_string_lossy().into_owned());
+    let redacted = redact_arguments(&text, arguments);
     let output = Output::new(format_asked_for(), Verbosity::Normal);
     if redacted == text {
         let _ = error.print();

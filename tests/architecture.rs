@@ -84,7 +84,7 @@ fn a_source_file_fits_in_one_sitting() {
             .expect("a source can be read")
             .lines()
             .count();
-        assert!(lines <= 450, "{} has {lines} lines", path.display());
+        assert!(lines <= 400, "{} has {lines} lines", path.display());
     }
 }
 

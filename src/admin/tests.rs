@@ -70,6 +70,52 @@ fn the_port_answers_and_is_built_anew_when_it_is_closed() {
     }
     let refused = io::Error::from(io::ErrorKind::ConnectionRefused);
     let health: Arc<dyn Health> = Arc::new(Fixed(true));
-    rebuild(admin.addr(), &health, &admin.state, &refused);
+    rebuild(&health, &admin.state, &refused);
     probe(admin.addr()).unwrap();
+}
+
+/// What the port answers to these bytes.
+fn said(admin: &Admin, bytes: &str) -> String {
+    let mut stream = TcpStream::connect(admin.addr()).unwrap();
+    stream
+        .set_read_timeout(Some(Duration::from_secs(10)))
+        .unwrap();
+    stream.write_all(bytes.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+#[test]
+fn an_announced_body_neither_aborts_the_process_nor_holds_the_port() {
+    let local = SocketAddr::from(([127, 0, 0, 1], 0));
+    let admin = Admin::start(local, Arc::new(Fixed(true))).unwrap();
+    for announcing in [
+        "Content-Length: 1000000000000",
+        "Transfer-Encoding: chunked",
+    ] {
+        let request = format!("GET /livez HTTP/1.1\r\nHost: a\r\n{announcing}\r\n\r\n");
+        let answer = said(&admin, &request);
+        assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
+    }
+    let large = format!("GET /{} HTTP/1.1\r\n\r\n", "a".repeat(9_000));
+    assert!(said(&admin, &large).starts_with("HTTP/1.1 431 "));
+    let alive = said(&admin, "GET /livez HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert!(
+        alive.starts_with("HTTP/1.0 200 ") && alive.ends_with("\r\n\r\nok\n"),
+        "{alive}"
+    );
+}
+
+#[test]
+fn sixteen_clients_that_say_nothing_hold_the_port_for_two_seconds_at_most() {
+    let local = SocketAddr::from(([127, 0, 0, 1], 0));
+    let admin = Admin::start(local, Arc::new(Fixed(true))).unwrap();
+    let silent = || TcpStream::connect(admin.addr()).unwrap();
+    let _silent: Vec<TcpStream> = (0..16).map(|_| silent()).collect();
+    let alive = said(&admin, "HEAD /livez HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert!(
+        alive.starts_with("HTTP/1.0 200 ") && alive.ends_with("\r\n\r\n"),
+        "{alive}"
+    );
 }

@@ -138,7 +138,7 @@ fn make(
         let names: Vec<&str> = missing.iter().map(|spec| spec.name.as_str()).collect();
         let names = names.join("`, `");
         log.create_topics(&missing)
-            .with_context(|| format!("creating `{names}`"))?;
+            .map_err(|error| unmade(error, format!("creating `{names}`")))?;
         context.output.say(&format!("created `{names}`"));
     }
     for (topic, partitions) in found
@@ -146,13 +146,27 @@ fn make(
         .filter_map(Finding::to_grow)
         .filter(|_| may_grow)
     {
-        log.add_partitions(topic, partitions)
-            .with_context(|| format!("growing `{topic}` to {partitions} partitions"))?;
+        log.add_partitions(topic, partitions).map_err(|error| {
+            let doing = format!("growing `{topic}` to {partitions} partitions");
+            unmade(error, doing)
+        })?;
         context.output.say(&format!(
             "grew `{topic}`, which has no records, to {partitions} partitions"
         ));
     }
     Ok(())
+}
+
+/// A change that did not succeed. Brokers that went away in the middle of it may have made it.
+fn unmade(error: LogError, doing: String) -> anyhow::Error {
+    if !error.unavailable {
+        return anyhow::Error::new(error).context(doing);
+    }
+    let hint = "it may have happened; run it again, what is there by then is left as it is";
+    Failure::new(Exit::TimedOut, doing)
+        .because(error)
+        .hint(hint)
+        .into()
 }
 
 /// Why partitions that this very command line asks for cannot be added. Any other difference is
@@ -218,4 +232,27 @@ fn document(topics: &[TopicDescription], left: &[Finding]) -> Value {
         .collect();
     let differences: Vec<String> = left.iter().flat_map(Finding::differences).collect();
     json!({ "topics": topics, "differences": differences })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::exit;
+
+    #[test]
+    fn a_change_that_nobody_confirmed_may_have_happened_and_one_refused_has_not() {
+        let ended = |unavailable| {
+            let error = LogError {
+                message: "could not create topics: timed out".into(),
+                unavailable,
+                missing: false,
+            };
+            let error = unmade(error, "creating `orders`".into());
+            let text = "creating `orders`: could not create topics: timed out";
+            assert_eq!(format!("{error:#}"), text);
+            exit::of(&error).0
+        };
+        assert_eq!(ended(true), Exit::TimedOut);
+        assert_eq!(ended(false), Exit::Failed);
+    }
 }

@@ -8,6 +8,9 @@ use super::redaction::redact;
 
 const MIB: u64 = 1024 * 1024;
 
+/// The orders of a warm-up are read in one query, so all of them are in memory at once.
+const MOST_LOADED: u64 = 10_000;
+
 /// Where and how the API serves. KEEP_ALIVE_S, MAX_CONNECTIONS and LOOKUP_WAIT_MS are variables
 /// only.
 #[derive(clap::Args, Clone, Debug, Default)]
@@ -114,7 +117,13 @@ impl CacheArgs {
         if environment.variable("CACHE_JANITOR_S")?.is_some() {
             tracing::warn!("CACHE_JANITOR_S has no effect: the cache expires its entries itself");
         }
-        let load_limit = number(environment, "CACHE_LOAD_LIMIT", 10, 0..=1_000_000, "orders")?;
+        let load_limit = number(
+            environment,
+            "CACHE_LOAD_LIMIT",
+            10,
+            0..=MOST_LOADED,
+            "orders",
+        )?;
         let ttl_s = number(
             environment,
             "CACHE_TTL_SECONDS",
@@ -286,6 +295,12 @@ mod tests {
         assert_eq!(cache(&[]), Ok(expected.clone()));
         assert_eq!(cache(&[("CACHE_JANITOR_S", "60")]), Ok(expected));
         assert_eq!(cache(&[("CACHE_LOAD_LIMIT", "0")]).unwrap().load_limit, 0);
+        let most = [("CACHE_LOAD_LIMIT", "10000")];
+        assert_eq!(cache(&most).unwrap().load_limit, 10_000);
+        let error = cache(&[("CACHE_LOAD_LIMIT", "10001")]).unwrap_err();
+        let expected =
+            "`CACHE_LOAD_LIMIT` is `10001`, expected a whole number of orders from 0 to 10000";
+        assert_eq!(error, expected);
         let error = cache(&[("CACHE_TTL_SECONDS", "0")]).unwrap_err();
         assert!(
             error.starts_with("`CACHE_TTL_SECONDS` is `0`, expected"),

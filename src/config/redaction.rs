@@ -15,6 +15,31 @@ pub fn redact(text: &str) -> String {
         .collect()
 }
 
+/// The text of an error about a command line, with what may be secret in `arguments` replaced
+/// wherever it is repeated: all that follows the first `=` or `://` of an argument. That also covers
+/// a URL that cannot be told by its looks, since its password has a space in it or it has no `@`.
+pub fn redact_arguments(text: &str, arguments: impl IntoIterator<Item = String>) -> String {
+    let of_flag = |argument: &String| {
+        let (_, value) = argument.strip_prefix('-')?.split_once('=')?;
+        Some(value.to_owned())
+    };
+    let mut told: Vec<String> = arguments
+        .into_iter()
+        .flat_map(|argument| [of_flag(&argument), Some(argument)])
+        .flatten()
+        .collect();
+    // A longer one first: it may begin with a shorter one.
+    told.sort_by_key(|argument| std::cmp::Reverse(argument.len()));
+    let mut text = text.to_owned();
+    for argument in told {
+        let ends = ["=", "://"].map(|sign| argument.find(sign).map(|at| at + sign.len()));
+        if let Some(end) = ends.into_iter().flatten().min() {
+            text = text.replace(&argument, &format!("{}{HIDDEN}", &argument[..end]));
+        }
+    }
+    redact(&text)
+}
+
 fn redact_word(word: &str) -> String {
     let Some(scheme_end) = word.find("://") else {
         return word.to_owned();
@@ -81,6 +106,26 @@ mod tests {
         for (text, expected) in cases {
             assert_eq!(redact(text), expected, "{text}");
         }
+    }
+
+    #[test]
+    fn an_argument_is_repeated_only_up_to_where_a_secret_may_begin() {
+        let cases = [
+            ("sasl.password=s3cret", "sasl.password=***"),
+            ("postgresql://me:s3 cret@db/o", "postgresql://***"),
+            ("postgresql://me:s3cret", "postgresql://***"),
+            ("--wait=a=s3cret", "--wait=***"),
+            ("s3cret", "s3cret"),
+        ];
+        for (argument, expected) in cases {
+            let text = format!("error: unexpected argument '{argument}' found");
+            let expected = format!("error: unexpected argument '{expected}' found");
+            assert_eq!(redact_arguments(&text, [argument.into()]), expected);
+        }
+        let invalid = "error: invalid value 'a=s3cret' for '--wait <DURATION>'";
+        let expected = "error: invalid value 'a=***' for '--wait <DURATION>'";
+        let arguments = ["a=s3".into(), "--wait=a=s3cret".into()];
+        assert_eq!(redact_arguments(invalid, arguments), expected);
     }
 
     #[test]

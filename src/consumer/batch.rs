@@ -32,7 +32,12 @@ pub fn build(place: &Place, start: i64, records: &[Record], gaps: Vec<Gap>) -> B
     for record in records {
         match decode(record) {
             Ok(order) => match newest.get(&order.order.order_uid) {
-                Some(at) => orders[*at] = order,
+                Some(at) => {
+                    orders[*at] = SourcedOrder {
+                        supersedes: true,
+                        ..order
+                    };
+                }
                 None => {
                     newest.insert(order.order.order_uid.clone(), orders.len());
                     orders.push(order);
@@ -91,6 +96,7 @@ fn decode(record: &Record) -> Result<SourcedOrder, Box<DeadLetter>> {
             order,
             offset: record.offset,
             accepted_at_us,
+            supersedes: false,
         }),
         Err(refusal) => Err(dead(refusal.order_uid.clone(), refusal.to_string())),
     }

@@ -86,11 +86,11 @@ impl Connection {
         loop {
             match self.once(|store| store.apply(batch, window)) {
                 Ok(applied) => {
-                    if retry.attempts() > 0 {
-                        self.context.status.well(name, "reading");
-                    }
+                    self.context.status.well(name, "reading");
                     return Ok(Some(applied));
                 }
+                // The batch holds two versions of the order that is refused.
+                Err(StoreError::Rejected(_)) if batch.end - batch.start > 1 => return Ok(None),
                 Err(error) => {
                     contended += usize::from(matches!(error, StoreError::Contended(_)));
                     self.bear(name, &mut retry, error)?;
@@ -123,6 +123,10 @@ impl Connection {
 
     /// Waits as the failure demands, unless the lane is asked to stop meanwhile.
     fn bear(&mut self, name: &str, retry: &mut Retry, error: StoreError) -> Result<(), Ended> {
+        if self.control.stop.load(Ordering::Relaxed) {
+            // Nothing to tell: what this partition is like now is another lane's to say.
+            return Err(Ended::Stopped);
+        }
         self.context.status.store_retries.inc();
         match retry.after(error, Instant::now()) {
             Next::GiveWay(holder) => Err(Ended::Fenced(holder)),

@@ -123,4 +123,10 @@ impl Generation {
             .filter(|lane| !lane.thread.is_finished())
             .count()
     }
+
+    /// The threads that still run.
+    pub fn into_running(self) -> impl Iterator<Item = JoinHandle<()>> {
+        let threads = self.lanes.into_iter().map(|lane| lane.thread);
+        threads.filter(|thread| !thread.is_finished())
+    }
 }

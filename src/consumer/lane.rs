@@ -28,8 +28,7 @@ mod housekeeping;
 mod storing;
 mod taking;
 
-/// A batch is what is waiting, up to this much; never a timer.
-const MAX_RECORDS: usize = 1_000;
+/// A batch is what is waiting, up to `Context::batch_limit` records or this much; never a timer.
 const MAX_BYTES: usize = 4 * 1024 * 1024;
 /// How often an idle lane looks after its partitions.
 const HOUSEKEEPING: Duration = Duration::from_secs(1);
@@ -49,7 +48,8 @@ pub enum Ended {
     Corrupt(String),
     /// Records are there, and the client does not deliver them.
     Stalled(String),
-    Fenced(Holder),
+    /// Another consumer has the partition, or (`None`) its position was moved.
+    Fenced(Option<Holder>),
 }
 
 /// What a lane tells the polling thread.
@@ -89,20 +89,45 @@ struct Part {
     /// Everything below is stored.
     next: i64,
     reader: Option<Box<dyn Reader>>,
-    last_record_at: Instant,
+    /// Since when its reader has had nothing to give; time spent storing is not waiting.
+    waiting_since: Option<Instant>,
     looked_at: Instant,
+}
+
+impl Part {
+    fn waits_for(&self) -> Duration {
+        self.waiting_since
+            .map_or(Duration::ZERO, |since| since.elapsed())
+    }
+}
+
+/// Tells how a lane ended, also when its thread panics.
+struct LastWord {
+    reports: Sender<Report>,
+    why: Option<Ended>,
+}
+
+impl Drop for LastWord {
+    fn drop(&mut self) {
+        let panicked = || Ended::Retake("a lane ended without a reason".into());
+        let why = self.why.take().unwrap_or_else(panicked);
+        // The polling thread may be gone: then nobody needs to know.
+        let _ = self.reports.send(Report::Ended(why));
+    }
 }
 
 impl Lane {
     /// Runs to the end and reports why.
     pub fn run(self) {
+        let mut last_word = LastWord {
+            reports: self.reports.clone(),
+            why: None,
+        };
         let mut connection = Connection::new(self.context.clone(), self.control.clone());
-        let why = match self.work(&mut connection) {
+        last_word.why = Some(match self.work(&mut connection) {
             Ok(never) => match never {},
             Err(why) => why,
-        };
-        // The polling thread may be gone: then nobody needs to know.
-        let _ = self.reports.send(Report::Ended(why));
+        });
     }
 
     fn work(&self, connection: &mut Connection) -> Result<std::convert::Infallible, Ended> {
@@ -195,17 +220,19 @@ impl Lane {
                 let Some(reader) = &mut part.reader else {
                     continue;
                 };
-                match reader.next(MAX_RECORDS, MAX_BYTES, Duration::ZERO) {
+                match reader.next(self.context.batch_limit(), MAX_BYTES, Duration::ZERO) {
                     Fetched::Records(records) => {
                         idle = false;
-                        part.last_record_at = Instant::now();
+                        part.waiting_since = None;
                         self.context.delivered();
                         self.store(connection, part, records, &mut window)?;
                     }
                     // There may be more behind an end that was reached a while ago, and the bell
                     // rang for it then.
                     Fetched::End => idle = false,
-                    Fetched::Nothing => {}
+                    Fetched::Nothing => {
+                        part.waiting_since.get_or_insert_with(Instant::now);
+                    }
                     Fetched::Fault(fault) => self.heed(part.partition, fault)?,
                 }
             }

@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 use super::Context;
 use super::status::LOOKUPS;
 use crate::event_log::{
-    Durability, Fetched, Membership, MembershipEvent, NewRecord, Reader, Record, TopicEnds, TopicId,
+    Durability, Fetched, LogFault, Membership, MembershipEvent, NewRecord, Reader, Record,
+    TopicEnds, TopicId,
 };
 use crate::store::{Answer, Answers, OrderStore, Position, StoredOrder};
 
@@ -24,7 +25,10 @@ const TROUBLE_PAUSE: Duration = Duration::from_millis(500);
 const DEFAULT_PATIENCE_US: i64 = 30_000_000;
 const MAX_UID_BYTES: usize = 512;
 
+const MAX_BYTES: usize = 1024 * 1024;
+
 const DEADLINE: &str = "deadline";
+const CORRELATION_ID: &str = "correlation-id";
 /// Where the answer comes from: `<topic id>/<partition>/<offset>`.
 pub const SOURCE: &str = "source";
 /// How many records the answer may be behind the log.
@@ -56,6 +60,18 @@ struct Lookup {
     told: bool,
 }
 
+impl Lookup {
+    /// Whether both ask for the same waiter.
+    fn headers_match(&self, other: &Lookup) -> bool {
+        let of_waiter = |lookup: &Lookup| {
+            let mut headers = lookup.headers.iter();
+            let found = headers.find(|(name, _)| &**name == CORRELATION_ID);
+            found.map(|(_, id)| id.clone())
+        };
+        of_waiter(self) == of_waiter(other)
+    }
+}
+
 struct Lookups {
     context: std::sync::Arc<Context>,
     membership: Box<dyn Membership>,
@@ -85,7 +101,9 @@ impl Lookups {
             {
                 return;
             }
-            let arrived = self.receive();
+            let Some(arrived) = self.receive() else {
+                return;
+            };
             if !self.kept.is_empty() && (arrived || Instant::now() >= self.look_at) {
                 self.answer_kept();
             }
@@ -112,7 +130,7 @@ impl Lookups {
             }
             MembershipEvent::Fault(fault) => {
                 tracing::debug!("lookups: {fault:?}");
-                matches!(fault, crate::event_log::LogFault::Transient(_))
+                matches!(fault, LogFault::Transient(_))
             }
         }
     }
@@ -123,7 +141,9 @@ impl Lookups {
             self.context
                 .status
                 .well(LOOKUPS, "another member of the group answers");
-            return true;
+            // The group waits for this answer; without it, it never gives us anything again.
+            self.readers.clear();
+            return self.membership.assign(&[]).is_ok();
         }
         let topic = &self.context.settings.topics.lookup;
         let starts = self.context.log.ends(topic).map(|ends| {
@@ -150,18 +170,27 @@ impl Lookups {
         }
     }
 
-    /// Takes what has arrived; `true` when there was something.
-    fn receive(&mut self) -> bool {
+    /// Takes what has arrived and says whether there was something; `None` when this client is of no
+    /// use any more: after a reset it would never deliver again.
+    fn receive(&mut self) -> Option<bool> {
         let mut arrived = false;
         for at in 0..self.readers.len() {
-            let fetched = self.readers[at].next(MAX_ASKED, 1024 * 1024, Duration::ZERO);
-            if let Fetched::Records(records) = fetched {
-                for record in records {
-                    arrived |= self.keep(record);
+            match self.readers[at].next(MAX_ASKED, MAX_BYTES, Duration::ZERO) {
+                Fetched::Records(records) => {
+                    for record in records {
+                        arrived |= self.keep(record);
+                    }
+                }
+                Fetched::Fault(LogFault::Transient(_)) | Fetched::Nothing | Fetched::End => {}
+                Fetched::Fault(fault) => {
+                    self.context
+                        .status
+                        .ill(LOOKUPS, format!("building a new Kafka client: {fault:?}"));
+                    return None;
                 }
             }
         }
-        arrived
+        Some(arrived)
     }
 
     fn keep(&mut self, record: Record) -> bool {
@@ -172,7 +201,12 @@ impl Lookups {
             return false;
         };
         tracing::info!("LOOKUP RECEIVED order_uid={} action=query-db", lookup.uid);
-        self.kept.push(lookup);
+        let again = |kept: &&mut Lookup| kept.uid == lookup.uid && kept.headers_match(&lookup);
+        match self.kept.iter_mut().find(again) {
+            // Asked again while somebody waits: one answer will do.
+            Some(kept) => kept.deadline_us = lookup.deadline_us,
+            None => self.kept.push(lookup),
+        }
         true
     }
 
@@ -340,6 +374,8 @@ fn parse(record: Record) -> Option<Lookup> {
     let asked = record.value.as_ref().or(record.key.as_ref())?;
     let uid = std::str::from_utf8(asked).ok()?;
     let sound = !uid.is_empty() && uid.len() <= MAX_UID_BYTES && !uid.chars().any(char::is_control);
+    // No deadline is worth more than the longest that an API sets, whatever its clock says.
+    let latest_us = now_us().saturating_add(DEFAULT_PATIENCE_US);
     let deadline_us = record.number_header(DEADLINE).unwrap_or_else(|| {
         record
             .timestamp_ms
@@ -350,7 +386,7 @@ fn parse(record: Record) -> Option<Lookup> {
     sound.then(|| Lookup {
         uid,
         headers: record.headers,
-        deadline_us,
+        deadline_us: deadline_us.min(latest_us),
         told: false,
     })
 }

@@ -8,7 +8,7 @@
 //! the store, and reading starts there. There is no other way to start, so there is one to check.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -33,6 +33,9 @@ pub use status::Status;
 pub use take::AcceptedGap;
 
 use bell::Bell;
+
+/// The largest batch; a thousand orders are as fast as more would be.
+const MAX_RECORDS: usize = 1_000;
 
 /// What `orders consume` was asked to do.
 #[derive(Clone, Debug)]
@@ -64,6 +67,7 @@ pub fn run(
         applied: Mutex::default(),
         beyond_end_since: Mutex::default(),
         delivering: AtomicBool::new(false),
+        batch_limit: AtomicUsize::new(MAX_RECORDS),
         damaged: AtomicBool::new(false),
     });
     watch::start(&context);
@@ -99,6 +103,8 @@ struct Context {
     beyond_end_since: Mutex<HashMap<i32, Instant>>,
     /// Whether any record came since the client was built.
     delivering: AtomicBool,
+    /// How many records a batch may hold: halved when a batch took the database too long.
+    batch_limit: AtomicUsize,
     /// A damaged batch was met and nothing has been committed since.
     damaged: AtomicBool,
 }
@@ -125,6 +131,32 @@ impl Context {
         if self.damaged.swap(false, Ordering::Relaxed) {
             self.status.well(status::LOG, "reading on");
         }
+    }
+
+    fn batch_limit(&self) -> usize {
+        self.batch_limit.load(Ordering::Relaxed)
+    }
+
+    /// A batch was not done in time: the next ones must be smaller, or nothing would ever move.
+    fn shrink_batches(&self) {
+        let smaller = (self.batch_limit() / 2).max(1);
+        self.batch_limit.store(smaller, Ordering::Relaxed);
+    }
+
+    fn grow_batches(&self) {
+        let limit = self.batch_limit();
+        if limit < MAX_RECORDS {
+            let larger = (limit * 2).min(MAX_RECORDS);
+            self.batch_limit.store(larger, Ordering::Relaxed);
+        }
+    }
+
+    /// The group gave us other partitions: how long their positions were past the end is unknown.
+    fn forget_waits(&self) {
+        self.beyond_end_since
+            .lock()
+            .expect("no thread panics while holding this lock")
+            .clear();
     }
 
     fn delivered(&self) {

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
@@ -13,7 +14,7 @@ use anyhow::{Context as _, bail};
 use super::Context;
 use super::generation::Generation;
 use super::lane::{Ended, Report};
-use super::status::KAFKA;
+use super::status::{KAFKA, PARTITIONS};
 use crate::event_log::{LogFault, Membership, MembershipEvent};
 
 const POLL: Duration = Duration::from_millis(20);
@@ -34,12 +35,15 @@ pub struct Polling {
     membership: Option<Box<dyn Membership>>,
     /// What the group gave us; `None` before and after.
     assigned: Option<Vec<i32>>,
+    /// The group has heard that we know our assignment.
+    answered: bool,
     generation: Option<Generation>,
     /// The lanes are asked to end, since then.
     ending: Option<Instant>,
     /// No new round before this.
     not_before: Instant,
-    left_behind: usize,
+    /// Threads that wait for an answer of the database, and may for ever.
+    left_behind: Vec<JoinHandle<()>>,
     fruitless_clients: u32,
     told: BTreeMap<i32, i64>,
     told_at: Instant,
@@ -51,10 +55,11 @@ impl Polling {
             context,
             membership: None,
             assigned: None,
+            answered: false,
             generation: None,
             ending: None,
             not_before: Instant::now(),
-            left_behind: 0,
+            left_behind: Vec::new(),
             fruitless_clients: 0,
             told: BTreeMap::new(),
             told_at: Instant::now(),
@@ -97,12 +102,14 @@ impl Polling {
                 if partitions.is_empty() {
                     self.context
                         .status
-                        .well("partitions", "other members of the group have them all");
+                        .well(PARTITIONS, "other members of the group have them all");
                 } else {
                     self.context
                         .status
-                        .well("partitions", format!("assigned {partitions:?}"));
+                        .well(PARTITIONS, format!("assigned {partitions:?}"));
                 }
+                self.context.forget_waits();
+                self.answered = false;
                 self.assigned = Some(partitions);
                 self.request_end();
             }
@@ -110,12 +117,18 @@ impl Polling {
                 tracing::info!(group = %self.context.settings.group, "partitions revoked");
                 self.context
                     .status
-                    .ill("partitions", "none assigned by the group yet");
+                    .ill(PARTITIONS, "none assigned by the group yet");
                 self.assigned = None;
                 self.request_end();
             }
             Some(MembershipEvent::Fault(LogFault::Transient(reason))) => {
                 tracing::debug!("kafka: {reason}");
+                if self.assigned.is_none() {
+                    // A group that does not let us in is not an outage that passes.
+                    self.context
+                        .status
+                        .ill(PARTITIONS, format!("not in the group: {reason}"));
+                }
             }
             Some(MembershipEvent::Fault(LogFault::Reset(reason))) => {
                 // One slip tells itself once a record; once a round is enough.
@@ -177,14 +190,18 @@ impl Polling {
             Ended::Stopped => {}
             Ended::Retake(reason) => tracing::warn!("taking the partitions anew: {reason}"),
             Ended::Corrupt(reason) => self.corrupt(&reason),
+            // Partitions that the group moved elsewhere are taken there a moment before we hear; and
+            // one client that went silent has several lanes to say so.
+            Ended::Fenced(_) | Ended::Stalled(_) if self.ending.is_some() => {}
             Ended::Stalled(reason) => self.rebuild(&reason)?,
-            // Partitions that the group moved elsewhere are taken there a moment before we hear.
-            Ended::Fenced(_) if self.ending.is_some() => {}
-            Ended::Fenced(holder) if holder.group != self.context.settings.group => bail!(
+            Ended::Fenced(None) => {
+                tracing::warn!("taking the partitions anew: the position in the store has moved");
+            }
+            Ended::Fenced(Some(holder)) if holder.group != self.context.settings.group => bail!(
                 "another consumer group stores this log into the same database: {holder}; \
                  stop one of the two, or give them the same KAFKA_GROUP"
             ),
-            Ended::Fenced(holder) => {
+            Ended::Fenced(Some(holder)) => {
                 // Never taken back at once: the group decides who reads.
                 tracing::warn!("another consumer has taken over, joining the group anew: {holder}");
                 self.leave();
@@ -235,34 +252,42 @@ impl Polling {
             return Ok(());
         };
         let stuck = generation.given_up();
-        if stuck > 0 {
+        if stuck > 0 && self.ending.is_none() {
             tracing::warn!("{stuck} lane(s) got no answer from the database for 45 s: given up");
-            generation.stop();
+            self.context.shrink_batches();
+            self.request_end();
+            return Ok(());
+        }
+        let Some(since) = self.ending else {
+            return Ok(());
+        };
+        if generation.has_ended() {
+            self.generation = None;
+            self.ending = None;
+            self.context.status.forget_partitions();
+            return Ok(());
+        }
+        let only_stuck_ones_run = stuck > 0 && stuck == generation.running();
+        if only_stuck_ones_run || since.elapsed() > END_WITHIN {
             return self.abandon();
         }
-        match self.ending {
-            Some(_) if generation.has_ended() => {
-                self.generation = None;
-                self.ending = None;
-                self.context.status.forget_partitions();
-                Ok(())
-            }
-            Some(since) if since.elapsed() > END_WITHIN => self.abandon(),
-            _ => Ok(()),
-        }
+        Ok(())
     }
 
     fn abandon(&mut self) -> anyhow::Result<()> {
         if let Some(generation) = self.generation.take() {
-            self.left_behind += generation.running();
+            self.left_behind.extend(generation.into_running());
         }
         self.ending = None;
-        if self.left_behind > MAX_LEFT_BEHIND {
+        self.left_behind.retain(|thread| !thread.is_finished());
+        if self.left_behind.len() > MAX_LEFT_BEHIND {
             bail!(
                 "{} threads wait for a database that does not answer: giving up, start anew",
-                self.left_behind
+                self.left_behind.len()
             );
         }
+        // They keep readers of this client; the next round gets one of its own.
+        self.leave();
         Ok(())
     }
 
@@ -273,11 +298,19 @@ impl Polling {
         let (Some(partitions), Some(membership)) = (&self.assigned, &mut self.membership) else {
             return;
         };
+        if partitions.is_empty() && self.answered {
+            return;
+        }
+        // Nothing is fetched while it is being decided from where; and the group is answered, even
+        // where it gave us nothing: a member that never answers is never given anything again.
+        if let Err(error) = membership.assign(&[]) {
+            self.context.status.ill(KAFKA, error.to_string());
+            return;
+        }
+        self.answered = true;
         if partitions.is_empty() {
             return;
         }
-        // Nothing is fetched while it is being decided from where.
-        membership.unassign();
         self.context.status.rounds.inc();
         self.context.status.taking(partitions);
         self.generation = Some(Generation::start(&self.context, partitions));

@@ -23,7 +23,7 @@ pub enum Next {
         told: Told,
     },
     /// Somebody else has the partition: stop writing at once.
-    GiveWay(Holder),
+    GiveWay(Option<Holder>),
 }
 
 /// How the failure looks to an operator.
@@ -44,10 +44,6 @@ pub struct Retry {
 }
 
 impl Retry {
-    pub fn attempts(&self) -> u32 {
-        self.attempts
-    }
-
     /// Decides what follows the failure that came at `now`.
     pub fn after(&mut self, error: StoreError, now: Instant) -> Next {
         self.attempts += 1;
@@ -138,7 +134,7 @@ mod tests {
             host: "h".into(),
             since: "2026-01-01T00:00:00Z".into(),
         };
-        let next = Retry::default().after(StoreError::Fenced(holder.clone()), Instant::now());
-        assert_eq!(next, Next::GiveWay(holder));
+        let next = Retry::default().after(StoreError::Fenced(Some(holder.clone())), Instant::now());
+        assert_eq!(next, Next::GiveWay(Some(holder)));
     }
 }

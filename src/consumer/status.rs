@@ -25,6 +25,7 @@ pub const DATABASE: &str = "database";
 pub const MIGRATIONS: &str = "migrations";
 pub const LOOKUPS: &str = "lookups";
 pub const LOG: &str = "log";
+pub const PARTITIONS: &str = "partitions";
 
 /// The condition of one partition.
 pub fn partition(partition: i32) -> String {
@@ -141,7 +142,7 @@ impl Status {
             "Everything below this offset is in the store",
             self.next_offset.clone(),
         );
-        for name in [KAFKA, DATABASE, MIGRATIONS, LOOKUPS] {
+        for name in [KAFKA, DATABASE, MIGRATIONS, LOOKUPS, PARTITIONS] {
             let condition = Condition {
                 ok: false,
                 detail: "not yet known".into(),

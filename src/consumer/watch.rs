@@ -37,7 +37,7 @@ impl Watch {
             .clone()
     }
 
-    /// How often the log has answered again after it had not.
+    /// How often the log or the database has answered again after it had not.
     pub fn returns(&self) -> u64 {
         self.returns.load(Ordering::Relaxed)
     }
@@ -124,6 +124,7 @@ fn watch_topic(context: &Context) {
 
 fn watch_database(context: &Context) {
     let mut store = None;
+    let mut away = false;
     loop {
         let asked = &context.watch.database_asked;
         *asked
@@ -146,7 +147,11 @@ fn watch_database(context: &Context) {
             Err(error) => {
                 context.status.ill(DATABASE, error.to_string());
                 store = None;
+                away = true;
             }
+        }
+        if store.is_some() && std::mem::take(&mut away) {
+            context.watch.returns.fetch_add(1, Ordering::Relaxed);
         }
         if context.shutdown.wait_timeout(EVERY) {
             return;

@@ -7,7 +7,8 @@
 //! their own (`helper`), and a record at an exact offset is read by a fresh one.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -20,8 +21,12 @@ use rdkafka::consumer::base_consumer::PartitionQueue;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, DeliveryResult, Header, Headers, Message, OwnedHeaders};
+#[cfg(test)]
+use rdkafka::mocking::MockCluster;
 use rdkafka::producer::{BaseRecord, Producer, ProducerContext, ThreadedProducer};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+#[cfg(test)]
+use rdkafka::types::RDKafkaApiKey;
 use rdkafka::types::RDKafkaRespErr;
 
 use super::*;
@@ -43,8 +48,8 @@ pub struct KafkaLog {
     connection: Arc<Connection>,
     /// Answers questions; never fetches records, so that it answers at once.
     helper: BaseConsumer<Connected>,
-    durable: OnceLock<producer::KafkaProducer>,
-    best_effort: OnceLock<producer::KafkaProducer>,
+    durable: producer::Slot,
+    best_effort: producer::Slot,
 }
 
 impl KafkaLog {
@@ -74,8 +79,8 @@ impl KafkaLog {
             brokers: brokers.into(),
             connection,
             helper,
-            durable: OnceLock::new(),
-            best_effort: OnceLock::new(),
+            durable: producer::Slot::default(),
+            best_effort: producer::Slot::default(),
         })
     }
 

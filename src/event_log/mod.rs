@@ -21,6 +21,9 @@ pub mod kafka;
 /// The header that carries when the API accepted an order: decimal microseconds since the epoch.
 pub const ACCEPTED_AT: &str = "accepted-at";
 
+/// The end of the year 9999, in microseconds since the epoch.
+const LAST_TIME_US: i64 = 253_402_300_799_999_999;
+
 /// One record as the log holds it. Payloads are owned: nothing pins the client's fetch buffers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
@@ -50,9 +53,16 @@ impl Record {
 
     /// When the order was accepted, in microseconds since the epoch: the header `accepted-at`, or
     /// the record's own timestamp where a foreign producer wrote it.
+    /// A header that is no time of the years 1970 to 9999 counts as none: it could neither be stored
+    /// nor ever be outranked.
     pub fn accepted_at_us(&self) -> i64 {
         self.number_header(ACCEPTED_AT)
-            .unwrap_or(self.timestamp_ms.saturating_mul(1_000))
+            .filter(|accepted_at_us| (0..=LAST_TIME_US).contains(accepted_at_us))
+            .unwrap_or(
+                self.timestamp_ms
+                    .saturating_mul(1_000)
+                    .clamp(0, LAST_TIME_US),
+            )
     }
 }
 
@@ -291,11 +301,9 @@ pub trait Membership {
     fn poll(&mut self, wait: Duration) -> Option<MembershipEvent>;
 
     /// Reads exactly these partitions from exactly these offsets, from now on; replaces whatever
-    /// was read. Gives one reader a partition, in the order of `starts`.
+    /// was read. Nothing is read where there are none, and the member stays one: the group waits for
+    /// this answer to every assignment. Gives one reader a partition, in the order of `starts`.
     fn assign(&mut self, starts: &[(i32, i64)]) -> Result<Vec<Box<dyn Reader>>, LogError>;
-
-    /// Reads nothing, still a member.
-    fn unassign(&mut self);
 
     /// Tells the ecosystem's lag tools how far the store is. Only a hint: never read back, sent
     /// asynchronously, may be lost.

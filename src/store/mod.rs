@@ -29,9 +29,10 @@ pub enum StoreError {
     /// Schema, rights or settings are wrong: stop, say so, retry slowly, dead-letter nothing.
     #[error("the database is not as it must be: {0}")]
     Misconfigured(String),
-    /// Another process took this partition; what it has is not ours to write.
-    #[error("another consumer has taken this partition: {0}")]
-    Fenced(Holder),
+    /// The position is not where this consumer left it, or not its own any more: what follows is not
+    /// ours to write. `None` when nobody else holds it: it was moved or deleted.
+    #[error("the partition is not this consumer's any more")]
+    Fenced(Option<Holder>),
 }
 
 /// Who holds a position now.
@@ -101,6 +102,8 @@ pub struct SourcedOrder {
     pub offset: i64,
     /// Microseconds since the epoch.
     pub accepted_at_us: i64,
+    /// An older version of it is in the same batch, and left out for it.
+    pub supersedes: bool,
 }
 
 /// A record that could not become an order, kept whole (to 16 MiB).
@@ -152,7 +155,8 @@ pub struct Applied {
 pub struct RefusalWindow(VecDeque<bool>);
 
 impl RefusalWindow {
-    const LENGTH: usize = 200;
+    /// How many orders it looks back at.
+    pub const LENGTH: usize = 200;
 
     pub fn note(&mut self, refused: bool) {
         if self.0.len() == Self::LENGTH {
@@ -211,7 +215,8 @@ pub struct Latest {
 
 /// A database that connections can be opened to; shared by all threads.
 pub trait StoreEngine: Send + Sync {
-    /// Opens a connection for one thread. Blocks up to 5 s.
+    /// Opens a connection for one thread. Blocks up to 5 s for the network, and as long as a server
+    /// that accepted says nothing.
     fn connect(&self) -> Result<Box<dyn OrderStore>, StoreError>;
 
     /// Opens a connection for `orders migrate`. Blocks up to 5 s.
@@ -232,7 +237,9 @@ pub trait OrderStore: Send {
     fn settle(&mut self, claim: &Claim, decided: &Settlement) -> Result<Position, StoreError>;
 
     /// Stores a batch and moves the position over it, in one transaction: all or nothing. An order
-    /// that the database refuses becomes a dead letter in the same transaction.
+    /// that the database refuses becomes a dead letter in the same transaction; if it supersedes
+    /// another of the batch, that one must have its chance: [`StoreError::Rejected`] asks for smaller
+    /// batches.
     fn apply(&mut self, batch: &Batch, window: &mut RefusalWindow) -> Result<Applied, StoreError>;
 
     /// What is known of each uid, and the positions of the log, in one snapshot.

@@ -22,6 +22,7 @@ use super::*;
 
 mod answers;
 mod apply;
+mod leftovers;
 mod rows;
 mod schema;
 mod take;

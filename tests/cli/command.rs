@@ -48,6 +48,12 @@ impl Command {
         self
     }
 
+    /// One more argument, which may have blanks.
+    pub fn argument(mut self, argument: &str) -> Command {
+        self.command.arg(argument);
+        self
+    }
+
     /// A file in the folder it runs in.
     pub fn file(self, name: &str, text: &str) -> Command {
         fs::write(self.cwd.path().join(name), text).unwrap();

@@ -119,6 +119,29 @@ fn a_table_in_use_is_waited_for_without_holding_anything() {
     assert_eq!(env.db().count("orders_migrations"), 2);
 }
 
+#[test]
+fn a_table_that_stays_in_use_is_4_and_changes_nothing() {
+    let env = Env::new();
+    let mut db = env.db();
+    db.run(GO_ORDERS);
+    db.run("BEGIN; SELECT * FROM orders; SELECT * FROM items");
+    let impatient = env.orders(&["migrate", "--wait", "1s"]).run().exits(4);
+    let error = "applying migration `002_exactly_once.sql`: the database is contended: ";
+    assert!(impatient.stderr.contains(error), "{}", impatient.stderr);
+    let hint = "hint: end what uses it, or try again later\n";
+    assert!(impatient.stderr.ends_with(hint), "{}", impatient.stderr);
+    assert_eq!(env.db().count("orders_migrations"), 1);
+}
+
+#[test]
+fn no_verbosity_logs_the_statements_of_the_database() {
+    let env = Env::new();
+    let ran = env.orders(&["migrate", "-vv"]).run().succeeds();
+    for text in ["tokio_postgres", "orders_migrations", "parameters"] {
+        assert!(!ran.stderr.contains(text), "{}", ran.stderr);
+    }
+}
+
 fn wait_for_said(process: &mut Process, text: &str) {
     eventually(text, PATIENCE, || {
         assert!(process.is_running(), "{:?}", process.lines());

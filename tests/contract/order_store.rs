@@ -147,6 +147,7 @@ fn sourced(uid: &str, version: u32, offset: i64, accepted_s: i64) -> SourcedOrde
         order: decoded(order_version(uid, version)),
         offset,
         accepted_at_us: accepted_s * 1_000_000,
+        supersedes: false,
     }
 }
 
@@ -219,7 +220,7 @@ fn an_older_owner_is_fenced(subject: &Subject) {
     let error = old
         .apply(&batch)
         .expect_err("another has taken the partition");
-    let StoreError::Fenced(holder) = error else {
+    let StoreError::Fenced(Some(holder)) = error else {
         panic!("{error}")
     };
     assert_eq!(
@@ -313,6 +314,7 @@ fn with_entry(uid: &str, entry: &str, offset: i64) -> SourcedOrder {
         order: decoded(order),
         offset,
         accepted_at_us: 1,
+        supersedes: false,
     }
 }
 

@@ -15,9 +15,10 @@ impl Lane {
             return Ok(());
         };
         if self.context.watch.returns() != self.returns {
-            // What came back may be an older copy, and its group may know us: no rebalance tells.
+            // What came back may be an older copy. No rebalance tells if its group knows us, and a
+            // database that went back is filled again from its own position.
             return Err(Ended::Retake(
-                "kafka was away: making sure that it holds the same log".into(),
+                "kafka or the database was away: making sure that both are as they were".into(),
             ));
         }
         for part in parts.iter_mut() {
@@ -34,7 +35,7 @@ impl Lane {
             self.context
                 .status
                 .lag(part.partition, (range.high - part.next).max(0));
-            if range.high > part.next && part.last_record_at.elapsed() > SILENT {
+            if range.high > part.next && part.waits_for() > SILENT {
                 self.look_into_silence(connection, part)?;
             }
         }
@@ -64,7 +65,7 @@ impl Lane {
                 Ok(())
             }
             ReadBack::End(_) => Ok(()),
-            ReadBack::Record(record) if part.last_record_at.elapsed() > 3 * SILENT => {
+            ReadBack::Record(record) if part.waits_for() > 3 * SILENT => {
                 Err(Ended::Stalled(format!(
                     "the record at {}/{} is there and was not delivered",
                     part.partition, record.offset

@@ -28,7 +28,7 @@ impl Lane {
             let gaps = gaps.iter().filter(in_chunk).cloned().collect();
             let batch = batch::build(&self.place(part), part.next, chunk, gaps);
             match connection.apply(&status::partition(part.partition), &batch, window)? {
-                // Contended twice: smaller batches hold fewer locks.
+                // Smaller batches hold fewer locks, and part an order from its older versions.
                 None => size = (size / 2).max(1),
                 Some(applied) => {
                     self.committed(part, chunk, &batch, &applied);
@@ -99,10 +99,19 @@ impl Lane {
         part.next = batch.end;
         let context = &self.context;
         context.mended();
+        context.grow_batches();
         context.applied(part.partition, batch.end);
         let status = &context.status;
         status.progress(part.partition, batch.end);
         status.batches.inc();
+        if applied.already {
+            // Its fate was told, or lost, with the answer to that COMMIT.
+            tracing::info!(
+                topic = %batch.topic, partition = batch.partition,
+                "offsets {}-{} had been committed before", batch.start, batch.end - 1
+            );
+            return;
+        }
         status
             .dead_letters
             .inc_by((batch.dead_letters.len() + applied.refused.len()) as u64);

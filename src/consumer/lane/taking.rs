@@ -23,7 +23,7 @@ impl Lane {
                     next: position.next_offset,
                     position,
                     reader: None,
-                    last_record_at: Instant::now(),
+                    waiting_since: None,
                     looked_at: Instant::now(),
                 });
             }

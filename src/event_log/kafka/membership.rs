@@ -151,12 +151,6 @@ impl Membership for KafkaMembership {
             .collect()
     }
 
-    fn unassign(&mut self) {
-        if let Err(error) = self.consumer.unassign() {
-            tracing::debug!("unassign: {error}");
-        }
-    }
-
     fn applied(&self, positions: &[(i32, i64)]) {
         let offsets: Vec<_> = positions
             .iter()
@@ -217,7 +211,7 @@ impl Reader for KafkaReader {
                 None => break,
                 Some(Ok(message)) => {
                     ended = false;
-                    bytes += message.payload_len();
+                    bytes += message.payload_len() + message.key_len();
                     records.push(owned(&message));
                 }
                 Some(Err(KafkaError::PartitionEOF(_))) => ended = true,

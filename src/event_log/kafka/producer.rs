@@ -8,17 +8,36 @@ use super::*;
 /// librdkafka gives a record up after this long; the API's deadline is longer by two seconds.
 const MESSAGE_TIMEOUT_MS: &str = "5000";
 
-pub(super) struct KafkaProducer(ThreadedProducer<Acknowledging>);
+/// A client with a fatal error refuses every record for ever; one that replaces it gets this long
+/// before it is replaced in turn.
+const REPLACED_AFTER: Duration = Duration::from_secs(1);
 
-struct Acknowledging(Connected);
+/// The producer of one durability, made at its first use and made anew after a fatal error.
+#[derive(Default)]
+pub(super) struct Slot(RwLock<Option<Arc<KafkaProducer>>>);
+
+pub(super) struct KafkaProducer {
+    client: ThreadedProducer<Acknowledging>,
+    dead: Arc<AtomicBool>,
+    made_at: Instant,
+}
+
+struct Acknowledging {
+    connected: Connected,
+    dead: Arc<AtomicBool>,
+}
 
 impl ClientContext for Acknowledging {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        self.0.log(level, facility, message);
+        self.connected.log(level, facility, message);
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        self.0.error(error, reason);
+        if error.rdkafka_error_code() == Some(RDKafkaErrorCode::Fatal) {
+            tracing::error!("the Kafka producer is dead, making another: {reason}");
+            self.dead.store(true, Ordering::Relaxed);
+        }
+        self.connected.error(error, reason);
     }
 }
 
@@ -29,7 +48,7 @@ impl ProducerContext for Acknowledging {
         let answer = match result {
             // `acks=all`: every in-sync replica has the record (durable producer).
             Ok(message) => {
-                self.0.0.answered();
+                self.connected.0.answered();
                 Ok(Appended {
                     partition: message.partition(),
                     offset: Some(message.offset()).filter(|offset| *offset >= 0),
@@ -54,19 +73,36 @@ fn refusal(error: &KafkaError) -> AppendError {
     }
 }
 
+impl Slot {
+    pub(super) fn get(&self) -> Option<Arc<KafkaProducer>> {
+        let slot = self.0.read();
+        slot.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
 impl KafkaLog {
-    /// The producer for that durability, made at its first use.
-    pub(super) fn producer(&self, durability: Durability) -> Result<&KafkaProducer, LogError> {
+    /// The producer for that durability.
+    pub(super) fn producer(&self, durability: Durability) -> Result<Arc<KafkaProducer>, LogError> {
         let slot = match durability {
             Durability::Durable => &self.durable,
             Durability::BestEffort => &self.best_effort,
         };
-        if let Some(producer) = slot.get() {
+        if let Some(producer) = slot.get().filter(|producer| !producer.is_to_be_replaced()) {
             return Ok(producer);
         }
-        let made = KafkaProducer::open(self, durability)?;
-        // Two threads may race here; the loser's producer has appended nothing.
-        Ok(slot.get_or_init(|| made))
+        let mut held = slot.0.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(producer) = held
+            .as_ref()
+            .filter(|producer| !producer.is_to_be_replaced())
+        {
+            return Ok(producer.clone());
+        }
+        let made = Arc::new(KafkaProducer::open(self, durability)?);
+        if let Some(dead) = held.replace(made.clone()) {
+            // Its records are answered by its own delivery reports, which dropping it would purge.
+            std::thread::spawn(move || dead.flush(ANSWER_WITHIN));
+        }
+        Ok(made)
     }
 }
 
@@ -88,10 +124,23 @@ impl KafkaProducer {
         } else {
             config.set("acks", "1");
         }
-        config
-            .create_with_context(Acknowledging(Connected(log.connection.clone())))
-            .map(KafkaProducer)
-            .map_err(|error| describe_error("set up the Kafka producer", &error))
+        let dead = Arc::new(AtomicBool::new(false));
+        let context = Acknowledging {
+            connected: Connected(log.connection.clone()),
+            dead: dead.clone(),
+        };
+        let client = config
+            .create_with_context(context)
+            .map_err(|error| describe_error("set up the Kafka producer", &error))?;
+        Ok(KafkaProducer {
+            client,
+            dead,
+            made_at: Instant::now(),
+        })
+    }
+
+    fn is_to_be_replaced(&self) -> bool {
+        self.dead.load(Ordering::Relaxed) && self.made_at.elapsed() >= REPLACED_AFTER
     }
 
     pub(super) fn append(&self, record: NewRecord<'_>) -> Result<Ack, AppendError> {
@@ -111,7 +160,7 @@ impl KafkaProducer {
             }
             outgoing = outgoing.headers(headers);
         }
-        match self.0.send(outgoing) {
+        match self.client.send(outgoing) {
             Ok(()) => Ok(ack),
             Err((error, _)) => Err(match refusal(&error) {
                 // The client refused it before it left: it will never be in the log.
@@ -123,7 +172,7 @@ impl KafkaProducer {
 
     /// Without this the first acknowledgement of an idempotent producer takes up to a second.
     pub(super) fn warm_up(&self) -> Result<(), LogError> {
-        self.0
+        self.client
             .client()
             .fetch_metadata(None, ANSWER_WITHIN)
             .map(|_| ())
@@ -131,8 +180,39 @@ impl KafkaProducer {
     }
 
     pub(super) fn flush(&self, within: Duration) {
-        if let Err(error) = self.0.flush(within) {
+        if let Err(error) = self.client.flush(within) {
             tracing::warn!("records were not acknowledged before the end: {error}");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_producer_that_died_for_good_is_replaced_and_orders_are_taken_again() {
+        let cluster = MockCluster::new(1).expect("a mock cluster starts");
+        cluster
+            .create_topic("orders", 1, 1)
+            .expect("the topic is made");
+        let refused = RDKafkaRespErr::RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED;
+        cluster.request_errors(RDKafkaApiKey::InitProducerId, &[refused]);
+        let log = KafkaLog::open(&cluster.bootstrap_servers(), &[]).expect("the log opens");
+        let record = NewRecord {
+            topic: "orders",
+            key: b"a",
+            value: Some(b"{}"),
+            headers: &[],
+        };
+        let append = || log.append(Durability::Durable, record)?.wait();
+
+        let first = append();
+        assert!(first.is_err(), "the producer was to die: {first:?}");
+        let until = Instant::now() + Duration::from_secs(20);
+        while let Err(error) = append() {
+            assert!(Instant::now() < until, "still dead: {error}");
+            std::thread::yield_now();
         }
     }
 }

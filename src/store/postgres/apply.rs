@@ -4,6 +4,7 @@
 //! has written anything. Whatever fails afterwards rolls the position back too, so nothing is ever
 //! passed over.
 
+use super::leftovers::{insert_dead_letters, insert_gaps};
 use super::rows::{Origin, RowWriter};
 use super::*;
 
@@ -21,19 +22,6 @@ const STANDING: &str = r#"
 
 const KNOWN: &str = "SELECT order_uid FROM orders WHERE order_uid = ANY($1)";
 
-/// A replay meets its own dead letters again only under the same epoch.
-const INSERT_DEAD_LETTERS: &str = r#"
-    INSERT INTO dead_letters (position_id, epoch, topic, partition, "offset", key, payload,
-        payload_bytes, payload_sha256, order_uid, accepted_at, reason)
-    SELECT $1, $2, $3, $4, d.*
-    FROM unnest($5::int8[], $6::bytea[], $7::bytea[], $8::int8[], $9::bytea[], $10::text[],
-        $11::timestamptz[], $12::text[]) AS d
-    ON CONFLICT (position_id, epoch, "offset") DO NOTHING"#;
-
-/// Payloads up to this size are kept whole, of larger ones the head and the digest.
-const WHOLE_PAYLOAD_BYTES: usize = 16 * 1024 * 1024;
-const HEAD_BYTES: usize = 1024 * 1024;
-
 /// How carefully the orders of a batch are written.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Care {
@@ -45,7 +33,7 @@ enum Care {
     Bisect,
 }
 
-enum Failure {
+pub(super) enum Failure {
     /// A uid that was unknown a moment ago is there: 23505.
     SomebodyWasFaster,
     Store(StoreError),
@@ -73,12 +61,7 @@ impl PostgresStore {
             // Every attempt is a whole transaction; a failed one has left nothing behind.
             match self.try_apply(batch, window, care) {
                 Ok(applied) => return Ok(applied),
-                Err(Failure::SomebodyWasFaster) if care == Care::Fast => care = Care::Upsert,
-                Err(Failure::SomebodyWasFaster) => {
-                    return Err(StoreError::Misconfigured(
-                        "a unique index other than the tables' own refuses an order".into(),
-                    ));
-                }
+                Err(Failure::SomebodyWasFaster) => care = Care::Upsert,
                 Err(Failure::Store(StoreError::Rejected(_))) if care != Care::Bisect => {
                     care = Care::Bisect;
                 }
@@ -130,7 +113,7 @@ impl PostgresStore {
     }
 }
 
-type Refused<'b> = Vec<(&'b SourcedOrder, String)>;
+pub(super) type Refused<'b> = Vec<(&'b SourcedOrder, String)>;
 
 /// Moves the position, or finds that this very batch was committed before, or is fenced.
 fn advance(
@@ -157,9 +140,7 @@ fn advance(
         return Ok(Advance::Moved);
     }
     let Some(row) = transaction.query_opt(STANDING, &[&batch.position_id])? else {
-        return Err(Failure::Store(StoreError::Misconfigured(
-            "the position row of this partition was deleted".into(),
-        )));
+        return Err(Failure::Store(StoreError::Fenced(None)));
     };
     let ours = row.get::<_, Uuid>(0) == batch.owner
         && row.get::<_, i32>(1) == batch.epoch
@@ -170,11 +151,12 @@ fn advance(
     if ours {
         return Ok(Advance::Already);
     }
-    Err(Failure::Store(StoreError::Fenced(Holder {
+    let holder = (row.get::<_, Uuid>(0) != batch.owner).then(|| Holder {
         group: row.get(5),
         host: row.get(6),
         since: row.get(7),
-    })))
+    });
+    Err(Failure::Store(StoreError::Fenced(holder)))
 }
 
 /// Gives how many orders were written; the others are older than what is stored.
@@ -272,8 +254,15 @@ fn bisect<'b>(
         Err(Failure::Store(StoreError::Rejected(why))) => {
             savepoint.rollback()?;
             if let [order] = orders {
+                if order.supersedes {
+                    // The version it stands for may be storable, and was acknowledged too.
+                    return Err(Failure::Store(StoreError::Rejected(why)));
+                }
                 refused.push((order, why));
-                return Ok(0);
+                return match too_many(batch, refused) {
+                    Some(failure) => Err(failure),
+                    None => Ok(0),
+                };
             }
             let (left, right) = orders.split_at(orders.len() / 2);
             let written = bisect(transaction, statements, batch, left, refused)?;
@@ -290,16 +279,31 @@ fn judge(
     refused: &Refused<'_>,
 ) -> Result<RefusalWindow, Failure> {
     let mut judged = window.clone();
-    let offsets: HashSet<i64> = refused.iter().map(|(order, _)| order.offset).collect();
-    for sourced in &batch.orders {
-        judged.note(offsets.contains(&sourced.offset));
+    let dead: HashSet<i64> = refused.iter().map(|(order, _)| order.offset).collect();
+    // In the order of the log: sorted by uid, one sender's orders would stand together.
+    let mut offsets: Vec<i64> = batch.orders.iter().map(|sourced| sourced.offset).collect();
+    offsets.sort_unstable();
+    for offset in offsets {
+        judged.note(dead.contains(&offset));
     }
-    if let (true, Some((_, why))) = (judged.is_a_schema_problem(), refused.first()) {
-        return Err(Failure::Store(StoreError::Misconfigured(format!(
-            "it refuses too many valid orders to be their fault: {why}"
-        ))));
+    match refused.first() {
+        Some((_, why)) if judged.is_a_schema_problem() => Err(schema_problem(why)),
+        _ => Ok(judged),
     }
-    Ok(judged)
+}
+
+/// A batch larger than the window is judged as a whole too, and no longer than it must be.
+fn too_many(batch: &Batch, refused: &Refused<'_>) -> Option<Failure> {
+    let judges_itself = batch.orders.len() >= RefusalWindow::LENGTH;
+    let (_, why) = refused.first()?;
+    (judges_itself && refused.len() >= 2 && refused.len() * 20 > batch.orders.len())
+        .then(|| schema_problem(why))
+}
+
+fn schema_problem(why: &str) -> Failure {
+    Failure::Store(StoreError::Misconfigured(format!(
+        "it refuses too many valid orders to be their fault: {why}"
+    )))
 }
 
 fn origin(batch: &Batch) -> Origin {
@@ -307,93 +311,4 @@ fn origin(batch: &Batch) -> Origin {
         position_id: batch.position_id,
         epoch: batch.epoch,
     }
-}
-
-fn insert_dead_letters(
-    transaction: &mut Transaction<'_>,
-    statements: &mut Statements,
-    batch: &Batch,
-    refused: &Refused<'_>,
-) -> Result<(), Failure> {
-    let refused = refused.iter().map(|(sourced, why)| DeadLetter {
-        offset: sourced.offset,
-        key: Some(sourced.order.order_uid.clone().into()),
-        payload: Some(sourced.order.encode().into()),
-        accepted_at_us: sourced.accepted_at_us,
-        order_uid: Some(sourced.order.order_uid.clone()),
-        reason: format!("the database refuses it: {why}"),
-    });
-    let letters: Vec<DeadLetter> = batch.dead_letters.iter().cloned().chain(refused).collect();
-    if letters.is_empty() {
-        return Ok(());
-    }
-    let column = |read: fn(&DeadLetter) -> i64| -> Vec<i64> { letters.iter().map(read).collect() };
-    let keys: Vec<Option<&[u8]>> = letters.iter().map(|letter| letter.key.as_deref()).collect();
-    let payloads: Vec<Option<&[u8]>> = letters.iter().map(kept_payload).collect();
-    let digests: Vec<Option<Vec<u8>>> = letters.iter().map(payload_digest).collect();
-    let uids: Vec<Option<&str>> = letters
-        .iter()
-        .map(|letter| letter.order_uid.as_deref())
-        .collect();
-    let accepted: Vec<Micros> = letters
-        .iter()
-        .map(|letter| Micros(letter.accepted_at_us))
-        .collect();
-    let reasons: Vec<&str> = letters
-        .iter()
-        .map(|letter| letter.reason.as_str())
-        .collect();
-    let statement = statements.get(transaction, INSERT_DEAD_LETTERS)?;
-    transaction.execute(
-        &statement,
-        &[
-            &batch.position_id,
-            &batch.epoch,
-            &batch.topic,
-            &batch.partition,
-            &column(|letter| letter.offset),
-            &keys,
-            &payloads,
-            &column(|letter| {
-                letter
-                    .payload
-                    .as_ref()
-                    .map_or(0, |payload| payload.len() as i64)
-            }),
-            &digests,
-            &uids,
-            &accepted,
-            &reasons,
-        ],
-    )?;
-    Ok(())
-}
-
-fn kept_payload(letter: &DeadLetter) -> Option<&[u8]> {
-    let payload = letter.payload.as_deref()?;
-    Some(if payload.len() <= WHOLE_PAYLOAD_BYTES {
-        payload
-    } else {
-        &payload[..HEAD_BYTES]
-    })
-}
-
-fn payload_digest(letter: &DeadLetter) -> Option<Vec<u8>> {
-    use sha2::Digest;
-    let payload = letter.payload.as_deref()?;
-    (payload.len() > WHOLE_PAYLOAD_BYTES).then(|| sha2::Sha256::digest(payload).to_vec())
-}
-
-fn insert_gaps(transaction: &mut Transaction<'_>, batch: &Batch) -> Result<(), Failure> {
-    if batch.gaps.is_empty() {
-        return Ok(());
-    }
-    let from: Vec<i64> = batch.gaps.iter().map(|gap| gap.from).collect();
-    let to: Vec<Option<i64>> = batch.gaps.iter().map(|gap| gap.to).collect();
-    let reasons: Vec<&str> = batch.gaps.iter().map(|gap| gap.reason.as_str()).collect();
-    transaction.execute(
-        take::INSERT_GAPS,
-        &[&batch.position_id, &batch.epoch, &from, &to, &reasons],
-    )?;
-    Ok(())
 }

@@ -162,7 +162,7 @@ impl PostgresStore {
 
     fn fenced(&mut self, claim: &Claim) -> Result<StoreError, StoreError> {
         Ok(match self.read_holder(claim)? {
-            Some(holder) => StoreError::Fenced(holder),
+            Some(holder) => StoreError::Fenced(Some(holder)),
             None => StoreError::Contended("the position row changed while it was taken".into()),
         })
     }

@@ -1,0 +1,106 @@
+//! What a batch leaves besides orders: its dead letters and the gaps it passed.
+
+use super::apply::{Failure, Refused};
+use super::*;
+
+/// A replay meets its own dead letters again only under the same epoch.
+const INSERT_DEAD_LETTERS: &str = r#"
+    INSERT INTO dead_letters (position_id, epoch, topic, partition, "offset", key, payload,
+        payload_bytes, payload_sha256, order_uid, accepted_at, reason)
+    SELECT $1, $2, $3, $4, d.*
+    FROM unnest($5::int8[], $6::bytea[], $7::bytea[], $8::int8[], $9::bytea[], $10::text[],
+        $11::timestamptz[], $12::text[]) AS d
+    ON CONFLICT (position_id, epoch, "offset") DO NOTHING"#;
+
+/// Payloads up to this size are kept whole, of larger ones the head and the digest.
+const WHOLE_PAYLOAD_BYTES: usize = 16 * 1024 * 1024;
+const HEAD_BYTES: usize = 1024 * 1024;
+
+pub(super) fn insert_dead_letters(
+    transaction: &mut Transaction<'_>,
+    statements: &mut Statements,
+    batch: &Batch,
+    refused: &Refused<'_>,
+) -> Result<(), Failure> {
+    let refused = refused.iter().map(|(sourced, why)| DeadLetter {
+        offset: sourced.offset,
+        key: Some(sourced.order.order_uid.clone().into()),
+        payload: Some(sourced.order.encode().into()),
+        accepted_at_us: sourced.accepted_at_us,
+        order_uid: Some(sourced.order.order_uid.clone()),
+        reason: format!("the database refuses it: {why}"),
+    });
+    let letters: Vec<DeadLetter> = batch.dead_letters.iter().cloned().chain(refused).collect();
+    if letters.is_empty() {
+        return Ok(());
+    }
+    let column = |read: fn(&DeadLetter) -> i64| -> Vec<i64> { letters.iter().map(read).collect() };
+    let keys: Vec<Option<&[u8]>> = letters.iter().map(|letter| letter.key.as_deref()).collect();
+    let payloads: Vec<Option<&[u8]>> = letters.iter().map(kept_payload).collect();
+    let digests: Vec<Option<Vec<u8>>> = letters.iter().map(payload_digest).collect();
+    let uids: Vec<Option<&str>> = letters
+        .iter()
+        .map(|letter| letter.order_uid.as_deref())
+        .collect();
+    let accepted: Vec<Micros> = letters
+        .iter()
+        .map(|letter| Micros(letter.accepted_at_us))
+        .collect();
+    let reasons: Vec<&str> = letters
+        .iter()
+        .map(|letter| letter.reason.as_str())
+        .collect();
+    let statement = statements.get(transaction, INSERT_DEAD_LETTERS)?;
+    transaction.execute(
+        &statement,
+        &[
+            &batch.position_id,
+            &batch.epoch,
+            &batch.topic,
+            &batch.partition,
+            &column(|letter| letter.offset),
+            &keys,
+            &payloads,
+            &column(|letter| {
+                letter
+                    .payload
+                    .as_ref()
+                    .map_or(0, |payload| payload.len() as i64)
+            }),
+            &digests,
+            &uids,
+            &accepted,
+            &reasons,
+        ],
+    )?;
+    Ok(())
+}
+
+fn kept_payload(letter: &DeadLetter) -> Option<&[u8]> {
+    let payload = letter.payload.as_deref()?;
+    Some(if payload.len() <= WHOLE_PAYLOAD_BYTES {
+        payload
+    } else {
+        &payload[..HEAD_BYTES]
+    })
+}
+
+fn payload_digest(letter: &DeadLetter) -> Option<Vec<u8>> {
+    use sha2::Digest;
+    let payload = letter.payload.as_deref()?;
+    (payload.len() > WHOLE_PAYLOAD_BYTES).then(|| sha2::Sha256::digest(payload).to_vec())
+}
+
+pub(super) fn insert_gaps(transaction: &mut Transaction<'_>, batch: &Batch) -> Result<(), Failure> {
+    if batch.gaps.is_empty() {
+        return Ok(());
+    }
+    let from: Vec<i64> = batch.gaps.iter().map(|gap| gap.from).collect();
+    let to: Vec<Option<i64>> = batch.gaps.iter().map(|gap| gap.to).collect();
+    let reasons: Vec<&str> = batch.gaps.iter().map(|gap| gap.reason.as_str()).collect();
+    transaction.execute(
+        take::INSERT_GAPS,
+        &[&batch.position_id, &batch.epoch, &from, &to, &reasons],
+    )?;
+    Ok(())
+}
