@@ -24,6 +24,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const POST_TIMEOUT: Duration = Duration::from_secs(15);
 /// One GET with its answer; the API waits for a lookup up to LOOKUP_WAIT_MS, which ends at 30 s.
 const GET_TIMEOUT: Duration = Duration::from_secs(40);
+/// How much longer than asked for one GET may take: the API's own wait may end a little later.
+const GET_GRACE: Duration = Duration::from_secs(3);
 /// The first pause between two attempts; it doubles up to `LONGEST_PAUSE`.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
@@ -176,7 +178,8 @@ impl Client {
         }
     }
 
-    /// Asks for one order until the API knows, at most `within` (zero: one question).
+    /// Asks for one order until the API knows, at most `within` and a few seconds (zero: one
+    /// question, for which the API takes its own time).
     ///
     /// # Errors
     ///
@@ -184,7 +187,12 @@ impl Client {
     pub fn get(&self, order_uid: &str, within: Duration) -> Result<Got, ClientError> {
         let deadline = Instant::now() + within;
         loop {
-            let got = self.get_once(order_uid)?;
+            let timeout = if within.is_zero() {
+                GET_TIMEOUT
+            } else {
+                GET_TIMEOUT.min(left(deadline) + GET_GRACE)
+            };
+            let got = self.get_once(order_uid, timeout)?;
             let Got::Pending(setback) = &got else {
                 return Ok(got);
             };
@@ -264,13 +272,15 @@ impl Client {
         })
     }
 
-    fn get_once(&self, order_uid: &str) -> Result<Got, ClientError> {
+    fn get_once(&self, order_uid: &str, timeout: Duration) -> Result<Got, ClientError> {
         let url = format!(
             "{}/api/order/{}",
             self.base_url,
             wire::percent_encoded(order_uid)
         );
-        let mut answer = match self.agent.get(url).call() {
+        let request = self.agent.get(url).config();
+        let request = request.timeout_global(Some(timeout)).build();
+        let mut answer = match request.call() {
             Ok(answer) => answer,
             Err(error) if wire::nothing_was_sent(&error) => return Err(self.unreachable(&error)),
             Err(error) => return Ok(Got::Pending(self.no_answer(&error))),

@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::Parser;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use orders::cli::{self, Cli};
 use orders::config::{redact, redact_arguments};
 use orders::exit::{self, Exit};
@@ -49,12 +50,17 @@ fn usage(error: &clap::Error) -> Exit {
         let _ = error.print();
         return Exit::Done;
     }
-    let text = error.render().to_string();
+    let mut text = error.render().to_string();
+    // A value given to a flag that takes none may be anything.
+    let value = error.get(ContextKind::InvalidValue);
+    if let (ErrorKind::TooManyValues, Some(ContextValue::String(value))) = (error.kind(), value) {
+        text = text.replace(&format!("'{value}'"), "'***'");
+    }
     let arguments = std::env::args_os().skip(1);
     let arguments = arguments.map(|argument| argument.to_string_lossy().into_owned());
     let redacted = redact_arguments(&text, arguments);
     let output = Output::new(format_asked_for(), Verbosity::Normal);
-    if redacted == text {
+    if redacted == error.render().to_string() {
         let _ = error.print();
     } else {
         output.talk(redacted.trim_end());

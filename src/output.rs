@@ -240,7 +240,7 @@ fn table_text(
         table.load_preset(presets::NOTHING);
         table.set_content_arrangement(ContentArrangement::Disabled);
     }
-    table.set_header(headers.to_vec());
+    table.set_header(headers.iter().map(|header| escape(header, false)));
     for row in rows {
         table.add_row(
             row.iter()
@@ -338,6 +338,16 @@ mod tests {
         output.table(&["name", "n"], rows).unwrap();
         let expected = "name            n\na               1\nlong\\u{1b}[31m\n";
         assert_eq!(data.text(), expected);
+    }
+
+    #[test]
+    fn a_uid_in_a_header_cannot_steer_the_terminal() {
+        let stdout = Buffer::default();
+        let (output, _) = output(stdout.clone(), Verbosity::Normal);
+        output
+            .table(&["order", "a\u{1b}[2Jb"], [vec!["c".into(), "d".into()]])
+            .unwrap();
+        assert_eq!(stdout.text(), "order  a\\u{1b}[2Jb\nc      d\n");
     }
 
     #[test]

@@ -120,12 +120,12 @@ fn read_head(guest: &mut TcpStream) -> io::Result<Result<Vec<u8>, Refusal>> {
             return Err(ErrorKind::UnexpectedEof.into());
         }
         head.extend_from_slice(&part[..read]);
+        if head.len() > HEAD_BYTES {
+            return Ok(Err(Refusal::TooLarge));
+        }
         if let Some(end) = head.windows(4).position(|four| four == b"\r\n\r\n") {
             head.truncate(end);
             return Ok(Ok(head));
-        }
-        if head.len() > HEAD_BYTES {
-            return Ok(Err(Refusal::TooLarge));
         }
     }
 }

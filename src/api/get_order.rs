@@ -73,6 +73,11 @@ async fn find(app: &App, order_uid: &str) -> Result<Option<(Arc<Entry>, Origin)>
     if let Some(entry) = app.knowledge.cache.get(order_uid) {
         return from_cache(entry);
     }
+    // Before joining: a slot that its maker may not wait at would never be sent.
+    let Ok(_seat) = app.seats.try_acquire() else {
+        app.metrics.cache_misses.inc();
+        return Err(Problem::Busy { outcome: None });
+    };
     let answer = match app.knowledge.join(order_uid, now) {
         Joined::Found(entry) => return from_cache(entry),
         Joined::Full => {
@@ -104,15 +109,14 @@ async fn wait(
     mut ask: Option<Uuid>,
 ) -> Result<Option<Answer>, Problem> {
     let lookups = &app.knowledge.lookups;
-    let _seat = app
-        .seats
-        .try_acquire()
-        .map_err(|_| Problem::Busy { outcome: None })?;
     let deadline = tokio::time::Instant::now() + app.settings.lookup_wait;
     let mut sent: Option<(Ack, Uuid)> = None;
     loop {
         if let Some(correlation) = ask.take() {
-            let ack = send(app, order_uid, correlation).map_err(|_| Problem::LookupNotSent)?;
+            let Ok(ack) = send(app, order_uid, correlation) else {
+                lookups.not_sent(order_uid, correlation);
+                return Err(Problem::LookupNotSent);
+            };
             sent = Some((ack, correlation));
         }
         let wake_at = deadline.min(tokio::time::Instant::now() + ASK_AGAIN);
@@ -124,10 +128,16 @@ async fn wait(
         };
         tokio::select! {
             biased;
-            answered = answer.wait_for(Option::is_some) => match answered {
-                Ok(answered) => return Ok(answered.clone()),
+            changed = answer.changed() => {
+                let answered = answer.borrow_and_update().clone();
+                if answered.is_some() {
+                    return Ok(answered);
+                }
                 // The slot was swept: this waiter was too late to be counted.
-                Err(_) => break,
+                if changed.is_err() {
+                    break;
+                }
+                ask = lookups.ask_again(order_uid, Instant::now());
             },
             (outcome, correlation) = acknowledged => {
                 sent = None;

@@ -41,13 +41,15 @@ impl Knowledge {
         self.orders.is_live(now)
     }
 
-    /// Take this before an order is appended, for [`Knowledge::accepted`].
-    pub fn beginning(&self) -> Beginning {
+    /// Take this before an order is appended, for [`Knowledge::accepted`]. `None` before the follower
+    /// of orders has begun: such an order could not be kept, and the next GET might be answered with
+    /// an older version from the store.
+    pub fn beginning(&self) -> Option<Beginning> {
         let (generation, topic_id) = self.orders.beginning();
-        Beginning {
+        (generation > 0).then_some(Beginning {
             generation,
             topic_id,
-        }
+        })
     }
 
     /// This instance appended an order and the log has it. Call before the client is told: from then
@@ -124,7 +126,8 @@ impl Knowledge {
             }
             Reply::Absent(absence) => {
                 if let Some(correlation) = correlation {
-                    self.lookups.absent(&uid, correlation, absence, now);
+                    let live = self.is_live(now);
+                    self.lookups.absent(&uid, correlation, absence, live, now);
                 }
             }
         }
@@ -195,14 +198,18 @@ mod tests {
 
     /// Follows one partition from offset 5 of topic `t`.
     fn knowledge() -> Knowledge {
-        let knowledge = Knowledge {
+        let knowledge = not_begun();
+        begin(&knowledge, "t", 5);
+        knowledge
+    }
+
+    fn not_begun() -> Knowledge {
+        Knowledge {
             cache: OrderCache::new(1 << 20, Duration::from_secs(60)),
             lookups: Lookups::default(),
             orders: Tail::new("orders"),
             found: Tail::new("order-found"),
-        };
-        begin(&knowledge, "t", 5);
-        knowledge
+        }
     }
 
     fn begin(knowledge: &Knowledge, topic_id: &str, high: i64) {
@@ -239,20 +246,28 @@ mod tests {
     #[test]
     fn an_accepted_order_is_kept_where_all_newer_ones_will_be_followed() {
         let knowledge = knowledge();
-        accept(&knowledge, 5, knowledge.beginning());
+        accept(&knowledge, 5, knowledge.beginning().unwrap());
         assert!(knowledge.cache.get("a").is_some());
     }
 
     #[test]
     fn an_accepted_order_is_not_kept_where_a_newer_one_may_pass_unseen() {
         let knowledge = knowledge();
-        accept(&knowledge, 4, knowledge.beginning());
+        accept(&knowledge, 4, knowledge.beginning().unwrap());
         assert!(knowledge.cache.get("a").is_none());
         // The follower began anew between the append and its acknowledgement.
-        let before = knowledge.beginning();
+        let before = knowledge.beginning().unwrap();
         begin(&knowledge, "u", 0);
         accept(&knowledge, 900, before);
         assert!(knowledge.cache.get("a").is_none());
+    }
+
+    #[test]
+    fn nothing_is_accepted_before_newer_versions_would_be_followed() {
+        let knowledge = not_begun();
+        assert!(knowledge.beginning().is_none());
+        begin(&knowledge, "t", 5);
+        assert!(knowledge.beginning().is_some());
     }
 
     #[test]

@@ -3,8 +3,9 @@
 //! Owns the slots, one a uid however many wait (single flight), and their bounds; sending a lookup
 //! and answering HTTP belong to the handlers. Time is passed in, so every rule is tested without
 //! waiting. The surprising thing: a negative answer only counts while the slot it was asked for is
-//! still pending. A POST or a followed record removes the slot, so a "no" that was computed before
-//! the order came can never be told after it.
+//! still pending, and only for those who came before the question was sent. A POST or a followed
+//! record removes the slot, so a "no" that was computed before the order came can never be told
+//! after it.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
@@ -15,7 +16,10 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use uuid::Uuid;
 
+use self::pending::Pending;
 use crate::cache::Entry;
+
+mod pending;
 
 /// Locks are held for a hash lookup; sixteen of them keep the followers out of the handlers' way.
 const SHARDS: usize = 16;
@@ -61,7 +65,8 @@ pub enum Joined {
     Found(Arc<Entry>),
     /// Remembered as absent.
     Absent(Absence),
-    /// Wait here; with `ask`, a lookup must be sent under that correlation id.
+    /// Wait here; with `ask`, a lookup must be sent under that correlation id. A change to `None`
+    /// is no answer: the question has to be sent anew, see [`Lookups::ask_again`].
     Waiting {
         answer: watch::Receiver<Option<Answer>>,
         ask: Option<Uuid>,
@@ -77,42 +82,6 @@ enum Slot {
         until: Instant,
         misses: u32,
     },
-}
-
-struct Pending {
-    correlation: Uuid,
-    answer: watch::Sender<Option<Answer>>,
-    /// When the lookup was last sent; `None`: it must be sent at once.
-    asked_at: Option<Instant>,
-    /// The log has taken a lookup for this slot.
-    acknowledged: bool,
-    /// When it is given up.
-    until: Instant,
-    /// Misses of this uid before this one, and until when they count.
-    misses: u32,
-    misses_until: Instant,
-}
-
-impl Pending {
-    /// The correlation id to send now, if it is time to send.
-    fn ask(&mut self, now: Instant) -> Option<Uuid> {
-        if self
-            .asked_at
-            .is_some_and(|asked_at| now < asked_at + ASK_AGAIN)
-        {
-            return None;
-        }
-        self.asked_at = Some(now);
-        self.until = now + LINGER;
-        Some(self.correlation)
-    }
-
-    /// From now on only answers to a new question count.
-    fn renew(&mut self) {
-        self.correlation = Uuid::new_v4();
-        self.asked_at = None;
-        self.acknowledged = false;
-    }
 }
 
 type Shard = HashMap<Box<str>, Slot>;
@@ -152,11 +121,9 @@ impl Lookups {
         }
         let (misses, misses_until) = match shard.get_mut(uid) {
             Some(Slot::Pending(pending)) => {
+                let answer = pending.subscribe();
                 let ask = pending.ask(now);
-                return Joined::Waiting {
-                    answer: pending.answer.subscribe(),
-                    ask,
-                };
+                return Joined::Waiting { answer, ask };
             }
             Some(Slot::Absent {
                 absence,
@@ -173,16 +140,8 @@ impl Lookups {
         if self.pending.load(Ordering::Relaxed) >= MAX_PENDING {
             return Joined::Full;
         }
-        let (sender, answer) = watch::channel(None);
-        let mut pending = Pending {
-            correlation: Uuid::new_v4(),
-            answer: sender,
-            asked_at: None,
-            acknowledged: false,
-            until: now + LINGER,
-            misses,
-            misses_until,
-        };
+        let mut pending = Pending::new(now, misses, misses_until);
+        let answer = pending.subscribe();
         let ask = pending.ask(now);
         shard.insert(uid.into(), Slot::Pending(pending));
         self.pending.fetch_add(1, Ordering::Relaxed);
@@ -194,6 +153,22 @@ impl Lookups {
         match self.shard(uid).get_mut(uid) {
             Some(Slot::Pending(pending)) => pending.ask(now),
             Some(Slot::Absent { .. }) | None => None,
+        }
+    }
+
+    /// The lookup could not be sent as `correlation`; the caller still waits. Whoever else does sends
+    /// it next; where nobody does, the slot is given up and its place is free.
+    pub fn not_sent(&self, uid: &str, correlation: Uuid) {
+        let mut shard = self.shard(uid);
+        let is_of_no_use = match shard.get_mut(uid) {
+            Some(Slot::Pending(pending)) if pending.correlation == correlation => {
+                pending.asked_at = None;
+                pending.waiters() <= 1 && !pending.acknowledged
+            }
+            Some(_) | None => false,
+        };
+        if is_of_no_use {
+            self.remove(&mut shard, uid);
         }
     }
 
@@ -244,21 +219,44 @@ impl Lookups {
         true
     }
 
-    /// The answer came back that there is no such order. Whether it counted.
-    pub fn absent(&self, uid: &str, correlation: Uuid, absence: Absence, now: Instant) -> bool {
+    /// The answer came back that there is no such order. Whether it counted. Those who came after
+    /// the question was sent are asked for anew, except where memory would answer them anyway:
+    /// `live`, and many misses.
+    pub fn absent(
+        &self,
+        uid: &str,
+        correlation: Uuid,
+        absence: Absence,
+        live: bool,
+        now: Instant,
+    ) -> bool {
         let mut shard = self.shard(uid);
-        let (misses, misses_until) = match shard.get(uid) {
-            Some(Slot::Pending(pending)) if pending.correlation == correlation => {
-                (pending.misses, pending.misses_until)
-            }
-            Some(_) | None => return false,
+        let Some(Slot::Pending(pending)) = shard.get_mut(uid) else {
+            return false;
         };
-        let removed = self.remove(&mut shard, uid);
-        let (until, misses) = if now < misses_until {
-            (misses_until, misses + 1)
+        if pending.correlation != correlation {
+            return false;
+        }
+        let (until, misses) = if now < pending.misses_until {
+            (pending.misses_until, pending.misses + 1)
         } else {
             (now + ABSENT_TTL, 1)
         };
+        let late = pending.late.take_if(|it| it.receiver_count() > 0);
+        if let Some(late) = late {
+            if live && misses >= ASKED_ANEW {
+                pending.late = Some(late);
+            } else {
+                (pending.misses, pending.misses_until) = (misses, until);
+                pending.renew();
+                late.send_replace(None);
+                let answered = std::mem::replace(&mut pending.answer, late);
+                drop(shard);
+                answered.send_replace(Some(Answer::Absent(absence)));
+                return true;
+            }
+        }
+        let removed = self.remove(&mut shard, uid);
         if has_room_for_absent(&mut shard, now) {
             let slot = Slot::Absent {
                 absence: absence.clone(),
@@ -303,7 +301,7 @@ impl Lookups {
             let mut given_up = 0;
             lock(shard).retain(|_, slot| match slot {
                 Slot::Pending(pending) => {
-                    let is_over = now >= pending.until && pending.answer.receiver_count() == 0;
+                    let is_over = now >= pending.until && pending.waiters() == 0;
                     given_up += usize::from(is_over);
                     !is_over
                 }
@@ -338,8 +336,7 @@ fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
 
 fn wake(removed: Option<Slot>, answer: Answer) {
     if let Some(Slot::Pending(pending)) = removed {
-        // Nobody may be waiting any more: the answer is in the cache all the same.
-        pending.answer.send_replace(Some(answer));
+        pending.wake(answer);
     }
 }
 

@@ -13,11 +13,12 @@ use axum::extract::{Request, State};
 use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE, LOCATION, X_CONTENT_TYPE_OPTIONS};
 use axum::http::{HeaderMap, HeaderValue, Response, StatusCode};
 use bytes::Bytes;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tracing::{debug, info, warn};
 
 use super::App;
 use super::body;
+use super::knowledge::Beginning;
 use super::problem::Problem;
 use crate::event_log::{ACCEPTED_AT, AppendError, Appended, Durability, NewRecord};
 use crate::order::Order;
@@ -25,6 +26,10 @@ use crate::order::Order;
 /// How long an acknowledgement may take. More than the log's own delivery timeout (5 s, checked once
 /// a second), so that normally the log says what became of the order and not this clock.
 const DEADLINE: Duration = Duration::from_secs(7);
+
+/// How often, and how far apart, one looks whether the follower of orders has begun.
+const BEGIN_LOOKS: u32 = 40;
+const BEGIN_PAUSE: Duration = Duration::from_millis(20);
 
 /// How long a body may take to come, and how long while nearly all connections are taken: slow
 /// senders must not keep the others out.
@@ -56,9 +61,9 @@ async fn accept(app: &App, request: Request) -> Result<String, Problem> {
 }
 
 async fn append(app: &App, order_uid: &str, encoded: Bytes) -> Result<(), Problem> {
+    let before = begun(app).await?;
     let accepted_at_us = micros_since_epoch(Duration::ZERO);
     let accepted_at = accepted_at_us.to_string();
-    let before = app.knowledge.beginning();
     let record = NewRecord {
         topic: &app.settings.orders_topic,
         key: order_uid.as_bytes(),
@@ -83,6 +88,18 @@ async fn append(app: &App, order_uid: &str, encoded: Bytes) -> Result<(), Proble
         before,
     );
     Ok(())
+}
+
+/// The follower's beginning. It comes milliseconds after Kafka first answers, so an order posted at
+/// the very start waits for it; until then nothing is appended that a GET here could not show.
+async fn begun(app: &App) -> Result<Beginning, Problem> {
+    for _ in 0..BEGIN_LOOKS {
+        if let Some(beginning) = app.knowledge.beginning() {
+            return Ok(beginning);
+        }
+        sleep(BEGIN_PAUSE).await;
+    }
+    Err(Problem::NotAccepted)
 }
 
 fn no_answer() -> AppendError {

@@ -198,3 +198,15 @@ fn a_queued_lookup_is_asked_for_again_only_while_there_is_time() {
     ));
     served.join().unwrap();
 }
+
+#[test]
+fn a_frozen_api_does_not_hold_a_get_far_beyond_its_time() {
+    // The kernel takes the connection and the request, and nobody ever answers.
+    let frozen = TcpListener::bind("127.0.0.1:0").unwrap();
+    let client = Client::new(format!("http://{}", frozen.local_addr().unwrap()));
+    let asked = Instant::now();
+    let got = client.get("a", SHORT).unwrap();
+    assert!(matches!(got, Got::Pending(_)), "{got:?}");
+    let took = asked.elapsed();
+    assert!(took < Duration::from_secs(10), "it took {took:?}");
+}

@@ -131,6 +131,8 @@ fn no_password_is_ever_repeated() {
         orders("migrate postgresql://me:s3cret with@db/orders"),
         orders("migrate --wait=postgresql://me:s3cret"),
         orders("migrate --db-urll=postgresql://me:s3cret"),
+        orders("migrate --quiet=s3cret"),
+        orders("migrate --output json --quiet=s3cret=x"),
         orders("migrate").argument("postgresql://me:s3cret with@db/orders"),
         orders("create-topics --brokers 127.0.0.1:1 -X sasl.password-s3cret"),
         orders("create-topics --brokers 127.0.0.1:1 -X no.such=s3cret"),

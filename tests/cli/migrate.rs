@@ -137,7 +137,7 @@ fn a_table_that_stays_in_use_is_4_and_changes_nothing() {
 fn no_verbosity_logs_the_statements_of_the_database() {
     let env = Env::new();
     let ran = env.orders(&["migrate", "-vv"]).run().succeeds();
-    for text in ["tokio_postgres", "orders_migrations", "parameters"] {
+    for text in ["INSERT INTO", "SELECT ", "parameters"] {
         assert!(!ran.stderr.contains(text), "{}", ran.stderr);
     }
 }

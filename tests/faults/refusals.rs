@@ -6,6 +6,8 @@ use super::{
     wait_until_red,
 };
 use crate::env::auditor::audit_offsets;
+use crate::env::kafka::Outgoing;
+use crate::env::orders::{order, order_version};
 use crate::env::private::PrivatePostgres;
 use crate::env::{Env, PATIENCE, eventually, given, http};
 
@@ -110,28 +112,30 @@ fn rights_that_are_taken_away_stop_the_consumer_until_they_are_given_back() {
 
 #[test]
 fn a_table_that_stays_locked_keeps_no_consumer_from_its_group() {
-    let env = Env::with_partitions(2);
+    // Four lanes with more waiting than a batch: none of them may take the time it spends on the
+    // database for a silence of Kafka's.
+    let env = Env::with_partitions(4);
     let consumer = env.consumer();
     let mut locker = env.db();
     locker.run("BEGIN; LOCK TABLE orders IN EXCLUSIVE MODE");
     let locked = consumer.mark();
     env.kafka()
-        .produce(&env.topic(), &orders("order", 100, 1, 2));
+        .produce(&env.topic(), &orders("order", 6_000, 1, 4));
     wait_until_locked_out(&mut env.db());
-    // The server's own lock_timeout is 10 s: both lanes were refused, and are at it again.
+    // The server's own lock_timeout is 10 s: all lanes were refused, and are at it again.
     let url = format!("{}/metrics", consumer.admin_url());
-    eventually("two statements that gave up", PATIENCE, || {
+    eventually("four statements that gave up", PATIENCE, || {
         let metrics = http::get(&url).text();
         let retries = metrics
             .lines()
             .find_map(|line| line.strip_prefix("orders_consumer_store_retries_total "))?;
-        (retries.parse::<u32>().ok()? >= 2).then_some(())
+        (retries.parse::<u32>().ok()? >= 4).then_some(())
     });
     wait_until_locked_out(&mut env.db());
     locker.run("COMMIT");
 
     let mut expected = Expected::new();
-    expect(&mut expected, "order", 100, 1);
+    expect(&mut expected, "order", 6_000, 1);
     assert_all_stored(&env, &expected);
     let left = consumer.lines().split_off(locked);
     assert!(
@@ -141,4 +145,58 @@ fn a_table_that_stays_locked_keeps_no_consumer_from_its_group() {
         "it stayed in its group: {left:#?}"
     );
     consumer.wait_ready();
+}
+
+#[test]
+fn an_older_version_is_stored_where_the_database_refuses_the_newer_one() {
+    let env = Env::ready();
+    let mut db = env.db();
+    db.run("ALTER TABLE orders ADD CONSTRAINT no_second CHECK (track_number <> 'TRACK-2')");
+    let version = |version: u32| {
+        let mut order = order_version("twice", version);
+        order["track_number"] = format!("TRACK-{version}").into();
+        Outgoing::new("twice", order.to_string()).to(0)
+    };
+    // Both are waiting when the consumer starts, so they come in one batch.
+    env.kafka().produce(&env.topic(), &[version(1), version(2)]);
+    let _consumer = env.consumer();
+    env.wait_until_applied();
+    assert_eq!(
+        db.text("SELECT order_uid, track_number FROM orders"),
+        "twice|TRACK-1"
+    );
+    assert_eq!(
+        db.text("SELECT order_uid, \"offset\" FROM dead_letters"),
+        "twice|1"
+    );
+    audit_offsets(&env);
+}
+
+#[test]
+fn an_accept_time_that_no_database_can_hold_stops_nothing() {
+    let env = Env::ready();
+    let _consumer = env.consumer();
+    let record = |uid: &str, accepted_at: &str| {
+        Outgoing::new(uid, order(uid).to_string())
+            .to(0)
+            .header("accepted-at", accepted_at)
+    };
+    env.kafka().produce(
+        &env.topic(),
+        &[
+            record("past", "-300000000000000000"),
+            record("future", "9223372036854775807"),
+            Outgoing::new("broken", "{")
+                .to(0)
+                .header("accepted-at", "-300000000000000000"),
+            record("usual", "1700000000000000"),
+        ],
+    );
+    env.wait_until_applied();
+    assert_eq!(
+        env.db()
+            .text("SELECT order_uid FROM orders ORDER BY order_uid"),
+        "future\npast\nusual"
+    );
+    assert_eq!(env.db().count("dead_letters"), 1);
 }

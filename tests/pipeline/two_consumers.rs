@@ -1,8 +1,8 @@
 //! Two consumers of one group: each reads its share.
 
-use crate::env::Env;
 use crate::env::kafka::Outgoing;
 use crate::env::orders::order;
+use crate::env::{Env, PATIENCE, eventually, http};
 
 #[test]
 fn partitions_are_shared_between_two_consumers() {
@@ -22,4 +22,33 @@ fn partitions_are_shared_between_two_consumers() {
     for consumer in [first, second] {
         consumer.wait_for_line("processed ");
     }
+}
+
+#[test]
+fn lookups_are_answered_on_when_the_consumer_that_answered_them_dies() {
+    // One partition of each topic: one of the two consumers is given nothing, until the other dies.
+    let env = Env::ready();
+    let mut first = env.consumer();
+    let mut second = env.consumer();
+    let api = env.api();
+    let answered = |uid: &str| {
+        eventually("a lookup is answered", PATIENCE, || {
+            let url = format!("{}/api/order/{uid}", api.url());
+            (http::get(&url).status == 404).then_some(())
+        });
+    };
+    answered("nobody-1");
+    // Whichever of the two answered, it dies; and what it leaves is taken over.
+    first.kill9();
+    answered("nobody-2");
+    let _third = env.consumer();
+    answered("nobody-3");
+    second.kill9();
+    answered("nobody-4");
+    env.kafka().produce(
+        &env.topic(),
+        &[Outgoing::new("last", order("last").to_string())],
+    );
+    env.wait_until_applied();
+    assert_eq!(env.db().count("orders"), 1);
 }

@@ -22,6 +22,14 @@ fn asked(joined: Joined) -> (watch::Receiver<Option<Answer>>, Uuid) {
     }
 }
 
+/// Waits without having to ask.
+fn waiting(joined: Joined) -> watch::Receiver<Option<Answer>> {
+    match joined {
+        Joined::Waiting { answer, ask: None } => answer,
+        _ => panic!("it asked too"),
+    }
+}
+
 fn is_absent(answer: &watch::Receiver<Option<Answer>>) -> bool {
     matches!(*answer.borrow(), Some(Answer::Absent(_)))
 }
@@ -40,13 +48,7 @@ fn no_such_order() -> Absence {
 fn many_that_wait_send_one_lookup_and_all_get_its_answer() {
     let (lookups, now) = (Lookups::default(), Instant::now());
     let (first, correlation) = asked(join(&lookups, now));
-    let Joined::Waiting {
-        answer: second,
-        ask: None,
-    } = join(&lookups, now)
-    else {
-        panic!("the second asked too");
-    };
+    let second = waiting(join(&lookups, now));
     assert_eq!(lookups.pending(), 1);
     assert!(lookups.found("a", Some(correlation), entry));
     assert!(is_found(&first) && is_found(&second));
@@ -69,9 +71,9 @@ fn a_lookup_is_sent_again_every_half_second_under_the_same_id() {
 fn a_negative_answer_counts_only_for_the_lookup_that_still_waits() {
     let (lookups, now) = (Lookups::default(), Instant::now());
     let (answer, correlation) = asked(join(&lookups, now));
-    assert!(!lookups.absent("a", Uuid::new_v4(), no_such_order(), now));
+    assert!(!lookups.absent("a", Uuid::new_v4(), no_such_order(), true, now));
     assert!(!is_absent(&answer));
-    assert!(lookups.absent("a", correlation, no_such_order(), now));
+    assert!(lookups.absent("a", correlation, no_such_order(), true, now));
     assert!(is_absent(&answer));
 }
 
@@ -82,8 +84,57 @@ fn a_no_that_was_computed_before_the_order_came_is_never_told_after_it() {
     lookups.arrived("a", &entry());
     assert!(is_found(&answer));
     let (later, _) = asked(join(&lookups, now));
-    assert!(!lookups.absent("a", correlation, no_such_order(), now));
+    assert!(!lookups.absent("a", correlation, no_such_order(), true, now));
     assert!(!is_absent(&later));
+}
+
+#[test]
+fn a_no_to_a_question_sent_before_a_get_came_is_not_told_to_that_get() {
+    let (lookups, now) = (Lookups::default(), Instant::now());
+    let (early, first) = asked(join(&lookups, now));
+    let mut late = waiting(join(&lookups, now));
+    assert!(lookups.absent("a", first, no_such_order(), true, now));
+    assert!(is_absent(&early) && !is_absent(&late));
+    // It is woken, and asks at once under another id.
+    assert!(late.has_changed().unwrap() && late.borrow_and_update().is_none());
+    let second = lookups.ask_again("a", now).expect("it is sent again");
+    assert!(!lookups.absent("a", first, no_such_order(), true, now));
+    assert!(lookups.absent("a", second, no_such_order(), true, now));
+    assert!(is_absent(&late));
+    assert_eq!(lookups.pending(), 0);
+}
+
+#[test]
+fn a_crowd_that_hammers_an_unknown_uid_comes_to_an_end_of_questions() {
+    let (lookups, now) = (Lookups::default(), Instant::now());
+    let (_early, mut correlation) = asked(join(&lookups, now));
+    let mut questions = 1;
+    let mut crowd = Vec::new();
+    loop {
+        crowd.push(waiting(join(&lookups, now)));
+        assert!(lookups.absent("a", correlation, no_such_order(), true, now));
+        match lookups.ask_again("a", now) {
+            Some(next) => correlation = next,
+            None => break,
+        }
+        questions += 1;
+    }
+    assert_eq!(questions, ASKED_ANEW);
+    assert!(crowd.iter().all(is_absent));
+}
+
+#[test]
+fn a_lookup_that_was_never_sent_does_not_keep_its_place() {
+    let (lookups, now) = (Lookups::default(), Instant::now());
+    let (_alone, correlation) = asked(join(&lookups, now));
+    lookups.not_sent("a", correlation);
+    assert_eq!(lookups.pending(), 0);
+
+    let (_one, correlation) = asked(join(&lookups, now));
+    let _other = waiting(join(&lookups, now));
+    lookups.not_sent("a", correlation);
+    assert_eq!(lookups.pending(), 1);
+    assert_eq!(lookups.ask_again("a", now), Some(correlation));
 }
 
 #[test]
@@ -99,7 +150,7 @@ fn memory_answers_a_hammering_client_and_not_a_polling_one() {
     let (lookups, now) = (Lookups::default(), Instant::now());
     for _ in 0..ASKED_ANEW {
         let (_, correlation) = asked(join(&lookups, now));
-        assert!(lookups.absent("a", correlation, no_such_order(), now));
+        assert!(lookups.absent("a", correlation, no_such_order(), true, now));
     }
     assert!(matches!(join(&lookups, now), Joined::Absent(_)));
     let not_live = lookups.join("a", now, false, || None);
@@ -115,7 +166,7 @@ fn a_remembered_miss_is_forgotten_after_a_second_and_when_the_order_comes() {
             ..
         } = join(&lookups, now)
         {
-            lookups.absent("a", correlation, no_such_order(), now);
+            lookups.absent("a", correlation, no_such_order(), true, now);
         }
     };
     remember();
@@ -159,11 +210,11 @@ fn a_followed_record_that_cannot_be_kept_takes_back_every_no() {
     let (lookups, now) = (Lookups::default(), Instant::now());
     let (answer, before) = asked(join(&lookups, now));
     lookups.doubt("a");
-    assert!(!lookups.absent("a", before, no_such_order(), now));
+    assert!(!lookups.absent("a", before, no_such_order(), true, now));
     let after = lookups
         .ask_again("a", now)
         .expect("it is sent again at once");
-    assert!(lookups.absent("a", after, no_such_order(), now));
+    assert!(lookups.absent("a", after, no_such_order(), true, now));
     assert!(is_absent(&answer));
 }
 
