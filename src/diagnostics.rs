@@ -327,7 +327,7 @@ mod tests {
         ];
         for verbosity in all {
             let filter = filter(verbosity);
-            for target in ["postgres::config", "tokio_postgres::query"] {
+            for target in ["postgres", "tokio_postgres"] {
                 let is_heard = filter.would_enable(target, &Level::DEBUG);
                 assert!(!is_heard, "{target} {verbosity:?}");
             }

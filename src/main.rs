@@ -50,17 +50,10 @@ fn usage(error: &clap::Error) -> Exit {
         let _ = error.print();
         return Exit::Done;
     }
-    let mut text = error.render().to_string();
-    // A value given to a flag that takes none may be anything.
-    let value = error.get(ContextKind::InvalidValue);
-    if let (ErrorKind::TooManyValues, Some(ContextValue::String(value))) = (error.kind(), value) {
-        text = text.replace(&format!("'{value}'"), "'***'");
-    }
-    let arguments = std::env::args_os().skip(1);
-    let arguments = arguments.map(|argument| argument.to_string_lossy().into_owned());
-    let redacted = redact_arguments(&text, arguments);
+    let text = error.render().to_string();
+    let redacted = without_secrets(error, &text);
     let output = Output::new(format_asked_for(), Verbosity::Normal);
-    if redacted == error.render().to_string() {
+    if redacted == text {
         let _ = error.print();
     } else {
         output.talk(redacted.trim_end());
@@ -69,6 +62,20 @@ fn usage(error: &clap::Error) -> Exit {
     let message = message.strip_prefix("error: ").unwrap_or(message);
     print_json(&output, Exit::Usage, message, None);
     Exit::Usage
+}
+
+/// clap repeats what it cannot place, and that may be a secret that stands in the wrong place.
+fn without_secrets(error: &clap::Error, text: &str) -> String {
+    let arguments = std::env::args_os().skip(1);
+    let arguments = arguments.map(|argument| argument.to_string_lossy().into_owned());
+    match (error.kind(), error.get(ContextKind::InvalidValue)) {
+        // A value given to a flag that takes none may be anything.
+        (ErrorKind::TooManyValues, Some(ContextValue::String(value))) => {
+            let text = text.replace(&format!("'{value}'"), "'***'");
+            redact_arguments(&text, arguments)
+        }
+        _ => redact_arguments(text, arguments),
+    }
 }
 
 /// The format on a command line that could not be parsed.

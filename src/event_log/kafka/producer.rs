@@ -18,26 +18,19 @@ pub(super) struct Slot(RwLock<Option<Arc<KafkaProducer>>>);
 
 pub(super) struct KafkaProducer {
     client: ThreadedProducer<Acknowledging>,
-    dead: Arc<AtomicBool>,
+    dead: AtomicBool,
     made_at: Instant,
 }
 
-struct Acknowledging {
-    connected: Connected,
-    dead: Arc<AtomicBool>,
-}
+struct Acknowledging(Connected);
 
 impl ClientContext for Acknowledging {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        self.connected.log(level, facility, message);
+        self.0.log(level, facility, message);
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        if error.rdkafka_error_code() == Some(RDKafkaErrorCode::Fatal) {
-            tracing::error!("the Kafka producer is dead, making another: {reason}");
-            self.dead.store(true, Ordering::Relaxed);
-        }
-        self.connected.error(error, reason);
+        self.0.error(error, reason);
     }
 }
 
@@ -48,7 +41,7 @@ impl ProducerContext for Acknowledging {
         let answer = match result {
             // `acks=all`: every in-sync replica has the record (durable producer).
             Ok(message) => {
-                self.connected.0.answered();
+                self.0.0.answered();
                 Ok(Appended {
                     partition: message.partition(),
                     offset: Some(message.offset()).filter(|offset| *offset >= 0),
@@ -124,19 +117,25 @@ impl KafkaProducer {
         } else {
             config.set("acks", "1");
         }
-        let dead = Arc::new(AtomicBool::new(false));
-        let context = Acknowledging {
-            connected: Connected(log.connection.clone()),
-            dead: dead.clone(),
-        };
         let client = config
-            .create_with_context(context)
+            .create_with_context(Acknowledging(Connected(log.connection.clone())))
             .map_err(|error| describe_error("set up the Kafka producer", &error))?;
         Ok(KafkaProducer {
             client,
-            dead,
+            dead: AtomicBool::new(false),
             made_at: Instant::now(),
         })
+    }
+
+    /// What a refused record means, for it and for this producer.
+    fn examine(&self, error: &KafkaError) -> AppendError {
+        let is_fatal = error.rdkafka_error_code() == Some(RDKafkaErrorCode::Fatal);
+        if is_fatal && !self.dead.swap(true, Ordering::Relaxed) {
+            let reason = self.client.client().fatal_error();
+            let reason = reason.map_or_else(|| error.to_string(), |(_, reason)| reason);
+            tracing::error!("the Kafka producer is dead, making another: {reason}");
+        }
+        refusal(error)
     }
 
     fn is_to_be_replaced(&self) -> bool {
@@ -162,7 +161,7 @@ impl KafkaProducer {
         }
         match self.client.send(outgoing) {
             Ok(()) => Ok(ack),
-            Err((error, _)) => Err(match refusal(&error) {
+            Err((error, _)) => Err(match self.examine(&error) {
                 // The client refused it before it left: it will never be in the log.
                 AppendError::Unknown(reason) => AppendError::NotAccepted(reason),
                 sure => sure,
