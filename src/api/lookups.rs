@@ -161,9 +161,12 @@ impl Lookups {
     pub fn not_sent(&self, uid: &str, correlation: Uuid) {
         let mut shard = self.shard(uid);
         let is_of_no_use = match shard.get_mut(uid) {
-            Some(Slot::Pending(pending)) if pending.correlation == correlation => {
-                pending.asked_at = None;
-                pending.waiters() <= 1 && !pending.acknowledged
+            // Once the log has a question, its answer may still come.
+            Some(Slot::Pending(pending))
+                if pending.correlation == correlation && !pending.acknowledged =>
+            {
+                pending.renew();
+                pending.waiters() <= 1
             }
             Some(_) | None => false,
         };

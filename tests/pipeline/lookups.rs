@@ -171,3 +171,32 @@ fn a_bare_lookup_without_headers_is_answered_too() {
     assert_eq!(order, order_version("plain", 2));
     assert_eq!(of("none").value, None, "no such order");
 }
+
+#[test]
+fn a_version_that_may_not_be_the_newest_says_so() {
+    let env = Env::ready();
+    let _consumer = env.consumer();
+    let version = |number| Outgoing::new("aged", order_version("aged", number).to_string());
+    env.kafka().produce(&env.topic(), &[version(1)]);
+    env.wait_until_applied();
+    // The consumer may read the store and cannot write: a backlog of one stands.
+    let mut locker = env.db();
+    locker.run("BEGIN; LOCK TABLE orders IN EXCLUSIVE MODE");
+    env.kafka().produce(&env.topic(), &[version(2)]);
+    let api = env.serve_api().env("CACHE_LOAD_LIMIT", "0").start();
+    let url = format!("{}/api/order/aged", api.url());
+
+    let old = http::get(&url);
+    assert_eq!((old.status, old.json()), (200, order_version("aged", 1)));
+    assert_eq!(old.header("order-behind"), Some("1"));
+
+    locker.run("COMMIT");
+    let new = eventually("version 2", PATIENCE, || {
+        let answer = http::get(&url);
+        let is_new = answer.json() == order_version("aged", 2);
+        // Until then every answer with the old version admits it.
+        assert!(is_new || answer.header("order-behind").is_some());
+        is_new.then_some(answer)
+    });
+    assert_eq!(new.header("order-behind"), None);
+}

@@ -1,8 +1,13 @@
 //! Two API instances before one consumer: neither lies, whichever was posted to or asked.
 
+use std::time::Duration;
+
 use crate::env::kafka::Outgoing;
 use crate::env::orders::{order, order_version};
 use crate::env::{Env, PATIENCE, Process, eventually, http};
+
+/// Within this time one instance follows what another accepted, whatever else is slow.
+const FOLLOWED: Duration = Duration::from_secs(1);
 
 fn post(api: &Process, body: &serde_json::Value) {
     let answer = http::post(&format!("{}/orders", api.url()), body.to_string());
@@ -73,7 +78,7 @@ fn new_version_is_seen(first: &Process, second: &Process, uid: &str) {
         order_version(uid, 2),
         "at the one that accepted it"
     );
-    eventually("version 2 at the other", PATIENCE, || {
+    eventually("version 2 at the other", FOLLOWED, || {
         (get(second, uid).json() == order_version(uid, 2)).then_some(())
     });
     for _ in 0..20 {
@@ -145,7 +150,7 @@ fn an_order_that_was_unknown_is_found_once_it_is_posted_elsewhere() {
             200,
             "at the one that accepted it, at once"
         );
-        eventually("the order at the other", PATIENCE, || {
+        eventually("the order at the other", FOLLOWED, || {
             (get(&second, &uid).status == 200).then_some(())
         });
     }

@@ -5,6 +5,7 @@
 mod crowds;
 mod kills;
 mod operators_port;
+mod public_http;
 mod starting;
 mod stopping;
 mod without_kafka;

