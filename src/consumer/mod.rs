@@ -8,6 +8,7 @@
 //! the store, and reading starts there. There is no other way to start, so there is one to check.
 
 use std::collections::{BTreeMap, HashMap};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -73,7 +74,7 @@ pub fn run(
     watch::start(&context);
     let lookups = {
         let context = context.clone();
-        std::thread::spawn(move || lookup::run(&context))
+        std::thread::spawn(move || serve_lookups(&context))
     };
     let outcome = polling::Polling::new(context.clone()).run();
     context.shutdown.request();
@@ -85,6 +86,18 @@ pub fn run(
     }
     context.log.flush(Duration::from_secs(1));
     outcome
+}
+
+/// Lookups hold nothing that a panic could spoil, so they begin anew after one.
+fn serve_lookups(context: &Arc<Context>) {
+    while !context.shutdown.is_requested() {
+        let served = catch_unwind(AssertUnwindSafe(|| lookup::run(context)));
+        if served.is_err() {
+            context
+                .status
+                .ill(status::LOOKUPS, "beginning anew after an internal error");
+        }
+    }
 }
 
 /// What all threads of the consumer share.

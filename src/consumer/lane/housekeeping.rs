@@ -98,6 +98,8 @@ impl Lane {
                     "partition {partition} can be read again"
                 )));
             }
+            // An outage may have been told in its place meanwhile.
+            self.tell_unread(*partition, &decision);
         }
         Ok(())
     }

@@ -103,26 +103,30 @@ impl Lane {
                     // An accepted gap may end before the next unaccepted one.
                     position = Some(settled);
                 }
-                (Decision::Stop { gap }, _) => {
-                    self.context.status.ill(
-                        &name,
-                        format!(
-                            "stopped: offsets {}-{} were deleted before they were read; to go on \
-                             without them: orders consume --accept-gap {gap}",
-                            gap.from, gap.to
-                        ),
-                    );
-                    return Ok(None);
-                }
-                (Decision::Wait, _) => {
-                    self.context.status.ill(
-                        &name,
-                        "the position is past the end of the log; waiting a minute for the log",
-                    );
+                (unread @ (Decision::Stop { .. } | Decision::Wait), _) => {
+                    self.tell_unread(claim.partition, &unread);
                     return Ok(None);
                 }
             }
         }
+    }
+
+    /// Says why a partition is not read.
+    pub(super) fn tell_unread(&self, partition: i32, why: &Decision) {
+        let detail = match why {
+            Decision::Stop { gap } => format!(
+                "stopped: offsets {}-{} were deleted before they were read; to go on without \
+                 them: orders consume --accept-gap {gap}",
+                gap.from, gap.to
+            ),
+            Decision::Wait => {
+                "the position is past the end of the log; waiting a minute for the log".into()
+            }
+            Decision::Continue { .. } | Decision::Settle { .. } => return,
+        };
+        self.context
+            .status
+            .ill(&status::partition(partition), detail);
     }
 
     pub(super) fn decide(
