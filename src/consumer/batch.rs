@@ -76,6 +76,11 @@ pub fn empty(place: &Place, start: i64, end: i64, reason: &str) -> Batch {
     }
 }
 
+/// Whether it stands for older versions of its own orders, so that there is a smaller batch to try.
+pub fn holds_superseded(batch: &Batch) -> bool {
+    batch.orders.iter().any(|sourced| sourced.supersedes)
+}
+
 fn decode(record: &Record) -> Result<SourcedOrder, Box<DeadLetter>> {
     let accepted_at_us = record.accepted_at_us();
     let dead = |order_uid, reason| {
@@ -177,6 +182,32 @@ mod tests {
         assert_eq!(dead, [6, 8]);
         assert_eq!((batch.start, batch.end), (5, 10));
         assert_eq!(batch.tail, Some(tail(&records[4])));
+    }
+
+    #[test]
+    fn a_refused_batch_is_only_made_smaller_where_that_parts_two_versions() {
+        // A hole before a lone record makes a long range, and nothing to part: trying smaller
+        // batches would go on for ever without a pause.
+        let gap = Gap {
+            from: 1,
+            to: Some(9),
+            reason: "markers".into(),
+        };
+        assert!(!holds_superseded(&build(
+            &place(),
+            1,
+            &[record(9, order("a"))],
+            vec![gap]
+        )));
+        let versions = [record(1, order("a")), record(2, order("a"))];
+        assert!(holds_superseded(&build(&place(), 1, &versions, Vec::new())));
+        let different = [record(1, order("a")), record(2, order("b"))];
+        assert!(!holds_superseded(&build(
+            &place(),
+            1,
+            &different,
+            Vec::new()
+        )));
     }
 
     #[test]

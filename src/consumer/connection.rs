@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use super::Context;
+use super::batch;
 use super::lane::{Control, Ended};
 use super::retry::{Next, Retry, Told};
 use crate::store::{Applied, Batch, OrderStore, RefusalWindow, StoreError};
@@ -89,8 +90,8 @@ impl Connection {
                     self.context.status.well(name, "reading");
                     return Ok(Some(applied));
                 }
-                // The batch holds two versions of the order that is refused.
-                Err(StoreError::Rejected(_)) if batch.end - batch.start > 1 => return Ok(None),
+                // Smaller ones part the versions. Any other refusal would only come again, at once.
+                Err(StoreError::Rejected(_)) if batch::holds_superseded(batch) => return Ok(None),
                 Err(error) => {
                     contended += usize::from(matches!(error, StoreError::Contended(_)));
                     self.bear(name, &mut retry, error)?;

@@ -73,7 +73,7 @@ pub struct Control {
 pub struct Lane {
     pub number: usize,
     pub owner: Uuid,
-    /// How often Kafka had come back when the round began.
+    /// How often Kafka or the database had come back when the round began.
     pub returns: u64,
     pub partitions: Vec<i32>,
     pub context: Arc<Context>,

@@ -4,8 +4,7 @@
 use super::*;
 
 impl Lane {
-    /// What an idle moment is good for: recreated topics, trailing transaction markers, a client
-    /// that has gone silent, partitions that were left out.
+    /// Looks after all partitions of the lane, once a second; ends it where they must be retaken.
     pub(super) fn keep_house(
         &self,
         connection: &mut Connection,
