@@ -127,11 +127,10 @@ impl Membership for KafkaMembership {
             .map(|(partition, start)| (*partition, Offset::Offset(*start)))
             .collect();
         let list = partition_list(&self.topic, &offsets)?;
-        self.consumer
-            .assign(&list)
-            .map_err(|error| describe_error(&format!("read topic `{}`", self.topic), &error))?;
-        // At once and on this thread: even 10 ms later records would come through the main queue.
-        starts
+        // Before `assign`: librdkafka leaves a queue alone that the application has split already
+        // (`rd_kafka_toppar_op_fetch_start`). Split afterwards, a record that is fetched in between
+        // would come out of the main queue, and reading would have to begin again.
+        let readers = starts
             .iter()
             .map(|(partition, _)| {
                 let queue = self.consumer.split_partition_queue(&self.topic, *partition);
@@ -148,7 +147,11 @@ impl Membership for KafkaMembership {
                 };
                 Ok(Box::new(reader) as Box<dyn Reader>)
             })
-            .collect()
+            .collect::<Result<_, LogError>>()?;
+        self.consumer
+            .assign(&list)
+            .map_err(|error| describe_error(&format!("read topic `{}`", self.topic), &error))?;
+        Ok(readers)
     }
 
     fn applied(&self, positions: &[(i32, i64)]) {
