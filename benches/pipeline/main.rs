@@ -79,6 +79,10 @@ fn post(report: &mut Report) {
             ("TOPIC", &bare_topic(&env)),
         ],
     );
+    tell("nothing yet: the broker warms up");
+    for url in [&api.url(), limit.url()] {
+        run(url, 200, Requests::Orders);
+    }
     for connections in [1, 32, 200] {
         tell(&format!("POST, {connections} connections"));
         let ours = run(&api.url(), connections, Requests::Orders);
