@@ -20,6 +20,10 @@ use crate::shutdown::Shutdown;
 /// How long a follower waits for a record before it looks up.
 const POLL: Duration = Duration::from_millis(100);
 
+/// How late another instance's order may be seen here. Most orders followed are our own, which the
+/// cache has already: taking them in heaps leaves the processor to those that are being posted.
+const GATHER_ORDERS: Duration = Duration::from_millis(10);
+
 /// How long to wait before beginning again.
 const RETRY: Duration = Duration::from_millis(500);
 
@@ -40,6 +44,7 @@ enum Left {
 struct Duty<'a> {
     take: &'a dyn Fn(&Record, &TopicId),
     forget: &'a dyn Fn(),
+    gather: Duration,
 }
 
 /// Follows the topic of orders until a stop is requested: every order enters the cache.
@@ -53,6 +58,7 @@ pub fn follow_orders(log: &dyn EventLog, knowledge: &Knowledge, shutdown: &Shutd
         &Duty {
             take: &take,
             forget: &forget,
+            gather: GATHER_ORDERS,
         },
     );
 }
@@ -69,6 +75,8 @@ pub fn follow_answers(log: &dyn EventLog, knowledge: &Knowledge, shutdown: &Shut
         &Duty {
             take: &take,
             forget: &forget,
+            // Somebody waits for each of them.
+            gather: Duration::ZERO,
         },
     );
 }
@@ -109,7 +117,7 @@ fn open(
         (duty.forget)();
         *anew = false;
     }
-    log.follow(&tail.topic, &tail.positions())
+    log.follow(&tail.topic, &tail.positions(), duty.gather)
 }
 
 fn read(follower: &mut dyn Follower, tail: &Tail, shutdown: &Shutdown, duty: &Duty<'_>) -> Left {

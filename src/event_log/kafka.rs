@@ -7,8 +7,8 @@
 //! their own (`helper`), and a record at an exact offset is read by a fresh one.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -48,6 +48,7 @@ pub struct KafkaLog {
     connection: Arc<Connection>,
     /// Answers questions; never fetches records, so that it answers at once.
     helper: BaseConsumer<Connected>,
+    partitions_seen: Mutex<BTreeMap<String, usize>>,
     durable: producer::Slot,
     best_effort: producer::Slot,
 }
@@ -79,6 +80,7 @@ impl KafkaLog {
             brokers: brokers.into(),
             connection,
             helper,
+            partitions_seen: Mutex::default(),
             durable: producer::Slot::default(),
             best_effort: producer::Slot::default(),
         })
@@ -159,52 +161,60 @@ impl EventLog for KafkaLog {
         )?))
     }
 
-    fn follow(&self, topic: &str, starts: &[(i32, i64)]) -> Result<Box<dyn Follower>, LogError> {
+    fn follow(
+        &self,
+        topic: &str,
+        starts: &[(i32, i64)],
+        gather: Duration,
+    ) -> Result<Box<dyn Follower>, LogError> {
         Ok(Box::new(follower::KafkaFollower::open(
-            self, topic, starts,
+            self, topic, starts, gather,
         )?))
     }
 }
 
 /// Whether the cluster answers, as all clients of this process see it: one line when it changes.
-#[derive(Default)]
-struct Connection(Mutex<Answering>);
-
-#[derive(Default)]
-struct Answering {
-    lost: bool,
-    answered_at: Option<Instant>,
+/// Every acknowledgement and every record followed passes here, so it is two plain stores and loads.
+struct Connection {
+    opened: Instant,
+    lost: AtomicBool,
+    /// Milliseconds after `opened`; 0: not yet.
+    answered_at_ms: AtomicU64,
 }
 
 /// Clients reconnect one after the other: the complaint of the last does not outweigh the answer
 /// that the first has got. A lasting outage is complained of once a second.
-const BELIEVED_FOR: Duration = Duration::from_secs(3);
+const BELIEVED_FOR_MS: u64 = 3_000;
+
+impl Default for Connection {
+    fn default() -> Connection {
+        Connection {
+            opened: Instant::now(),
+            lost: AtomicBool::new(false),
+            answered_at_ms: AtomicU64::new(0),
+        }
+    }
+}
 
 impl Connection {
     fn failed(&self, reason: &str) {
-        let mut answering = self.lock();
-        let answered_lately = answering
-            .answered_at
-            .is_some_and(|at| at.elapsed() < BELIEVED_FOR);
-        if !answering.lost && !answered_lately {
-            answering.lost = true;
+        let answered_at_ms = self.answered_at_ms.load(Ordering::Relaxed);
+        let answered_lately =
+            answered_at_ms > 0 && self.now_ms() < answered_at_ms + BELIEVED_FOR_MS;
+        if !answered_lately && !self.lost.swap(true, Ordering::Relaxed) {
             tracing::warn!(reason, "kafka is unreachable, trying on");
         }
     }
 
     fn answered(&self) {
-        let mut answering = self.lock();
-        answering.answered_at = Some(Instant::now());
-        if answering.lost {
-            answering.lost = false;
+        self.answered_at_ms.store(self.now_ms(), Ordering::Relaxed);
+        if self.lost.load(Ordering::Relaxed) && self.lost.swap(false, Ordering::Relaxed) {
             tracing::info!("kafka answers again");
         }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Answering> {
-        self.0
-            .lock()
-            .expect("no thread panics while holding this lock")
+    fn now_ms(&self) -> u64 {
+        u64::try_from(self.opened.elapsed().as_millis()).map_or(u64::MAX, |ms| ms.max(1))
     }
 }
 

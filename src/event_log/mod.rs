@@ -264,8 +264,14 @@ pub trait EventLog: Send + Sync {
     /// Joins a consumer group on one topic.
     fn join(&self, group: &str, topic: &str) -> Result<Box<dyn Membership>, LogError>;
 
-    /// Reads a topic without a group from explicit offsets, one start a partition.
-    fn follow(&self, topic: &str, starts: &[(i32, i64)]) -> Result<Box<dyn Follower>, LogError>;
+    /// Reads a topic without a group from explicit offsets, one start a partition. A record may be
+    /// given up to `gather` late, together with others: that is cheaper for both sides.
+    fn follow(
+        &self,
+        topic: &str,
+        starts: &[(i32, i64)],
+        gather: Duration,
+    ) -> Result<Box<dyn Follower>, LogError>;
 }
 
 /// What happened to a membership since it was last polled.

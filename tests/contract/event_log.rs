@@ -380,7 +380,7 @@ fn a_follower_starts_where_it_was_told_and_sees_what_comes(subject: &Subject) {
     }
     let mut follower = subject
         .log
-        .follow(&topic, &[(0, 3)])
+        .follow(&topic, &[(0, 3)], Duration::from_millis(10))
         .expect("the topic can be followed");
     let mut seen = Vec::new();
     let (mut ended, deadline) = (false, Instant::now() + PATIENCE);

@@ -2,6 +2,9 @@
 
 use super::*;
 
+/// How much the broker gathers before it answers, if it comes before the time is over.
+const GATHER_BYTES: &str = "131072";
+
 pub(super) struct KafkaFollower {
     consumer: BaseConsumer<Connected>,
     connection: Arc<Connection>,
@@ -13,8 +16,16 @@ impl KafkaFollower {
         log: &KafkaLog,
         topic: &str,
         starts: &[(i32, i64)],
+        gather: Duration,
     ) -> Result<KafkaFollower, LogError> {
         let mut config = log.reading("orders-follower");
+        if !gather.is_zero() {
+            // The broker answers when either is reached. With the default of one byte it answers
+            // every single record, and serving the followers costs it more than the orders do.
+            config
+                .set("fetch.min.bytes", GATHER_BYTES)
+                .set("fetch.wait.max.ms", gather.as_millis().to_string());
+        }
         for (key, value) in [
             ("queued.max.messages.kbytes", "4096"),
             ("queued.min.messages", "10000"),

@@ -27,8 +27,17 @@ impl KafkaLog {
     }
 
     pub(super) fn ask_ends(&self, topic: &str) -> Result<TopicEnds, LogError> {
-        let described = self.identify(topic)?;
-        let highs = self.offsets(topic, described.partitions, Offset::End)?;
+        // Who asks often knows the number of partitions from before, so both questions travel
+        // together; where the number turns out to be another, the ends are asked again.
+        let question = self.ask_descriptions(&[topic])?;
+        let expected = self.seen().get(topic).copied();
+        let early = expected.map(|partitions| self.offsets(topic, partitions, Offset::End));
+        let described = self.described(question, topic)?;
+        let highs = match early {
+            Some(highs) if expected == Some(described.partitions) => highs?,
+            _ => self.offsets(topic, described.partitions, Offset::End)?,
+        };
+        self.seen().insert(topic.into(), described.partitions);
         Ok(TopicEnds {
             topic_id: described.id,
             highs,
@@ -36,7 +45,15 @@ impl KafkaLog {
     }
 
     pub(super) fn identify(&self, topic: &str) -> Result<topic_ids::Described, LogError> {
-        self.describe_by_id(&[topic])?
+        self.described(self.ask_descriptions(&[topic])?, topic)
+    }
+
+    fn described(
+        &self,
+        question: topic_ids::Question<'_>,
+        topic: &str,
+    ) -> Result<topic_ids::Described, LogError> {
+        self.descriptions(question)?
             .pop()
             .flatten()
             .ok_or_else(|| LogError {
@@ -51,16 +68,31 @@ impl KafkaLog {
         &self,
         topics: &[&str],
     ) -> Result<Vec<Option<topic_ids::Described>>, LogError> {
+        self.descriptions(self.ask_descriptions(topics)?)
+    }
+
+    fn ask_descriptions(&self, topics: &[&str]) -> Result<topic_ids::Question<'_>, LogError> {
         self.serve_helper();
-        let described =
-            topic_ids::describe(self.helper.client().native_ptr(), topics, ANSWER_WITHIN).map_err(
-                |error| LogError {
-                    message: format!("{} (brokers `{}`)", error.message, self.brokers),
-                    ..error
-                },
-            )?;
+        topic_ids::ask(self.helper.client(), topics, ANSWER_WITHIN)
+    }
+
+    fn descriptions(
+        &self,
+        question: topic_ids::Question<'_>,
+    ) -> Result<Vec<Option<topic_ids::Described>>, LogError> {
+        let described = question.answer().map_err(|error| LogError {
+            message: format!("{} (brokers `{}`)", error.message, self.brokers),
+            ..error
+        })?;
         self.connection.answered();
         Ok(described)
+    }
+
+    /// The number of partitions of topics whose ends were asked before.
+    fn seen(&self) -> MutexGuard<'_, BTreeMap<String, usize>> {
+        self.partitions_seen
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The low (`Beginning`) or high (`End`) of every partition, in one request a broker.

@@ -5,9 +5,11 @@
 //! unknown [`TopicId`].
 
 use std::ffi::{CStr, CString};
+use std::marker::PhantomData;
 use std::ptr;
 use std::time::Duration;
 
+use rdkafka::client::{Client, ClientContext};
 use rdkafka_sys as native;
 
 use super::super::{LogError, TopicId};
@@ -28,25 +30,42 @@ impl<F: FnMut()> Drop for Guard<F> {
     }
 }
 
-/// Describes topics over `client`, blocking up to `within`. `client` must be a live librdkafka
-/// handle for the whole call, which the caller's borrow of its owner guarantees.
-pub(super) fn describe(
-    client: *mut native::rd_kafka_t,
+/// A question on its way to the cluster; other questions may be asked before its answer is read.
+pub(super) struct Question<'client> {
+    queue: *mut native::rd_kafka_queue_t,
+    timeout_ms: i32,
+    client: PhantomData<&'client ()>,
+}
+
+impl Drop for Question<'_> {
+    fn drop(&mut self) {
+        // SAFETY: made in `ask` and destroyed here only. An answer that comes later is dropped.
+        unsafe { native::rd_kafka_queue_destroy(self.queue) }
+    }
+}
+
+/// Asks for the description of topics over `client`; does not block.
+pub(super) fn ask<'client, C: ClientContext>(
+    client: &'client Client<C>,
     topics: &[&str],
     within: Duration,
-) -> Result<Vec<Option<Described>>, LogError> {
+) -> Result<Question<'client>, LogError> {
     let names: Vec<CString> = topics
         .iter()
         .map(|name| CString::new(*name).map_err(|_| failure("a topic name holds a NUL", false)))
         .collect::<Result<_, _>>()?;
     let mut pointers: Vec<_> = names.iter().map(|name| name.as_ptr()).collect();
     let timeout_ms = i32::try_from(within.as_millis()).unwrap_or(i32::MAX);
+    let client = client.native_ptr();
 
-    // SAFETY: all pointers come from librdkafka and live until their guard's end; the result's
-    // parts are borrowed from `event`, whose guard is dropped last of those that are read.
+    // SAFETY: `client` is live as long as it is borrowed; librdkafka copies the names and the
+    // options during the call, and the question keeps the queue until it is dropped.
     unsafe {
-        let queue = native::rd_kafka_queue_new(client);
-        let _queue = Guard(|| native::rd_kafka_queue_destroy(queue));
+        let question = Question {
+            queue: native::rd_kafka_queue_new(client),
+            timeout_ms,
+            client: PhantomData,
+        };
         let collection =
             native::rd_kafka_TopicCollection_of_topic_names(pointers.as_mut_ptr(), pointers.len());
         let _collection = Guard(|| native::rd_kafka_TopicCollection_destroy(collection));
@@ -62,28 +81,39 @@ pub(super) fn describe(
             reason.as_mut_ptr(),
             reason.len(),
         );
-        native::rd_kafka_DescribeTopics(client, collection, options, queue);
+        native::rd_kafka_DescribeTopics(client, collection, options, question.queue);
+        Ok(question)
+    }
+}
 
-        let event = native::rd_kafka_queue_poll(queue, timeout_ms.saturating_add(500));
-        if event.is_null() {
-            return Err(failure("no answer in time", true));
+impl Question<'_> {
+    /// Blocks for as long as was given to `ask`.
+    pub(super) fn answer(self) -> Result<Vec<Option<Described>>, LogError> {
+        // SAFETY: the queue lives as long as `self`; the result's parts are borrowed from `event`,
+        // whose guard is dropped after they are read.
+        unsafe {
+            let event =
+                native::rd_kafka_queue_poll(self.queue, self.timeout_ms.saturating_add(500));
+            if event.is_null() {
+                return Err(failure("no answer in time", true));
+            }
+            let _event = Guard(|| native::rd_kafka_event_destroy(event));
+            if native::rd_kafka_event_error(event)
+                != native::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR
+            {
+                return Err(failure(
+                    &text(native::rd_kafka_event_error_string(event)),
+                    true,
+                ));
+            }
+            let result = native::rd_kafka_event_DescribeTopics_result(event);
+            if result.is_null() {
+                return Err(failure("an unexpected answer", true));
+            }
+            let mut count = 0;
+            let found = native::rd_kafka_DescribeTopics_result_topics(result, &mut count);
+            (0..count).map(|index| read(*found.add(index))).collect()
         }
-        let _event = Guard(|| native::rd_kafka_event_destroy(event));
-        if native::rd_kafka_event_error(event)
-            != native::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR
-        {
-            return Err(failure(
-                &text(native::rd_kafka_event_error_string(event)),
-                true,
-            ));
-        }
-        let result = native::rd_kafka_event_DescribeTopics_result(event);
-        if result.is_null() {
-            return Err(failure("an unexpected answer", true));
-        }
-        let mut count = 0;
-        let found = native::rd_kafka_DescribeTopics_result_topics(result, &mut count);
-        (0..count).map(|index| read(*found.add(index))).collect()
     }
 }
 
