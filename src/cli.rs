@@ -31,7 +31,7 @@ const SERVE_API_EXAMPLES: &str = "\
 Variables without a flag, with their defaults:
   CACHE_LOAD_LIMIT   10      orders loaded into the cache at start
   CACHE_TTL_SECONDS  360     how long an order stays in the cache
-  CACHE_MAX_BYTES    64MiB   how much memory the cache may take
+  CACHE_MAX_BYTES    48MiB   how much memory the cache may take
   LOOKUP_WAIT_MS     2000    how long a GET waits before it answers 202
   KEEP_ALIVE_S       75      how long an idle connection is kept
   MAX_CONNECTIONS    1000    how many connections there may be

@@ -133,7 +133,7 @@ impl CacheArgs {
         )?;
         let max_bytes = match environment.variable("CACHE_MAX_BYTES")? {
             Some(setting) => bytes(&setting)?,
-            None => 64 * MIB,
+            None => 48 * MIB,
         };
         Ok(CacheSettings {
             load_limit: load_limit as usize,
@@ -225,7 +225,7 @@ fn bytes(setting: &Setting<'_>) -> Result<u64, ConfigError> {
         .and_then(|number: u64| number.checked_mul(unit));
     match bytes {
         Some(bytes) if bytes > 0 => Ok(bytes),
-        _ => Err(setting.refuse("a number of bytes above 0, such as 67108864 or 64MiB")),
+        _ => Err(setting.refuse("a number of bytes above 0, such as 50331648 or 48MiB")),
     }
 }
 
@@ -290,7 +290,7 @@ mod tests {
         let expected = CacheSettings {
             load_limit: 10,
             ttl: Duration::from_secs(360),
-            max_bytes: 64 * MIB,
+            max_bytes: 48 * MIB,
         };
         assert_eq!(cache(&[]), Ok(expected.clone()));
         assert_eq!(cache(&[("CACHE_JANITOR_S", "60")]), Ok(expected));

@@ -251,6 +251,10 @@ impl Statements {
         Ok(statement)
     }
 
+    fn knows(&self, sql: &'static str) -> bool {
+        self.0.contains_key(sql)
+    }
+
     fn get_plain(&mut self, client: &mut Client, sql: &'static str) -> Result<Statement, PgError> {
         if let Some(statement) = self.0.get(sql) {
             return Ok(statement.clone());
