@@ -9,17 +9,21 @@ impl Lane {
     pub(super) fn take_all(&self, connection: &mut Connection) -> Result<Vec<Part>, Ended> {
         self.await_migrations(connection)?;
         let log_id = self.await_topic(None)?.log_id;
-        let mut parts = Vec::new();
+        let mut claimed = Vec::new();
         for partition in &self.partitions {
             let name = status::partition(*partition);
             let claim = self.claim(&log_id, *partition);
-            // From here on whoever had the partition before is fenced, so the position stands still
-            // and an end that is asked for afterwards is not below it.
             let position = connection.persist(&name, |store| store.take(&claim))?;
-            let state = self.await_topic(Some(*partition))?;
+            claimed.push((claim, position));
+        }
+        // Whoever had the partitions before is fenced by now, so the positions stand still, and an
+        // end that is asked for from here on is not below them.
+        let state = self.await_topic(self.partitions.iter().copied().max())?;
+        let mut parts = Vec::new();
+        for (claim, position) in claimed {
             if let Some(position) = self.settle(connection, &claim, &state, position)? {
                 parts.push(Part {
-                    partition: *partition,
+                    partition: claim.partition,
                     next: position.next_offset,
                     position,
                     reader: None,
