@@ -7,6 +7,7 @@
 
 mod bad_connections;
 mod deleted_records;
+mod failpoints;
 mod kafka_away;
 mod killed_consumers;
 mod postgres_away;
@@ -26,6 +27,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use crate::env::auditor::{Poster, Record, Task};
 use crate::env::kafka::Outgoing;
 use crate::env::orders::{items_of, order_version, track_number};
 use crate::env::{Db, Env, Kafka, PATIENCE, Process, auditor, eventually};
@@ -108,6 +110,57 @@ impl Stream {
     fn finish(self) -> Expected {
         self.stop.store(true, Ordering::Relaxed);
         self.thread.join().expect("the orders could be written")
+    }
+}
+
+/// Orders that come through the API; each answer is on disk before the next order is posted.
+struct Posting(Vec<Poster>);
+
+impl Posting {
+    /// Two posters with so many orders each, for the API at that address.
+    fn start(env: &Env, authority: &str, orders: u32) -> Posting {
+        let start = |number| {
+            let task = Task {
+                authority: authority.to_owned(),
+                prefix: format!("poster{number}"),
+                orders,
+                poison_every: 0,
+            };
+            Poster::start(env, &task)
+        };
+        Posting((0..2).map(start).collect())
+    }
+
+    fn accepted(&self) -> usize {
+        self.0.iter().map(Poster::accepted).sum()
+    }
+
+    /// Waits until so many more are accepted.
+    fn wait_for(&self, orders: usize) {
+        let goal = self.accepted() + orders;
+        eventually(format!("{goal} accepted orders"), PATIENCE, || {
+            (self.accepted() >= goal).then_some(())
+        });
+    }
+
+    fn pause(&self) {
+        self.0.iter().for_each(Poster::pause);
+    }
+
+    fn resume(&self) {
+        self.0.iter().for_each(Poster::resume);
+    }
+
+    /// Lets them post the rest; then all that was accepted is stored, once and whole, nothing else
+    /// happened to any record, and the API answers with what is stored.
+    fn finish_and_audit(self, env: &Env, api: &Process) {
+        let records = self.0.into_iter().map(|poster| poster.finish(PATIENCE * 2));
+        let record = records.reduce(Record::merge).expect("there are posters");
+        env.wait_until_applied_within(PATIENCE * 2);
+        auditor::audit(env, &record);
+        assert_eq!(env.db().text("SELECT * FROM dead_letters"), "");
+        assert_eq!(env.db().text("SELECT * FROM log_gaps"), "");
+        auditor::audit_answers(env, api);
     }
 }
 

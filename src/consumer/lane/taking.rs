@@ -2,6 +2,7 @@
 //! decides, and what it decided is written before anything is read.
 
 use super::*;
+use crate::failpoint;
 
 impl Lane {
     /// Puts this owner on every partition and decides where each is read from. Those that must not
@@ -16,6 +17,7 @@ impl Lane {
             let position = connection.persist(&name, |store| store.take(&claim))?;
             claimed.push((claim, position));
         }
+        failpoint::reach(failpoint::Point::InAssign);
         // Whoever had the partitions before is fenced by now, so the positions stand still, and an
         // end that is asked for from here on is not below them.
         let state = self.await_topic(self.partitions.iter().copied().max())?;
@@ -32,6 +34,7 @@ impl Lane {
                 });
             }
         }
+        failpoint::reach(failpoint::Point::InAssign);
         Ok(parts)
     }
 
