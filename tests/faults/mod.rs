@@ -6,6 +6,7 @@
 //! together stands in `services`.
 
 mod bad_connections;
+mod damaged_batches;
 mod deleted_records;
 mod failpoints;
 mod kafka_away;

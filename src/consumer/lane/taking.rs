@@ -29,6 +29,7 @@ impl Lane {
                     next: position.next_offset,
                     position,
                     reader: None,
+                    damaged: false,
                     waiting_since: None,
                     looked_at: Instant::now(),
                 });
@@ -92,7 +93,9 @@ impl Lane {
     ) -> Result<Option<Position>, Ended> {
         let name = status::partition(claim.partition);
         loop {
-            let decision = self.decide(claim, state, position.as_ref())?;
+            let Some(decision) = self.decide(claim, state, position.as_ref())? else {
+                return Ok(None);
+            };
             match (decision, position) {
                 (Decision::Continue { .. }, found) => return Ok(found),
                 (Decision::Settle { settlement, why }, found) => {
@@ -136,12 +139,21 @@ impl Lane {
             .ill(&status::partition(partition), detail);
     }
 
+    /// Says that a partition is not read past a batch. The others go on.
+    pub(super) fn tell_damaged(&self, partition: i32, reason: &str) {
+        self.context.status.ill(
+            &status::partition(partition),
+            format!("a batch is damaged, not reading past it: {reason}"),
+        );
+    }
+
+    /// `None`, and told, where the record that the decision depends on lies in a damaged batch.
     pub(super) fn decide(
         &self,
         claim: &Claim,
         state: &TopicState,
         position: Option<&Position>,
-    ) -> Result<Decision, Ended> {
+    ) -> Result<Option<Decision>, Ended> {
         let range = usize::try_from(claim.partition)
             .ok()
             .and_then(|at| state.ranges.get(at))
@@ -149,7 +161,13 @@ impl Lane {
             .ok_or_else(|| Ended::Retake("the partition is gone".into()))?;
         let tail = match position {
             Some(position) if take::needs_tail_check(Some(position), &state.topic_id, range) => {
-                self.check_tail(position)?
+                match self.check_tail(position) {
+                    Err(Ended::Corrupt(reason)) => {
+                        self.tell_damaged(claim.partition, &reason);
+                        return Ok(None);
+                    }
+                    checked => checked?,
+                }
             }
             _ => TailCheck::Gone,
         };
@@ -164,7 +182,7 @@ impl Lane {
             beyond_end_for: self.context.beyond_end_for(claim.partition, beyond),
             accepted: &self.context.settings.accepted_gaps,
         });
-        Ok(decision)
+        Ok(Some(decision))
     }
 
     /// Whether the last record applied is still what the log has at its offset.
