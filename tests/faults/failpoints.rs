@@ -8,9 +8,10 @@ use crate::env::{Env, Orders, PATIENCE, eventually};
 
 const FAILPOINT: &str = "ORDERS_FAILPOINT";
 
-/// Starts a process that is to die at this place, and waits until it has.
-fn dies_at(command: Orders<'_>, place: &str) {
+/// Starts a process that is to die at this place, and waits until it has, among new orders.
+fn dies_at(posting: &Posting, command: Orders<'_>, place: &str) {
     let mut process = command.env(FAILPOINT, format!("{place}=crash")).spawn();
+    posting.post_until(place, 200, || !process.is_running());
     let status = process.wait_exit(PATIENCE);
     assert_eq!(status.signal(), Some(9), "{place}: {:?}", process.lines());
     process.wait_for_line("ORDERS_FAILPOINT is set");
@@ -20,34 +21,28 @@ fn dies_at(command: Orders<'_>, place: &str) {
 fn consumers_that_die_around_a_commit_or_while_they_take_over_lose_and_double_nothing() {
     let env = Env::with_partitions(2);
     let api = env.api();
-    let posting = Posting::start(&env, &api.url(), 4_000);
-    posting.wait_for(20);
-    // Each in a group of its own: it need not wait until the group misses the one that died. Both
-    // lanes come by `in_assign` twice; the fourth time everything is written and nothing read.
+    let posting = Posting::start(&env, &api.url(), 1_000);
+    // Both lanes come by `in_assign` twice: the fourth time everything is written and nothing read.
     let places = [
         "after_commit",
         "before_commit",
-        "after_commit:5",
-        "before_commit:5",
+        "after_commit:2",
+        "before_commit:2",
         "in_assign",
         "in_assign:4",
     ];
     for (number, place) in places.into_iter().enumerate() {
-        posting.resume();
+        posting.post(20);
+        // A group of its own: it need not wait until the group misses the one that died before.
         let group = format!("{}-{number}", env.group());
-        dies_at(env.consume().env("KAFKA_GROUP", group), place);
-        posting.pause();
+        dies_at(&posting, env.consume().env("KAFKA_GROUP", group), place);
     }
 
     // One that dies while it takes over from another, which is alive.
     let mut heir = env.consumer();
-    posting.resume();
-    dies_at(env.consume(), "in_assign");
-    posting.pause();
+    dies_at(&posting, env.consume(), "in_assign");
     env.wait_until_applied();
     heir.wait_ready();
-    assert!(posting.accepted() < 8_000, "they died among the orders");
-    posting.resume();
     posting.finish_and_audit(&env, &api);
     assert!(heir.is_running());
 }
@@ -58,9 +53,9 @@ fn an_api_that_dies_between_kafkas_answer_and_its_own_loses_no_order_and_doubles
     let _consumer = env.consumer();
     let port = format!("127.0.0.1:{}", free_port());
     let serve = || env.serve_api().env("HTTP_ADDR", &port);
-    let posting = Posting::start(&env, &port, 1_000);
+    let posting = Posting::start(&env, &port, 500);
     for place in ["after_ack", "after_ack:2", "after_ack:100"] {
-        dies_at(serve(), place);
+        dies_at(&posting, serve(), place);
         // The log has an order that nobody was answered for; it is sent again.
         let in_log: i64 = env.kafka().ends(&env.topic()).iter().sum();
         let accepted = i64::try_from(posting.accepted()).expect("a small number");

@@ -6,12 +6,16 @@
 //! together stands in `services`.
 
 mod bad_connections;
+mod contention;
 mod damaged_batches;
 mod deleted_records;
+mod disk_full;
 mod failpoints;
 mod kafka_away;
 mod killed_consumers;
 mod postgres_away;
+mod postgres_refusing;
+mod postgres_restored;
 mod postgres_silent;
 mod recreated_topics;
 mod refusals;
@@ -118,7 +122,7 @@ impl Stream {
 struct Posting(Vec<Poster>);
 
 impl Posting {
-    /// Two posters with so many orders each, for the API at that address.
+    /// Two posters with so many orders each, for the API at that address; at rest.
     fn start(env: &Env, authority: &str, orders: u32) -> Posting {
         let start = |number| {
             let task = Task {
@@ -129,32 +133,40 @@ impl Posting {
             };
             Poster::start(env, &task)
         };
-        Posting((0..2).map(start).collect())
+        let posting = Posting((0..2).map(start).collect());
+        posting.0.iter().for_each(Poster::pause);
+        posting
     }
 
     fn accepted(&self) -> usize {
         self.0.iter().map(Poster::accepted).sum()
     }
 
-    /// Waits until so many more are accepted.
-    fn wait_for(&self, orders: usize) {
-        let goal = self.accepted() + orders;
-        eventually(format!("{goal} accepted orders"), PATIENCE, || {
-            (self.accepted() >= goal).then_some(())
+    /// Lets them post until `done`, and then rest; so many orders at most, for the next fault is to
+    /// find them at work too.
+    fn post_until(&self, what: &str, at_most: usize, mut done: impl FnMut() -> bool) {
+        let limit = self.accepted() + at_most;
+        self.0.iter().for_each(Poster::resume);
+        eventually(what, PATIENCE, || {
+            if self.accepted() >= limit {
+                self.0.iter().for_each(Poster::pause);
+            }
+            done().then_some(())
         });
-    }
-
-    fn pause(&self) {
         self.0.iter().for_each(Poster::pause);
     }
 
-    fn resume(&self) {
-        self.0.iter().for_each(Poster::resume);
+    /// Lets them post so many more.
+    fn post(&self, orders: usize) {
+        let goal = self.accepted() + orders;
+        let what = format!("{goal} accepted orders");
+        self.post_until(&what, orders, || self.accepted() >= goal);
     }
 
     /// Lets them post the rest; then all that was accepted is stored, once and whole, nothing else
     /// happened to any record, and the API answers with what is stored.
     fn finish_and_audit(self, env: &Env, api: &Process) {
+        self.0.iter().for_each(Poster::resume);
         let records = self.0.into_iter().map(|poster| poster.finish(PATIENCE * 2));
         let record = records.reduce(Record::merge).expect("there are posters");
         env.wait_until_applied_within(PATIENCE * 2);
@@ -217,7 +229,11 @@ fn wait_until_locked_out(db: &mut Db) {
 /// Waits until /readyz is red and its verbose answer has this text.
 fn wait_until_red(process: &Process, text: &str) {
     eventually(format!("/readyz is red with `{text}`"), PATIENCE, || {
-        let (status, answer) = process.readiness();
-        (status == 503 && answer.contains(text)).then_some(())
+        is_red(process, text).then_some(())
     });
+}
+
+fn is_red(process: &Process, text: &str) -> bool {
+    let (status, answer) = process.readiness();
+    status == 503 && answer.contains(text)
 }
