@@ -9,9 +9,10 @@ use std::path::PathBuf;
 use clap::{ArgAction, Parser, Subcommand};
 
 use crate::commands::{self, Context};
-use crate::config::Environment;
+use crate::config::{ConfigError, Environment};
 use crate::diagnostics::{self, LogFormat};
 use crate::exit::Exit;
+use crate::failpoint;
 use crate::output::{Format, Output, Verbosity};
 
 const EXAMPLES: &str = "\
@@ -141,6 +142,7 @@ pub fn run(cli: Cli, output: &Output) -> anyhow::Result<Exit> {
     // Held to the end: what is still queued is written when it goes.
     let _diagnostics = diagnostics::init(cli.global.log_format, cli.global.verbosity())?;
     let environment = Environment::load(cli.global.env_file.as_deref())?;
+    arm_failpoint(&environment)?;
     let context = Context {
         environment,
         output: output.clone(),
@@ -154,6 +156,18 @@ pub fn run(cli: Cli, output: &Output) -> anyhow::Result<Exit> {
         Command::Get(args) => commands::get::run(args, &context),
         Command::Completions(args) => commands::completions::run(args, &context),
     }
+}
+
+/// For tests only, so neither help nor completions know of it.
+fn arm_failpoint(environment: &Environment) -> Result<(), ConfigError> {
+    let variable = failpoint::VARIABLE;
+    if let Some(text) = environment.get(variable)? {
+        let refuse = |expected: String| {
+            ConfigError::new(format!("`{variable}` is `{text}`, expected {expected}"))
+        };
+        failpoint::arm(text.parse().map_err(refuse)?);
+    }
+    Ok(())
 }
 
 #[cfg(test)]

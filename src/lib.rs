@@ -14,6 +14,7 @@ pub mod consumer;
 pub mod diagnostics;
 pub mod event_log;
 pub mod exit;
+pub mod failpoint;
 pub mod migrations;
 pub mod order;
 pub mod output;

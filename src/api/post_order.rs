@@ -21,6 +21,7 @@ use super::body;
 use super::knowledge::Beginning;
 use super::problem::Problem;
 use crate::event_log::{ACCEPTED_AT, AppendError, Appended, Durability, NewRecord};
+use crate::failpoint;
 use crate::order::Order;
 
 /// How long an acknowledgement may take. More than the log's own delivery timeout (5 s, checked once
@@ -78,6 +79,7 @@ async fn append(app: &App, order_uid: &str, encoded: Bytes) -> Result<(), Proble
     };
     note(app, order_uid, &appended);
     let Appended { partition, offset } = appended?;
+    failpoint::reach(failpoint::Point::AfterAck);
     // The log has it, but which version a GET would show could not be told.
     let offset = offset.ok_or(Problem::NotConfirmed)?;
     app.knowledge.accepted(

@@ -89,6 +89,8 @@ struct Part {
     /// Everything below is stored.
     next: i64,
     reader: Option<Box<dyn Reader>>,
+    /// Its reader came to a damaged batch, and is past it: nothing may be read from it any more.
+    damaged: bool,
     /// Since when its reader has had nothing to give; time spent storing is not waiting.
     waiting_since: Option<Instant>,
     looked_at: Instant,
@@ -171,10 +173,7 @@ impl Lane {
                     message,
                     ..
                 }) => return Err(Ended::Retake(message)),
-                Err(error) => {
-                    self.pause(HOUSEKEEPING)?;
-                    return Err(Ended::Corrupt(error.to_string()));
-                }
+                Err(error) => return Err(Ended::Corrupt(error.to_string())),
             }
         }
     }
@@ -217,7 +216,7 @@ impl Lane {
             let mut idle = true;
             for part in parts.iter_mut() {
                 self.stopping()?;
-                let Some(reader) = &mut part.reader else {
+                let Some(reader) = part.reader.as_mut().filter(|_| !part.damaged) else {
                     continue;
                 };
                 match reader.next(self.context.batch_limit(), MAX_BYTES, Duration::ZERO) {
@@ -233,7 +232,7 @@ impl Lane {
                     Fetched::Nothing => {
                         part.waiting_since.get_or_insert_with(Instant::now);
                     }
-                    Fetched::Fault(fault) => self.heed(part.partition, fault)?,
+                    Fetched::Fault(fault) => self.heed(part, fault)?,
                 }
             }
             if looked.elapsed() >= HOUSEKEEPING {
@@ -246,15 +245,17 @@ impl Lane {
         }
     }
 
-    fn heed(&self, partition: i32, fault: LogFault) -> Result<(), Ended> {
+    fn heed(&self, part: &mut Part, fault: LogFault) -> Result<(), Ended> {
         match fault {
             LogFault::Transient(reason) => {
-                tracing::debug!(partition, "kafka: {reason}");
+                tracing::debug!(partition = part.partition, "kafka: {reason}");
                 Ok(())
             }
             LogFault::Reset(reason) => Err(Ended::Retake(reason)),
             LogFault::Corrupt(reason) => {
-                Err(Ended::Corrupt(format!("partition {partition}: {reason}")))
+                (part.damaged, part.waiting_since) = (true, None);
+                self.tell_damaged(part.partition, &reason);
+                Ok(())
             }
             LogFault::Fatal(reason) => Err(Ended::Stalled(reason)),
         }

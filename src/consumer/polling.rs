@@ -16,11 +16,12 @@ use super::generation::Generation;
 use super::lane::{Ended, Report};
 use super::status::{KAFKA, PARTITIONS};
 use crate::event_log::{LogFault, Membership, MembershipEvent};
+use crate::failpoint;
 
 const POLL: Duration = Duration::from_millis(20);
 const TELL_GROUP_EVERY: Duration = Duration::from_secs(1);
 const DRAIN_WITHIN: Duration = Duration::from_secs(5);
-/// A lane that cannot end (connecting to a frozen database) is left behind after this long.
+/// A lane that cannot end is left behind after this long.
 const END_WITHIN: Duration = Duration::from_secs(45);
 /// A group that took our partitions away gets this long before we ask again.
 const REJOIN_AFTER: Duration = Duration::from_secs(1);
@@ -69,6 +70,7 @@ impl Polling {
     /// Polls until a stop is requested, then lets the lanes finish what is under way.
     pub fn run(mut self) -> anyhow::Result<()> {
         while !self.context.shutdown.is_requested() {
+            failpoint::reach(failpoint::Point::InPoll);
             self.context.status.beat();
             self.poll()?;
             self.hear_lanes()?;

@@ -215,11 +215,11 @@ pub struct Latest {
 
 /// A database that connections can be opened to; shared by all threads.
 pub trait StoreEngine: Send + Sync {
-    /// Opens a connection for one thread. Blocks up to 5 s for the network, and as long as a server
-    /// that accepted says nothing.
+    /// Opens a connection for one thread. Blocks up to 5 s for the network, and 15 s in all for a
+    /// server that accepts and says nothing.
     fn connect(&self) -> Result<Box<dyn OrderStore>, StoreError>;
 
-    /// Opens a connection for `orders migrate`. Blocks up to 5 s.
+    /// Opens a connection for `orders migrate`. Blocks as long.
     fn schema(&self) -> Result<Box<dyn Schema>, StoreError>;
 
     /// Host and database, without any secret.

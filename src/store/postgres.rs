@@ -7,6 +7,9 @@
 
 use std::collections::{HashMap, HashSet};
 use std::error::Error as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::time::Duration;
 
 use ::postgres::binary_copy::BinaryCopyInWriter;
@@ -33,11 +36,17 @@ mod url;
 const SESSION: &str = "-c statement_timeout=30000 -c lock_timeout=10000 \
      -c idle_in_transaction_session_timeout=30000 -c timezone=UTC -c synchronous_commit=on";
 
+/// A server that accepts a connection and says nothing is given up after this long.
+const GREETED_WITHIN: Duration = Duration::from_secs(15);
+/// No more than this many threads wait for such a server.
+const MAX_LEFT_BEHIND: usize = 16;
+
 /// A PostgreSQL database that connections can be opened to.
 pub struct PostgresEngine {
     config: Config,
     tls: MakeTlsConnector,
     described: String,
+    left_behind: Arc<AtomicUsize>,
 }
 
 impl PostgresEngine {
@@ -69,13 +78,38 @@ impl PostgresEngine {
             config,
             tls,
             described,
+            left_behind: Arc::default(),
         })
     }
 
+    /// Connects on a thread of its own: the client's timeout ends when the server has accepted, and
+    /// a frozen one may take for ever over the first word.
     fn open(&self) -> Result<Client, StoreError> {
-        self.config
-            .connect(self.tls.clone())
-            .map_err(|error| classify_connect(&error, &self.described))
+        let silent =
+            |what: &str| StoreError::Unavailable(format!("{what} (at `{}`)", self.described));
+        if self.left_behind.load(Ordering::Relaxed) >= MAX_LEFT_BEHIND {
+            return Err(silent(
+                "earlier connections are still waiting for a first answer",
+            ));
+        }
+        let (sender, opened) = sync_channel(0);
+        let (config, tls) = (self.config.clone(), self.tls.clone());
+        let left_behind = self.left_behind.clone();
+        std::thread::spawn(move || {
+            let client = config.connect(tls);
+            // Without a buffer: sent is taken. Nobody takes it any more when this one was too late.
+            if sender.send(client).is_err() {
+                left_behind.fetch_sub(1, Ordering::Relaxed);
+            }
+        });
+        match opened.recv_timeout(GREETED_WITHIN) {
+            Ok(client) => client.map_err(|error| classify_connect(&error, &self.described)),
+            Err(RecvTimeoutError::Timeout) => {
+                self.left_behind.fetch_add(1, Ordering::Relaxed);
+                Err(silent("it accepts connections and does not answer"))
+            }
+            Err(RecvTimeoutError::Disconnected) => Err(silent("the client failed to connect")),
+        }
     }
 }
 

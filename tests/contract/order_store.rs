@@ -18,6 +18,7 @@ each_engine_keeps! {
     [postgres => super::Subject::postgres()]
     [
         a_position_is_there_from_the_first_settlement_on,
+        a_settlement_written_twice_leaves_one_gap,
         a_batch_is_stored_with_its_position_or_not_at_all,
         a_batch_applied_twice_is_recognised,
         an_older_owner_is_fenced,
@@ -169,6 +170,35 @@ fn a_position_is_there_from_the_first_settlement_on(subject: &Subject) {
             .take(&claim())
             .expect("the partition can be taken"),
         found
+    );
+}
+
+/// It is written again when the answer to its COMMIT was lost.
+fn a_settlement_written_twice_leaves_one_gap(subject: &Subject) {
+    let mut owner = subject.owner();
+    for to in [None, Some(7)] {
+        let decided = Settlement {
+            topic_id: "topic-2".into(),
+            epoch: 2,
+            next_offset: 7,
+            gap: Some(Gap {
+                from: 5,
+                to,
+                reason: "deleted".into(),
+            }),
+        };
+        for _ in 0..2 {
+            let settled = owner.store.settle(&owner.claim, &decided);
+            let position = settled.expect("the position can be settled");
+            assert_eq!((position.epoch, position.next_offset), (2, 7));
+        }
+    }
+    assert_eq!(
+        subject
+            .env
+            .db()
+            .text("SELECT epoch, from_offset, to_offset FROM log_gaps ORDER BY id"),
+        "2|5|\n2|5|7"
     );
 }
 

@@ -16,9 +16,9 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-use super::http::Connection;
+use super::http::{self, Connection};
 use super::orders::{items_of, order_version, track_number};
-use super::{Env, PATIENCE, eventually};
+use super::{Env, PATIENCE, Process, eventually};
 
 const TASK: &str = "ORDERS_TEST_POSTER";
 
@@ -185,6 +185,25 @@ fn audit_log(env: &Env, record: &Record) {
             promised.contains(&found),
             "{order:?} is {found} times in the log after {answers:?}"
         );
+    }
+}
+
+/// Checks that the API answers with what is stored; of many orders a hundred are asked for.
+pub fn audit_answers(env: &Env, api: &Process) {
+    let rows = env.db().text(
+        "SELECT o.order_uid, p.amount FROM orders o JOIN payment p USING (order_uid)
+         ORDER BY md5(o.order_uid) LIMIT 100",
+    );
+    for row in rows.lines() {
+        let (uid, version) = row.split_once('|').expect("a row has two columns");
+        let version = version.parse().expect("a version is a number");
+        let url = format!("{}/api/order/{uid}", api.url());
+        // While it is being looked up the answer is 202.
+        let answer = eventually(format!("an answer to {url}"), PATIENCE, || {
+            Some(http::get(&url)).filter(|answer| answer.status != 202)
+        });
+        assert_eq!(answer.status, 200, "`{uid}`: {}", answer.text());
+        assert_eq!(answer.json(), order_version(uid, version));
     }
 }
 

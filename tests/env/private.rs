@@ -16,6 +16,8 @@ use tempfile::TempDir;
 use super::process::process_state;
 use super::{PATIENCE, eventually, given};
 
+mod postgres_faults;
+
 /// How long a server may take to come up; a broker that was killed waits for its own session.
 const START: Duration = Duration::from_secs(90);
 
@@ -196,6 +198,8 @@ impl Drop for PrivateKafka {
 
 /// A PostgreSQL of its own.
 pub struct PrivatePostgres {
+    /// Before the folder that it lies in: they go in this order.
+    disk: Option<postgres_faults::SmallDisk>,
     dir: TempDir,
     port: u16,
     child: Option<Child>,
@@ -210,20 +214,30 @@ impl PrivatePostgres {
 
     /// Ready to be started by `restart`, for a test that begins with a database that is away.
     pub fn stopped() -> PrivatePostgres {
+        let postgres = PrivatePostgres::empty();
+        postgres.make();
+        postgres
+    }
+
+    fn empty() -> PrivatePostgres {
         let dir = TempDir::with_prefix("orders-postgres-").expect("a temporary folder can be made");
         if let Some((user, group)) = postgres_ids() {
             std::os::unix::fs::chown(dir.path(), Some(user), Some(group))
                 .expect("root may give a folder away");
         }
-        let postgres = PrivatePostgres {
+        PrivatePostgres {
+            disk: None,
             dir,
             port: free_port(),
             child: None,
-        };
-        let made = postgres
+        }
+    }
+
+    fn make(&self) {
+        let made = self
             .program("initdb")
             .arg("-D")
-            .arg(postgres.data())
+            .arg(self.data())
             .args([
                 "-U",
                 "postgres",
@@ -239,7 +253,6 @@ impl PrivatePostgres {
             made.status.success(),
             "the database cluster is made: {made:?}"
         );
-        postgres
     }
 
     /// The URL of its database `postgres`.
@@ -253,6 +266,16 @@ impl PrivatePostgres {
 
     /// Starts it and waits until it takes connections.
     pub fn restart(&mut self) {
+        self.launch(&[]);
+        let url = self.url();
+        eventually("the private PostgreSQL to be up", START, || {
+            postgres::Client::connect(&url, postgres::NoTls)
+                .ok()
+                .map(drop)
+        });
+    }
+
+    fn launch(&mut self, settings: &[&str]) {
         assert!(self.child.is_none(), "the database is stopped first");
         let log = File::options()
             .create(true)
@@ -271,15 +294,10 @@ impl PrivatePostgres {
                 "-c",
                 "max_connections=50",
             ])
+            .args(settings)
             .stdout(log.try_clone().expect("a file can be shared"))
             .stderr(log);
         self.child = Some(command.spawn().expect("postgres can be started"));
-        let url = self.url();
-        eventually("the private PostgreSQL to be up", START, || {
-            postgres::Client::connect(&url, postgres::NoTls)
-                .ok()
-                .map(drop)
-        });
     }
 
     /// Stops at once, without a checkpoint, all connections cut: what `pg_ctl -m immediate` does.
@@ -318,7 +336,8 @@ impl PrivatePostgres {
         signal(postmaster, Signal::CONT);
     }
 
-    fn program(&self, name: &str) -> Command {
+    /// A program of PostgreSQL's, as the user that the server runs as.
+    pub fn program(&self, name: &str) -> Command {
         let mut command = Command::new(Path::new(&given("ORDERS_TEST_PG_BIN")).join(name));
         command.current_dir(self.dir.path()).stdin(Stdio::null());
         // It refuses to run as root.

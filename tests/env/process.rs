@@ -319,6 +319,16 @@ impl Process {
         self.memory("VmHWM:")
     }
 
+    /// How many threads it has, and how many descriptors it holds.
+    pub fn threads_and_descriptors(&self) -> (usize, usize) {
+        let count = |folder: &str| {
+            std::fs::read_dir(format!("/proc/{}/{folder}", self.id()))
+                .expect("the child is there")
+                .count()
+        };
+        (count("task"), count("fd"))
+    }
+
     fn memory(&self, field: &str) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.id()))
             .expect("the child is there");

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use crate::env::Env;
+use super::wait_until_red;
 use crate::env::kafka::Outgoing;
 use crate::env::orders::order_version;
 use crate::env::proxy::{Mode, Proxy};
+use crate::env::{Env, PATIENCE, eventually, http};
 
 const AMOUNT: &str = "SELECT p.amount, (SELECT count(*) FROM items), o.source_offset
                       FROM payment p JOIN orders o USING (order_uid)";
@@ -47,5 +48,28 @@ fn a_database_behind_a_black_hole_is_waited_for() {
     proxy.set(Mode::Forward);
     env.wait_until_applied_within(Duration::from_secs(60));
     assert_eq!(env.db().text(AMOUNT), "2|3|1");
+    assert!(consumer.is_running());
+}
+
+#[test]
+fn a_database_that_accepts_a_connection_and_says_nothing_is_asked_again_on_another() {
+    let env = Env::ready();
+    let (proxy, through) = Proxy::before_database(&env.db_url);
+    // What is sent from here on is lost for good, on connections that stay open for good.
+    proxy.set(Mode::BlackHole);
+    let api = env.api();
+    let mut consumer = env.consume().env("DB_URL", &through).spawn();
+    env.kafka().produce(&env.topic(), &[version(1)]);
+    let unknown = format!("{}/api/order/unknown", api.url());
+    assert_eq!(http::get(&unknown).status, 202);
+    wait_until_red(&consumer, "accepts connections and does not answer");
+    proxy.set(Mode::Forward);
+    env.wait_until_applied();
+    assert_eq!(env.db().text(AMOUNT), "1|2|0");
+    consumer.wait_ready();
+    // The thread that answers lookups has waited on a connection of its own.
+    eventually("the answer to a lookup", PATIENCE, || {
+        (http::get(&unknown).status == 404).then_some(())
+    });
     assert!(consumer.is_running());
 }

@@ -6,10 +6,16 @@
 //! together stands in `services`.
 
 mod bad_connections;
+mod contention;
+mod damaged_batches;
 mod deleted_records;
+mod disk_full;
+mod failpoints;
 mod kafka_away;
 mod killed_consumers;
 mod postgres_away;
+mod postgres_refusing;
+mod postgres_restored;
 mod postgres_silent;
 mod recreated_topics;
 mod refusals;
@@ -26,6 +32,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use crate::env::auditor::{Poster, Record, Task};
 use crate::env::kafka::Outgoing;
 use crate::env::orders::{items_of, order_version, track_number};
 use crate::env::{Db, Env, Kafka, PATIENCE, Process, auditor, eventually};
@@ -111,6 +118,65 @@ impl Stream {
     }
 }
 
+/// Orders that come through the API; each answer is on disk before the next order is posted.
+struct Posting(Vec<Poster>);
+
+impl Posting {
+    /// Two posters with so many orders each, for the API at that address; at rest.
+    fn start(env: &Env, authority: &str, orders: u32) -> Posting {
+        let start = |number| {
+            let task = Task {
+                authority: authority.to_owned(),
+                prefix: format!("poster{number}"),
+                orders,
+                poison_every: 0,
+            };
+            Poster::start(env, &task)
+        };
+        let posting = Posting((0..2).map(start).collect());
+        posting.0.iter().for_each(Poster::pause);
+        posting
+    }
+
+    fn accepted(&self) -> usize {
+        self.0.iter().map(Poster::accepted).sum()
+    }
+
+    /// Lets them post until `done`, and then rest; so many orders at most, for the next fault is to
+    /// find them at work too.
+    fn post_until(&self, what: &str, at_most: usize, mut done: impl FnMut() -> bool) {
+        let limit = self.accepted() + at_most;
+        self.0.iter().for_each(Poster::resume);
+        eventually(what, PATIENCE, || {
+            if self.accepted() >= limit {
+                self.0.iter().for_each(Poster::pause);
+            }
+            done().then_some(())
+        });
+        self.0.iter().for_each(Poster::pause);
+    }
+
+    /// Lets them post so many more.
+    fn post(&self, orders: usize) {
+        let goal = self.accepted() + orders;
+        let what = format!("{goal} accepted orders");
+        self.post_until(&what, orders, || self.accepted() >= goal);
+    }
+
+    /// Lets them post the rest; then all that was accepted is stored, once and whole, nothing else
+    /// happened to any record, and the API answers with what is stored.
+    fn finish_and_audit(self, env: &Env, api: &Process) {
+        self.0.iter().for_each(Poster::resume);
+        let records = self.0.into_iter().map(|poster| poster.finish(PATIENCE * 2));
+        let record = records.reduce(Record::merge).expect("there are posters");
+        env.wait_until_applied_within(PATIENCE * 2);
+        auditor::audit(env, &record);
+        assert_eq!(env.db().text("SELECT * FROM dead_letters"), "");
+        assert_eq!(env.db().text("SELECT * FROM log_gaps"), "");
+        auditor::audit_answers(env, api);
+    }
+}
+
 /// Waits until the positions are at the ends; then exactly these orders are stored, whole, and
 /// nothing else happened to any record.
 fn assert_all_stored(env: &Env, expected: &Expected) {
@@ -163,7 +229,11 @@ fn wait_until_locked_out(db: &mut Db) {
 /// Waits until /readyz is red and its verbose answer has this text.
 fn wait_until_red(process: &Process, text: &str) {
     eventually(format!("/readyz is red with `{text}`"), PATIENCE, || {
-        let (status, answer) = process.readiness();
-        (status == 503 && answer.contains(text)).then_some(())
+        is_red(process, text).then_some(())
     });
+}
+
+fn is_red(process: &Process, text: &str) -> bool {
+    let (status, answer) = process.readiness();
+    status == 503 && answer.contains(text)
 }

@@ -2,29 +2,39 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Expected, Stream, assert_all_stored, expect, orders, wait_until_red};
+use super::{Expected, Posting, Stream, assert_all_stored, expect, orders, wait_until_red};
 use crate::env::private::PrivatePostgres;
 use crate::env::{Env, PATIENCE, eventually, given};
 
 #[test]
-fn postgresql_stopped_in_the_middle_of_a_stream_costs_only_time() {
+fn postgresql_killed_and_stopped_at_once_in_the_middle_of_a_stream_costs_only_time() {
     let mut postgres = PrivatePostgres::start();
     let env = Env::on(&given("ORDERS_TEST_KAFKA"), &postgres.url()).prepared(4);
-    let consumer = env.consumer();
-    let stream = Stream::start(&env, 4);
-    env.db()
-        .eventually("SELECT count(*) > 150 FROM orders", "t");
-
-    postgres.stop_immediately();
-    wait_until_red(&consumer, "FAIL database");
-    stream.wait_for(2);
-    postgres.restart();
-    let back = Instant::now();
-    consumer.wait_ready();
-    let expected = stream.finish();
-
-    assert_all_stored(&env, &expected);
-    assert!(back.elapsed() < PATIENCE, "it took {:?}", back.elapsed());
+    let (api, mut consumer) = (env.api(), env.consumer());
+    let posting = Posting::start(&env, &api.url(), 2_000);
+    let ways: [fn(&mut PrivatePostgres); 2] =
+        [PrivatePostgres::kill9, PrivatePostgres::stop_immediately];
+    for bring_down in ways {
+        let mut db = env.db();
+        let stored = db.count("orders");
+        posting.post_until("orders in the database", 600, || {
+            let flows = db.count("orders") > stored + 150;
+            if flows {
+                bring_down(&mut postgres);
+            }
+            flows
+        });
+        wait_until_red(&consumer, "FAIL database");
+        // Orders need only the log.
+        posting.post(100);
+        postgres.restart();
+        let back = Instant::now();
+        consumer.wait_ready();
+        env.wait_until_applied();
+        assert!(back.elapsed() < PATIENCE, "it took {:?}", back.elapsed());
+    }
+    posting.finish_and_audit(&env, &api);
+    assert!(consumer.is_running());
 }
 
 #[test]
@@ -48,6 +58,7 @@ fn a_consumer_started_before_postgresql_says_so_and_recovers_alone() {
 fn sessions_that_are_terminated_again_and_again_lose_nothing() {
     let env = Env::with_partitions(4);
     let consumer = env.consumer();
+    let (threads, descriptors) = consumer.threads_and_descriptors();
     let stream = Stream::start(&env, 4);
     let mut db = env.db();
     let applied = "SELECT coalesce(sum(next_offset), 0)::bigint FROM log_positions";
@@ -68,6 +79,16 @@ fn sessions_that_are_terminated_again_and_again_lose_nothing() {
     let expected = stream.finish();
     assert_all_stored(&env, &expected);
     consumer.wait_ready();
+    let (threads_now, descriptors_now) = consumer.threads_and_descriptors();
+    // A round of lanes may be ending while the next begins.
+    assert!(
+        threads_now <= threads + 8,
+        "{threads} threads became {threads_now}"
+    );
+    assert!(
+        descriptors_now <= descriptors + 16,
+        "{descriptors} descriptors became {descriptors_now}"
+    );
 }
 
 #[test]

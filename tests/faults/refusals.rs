@@ -77,7 +77,7 @@ fn a_rule_that_most_orders_break_stops_the_consumer_and_dead_letters_nothing() {
 }
 
 #[test]
-fn rights_that_are_taken_away_stop_the_consumer_until_they_are_given_back() {
+fn rights_and_a_password_that_are_taken_away_stop_the_consumer_until_they_are_given_back() {
     let postgres = PrivatePostgres::start();
     let env = Env::on(&given("ORDERS_TEST_KAFKA"), &postgres.url()).prepared(1);
     let mut db = env.db();
@@ -86,7 +86,9 @@ fn rights_that_are_taken_away_stop_the_consumer_until_they_are_given_back() {
          GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO writer;
          GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO writer",
     );
-    let url = env.db_url.replace("postgres@", "writer@");
+    db.run("ALTER ROLE writer PASSWORD 'first'");
+    postgres.ask_for_password("writer");
+    let url = env.db_url.replace("postgres@", "writer:first@");
     let consumer = env.consume().env("DB_URL", url).start();
 
     db.run("REVOKE INSERT ON orders FROM writer");
@@ -97,12 +99,13 @@ fn rights_that_are_taken_away_stop_the_consumer_until_they_are_given_back() {
     db.run("GRANT INSERT ON orders TO writer");
     env.wait_until_applied();
 
-    db.run("ALTER ROLE writer NOLOGIN");
+    db.run("ALTER ROLE writer PASSWORD 'second'");
     db.run("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'writer'");
     env.kafka()
         .produce(&env.topic(), &orders("order", 50, 2, 1));
-    wait_until_red(&consumer, "not permitted to log in");
-    db.run("ALTER ROLE writer LOGIN");
+    wait_until_red(&consumer, "password authentication failed");
+    assert_eq!(db.count("dead_letters"), 0);
+    db.run("ALTER ROLE writer PASSWORD 'first'");
     let mut expected = Expected::new();
     expect(&mut expected, "order", 100, 1);
     expect(&mut expected, "order", 50, 2);

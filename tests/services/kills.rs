@@ -97,9 +97,13 @@ struct Mark {
 
 impl Mark {
     fn is_passed_by(&self, positions: &[i64]) -> bool {
-        let mut pairs = self.ends.iter().zip(positions);
-        positions.len() == self.ends.len() && pairs.all(|(end, position)| end <= position)
+        have_passed(positions, &self.ends)
     }
+}
+
+fn have_passed(positions: &[i64], ends: &[i64]) -> bool {
+    let mut pairs = ends.iter().zip(positions);
+    positions.len() == ends.len() && pairs.all(|(end, position)| end <= position)
 }
 
 /// The next offset of each partition.
@@ -193,5 +197,38 @@ fn consumers_that_join_and_leave_under_load_lose_and_double_nothing() {
         load.accepted() < orders as usize,
         "the changes came among the orders"
     );
+    finish_and_audit(&env, load);
+}
+
+#[test]
+fn services_killed_every_few_orders_in_a_storm_of_posts_lose_and_double_nothing() {
+    let env = Env::with_partitions(2);
+    let port = format!("127.0.0.1:{}", free_port());
+    let serve = || env.serve_api().env("HTTP_ADDR", &port).spawn();
+    // Each in a group of its own: it need not wait until the group misses the one that was killed.
+    let consume = |number: usize| {
+        let group = format!("{}-{number}", env.group());
+        env.consume().env("KAFKA_GROUP", group).spawn()
+    };
+    let (mut api, mut consumer) = (serve(), consume(0));
+    let load = Load::start(&env, &port, 3_000);
+    for kill in 0..16 {
+        let accepted = load.accepted() + [1, 10, 40, 120][kill % 4];
+        let before = env.kafka().ends(&env.topic());
+        eventually("more orders to be accepted", RECOVERY, || {
+            (load.accepted() >= accepted).then_some(())
+        });
+        api.kill9();
+        if kill % 2 == 1 {
+            let mut db = env.db();
+            eventually("the consumer to be at work", RECOVERY, || {
+                have_passed(&positions(&mut db), &before).then_some(())
+            });
+            consumer.kill9();
+            consumer = consume(kill);
+        }
+        api = serve();
+    }
+    assert!(load.accepted() < 3_000, "the kills came among the orders");
     finish_and_audit(&env, load);
 }

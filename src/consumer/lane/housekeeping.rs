@@ -34,7 +34,9 @@ impl Lane {
             self.context
                 .status
                 .lag(part.partition, (range.high - part.next).max(0));
-            if range.high > part.next && part.waits_for() > SILENT {
+            if part.damaged {
+                self.look_at_damage(part)?;
+            } else if range.high > part.next && part.waits_for() > SILENT {
                 self.look_into_silence(connection, part)?;
             }
         }
@@ -42,6 +44,21 @@ impl Lane {
             self.reconsider(connection, parts, &seen)?;
         }
         Ok(())
+    }
+
+    /// A damaged batch may be mended, or may have been damaged only on its way.
+    fn look_at_damage(&self, part: &Part) -> Result<(), Ended> {
+        match self.read_from(part.partition, part.next) {
+            Err(Ended::Corrupt(reason)) => {
+                self.tell_damaged(part.partition, &reason);
+                Ok(())
+            }
+            Err(other) => Err(other),
+            Ok(_) => Err(Ended::Retake(format!(
+                "partition {} can be read again",
+                part.partition
+            ))),
+        }
     }
 
     fn look_into_silence(&self, connection: &mut Connection, part: &mut Part) -> Result<(), Ended> {
@@ -91,7 +108,9 @@ impl Lane {
                 store.position(&claim.log_id, claim.partition)
             };
             let position = connection.persist(&name, read)?;
-            let decision = self.decide(&claim, seen, position.as_ref())?;
+            let Some(decision) = self.decide(&claim, seen, position.as_ref())? else {
+                continue;
+            };
             if !matches!(decision, Decision::Stop { .. } | Decision::Wait) {
                 return Err(Ended::Retake(format!(
                     "partition {partition} can be read again"

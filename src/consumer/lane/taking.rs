@@ -2,6 +2,7 @@
 //! decides, and what it decided is written before anything is read.
 
 use super::*;
+use crate::failpoint;
 
 impl Lane {
     /// Puts this owner on every partition and decides where each is read from. Those that must not
@@ -9,25 +10,32 @@ impl Lane {
     pub(super) fn take_all(&self, connection: &mut Connection) -> Result<Vec<Part>, Ended> {
         self.await_migrations(connection)?;
         let log_id = self.await_topic(None)?.log_id;
-        let mut parts = Vec::new();
+        let mut claimed = Vec::new();
         for partition in &self.partitions {
             let name = status::partition(*partition);
             let claim = self.claim(&log_id, *partition);
-            // From here on whoever had the partition before is fenced, so the position stands still
-            // and an end that is asked for afterwards is not below it.
             let position = connection.persist(&name, |store| store.take(&claim))?;
-            let state = self.await_topic(Some(*partition))?;
+            claimed.push((claim, position));
+        }
+        failpoint::reach(failpoint::Point::InAssign);
+        // Whoever had the partitions before is fenced by now, so the positions stand still, and an
+        // end that is asked for from here on is not below them.
+        let state = self.await_topic(self.partitions.iter().copied().max())?;
+        let mut parts = Vec::new();
+        for (claim, position) in claimed {
             if let Some(position) = self.settle(connection, &claim, &state, position)? {
                 parts.push(Part {
-                    partition: *partition,
+                    partition: claim.partition,
                     next: position.next_offset,
                     position,
                     reader: None,
+                    damaged: false,
                     waiting_since: None,
                     looked_at: Instant::now(),
                 });
             }
         }
+        failpoint::reach(failpoint::Point::InAssign);
         Ok(parts)
     }
 
@@ -85,7 +93,9 @@ impl Lane {
     ) -> Result<Option<Position>, Ended> {
         let name = status::partition(claim.partition);
         loop {
-            let decision = self.decide(claim, state, position.as_ref())?;
+            let Some(decision) = self.decide(claim, state, position.as_ref())? else {
+                return Ok(None);
+            };
             match (decision, position) {
                 (Decision::Continue { .. }, found) => return Ok(found),
                 (Decision::Settle { settlement, why }, found) => {
@@ -129,12 +139,21 @@ impl Lane {
             .ill(&status::partition(partition), detail);
     }
 
+    /// Says that a partition is not read past a batch. The others go on.
+    pub(super) fn tell_damaged(&self, partition: i32, reason: &str) {
+        self.context.status.ill(
+            &status::partition(partition),
+            format!("a batch is damaged, not reading past it: {reason}"),
+        );
+    }
+
+    /// `None`, and told, where the record that the decision depends on lies in a damaged batch.
     pub(super) fn decide(
         &self,
         claim: &Claim,
         state: &TopicState,
         position: Option<&Position>,
-    ) -> Result<Decision, Ended> {
+    ) -> Result<Option<Decision>, Ended> {
         let range = usize::try_from(claim.partition)
             .ok()
             .and_then(|at| state.ranges.get(at))
@@ -142,7 +161,13 @@ impl Lane {
             .ok_or_else(|| Ended::Retake("the partition is gone".into()))?;
         let tail = match position {
             Some(position) if take::needs_tail_check(Some(position), &state.topic_id, range) => {
-                self.check_tail(position)?
+                match self.check_tail(position) {
+                    Err(Ended::Corrupt(reason)) => {
+                        self.tell_damaged(claim.partition, &reason);
+                        return Ok(None);
+                    }
+                    checked => checked?,
+                }
             }
             _ => TailCheck::Gone,
         };
@@ -157,7 +182,7 @@ impl Lane {
             beyond_end_for: self.context.beyond_end_for(claim.partition, beyond),
             accepted: &self.context.settings.accepted_gaps,
         });
-        Ok(decision)
+        Ok(Some(decision))
     }
 
     /// Whether the last record applied is still what the log has at its offset.

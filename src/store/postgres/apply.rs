@@ -7,6 +7,7 @@
 use super::leftovers::{insert_dead_letters, insert_gaps};
 use super::rows::{Origin, RowWriter};
 use super::*;
+use crate::failpoint;
 
 /// Moves the position from `start` to `end`, if this owner still has it and it still stands there.
 const ADVANCE: &str = "
@@ -98,7 +99,9 @@ impl PostgresStore {
         transaction.simple_query("SELECT 1")?;
         // From here on the orders and the position past them are one fact. If the answer is lost,
         // the same batch is applied again and `advance` finds out that it was.
+        failpoint::reach(failpoint::Point::BeforeCommit);
         transaction.commit()?;
+        failpoint::reach(failpoint::Point::AfterCommit);
         *window = judged;
         let outdated = orders.len() - refused.len() - written;
         let refused = refused

@@ -46,6 +46,16 @@ pub(super) const INSERT_GAPS: &str = "
     INSERT INTO log_gaps (position_id, epoch, from_offset, to_offset, reason)
     SELECT $1, $2, g.* FROM unnest($3::int8[], $4::int8[], $5::text[]) AS g";
 
+/// The gap of a settlement, which is written again when the answer to its COMMIT was lost: one epoch
+/// passes the same gap only once.
+const SETTLE_GAP: &str = "
+    INSERT INTO log_gaps (position_id, epoch, from_offset, to_offset, reason)
+    SELECT $1::int8, $2::int4, $3::int8, $4::int8, $5::text
+    WHERE NOT EXISTS (
+        SELECT FROM log_gaps
+        WHERE position_id = $1 AND epoch = $2 AND from_offset = $3
+          AND to_offset IS NOT DISTINCT FROM $4 AND reason = $5)";
+
 impl PostgresStore {
     pub(super) fn take_position(&mut self, claim: &Claim) -> Result<Option<Position>, StoreError> {
         let taken = self
@@ -123,10 +133,9 @@ impl PostgresStore {
             return Ok(None);
         };
         if let Some(gap) = &decided.gap {
-            let (from, to, reason) = (vec![gap.from], vec![gap.to], vec![&gap.reason]);
             transaction.execute(
-                INSERT_GAPS,
-                &[&settled.id, &decided.epoch, &from, &to, &reason],
+                SETTLE_GAP,
+                &[&settled.id, &decided.epoch, &gap.from, &gap.to, &gap.reason],
             )?;
         }
         // Fails where the transaction is already lost; COMMIT alone would answer Ok.

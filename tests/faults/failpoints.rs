@@ -1,0 +1,117 @@
+//! Processes that die, or stand still, at the places where it would hurt most (ORDERS_FAILPOINT).
+
+use std::os::unix::process::ExitStatusExt;
+
+use super::{Posting, Stream, assert_all_stored, expect, orders};
+use crate::env::private::free_port;
+use crate::env::{Env, Orders, PATIENCE, eventually};
+
+const FAILPOINT: &str = "ORDERS_FAILPOINT";
+
+/// Starts a process that is to die at this place, and waits until it has, among new orders.
+fn dies_at(posting: &Posting, command: Orders<'_>, place: &str) {
+    let mut process = command.env(FAILPOINT, format!("{place}=crash")).spawn();
+    posting.post_until(place, 200, || !process.is_running());
+    let status = process.wait_exit(PATIENCE);
+    assert_eq!(status.signal(), Some(9), "{place}: {:?}", process.lines());
+    process.wait_for_line("ORDERS_FAILPOINT is set");
+}
+
+#[test]
+fn consumers_that_die_around_a_commit_or_while_they_take_over_lose_and_double_nothing() {
+    let env = Env::with_partitions(2);
+    let api = env.api();
+    let posting = Posting::start(&env, &api.url(), 1_000);
+    // Both lanes come by `in_assign` twice: the fourth time everything is written and nothing read.
+    let places = [
+        "after_commit",
+        "before_commit",
+        "after_commit:2",
+        "before_commit:2",
+        "in_assign",
+        "in_assign:4",
+    ];
+    for (number, place) in places.into_iter().enumerate() {
+        posting.post(20);
+        // A group of its own: it need not wait until the group misses the one that died before.
+        let group = format!("{}-{number}", env.group());
+        dies_at(&posting, env.consume().env("KAFKA_GROUP", group), place);
+    }
+
+    // One that dies while it takes over from another, which is alive.
+    let mut heir = env.consumer();
+    dies_at(&posting, env.consume(), "in_assign");
+    env.wait_until_applied();
+    heir.wait_ready();
+    posting.finish_and_audit(&env, &api);
+    assert!(heir.is_running());
+}
+
+#[test]
+fn an_api_that_dies_between_kafkas_answer_and_its_own_loses_no_order_and_doubles_none() {
+    let env = Env::ready();
+    let _consumer = env.consumer();
+    let port = format!("127.0.0.1:{}", free_port());
+    let serve = || env.serve_api().env("HTTP_ADDR", &port);
+    let posting = Posting::start(&env, &port, 500);
+    for place in ["after_ack", "after_ack:2", "after_ack:100"] {
+        dies_at(&posting, serve(), place);
+        // The log has an order that nobody was answered for; it is sent again.
+        let in_log: i64 = env.kafka().ends(&env.topic()).iter().sum();
+        let accepted = i64::try_from(posting.accepted()).expect("a small number");
+        assert!(
+            in_log > accepted,
+            "{in_log} in the log, {accepted} accepted"
+        );
+    }
+    let api = serve().start();
+    posting.finish_and_audit(&env, &api);
+}
+
+#[test]
+fn a_consumer_that_stands_still_past_its_poll_interval_rejoins_and_stores_everything_once() {
+    let env = Env::with_partitions(2);
+    let first = env
+        .consume()
+        .env(
+            "KAFKA_PROPERTIES",
+            "max.poll.interval.ms=6000,session.timeout.ms=6000",
+        )
+        .env(FAILPOINT, "before_commit:5=stall 9s")
+        .start();
+    let stream = Stream::start(&env, 2);
+    // The lanes stand in their transactions, the polling thread where it comes round.
+    first.wait_for_line("standing still");
+    let stalled = first.mark();
+    let second = env.consume().spawn();
+    stream.wait_for(1);
+    let mut expected = stream.finish();
+
+    first.wait_for_line_after(stalled, "assigned partitions", PATIENCE);
+    // It hears it from its group, or from the fence of the one that took over.
+    let lost = |line: &String| line.contains("revoked") || line.contains("has taken over");
+    let said = first.lines().split_off(stalled);
+    assert!(said.iter().any(lost), "{said:#?}");
+    env.kafka()
+        .produce(&env.topic(), &orders("after", 100, 1, 2));
+    expect(&mut expected, "after", 100, 1);
+    assert_all_stored(&env, &expected);
+    eventually("a partition for each", PATIENCE, || {
+        let owners = "SELECT count(DISTINCT owner) FROM log_positions";
+        (env.db().number(owners) == 2).then_some(())
+    });
+    first.wait_ready();
+    second.wait_ready();
+}
+
+#[test]
+fn a_failpoint_that_nobody_knows_is_a_mistake_of_configuration() {
+    let env = Env::new();
+    let ran = env
+        .consume()
+        .env(FAILPOINT, "in_commit=crash")
+        .run()
+        .exits(2);
+    let said = "error: `ORDERS_FAILPOINT` is `in_commit=crash`, expected POINT[:COUNT]=crash or";
+    assert!(ran.stderr.starts_with(said), "{}", ran.stderr);
+}

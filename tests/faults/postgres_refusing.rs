@@ -1,0 +1,49 @@
+//! PostgreSQL takes no connections for a while: it is starting, or all its connections are taken.
+
+use super::{Expected, assert_all_stored, expect, orders, wait_until_red};
+use crate::env::private::PrivatePostgres;
+use crate::env::{Env, PATIENCE, eventually, given};
+
+#[test]
+fn a_postgresql_that_is_still_starting_or_has_no_connection_left_is_waited_for() {
+    let mut postgres = PrivatePostgres::start();
+    let env = Env::on(&given("ORDERS_TEST_KAFKA"), &postgres.url()).prepared(2);
+    let consumer = env.consumer();
+    let (kafka, mut expected) = (env.kafka(), Expected::new());
+    kafka.produce(&env.topic(), &orders("before", 50, 1, 2));
+    env.wait_until_applied();
+
+    postgres.stop();
+    postgres.start_and_stay_starting();
+    kafka.produce(&env.topic(), &orders("starting", 50, 1, 2));
+    wait_until_red(&consumer, "SQLSTATE 57P03");
+    postgres.start_in_earnest();
+    env.wait_until_applied();
+
+    let held = take_all_connections(&postgres, &env);
+    kafka.produce(&env.topic(), &orders("crowded", 50, 1, 2));
+    kafka.produce(&env.topic(), &orders("before", 50, 2, 2));
+    wait_until_red(&consumer, "SQLSTATE 53300");
+    drop(held);
+    expect(&mut expected, "before", 50, 2);
+    expect(&mut expected, "starting", 50, 1);
+    expect(&mut expected, "crowded", 50, 1);
+    assert_all_stored(&env, &expected);
+    consumer.wait_ready();
+}
+
+/// Takes connections, those of the consumer included, until there are none left.
+fn take_all_connections(postgres: &PrivatePostgres, env: &Env) -> Vec<postgres::Client> {
+    let (mut db, mut held) = (env.db(), Vec::new());
+    eventually("all connections to be taken", PATIENCE, || {
+        while let Ok(connection) = postgres::Client::connect(&postgres.url(), postgres::NoTls) {
+            held.push(connection);
+        }
+        let sessions = db.number(
+            "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+             WHERE datname = current_database() AND application_name = 'orders'",
+        );
+        (sessions == 0).then_some(())
+    });
+    held
+}

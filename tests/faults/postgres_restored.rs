@@ -1,0 +1,50 @@
+//! The database is put back from a dump of an earlier moment, while both services run.
+
+use std::path::Path;
+
+use super::{Posting, wait_until_red};
+use crate::env::private::PrivatePostgres;
+use crate::env::{Db, Env, given};
+
+#[test]
+fn a_database_restored_from_an_older_dump_is_filled_again_with_all_that_was_accepted() {
+    let postgres = PrivatePostgres::start();
+    let env = Env::on(&given("ORDERS_TEST_KAFKA"), &postgres.url()).prepared(2);
+    let (api, mut consumer) = (env.api(), env.consumer());
+    let posting = Posting::start(&env, &api.url(), 1_000);
+    posting.post(300);
+    let dump = postgres.data().join("dump.sql");
+    succeed(&postgres, "pg_dump", &["--file"], &dump, &env.db_url);
+    let at_dump = position(&env);
+
+    posting.post(500);
+    env.wait_until_applied();
+    assert!(position(&env) > at_dump, "there is something to lose");
+    let name = env.db_url.rsplit('/').next().expect("a name").to_owned();
+    let mut server = Db::open(&postgres.url());
+    server.run(&format!("DROP DATABASE {name} WITH (FORCE)"));
+    wait_until_red(&consumer, "does not exist");
+    server.run(&format!("CREATE DATABASE {name} TEMPLATE template0"));
+    let whole = ["-q", "-v", "ON_ERROR_STOP=1", "--single-transaction", "-f"];
+    succeed(&postgres, "psql", &whole, &dump, &env.db_url);
+
+    consumer.wait_ready();
+    posting.finish_and_audit(&env, &api);
+    assert!(consumer.is_running());
+}
+
+fn position(env: &Env) -> i64 {
+    env.db()
+        .number("SELECT sum(next_offset)::bigint FROM log_positions")
+}
+
+fn succeed(postgres: &PrivatePostgres, program: &str, options: &[&str], file: &Path, url: &str) {
+    let ran = postgres
+        .program(program)
+        .args(options)
+        .arg(file)
+        .arg(url)
+        .output()
+        .expect("the program can be started");
+    assert!(ran.status.success(), "{program}: {ran:?}");
+}
