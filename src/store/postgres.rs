@@ -7,6 +7,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::error::Error as _;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use ::postgres::binary_copy::BinaryCopyInWriter;
@@ -73,9 +74,15 @@ impl PostgresEngine {
     }
 
     fn open(&self) -> Result<Client, StoreError> {
-        self.config
-            .connect(self.tls.clone())
-            .map_err(|error| classify_connect(&error, &self.described))
+        // The client panics where the process has no descriptor left for its event loop, and that
+        // passes; it must not end the thread that wanted to connect.
+        match catch_unwind(AssertUnwindSafe(|| self.config.connect(self.tls.clone()))) {
+            Ok(connected) => connected.map_err(|error| classify_connect(&error, &self.described)),
+            Err(_) => Err(StoreError::Unavailable(format!(
+                "the client could not be set up, for want of descriptors or memory (at `{}`)",
+                self.described
+            ))),
+        }
     }
 }
 
