@@ -5,7 +5,7 @@
 //! `tests/run`; tests that stop or freeze a server start a private one (`private`).
 
 // A helper may wait for the test that needs it.
-#![allow(dead_code)]
+#![allow(dead_code, unused_imports)]
 
 use std::fmt::Display;
 use std::path::Path;

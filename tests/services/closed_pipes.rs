@@ -2,7 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-use super::RECOVERY;
 use crate::env::auditor::{Poster, Task, audit};
 use crate::env::orders::order;
 use crate::env::private::free_port;
@@ -55,7 +54,7 @@ fn a_consumer_that_must_end_does_so_though_nobody_reads_why() {
     env.db().eventually(owner, "usurpers");
     let record = crate::env::kafka::Outgoing::new("uid", order("uid").to_string());
     env.kafka().produce(&env.topic(), &[record]);
-    assert_eq!(first.wait_exit(RECOVERY).code(), Some(1));
+    assert_eq!(first.wait_exit(PATIENCE * 2).code(), Some(1));
 }
 
 #[test]

@@ -212,6 +212,7 @@ fn five_thousand_idle_connections_cost_little_and_keep_nobody_out() {
     }
     assert!(super::metric(&api, "orders_http_connections") >= IDLE as u64);
     api.assert_bounded_but_for(IDLE);
+    api.assert_idle(0.5);
     // Each of them is still served.
     for connection in idle.iter_mut().step_by(100) {
         assert_eq!(connection.get("/healthz").expect("it answers").status, 200);

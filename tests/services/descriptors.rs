@@ -8,7 +8,7 @@ use crate::env::auditor::audit_offsets;
 use crate::env::http::{self, Connection};
 use crate::env::kafka::Outgoing;
 use crate::env::orders::order;
-use crate::env::{Env, PATIENCE, Process, eventually};
+use crate::env::{Env, PATIENCE, Process};
 
 /// The part of one processor that a service may take while it waits.
 const IDLE: f64 = 0.3;
@@ -20,17 +20,6 @@ fn post(api: &Process, uid: &str) -> u16 {
 
 fn connect(api: &Process) -> TcpStream {
     TcpStream::connect(api.url().replace("http://", "")).expect("the kernel takes connections")
-}
-
-/// Panics when the process works, rather than waits, through the next two seconds.
-fn assert_waits(process: &Process) {
-    let (began, before) = (Instant::now(), process.processor_time());
-    eventually("two seconds to pass", PATIENCE, || {
-        (began.elapsed() >= Duration::from_secs(2)).then_some(())
-    });
-    let worked = process.processor_time() - before;
-    let part = worked.as_secs_f64() / began.elapsed().as_secs_f64();
-    assert!(part < IDLE, "it takes {part:.2} of a processor for nothing");
 }
 
 /// From here on the process can open nothing more, not even in the place of what it closes: the
@@ -62,7 +51,7 @@ fn an_api_with_few_descriptors_takes_what_fits_and_serves_real_clients() {
     assert!(api.descriptors() <= 128);
     api.wait_ready();
     drop(silent);
-    assert_waits(&api);
+    api.assert_idle(IDLE);
     assert_eq!(post(&api, "last"), 202);
 }
 
@@ -79,7 +68,7 @@ fn an_api_without_descriptors_says_so_does_not_spin_and_recovers() {
     starve(&api);
     let waiting: Vec<TcpStream> = (0..50).map(|_| connect(&api)).collect();
     api.wait_for_line("cannot accept connections, trying on: ");
-    assert_waits(&api);
+    api.assert_idle(IDLE);
     // Who is inside is served.
     let answer = post_kept("inside");
     assert_eq!(answer.status, 202, "{}", answer.text());
@@ -116,7 +105,7 @@ fn a_consumer_without_descriptors_says_so_does_not_spin_and_recovers() {
     );
     produce("starved");
     consumer.wait_for_line_after(fed, "for want of descriptors", PATIENCE);
-    assert_waits(&consumer);
+    consumer.assert_idle(IDLE);
     assert_eq!(env.db().count("orders"), 50);
 
     feed(&consumer);

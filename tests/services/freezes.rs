@@ -22,7 +22,7 @@ fn a_kafka_frozen_and_thawed_again_and_again_keeps_every_order_and_the_order_of_
         Poster::start_reading(&env, &task, Duration::from_millis(2))
     });
     let mut posted = Posted::default();
-    for freeze in 0..3 {
+    for freeze in 0..2 {
         for poster in &posters {
             poster.wait_for_accepted(poster.accepted() + 50, RECOVERY);
         }

@@ -245,7 +245,7 @@ fn a_storm_of_three_consumers_that_come_and_go_every_two_seconds_starves_and_los
     let posters = [0, 1, 2, 3].map(|number| Poster::start_reading(&env, &task(number), pace));
     let mut db = env.db();
     let mut stalled = (Instant::now(), 0);
-    for turn in 0..9 {
+    for turn in 0..7 {
         let began = Instant::now();
         // Two or three are there at any time; each third one that leaves is killed.
         let place = &mut consumers[turn / 2 % 3];

@@ -39,7 +39,7 @@ fn slow_lines_cost_time_but_no_deadline_and_no_order() {
         let task = Task {
             authority: api.url(),
             prefix: format!("poster{number}"),
-            orders: 40,
+            orders: 25,
             poison_every: 10,
         };
         Poster::start_reading(&env, &task, Duration::ZERO)

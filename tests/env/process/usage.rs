@@ -2,10 +2,11 @@
 
 use std::fs;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Resource, Rlimit, prlimit};
 
+use super::super::{PATIENCE, eventually};
 use super::Process;
 
 /// A service's bounds under every fault: far above what it needs, far below what grows without end.
@@ -48,6 +49,23 @@ impl Process {
         let ticks: u64 = ticks.map(|it| it.parse::<u64>().expect("a number")).sum();
         // Linux counts a hundred ticks a second here on every machine.
         Duration::from_millis(ticks * 10)
+    }
+
+    /// Panics when the service takes more than this part of a processor through the next two seconds.
+    pub fn assert_idle(&self, most: f64) {
+        const WATCHED: Duration = Duration::from_secs(2);
+        let (began, before) = (Instant::now(), self.processor_time());
+        eventually("two seconds to pass", PATIENCE, || {
+            (began.elapsed() >= WATCHED).then_some(())
+        });
+        let worked = self.processor_time() - before;
+        let part = worked.as_secs_f64() / began.elapsed().as_secs_f64();
+        println!("`{}` took {part:.2} of a processor", self.name);
+        assert!(
+            part <= most,
+            "`{}` takes {part:.2} of a processor for nothing",
+            self.name
+        );
     }
 
     pub fn descriptors(&self) -> usize {
