@@ -137,6 +137,13 @@ pub enum Command {
     Completions(commands::completions::Args),
 }
 
+impl Command {
+    /// Whether it runs until it is stopped, with nobody before it.
+    pub fn is_service(&self) -> bool {
+        matches!(self, Command::ServeApi(_) | Command::Consume(_))
+    }
+}
+
 /// Runs the command that was asked for. Blocks until it is done.
 pub fn run(cli: Cli, output: &Output) -> anyhow::Result<Exit> {
     // Held to the end: what is still queued is written when it goes.

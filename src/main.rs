@@ -2,6 +2,9 @@
 
 use std::ffi::OsString;
 use std::process::ExitCode;
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
 
 use clap::Parser;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
@@ -16,20 +19,43 @@ use serde_json::json;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+/// How long a service that must end waits for its last words to be read.
+const SAID_WITHIN: Duration = Duration::from_secs(2);
+
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return usage(&error).into(),
     };
     let output = cli.global.streams();
+    let is_service = cli.command.is_service();
     match cli::run(cli, &output) {
         Ok(exit) => exit.into(),
         Err(error) => {
-            let (exit, hint) = exit::of(&error);
-            report(&output, exit, &format!("{error:#}"), hint);
+            let (exit, _) = exit::of(&error);
+            let report = move || {
+                let (exit, hint) = exit::of(&error);
+                report(&output, exit, &format!("{error:#}"), hint);
+            };
+            // A supervisor starts a service again when it has ended, and may not read its stderr.
+            if is_service {
+                wait_for(report);
+            } else {
+                report();
+            }
             exit.into()
         }
     }
+}
+
+/// Until it is done, or has had its time.
+fn wait_for(work: impl FnOnce() + Send + 'static) {
+    let (done, wait) = mpsc::channel();
+    thread::spawn(move || {
+        work();
+        let _ = done.send(());
+    });
+    let _ = wait.recv_timeout(SAID_WITHIN);
 }
 
 /// Prints what ended the run; with `--output json` on stdout too, so that it stays valid JSON.

@@ -95,20 +95,27 @@ impl PostgresEngine {
         let (sender, opened) = sync_channel(0);
         let (config, tls) = (self.config.clone(), self.tls.clone());
         let left_behind = self.left_behind.clone();
-        std::thread::spawn(move || {
+        let connecting = std::thread::Builder::new().spawn(move || {
             let client = config.connect(tls);
             // Without a buffer: sent is taken. Nobody takes it any more when this one was too late.
             if sender.send(client).is_err() {
                 left_behind.fetch_sub(1, Ordering::Relaxed);
             }
         });
+        if connecting.is_err() {
+            return Err(silent("no thread could be started to connect"));
+        }
         match opened.recv_timeout(GREETED_WITHIN) {
             Ok(client) => client.map_err(|error| classify_connect(&error, &self.described)),
             Err(RecvTimeoutError::Timeout) => {
                 self.left_behind.fetch_add(1, Ordering::Relaxed);
                 Err(silent("it accepts connections and does not answer"))
             }
-            Err(RecvTimeoutError::Disconnected) => Err(silent("the client failed to connect")),
+            // The client panics where the process has no descriptor left for its event loop. That
+            // passes, and ends no other thread than its own.
+            Err(RecvTimeoutError::Disconnected) => Err(silent(
+                "the client could not be set up, for want of descriptors or memory",
+            )),
         }
     }
 }

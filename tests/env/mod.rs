@@ -5,7 +5,7 @@
 //! `tests/run`; tests that stop or freeze a server start a private one (`private`).
 
 // A helper may wait for the test that needs it.
-#![allow(dead_code)]
+#![allow(dead_code, unused_imports)]
 
 use std::fmt::Display;
 use std::path::Path;
@@ -17,6 +17,7 @@ use tempfile::TempDir;
 
 pub mod auditor;
 pub mod database;
+pub mod disk;
 pub mod http;
 pub mod kafka;
 pub mod orders;
@@ -179,21 +180,21 @@ impl Env {
 
     pub fn wait_until_applied_within(&self, within: Duration) {
         let (kafka, mut db) = (self.kafka(), self.db());
-        let mut seen = (0, 0);
-        eventually(
-            format!("positions at the ends of `{}`", self.topic()),
-            within,
-            || {
-                let ends: i64 = kafka.ends(&self.topic()).iter().sum();
-                let applied =
-                    db.number("SELECT coalesce(sum(next_offset), 0)::bigint FROM log_positions");
-                if (applied, ends) != seen {
-                    seen = (applied, ends);
-                    println!("applied {applied} of {ends}");
-                }
-                (applied == ends).then_some(())
-            },
-        );
+        let deadline = Instant::now() + within;
+        loop {
+            let ends: i64 = kafka.ends(&self.topic()).iter().sum();
+            let applied =
+                db.number("SELECT coalesce(sum(next_offset), 0)::bigint FROM log_positions");
+            if applied == ends {
+                return;
+            }
+            assert!(
+                Instant::now() < deadline,
+                "after {within:?} {applied} of {ends} records of `{}` are applied",
+                self.topic()
+            );
+            thread::sleep(Duration::from_millis(10));
+        }
     }
 
     fn keep_transcript(&self, transcript: process::Transcript) {

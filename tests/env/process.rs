@@ -1,21 +1,28 @@
 //! The real binary as a child process: a builder, what it answered, and running services.
 //!
 //! The environment is cleared; only PATH, HOME (the test's folder) and the variables of the test
-//! are there. stdout and stderr are collected by threads, so a child never blocks on them. A
-//! process that is still there when it goes out of scope is killed.
+//! are there. stdout and stderr are collected by threads, so a child never blocks on them, unless its
+//! test wants just that (`pipes`). A process that is still there when it goes out of scope is killed.
 
 use std::ffi::OsStr;
-use std::fmt;
-use std::io::{BufRead, BufReader, Read, Write};
-use std::path::{Path, PathBuf};
+use std::io::{PipeReader, Read, Write};
+use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::{Env, PATIENCE, eventually, http};
+
+mod lines;
+mod pipes;
+mod usage;
+
+use lines::Lines;
+pub use lines::Transcript;
+pub use pipes::Reader;
+pub use usage::process_state;
 
 /// A command to run, with the variables of its test.
 #[must_use = "a command does nothing before run, spawn or start"]
@@ -24,6 +31,7 @@ pub struct Orders<'e> {
     command: Command,
     name: String,
     stdin: Vec<u8>,
+    readers: (Reader, Reader),
 }
 
 impl<'e> Orders<'e> {
@@ -40,6 +48,7 @@ impl<'e> Orders<'e> {
             command,
             name: args.join(" "),
             stdin: Vec::new(),
+            readers: Default::default(),
         }
     }
 
@@ -69,6 +78,33 @@ impl<'e> Orders<'e> {
         self
     }
 
+    /// Who reads its stdout; usually the test does.
+    pub fn stdout(mut self, reader: Reader) -> Self {
+        self.readers.0 = reader;
+        self
+    }
+
+    /// Who reads its stderr; usually the test does.
+    pub fn stderr(mut self, reader: Reader) -> Self {
+        self.readers.1 = reader;
+        self
+    }
+
+    /// Starts it through another program that becomes it, such as `prlimit`.
+    pub fn through(mut self, words: &[&str]) -> Self {
+        let mut command = Command::new(words[0]);
+        command.args(&words[1..]);
+        command.arg(self.command.get_program());
+        command.args(self.command.get_args()).env_clear();
+        let variables = self.command.get_envs();
+        command.envs(variables.filter_map(|(name, value)| Some((name, value?))));
+        if let Some(dir) = self.command.get_current_dir() {
+            command.current_dir(dir);
+        }
+        self.command = command;
+        self
+    }
+
     /// Runs it to its end, at most twice the usual patience.
     pub fn run(self) -> Output {
         let mut process = self.spawn();
@@ -78,19 +114,23 @@ impl<'e> Orders<'e> {
 
     /// Starts it; see [`Process`].
     pub fn spawn(mut self) -> Process {
+        let (stdout, unread_stdout) = self.readers.0.stdio();
+        let (stderr, unread_stderr) = self.readers.1.stdio();
         let mut child = self
             .command
             .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
+            .stdout(stdout)
+            .stderr(stderr)
             .spawn()
             .unwrap_or_else(|error| panic!("cannot start `orders {}`: {error}", self.name));
+        // The command keeps its ends of pipes open; a reader that is gone must stay gone.
+        drop(self.command);
         let mut stdin = child.stdin.take().expect("stdin is piped");
         let input = self.stdin;
         // A child that reads nothing must not block the test; its broken pipe is no failure.
         thread::spawn(move || stdin.write_all(&input));
-        let stdout = collect_bytes(child.stdout.take().expect("stdout is piped"));
-        let stderr = Lines::collect(child.stderr.take().expect("stderr is piped"));
+        let stdout = collect_bytes(child.stdout.take());
+        let stderr = Lines::collect(child.stderr.take());
         let name = format!("orders {} (pid {})", self.name, child.id());
         self.env.keep_transcript(Transcript {
             name: name.clone(),
@@ -101,6 +141,7 @@ impl<'e> Orders<'e> {
             child,
             stdout: Some(stdout),
             stderr,
+            unread: [unread_stdout, unread_stderr],
         }
     }
 
@@ -159,6 +200,8 @@ pub struct Process {
     child: Child,
     stdout: Option<thread::JoinHandle<Vec<u8>>>,
     stderr: Lines,
+    /// Held open, and never read.
+    unread: [Option<PipeReader>; 2],
 }
 
 impl Process {
@@ -309,41 +352,6 @@ impl Process {
         }
     }
 
-    /// Resident memory in bytes.
-    pub fn resident_bytes(&self) -> u64 {
-        self.memory("VmRSS:")
-    }
-
-    /// The most that was ever resident.
-    pub fn peak_resident_bytes(&self) -> u64 {
-        self.memory("VmHWM:")
-    }
-
-    /// How many threads it has, and how many descriptors it holds.
-    pub fn threads_and_descriptors(&self) -> (usize, usize) {
-        let count = |folder: &str| {
-            std::fs::read_dir(format!("/proc/{}/{folder}", self.id()))
-                .expect("the child is there")
-                .count()
-        };
-        (count("task"), count("fd"))
-    }
-
-    fn memory(&self, field: &str) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.id()))
-            .expect("the child is there");
-        let line = status
-            .lines()
-            .find_map(|line| line.strip_prefix(field))
-            .expect("the field is always told");
-        let kib: u64 = line
-            .trim()
-            .trim_end_matches(" kB")
-            .parse()
-            .expect("memory is a number");
-        kib * 1024
-    }
-
     fn output(&mut self, status: ExitStatus) -> Output {
         let stdout = self
             .stdout
@@ -371,79 +379,11 @@ impl Drop for Process {
     }
 }
 
-/// What a child said, kept for a test that fails.
-pub struct Transcript {
-    name: String,
-    stderr: Lines,
-}
-
-impl fmt::Display for Transcript {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let lines = self.stderr.all();
-        let skipped = lines.len().saturating_sub(200);
-        write!(
-            f,
-            "-- {} said ({skipped} lines left out)\n{}",
-            self.name,
-            lines[skipped..].join("\n")
-        )
-    }
-}
-
-#[derive(Clone, Default)]
-struct Lines {
-    state: Arc<Mutex<LinesState>>,
-    changed: Arc<Condvar>,
-}
-
-#[derive(Default)]
-struct LinesState {
-    lines: Vec<String>,
-    closed: bool,
-}
-
-impl Lines {
-    fn collect(stream: impl Read + Send + 'static) -> Lines {
-        let lines = Lines::default();
-        let collector = lines.clone();
-        thread::spawn(move || {
-            let mut stream = BufReader::new(stream);
-            let mut line = Vec::new();
-            while matches!(stream.read_until(b'\n', &mut line), Ok(read) if read > 0) {
-                let text = String::from_utf8_lossy(&line)
-                    .trim_end_matches('\n')
-                    .to_owned();
-                collector.guard().lines.push(text);
-                collector.changed.notify_all();
-                line.clear();
-            }
-            collector.guard().closed = true;
-            collector.changed.notify_all();
-        });
-        lines
-    }
-
-    fn guard(&self) -> MutexGuard<'_, LinesState> {
-        self.state.lock().expect("no reader panics")
-    }
-
-    fn all(&self) -> Vec<String> {
-        self.guard().lines.clone()
-    }
-
-    fn wait_closed(&self) {
-        let state = self.guard();
-        let _closed = self
-            .changed
-            .wait_timeout_while(state, PATIENCE, |state| !state.closed)
-            .expect("no reader panics");
-    }
-}
-
-fn collect_bytes(mut stream: impl Read + Send + 'static) -> thread::JoinHandle<Vec<u8>> {
+/// Nothing where somebody else has the stream.
+fn collect_bytes(stream: Option<impl Read + Send + 'static>) -> thread::JoinHandle<Vec<u8>> {
     thread::spawn(move || {
         let mut bytes = Vec::new();
-        let _ = stream.read_to_end(&mut bytes);
+        let _ = stream.map(|mut stream| stream.read_to_end(&mut bytes));
         bytes
     })
 }
@@ -457,11 +397,4 @@ fn address_after(line: &str, words: &str) -> String {
         .expect("an address follows")
         .trim_end_matches('/')
         .to_owned()
-}
-
-/// The state letter of a process (`T` is stopped), from /proc.
-pub fn process_state(pid: u32) -> Option<char> {
-    let stat = std::fs::read_to_string(PathBuf::from(format!("/proc/{pid}/stat"))).ok()?;
-    // The name in parentheses may hold anything; the state follows the last parenthesis.
-    stat.rsplit_once(") ")?.1.chars().next()
 }

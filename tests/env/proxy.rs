@@ -1,12 +1,11 @@
-//! A TCP proxy that misbehaves on request: delays, resets, black holes, and the answer to one
-//! PostgreSQL COMMIT that never arrives.
+//! A TCP proxy that misbehaves on request: delays, slow lines, resets, black holes, and the answer
+//! to one PostgreSQL COMMIT or one Kafka Produce that never arrives.
 //!
-//! A mode counts for all connections, those that are open included. A COMMIT is recognised in the
-//! frontend's messages (PostgreSQL protocol 3): a simple query or a Parse whose text starts with it.
+//! A mode counts for all connections, those that are open included.
 
+use std::collections::HashMap;
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread;
 use std::time::Duration;
@@ -15,12 +14,18 @@ use rustix::net::connect_unspec;
 
 use super::PATIENCE;
 
+mod wire;
+
+use wire::{Answer, Conversation, Protocol};
+
 /// What the proxy does with bytes and connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
     Forward,
     /// Each chunk of bytes waits this long, in both directions.
     Delay(Duration),
+    /// The same, and each direction of a connection passes only so many bytes a second.
+    Slow(Duration, u32),
     /// Open connections are reset, new ones are reset as soon as they come.
     Reset,
     /// Everything stays open, nothing passes; what comes meanwhile is lost.
@@ -30,7 +35,10 @@ pub enum Mode {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Swallow {
     Nothing,
-    NextCommit,
+    /// Of the next COMMIT or Produce.
+    Next,
+    /// It has been asked for.
+    Awaited,
     /// The answer has come from the server and was kept from the client.
     Swallowed,
 }
@@ -38,11 +46,14 @@ enum Swallow {
 struct State {
     mode: Mode,
     swallow: Swallow,
-    connections: Vec<(TcpStream, TcpStream)>,
+    /// Those that are open, by number.
+    connections: HashMap<u64, (TcpStream, TcpStream)>,
+    accepted: u64,
 }
 
 struct Shared {
     upstream: SocketAddr,
+    protocol: Protocol,
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -50,6 +61,14 @@ struct Shared {
 impl Shared {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().expect("no proxy thread panics")
+    }
+
+    fn keep(&self, client: TcpStream, server: TcpStream) -> u64 {
+        let mut state = self.state();
+        state.accepted += 1;
+        let number = state.accepted;
+        state.connections.insert(number, (client, server));
+        number
     }
 }
 
@@ -62,6 +81,15 @@ pub struct Proxy {
 impl Proxy {
     /// Listens on a free port of the loopback interface.
     pub fn start(upstream: &str) -> Proxy {
+        Proxy::between(upstream, Protocol::Unknown)
+    }
+
+    /// A proxy before one listener of a broker.
+    pub fn before_kafka(upstream: &str) -> Proxy {
+        Proxy::between(upstream, Protocol::Kafka)
+    }
+
+    fn between(upstream: &str, protocol: Protocol) -> Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a loopback port is free");
         let address = listener
             .local_addr()
@@ -69,10 +97,12 @@ impl Proxy {
         let state = State {
             mode: Mode::Forward,
             swallow: Swallow::Nothing,
-            connections: Vec::new(),
+            connections: HashMap::new(),
+            accepted: 0,
         };
         let shared = Arc::new(Shared {
             upstream: upstream.parse().expect("the upstream is an address"),
+            protocol,
             state: Mutex::new(state),
             changed: Condvar::new(),
         });
@@ -89,7 +119,7 @@ impl Proxy {
     pub fn before_database(url: &str) -> (Proxy, String) {
         let (front, database) = url.rsplit_once('/').expect("the URL ends with a database");
         let (user, upstream) = front.rsplit_once('@').expect("the URL names a user");
-        let proxy = Proxy::start(upstream);
+        let proxy = Proxy::between(upstream, Protocol::Postgres);
         let through = format!("{user}@{}/{database}", proxy.address);
         (proxy, through)
     }
@@ -102,7 +132,7 @@ impl Proxy {
         let mut state = self.shared.state();
         state.mode = mode;
         if mode == Mode::Reset {
-            for (client, server) in state.connections.drain(..) {
+            for (_, (client, server)) in state.connections.drain() {
                 reset(&client);
                 reset(&server);
             }
@@ -113,10 +143,16 @@ impl Proxy {
     /// From the next COMMIT on, that connection's client hears nothing more; the server does the
     /// COMMIT.
     pub fn swallow_next_commit(&self) {
-        self.shared.state().swallow = Swallow::NextCommit;
+        self.shared.state().swallow = Swallow::Next;
     }
 
-    /// Waits until the server has answered the swallowed COMMIT.
+    /// From the next Produce on, that connection's client hears nothing more; the broker writes the
+    /// records.
+    pub fn swallow_next_produce(&self) {
+        self.shared.state().swallow = Swallow::Next;
+    }
+
+    /// Waits until the server has given the answer that was swallowed.
     pub fn wait_until_swallowed(&self) {
         let state = self.shared.state();
         let (state, waited) = self
@@ -126,14 +162,19 @@ impl Proxy {
             .expect("no proxy thread panics");
         assert!(
             !waited.timed_out(),
-            "no COMMIT came by within {PATIENCE:?}: {:?}",
+            "no answer was swallowed within {PATIENCE:?}: {:?}",
             state.swallow
         );
     }
 
+    /// Whether the answer that was to be swallowed has come from the server.
+    pub fn has_swallowed(&self) -> bool {
+        self.shared.state().swallow == Swallow::Swallowed
+    }
+
     /// Closes all connections as a crashed machine's kernel would: without a word of explanation.
     pub fn cut(&self) {
-        for (client, server) in self.shared.state().connections.drain(..) {
+        for (_, (client, server)) in self.shared.state().connections.drain() {
             let _ = client.shutdown(Shutdown::Both);
             let _ = server.shutdown(Shutdown::Both);
         }
@@ -156,21 +197,27 @@ fn accept(client: TcpStream, shared: &Arc<Shared>) {
     let (Ok(client_kept), Ok(server_kept)) = (client.try_clone(), server.try_clone()) else {
         return;
     };
-    shared.state().connections.push((client_kept, server_kept));
-    let committing = Arc::new(AtomicBool::new(false));
-    let (up, up_committing) = (shared.clone(), committing.clone());
-    thread::spawn(move || {
-        let mut frontend = Frontend::default();
-        pump(client, server, |bytes| {
-            to_server(&up, &up_committing, frontend.commits(bytes))
-        });
-    });
+    let number = shared.keep(client_kept, server_kept);
+    let passing = Arc::new(Mutex::new(Passing {
+        conversation: Conversation::new(shared.protocol),
+        kept_back: None,
+    }));
+    let (up, up_passing) = (shared.clone(), passing.clone());
+    thread::spawn(move || pump(client, server, |bytes| to_server(&up, &up_passing, bytes)));
     let down = shared.clone();
     thread::spawn(move || {
         pump(server_too, client_too, |bytes| {
-            to_client(&down, &committing, bytes)
-        })
+            to_client(&down, &passing, bytes)
+        });
+        down.state().connections.remove(&number);
     });
+}
+
+/// What is known of one connection.
+struct Passing {
+    conversation: Conversation,
+    /// From when this answer was asked for, nothing reaches the client.
+    kept_back: Option<Answer>,
 }
 
 /// Copies until one side ends; `pass` decides about each chunk.
@@ -191,31 +238,47 @@ fn pump(mut from: TcpStream, mut to: TcpStream, mut pass: impl FnMut(&[u8]) -> b
     let _ = (from.shutdown(Shutdown::Both), to.shutdown(Shutdown::Both));
 }
 
-fn to_server(shared: &Shared, committing: &AtomicBool, commits: bool) -> bool {
-    if commits && shared.state().swallow == Swallow::NextCommit {
-        committing.store(true, Ordering::SeqCst);
+fn to_server(shared: &Shared, passing: &Mutex<Passing>, bytes: &[u8]) -> bool {
+    let mut passing = passing.lock().expect("no proxy thread panics");
+    if let Some(answer) = passing.conversation.ask(bytes) {
+        let mut state = shared.state();
+        if state.swallow == Swallow::Next {
+            state.swallow = Swallow::Awaited;
+            passing.kept_back = Some(answer);
+        }
     }
-    passes(shared)
+    drop(passing);
+    passes(shared, bytes.len())
 }
 
-fn to_client(shared: &Shared, committing: &AtomicBool, answer: &[u8]) -> bool {
-    if !committing.load(Ordering::SeqCst) {
-        return passes(shared);
-    }
-    // CommandComplete carries the word; nothing else of this connection reaches the client.
-    if answer.windows(7).any(|bytes| bytes == b"COMMIT\0") {
+fn to_client(shared: &Shared, passing: &Mutex<Passing>, bytes: &[u8]) -> bool {
+    let mut passing = passing.lock().expect("no proxy thread panics");
+    let kept_back = passing.kept_back;
+    if passing.conversation.answer(bytes, kept_back) {
         shared.state().swallow = Swallow::Swallowed;
         shared.changed.notify_all();
     }
-    false
+    drop(passing);
+    kept_back.is_none() && passes(shared, bytes.len())
 }
 
-fn passes(shared: &Shared) -> bool {
-    let mode = shared.state().mode;
-    if let Mode::Delay(time) = mode {
-        thread::sleep(time);
-    }
-    mode != Mode::BlackHole
+/// Waits as the mode says, or until it changes; whether the bytes go on.
+fn passes(shared: &Shared, bytes: usize) -> bool {
+    let state = shared.state();
+    let mode = state.mode;
+    let time = match mode {
+        Mode::Forward | Mode::Reset | Mode::BlackHole => return mode != Mode::BlackHole,
+        Mode::Delay(time) => time,
+        Mode::Slow(time, rate) => {
+            let bytes = u32::try_from(bytes).expect("a buffer is small");
+            time + Duration::from_secs(1) * bytes / rate
+        }
+    };
+    let waited = shared
+        .changed
+        .wait_timeout_while(state, time, |state| state.mode == mode);
+    let (state, _) = waited.expect("no proxy thread panics");
+    state.mode != Mode::BlackHole
 }
 
 /// Drops a connection with a RST instead of a FIN.
@@ -223,49 +286,4 @@ fn reset(stream: &TcpStream) {
     // Disconnecting an open TCP socket aborts it, whoever else holds it; closing it would wait for
     // the threads that read from it.
     let _ = connect_unspec(stream);
-}
-
-/// Splits what a PostgreSQL client sends into messages.
-#[derive(Default)]
-struct Frontend {
-    pending: Vec<u8>,
-    started: bool,
-}
-
-impl Frontend {
-    const SSL_REQUEST: u32 = 80_877_103;
-
-    /// Whether a COMMIT is complete with these bytes.
-    fn commits(&mut self, bytes: &[u8]) -> bool {
-        self.pending.extend_from_slice(bytes);
-        let mut found = false;
-        while let Some(message) = self.next() {
-            let text = match message.first() {
-                Some(b'Q') => &message[5..],
-                // The statement's name comes first.
-                Some(b'P') => message[5..]
-                    .splitn(2, |byte| *byte == 0)
-                    .nth(1)
-                    .unwrap_or_default(),
-                _ => continue,
-            };
-            found |= text.len() >= 6 && text[..6].eq_ignore_ascii_case(b"COMMIT");
-        }
-        found
-    }
-
-    fn next(&mut self) -> Option<Vec<u8>> {
-        // The first messages have no type byte: an optional SSLRequest, then the startup.
-        let prefix = usize::from(self.started);
-        let number = |at: usize| -> Option<u32> {
-            let bytes = self.pending.get(at..at + 4)?;
-            Some(u32::from_be_bytes(bytes.try_into().expect("four bytes")))
-        };
-        let length = prefix + usize::try_from(number(prefix)?).expect("a length fits");
-        if self.pending.len() < length {
-            return None;
-        }
-        self.started = self.started || number(4) != Some(Self::SSL_REQUEST);
-        Some(self.pending.drain(..length).collect())
-    }
 }

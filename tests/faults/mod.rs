@@ -173,7 +173,7 @@ impl Posting {
         auditor::audit(env, &record);
         assert_eq!(env.db().text("SELECT * FROM dead_letters"), "");
         assert_eq!(env.db().text("SELECT * FROM log_gaps"), "");
-        auditor::audit_answers(env, api);
+        auditor::audit_answers(env, &api.url());
     }
 }
 

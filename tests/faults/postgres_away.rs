@@ -58,7 +58,7 @@ fn a_consumer_started_before_postgresql_says_so_and_recovers_alone() {
 fn sessions_that_are_terminated_again_and_again_lose_nothing() {
     let env = Env::with_partitions(4);
     let consumer = env.consumer();
-    let (threads, descriptors) = consumer.threads_and_descriptors();
+    let (threads, descriptors) = (consumer.threads(), consumer.descriptors());
     let stream = Stream::start(&env, 4);
     let mut db = env.db();
     let applied = "SELECT coalesce(sum(next_offset), 0)::bigint FROM log_positions";
@@ -79,7 +79,7 @@ fn sessions_that_are_terminated_again_and_again_lose_nothing() {
     let expected = stream.finish();
     assert_all_stored(&env, &expected);
     consumer.wait_ready();
-    let (threads_now, descriptors_now) = consumer.threads_and_descriptors();
+    let (threads_now, descriptors_now) = (consumer.threads(), consumer.descriptors());
     // A round of lanes may be ending while the next begins.
     assert!(
         threads_now <= threads + 8,

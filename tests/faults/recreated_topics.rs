@@ -2,7 +2,9 @@
 //! turns back to something older.
 
 use super::{Expected, accepted_ago, assert_stored, expect, orders};
-use crate::env::{Env, Kafka};
+use crate::env::auditor::audit_answers;
+use crate::env::orders::order;
+use crate::env::{Env, Kafka, PATIENCE, Process, eventually, http};
 
 const HOUR: u64 = 3600;
 
@@ -37,10 +39,26 @@ fn assert_read_from_its_start(env: &Env, expected: &Expected) {
     assert_eq!(db.count("dead_letters"), 0);
 }
 
+/// What an API that knew the old topic accepts is in the new one, is stored and can be got.
+fn assert_goes_on(env: &Env, api: &Process, expected: &mut Expected) {
+    for number in 0..10 {
+        let body = order(&format!("posted-{number}")).to_string();
+        eventually("an order to be accepted", PATIENCE, || {
+            let answer = http::post(&format!("{}/orders", api.url()), &body);
+            assert!(matches!(answer.status, 202 | 503), "{}", answer.text());
+            (answer.status == 202).then_some(())
+        });
+    }
+    expect(expected, "posted", 10, 1);
+    env.wait_until_applied();
+    assert_stored(env, expected);
+    audit_answers(env, &api.url());
+}
+
 #[test]
-fn a_topic_made_again_while_the_consumer_runs_is_read_from_its_start() {
+fn a_topic_made_again_while_the_services_run_is_read_from_its_start() {
     let env = Env::ready();
-    let consumer = env.consumer();
+    let (api, consumer) = (env.api(), env.consumer());
     let (kafka, mut expected) = (env.kafka(), Expected::new());
     kafka.produce(&env.topic(), &accepted_ago(orders("old", 100, 5, 1), 10));
     expect(&mut expected, "old", 100, 5);
@@ -49,7 +67,9 @@ fn a_topic_made_again_while_the_consumer_runs_is_read_from_its_start() {
     recreate(&kafka, &env.topic());
     refill(&kafka, &env.topic(), &mut expected);
     assert_read_from_its_start(&env, &expected);
+    assert_goes_on(&env, &api, &mut expected);
     consumer.wait_ready();
+    api.wait_ready();
 }
 
 #[test]

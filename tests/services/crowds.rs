@@ -4,6 +4,8 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
 use crate::env::http::{self, Connection};
 use crate::env::{Env, PATIENCE, Process};
 
@@ -146,4 +148,88 @@ fn a_client_that_never_reads_is_reset() {
         1,
     );
     assert_eq!(http::get(&format!("{}/healthz", api.url())).status, 200);
+}
+
+#[test]
+fn real_clients_are_served_among_the_deaf_the_slow_and_the_silent() {
+    let env = Env::ready();
+    let api = env.api();
+    let requests = "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(1000);
+    let slow = "POST /orders HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n\
+                Content-Length: 1000\r\n\r\n{";
+    let mut bad = Vec::new();
+    for words in [
+        requests.as_str(),
+        slow,
+        "GET /healthz HTTP/1.1\r\nHost: lo",
+        "",
+    ] {
+        for _ in 0..100 {
+            let mut stream = open(&api);
+            stream.set_nonblocking(true).expect("a socket can be told");
+            // The deaf ones are sent more than their connection holds; the rest is dropped.
+            let _ = stream.write(words.as_bytes());
+            bad.push(stream);
+        }
+    }
+    for number in 0..50 {
+        let asked = Instant::now();
+        let body = crate::env::orders::order(&format!("uid-{number}")).to_string();
+        let posted = http::post(&format!("{}/orders", api.url()), body);
+        let read = http::get(&format!("{}/api/order/uid-{number}", api.url()));
+        assert_eq!((posted.status, read.status), (202, 200));
+        let took = asked.elapsed();
+        assert!(took < Duration::from_secs(2), "it took {took:?}");
+    }
+    api.assert_bounded_but_for(bad.len());
+    drop(bad);
+    super::wait_until_connections_are_gone(&api);
+}
+
+#[test]
+fn five_thousand_idle_connections_cost_little_and_keep_nobody_out() {
+    const IDLE: usize = 5_000;
+    raise_own_descriptor_limit(2 * IDLE as u64);
+    let env = Env::ready();
+    let api = env
+        .serve_api()
+        .env("MAX_CONNECTIONS", "6000")
+        .env("KEEP_ALIVE_S", "600")
+        .start();
+    let mut idle: Vec<Connection> = (0..IDLE)
+        .map(|_| Connection::open(&api.url()).expect("the API takes connections"))
+        .collect();
+    for connection in &mut idle {
+        assert_eq!(connection.get("/healthz").expect("it answers").status, 200);
+    }
+    for number in 0..50 {
+        let asked = Instant::now();
+        let body = crate::env::orders::order(&format!("uid-{number}")).to_string();
+        let posted = http::post(&format!("{}/orders", api.url()), body);
+        assert_eq!(posted.status, 202);
+        let took = asked.elapsed();
+        assert!(took < Duration::from_secs(2), "it took {took:?}");
+    }
+    assert!(super::metric(&api, "orders_http_connections") >= IDLE as u64);
+    api.assert_bounded_but_for(IDLE);
+    api.assert_idle(0.5);
+    // Each of them is still served.
+    for connection in idle.iter_mut().step_by(100) {
+        assert_eq!(connection.get("/healthz").expect("it answers").status, 200);
+    }
+    drop(idle);
+    super::wait_until_connections_are_gone(&api);
+    api.assert_bounded();
+}
+
+/// The test holds as many sockets as the API does.
+fn raise_own_descriptor_limit(wanted: u64) {
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: current.map(|it| it.max(wanted)),
+        maximum: maximum.map(|it| it.max(wanted)),
+    };
+    setrlimit(Resource::Nofile, raised).unwrap_or_else(|error| {
+        panic!("{wanted} descriptors are needed, the limit is {maximum:?} and stays: {error}")
+    });
 }

@@ -1,9 +1,9 @@
 //! kill -9 of both services, in the middle of everything: every promise holds afterwards.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::RECOVERY;
-use crate::env::auditor::{Poster, Task, audit};
+use crate::env::auditor::{Poster, Record, Task, audit, audit_answers};
 use crate::env::kafka::Outgoing;
 use crate::env::private::free_port;
 use crate::env::{Db, Env, Process, eventually};
@@ -113,7 +113,7 @@ fn positions(db: &mut Db) -> Vec<i64> {
     rows.collect()
 }
 
-fn finish_and_audit(env: &Env, load: Load) {
+fn finish_and_audit(env: &Env, load: Load, api: &Process) {
     let record = load
         .posters
         .into_iter()
@@ -123,6 +123,7 @@ fn finish_and_audit(env: &Env, load: Load) {
         .expect("there were posters");
     env.wait_until_applied_within(RECOVERY * 2);
     audit(env, &record);
+    audit_answers(env, &api.url());
     let mut db = env.db();
     assert_eq!(db.count("dead_letters"), load.poisoned as i64);
     assert_eq!(db.text("SELECT * FROM log_gaps"), "");
@@ -170,7 +171,40 @@ fn consumers_and_api_killed_among_twenty_thousand_orders_lose_and_double_nothing
         load.accepted() < ORDERS as usize,
         "the kills came among the orders"
     );
-    finish_and_audit(&env, load);
+    finish_and_audit(&env, load, &api);
+}
+
+#[test]
+fn an_api_killed_again_and_again_in_a_storm_of_orders_keeps_every_202() {
+    let env = Env::with_partitions(2);
+    let port = format!("127.0.0.1:{}", free_port());
+    let _consumer = env.consumer();
+    let posters = [0, 1, 2, 3].map(|number| {
+        let task = Task {
+            authority: port.clone(),
+            prefix: format!("poster{number}"),
+            orders: u32::MAX,
+            poison_every: 20,
+        };
+        Poster::start(&env, &task)
+    });
+    // From its very first order on.
+    for orders in [1, 2, 4, 8, 16, 32, 64, 128, 1, 256] {
+        let mut api = env.serve_api().env("HTTP_ADDR", &port).spawn();
+        let accepted = || posters.iter().map(Poster::accepted).sum::<usize>();
+        let before = accepted();
+        eventually("orders to be accepted", RECOVERY, || {
+            (accepted() >= before + orders).then_some(())
+        });
+        api.kill9();
+    }
+    let api = env.serve_api().env("HTTP_ADDR", &port).start();
+    let records = posters.into_iter().map(|poster| poster.end(RECOVERY));
+    let record = records.reduce(Record::merge).expect("there were posters");
+    env.wait_until_applied_within(RECOVERY);
+    audit(&env, &record);
+    audit_answers(&env, &api.url());
+    assert_eq!(env.db().count("dead_letters"), 0);
 }
 
 #[test]
@@ -197,7 +231,52 @@ fn consumers_that_join_and_leave_under_load_lose_and_double_nothing() {
         load.accepted() < orders as usize,
         "the changes came among the orders"
     );
-    finish_and_audit(&env, load);
+    finish_and_audit(&env, load, &api);
+}
+
+#[test]
+fn a_storm_of_three_consumers_that_come_and_go_every_two_seconds_starves_and_loses_nothing() {
+    let env = Env::with_partitions(4);
+    let api = env.api();
+    let mut consumers = [env.consumer(), env.consumer(), env.consumer()].map(Some);
+    let task = |number| Task {
+        authority: api.url(),
+        prefix: format!("poster{number}"),
+        orders: u32::MAX,
+        poison_every: 50,
+    };
+    let pace = Duration::from_millis(5);
+    let posters = [0, 1, 2, 3].map(|number| Poster::start_reading(&env, &task(number), pace));
+    let mut db = env.db();
+    let mut stalled = (Instant::now(), 0);
+    for turn in 0..7 {
+        let began = Instant::now();
+        // Two or three are there at any time; each third one that leaves is killed.
+        let place = &mut consumers[turn / 2 % 3];
+        match place.take() {
+            Some(mut leaving) if turn % 3 == 0 => leaving.kill9(),
+            Some(mut leaving) => assert_eq!(leaving.stop().code(), Some(0)),
+            None => *place = Some(env.consume().spawn()),
+        }
+        eventually("the next turn", RECOVERY, || {
+            let applied = positions(&mut db).iter().sum();
+            if applied > stalled.1 {
+                stalled = (Instant::now(), applied);
+            }
+            let still = stalled.0.elapsed();
+            assert!(still < RECOVERY, "nothing was stored for {still:?}");
+            (began.elapsed() >= Duration::from_secs(2)).then_some(())
+        });
+    }
+    let records = posters.into_iter().map(|poster| poster.end(RECOVERY));
+    let record = records.reduce(Record::merge).expect("there were posters");
+    env.wait_until_applied_within(RECOVERY);
+    audit(&env, &record);
+    audit_answers(&env, &api.url());
+    assert_eq!(db.count("dead_letters") + db.count("log_gaps"), 0);
+    for process in consumers.iter().flatten().chain([&api]) {
+        process.assert_bounded();
+    }
 }
 
 #[test]

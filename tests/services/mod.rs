@@ -2,10 +2,17 @@
 //!
 //! Orders come through the API here. What the consumer alone must survive stands in `faults`.
 
+mod closed_pipes;
 mod crowds;
+mod descriptors;
+mod freezes;
+mod full_disk;
 mod kills;
+mod lost_answers;
+mod new_partitions;
 mod operators_port;
 mod public_http;
+mod slow_network;
 mod starting;
 mod stopping;
 mod without_kafka;
@@ -76,11 +83,16 @@ impl Posted {
     /// Holds the answers against the log: what was accepted is there once, what was not accepted is
     /// not, and what is unknown is there once at most.
     fn audit(&self, env: &Env) {
+        self.audit_keys(env, |_| true);
+    }
+
+    /// The same of some: others were written to the log by the test, too.
+    fn audit_keys(&self, env: &Env, mut counts: impl FnMut(&str) -> bool) {
         let mut in_log: HashMap<String, usize> = HashMap::new();
         for record in env.kafka().read_all(&env.topic()) {
             *in_log.entry(record.key_text()).or_default() += 1;
         }
-        for (uid, outcome) in &self.0 {
+        for (uid, outcome) in self.0.iter().filter(|(uid, _)| counts(uid)) {
             let found = in_log.remove(uid).unwrap_or_default();
             let promised = match outcome {
                 Outcome::Accepted => 1..=1,
@@ -141,5 +153,12 @@ fn metric(process: &Process, name: &str) -> u64 {
 fn wait_for_metric(process: &Process, name: &str, least: u64) {
     eventually(format!("`{name}` is {least}"), PATIENCE, || {
         (metric(process, name) >= least).then_some(())
+    });
+}
+
+/// Waits until only the connection that asks is left.
+fn wait_until_connections_are_gone(api: &Process) {
+    eventually("all connections to be gone", PATIENCE, || {
+        (metric(api, "orders_http_connections") == 0).then_some(())
     });
 }

@@ -3,7 +3,7 @@
 use std::thread;
 
 use super::{Outcome, Posted, RECOVERY};
-use crate::env::auditor::{Poster, Task, audit};
+use crate::env::auditor::{Poster, Task, audit, audit_answers};
 use crate::env::orders::order;
 use crate::env::private::PrivateKafka;
 use crate::env::{Env, PATIENCE, eventually, given, http};
@@ -102,6 +102,7 @@ fn a_kafka_frozen_stopped_and_killed_under_load_loses_no_accepted_order() {
         .expect("there were posters");
     env.wait_until_applied_within(RECOVERY);
     audit(&env, &record);
+    audit_answers(&env, &api.url());
     posted.audit(&env);
     assert_eq!(env.db().count("dead_letters"), 0);
     assert!(api.is_running() && consumer.is_running());

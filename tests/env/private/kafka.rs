@@ -1,0 +1,249 @@
+//! A Kafka of one node.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+use super::super::proxy::Proxy;
+use super::super::{eventually, given};
+use super::{START, free_port, signal, signal_and_wait};
+
+/// A Kafka of one node.
+pub struct PrivateKafka {
+    dir: TempDir,
+    data: PathBuf,
+    port: u16,
+    child: Option<Child>,
+    starts: usize,
+}
+
+/// Where it listens besides its usual port: on a port that only a proxy knows, telling clients that
+/// its address is the proxy's. So a client that begins at the proxy stays behind it.
+struct Door {
+    port: u16,
+    proxy: Proxy,
+}
+
+impl PrivateKafka {
+    pub fn start() -> PrivateKafka {
+        PrivateKafka::with_settings("")
+    }
+
+    /// With further lines of server.properties.
+    pub fn with_settings(settings: &str) -> PrivateKafka {
+        let mut kafka = PrivateKafka::stopped(settings);
+        kafka.restart();
+        kafka
+    }
+
+    /// With so many proxies before it, beside the port that needs none.
+    pub fn behind_proxies<const N: usize>(settings: &str) -> (PrivateKafka, [Proxy; N]) {
+        let doors: [Door; N] = std::array::from_fn(|_| {
+            let port = free_port();
+            let proxy = Proxy::before_kafka(&format!("127.0.0.1:{port}"));
+            Door { port, proxy }
+        });
+        let mut kafka = PrivateKafka::prepared(None, &doors, settings);
+        kafka.restart();
+        (kafka, doors.map(|door| door.proxy))
+    }
+
+    /// With its logs in a folder of the test.
+    pub fn with_data_in(data: PathBuf, settings: &str) -> PrivateKafka {
+        let mut kafka = PrivateKafka::prepared(Some(data), &[], settings);
+        kafka.restart();
+        kafka
+    }
+
+    /// Ready to be started by `restart`, for a test that begins with a broker that is away.
+    pub fn stopped(settings: &str) -> PrivateKafka {
+        PrivateKafka::prepared(None, &[], settings)
+    }
+
+    fn prepared(data: Option<PathBuf>, doors: &[Door], settings: &str) -> PrivateKafka {
+        let dir = TempDir::with_prefix("orders-kafka-").expect("a temporary folder can be made");
+        let (port, controller) = (free_port(), free_port());
+        let data = data.unwrap_or_else(|| dir.path().join("data"));
+        let (mut listens, mut advertises, mut protocols) =
+            (String::new(), String::new(), String::new());
+        for (number, Door { port, proxy }) in doors.iter().enumerate() {
+            listens += &format!("DOOR{number}://127.0.0.1:{port},");
+            advertises += &format!(",DOOR{number}://{}", proxy.address());
+            protocols += &format!("DOOR{number}:PLAINTEXT,");
+        }
+        let properties = format!(
+            "process.roles=broker,controller\nnode.id=1\n\
+             controller.quorum.voters=1@127.0.0.1:{controller}\n\
+             listeners=PLAINTEXT://127.0.0.1:{port},{listens}CONTROLLER://127.0.0.1:{controller}\n\
+             advertised.listeners=PLAINTEXT://127.0.0.1:{port}{advertises}\n\
+             listener.security.protocol.map={protocols}PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT\n\
+             controller.listener.names=CONTROLLER\nlog.dirs={}\n\
+             offsets.topic.replication.factor=1\noffsets.topic.num.partitions=1\n\
+             transaction.state.log.replication.factor=1\ntransaction.state.log.min.isr=1\n\
+             transaction.state.log.num.partitions=1\ngroup.initial.rebalance.delay.ms=0\n\
+             auto.create.topics.enable=false\n{settings}\n",
+            data.display()
+        );
+        fs::write(dir.path().join("server.properties"), properties)
+            .expect("the folder is writable");
+        let kafka = PrivateKafka {
+            dir,
+            data,
+            port,
+            child: None,
+            starts: 0,
+        };
+        let format = kafka
+            .java("kafka.tools.StorageTool")
+            .args(["format", "-t", "b3JkZXJzLXRlc3RzLTAwMQ", "-c"])
+            .arg(kafka.dir.path().join("server.properties"))
+            .output()
+            .expect("java can be started");
+        assert!(
+            format.status.success(),
+            "the storage is formatted: {format:?}"
+        );
+        kafka
+    }
+
+    /// `host:port`.
+    pub fn brokers(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    /// The folder with the logs of all topics; only to be touched while the broker is stopped.
+    pub fn data(&self) -> PathBuf {
+        self.data.clone()
+    }
+
+    /// Copies the stopped broker's data, to be put back later by `restore`.
+    pub fn copy_data(&self, name: &str) {
+        copy_folder(&self.data(), &self.dir.path().join(name));
+    }
+
+    /// Puts an older copy in the place of the stopped broker's data.
+    pub fn restore(&self, name: &str) {
+        fs::remove_dir_all(self.data()).expect("the data can be removed");
+        copy_folder(&self.dir.path().join(name), &self.data());
+    }
+
+    /// Starts a stopped broker and waits until it serves.
+    pub fn restart(&mut self) {
+        self.restart_without_waiting();
+        let (log, starts) = (self.dir.path().join("kafka.log"), self.starts);
+        eventually("the private Kafka to be up", START, || {
+            let text = fs::read_to_string(&log).unwrap_or_default();
+            let exited = self
+                .child
+                .as_mut()?
+                .try_wait()
+                .expect("the broker can be asked");
+            assert!(
+                exited.is_none(),
+                "the private Kafka ended: {exited:?}\n{text}"
+            );
+            (text.matches("Kafka Server started").count() >= starts).then_some(())
+        });
+    }
+
+    pub fn restart_without_waiting(&mut self) {
+        assert!(self.child.is_none(), "the broker is stopped first");
+        let log = File::options()
+            .create(true)
+            .append(true)
+            .open(self.dir.path().join("kafka.log"));
+        let log = log.expect("the folder is writable");
+        let mut command = self.java("kafka.Kafka");
+        command
+            .arg(self.dir.path().join("server.properties"))
+            .stdout(log.try_clone().expect("a file can be shared"))
+            .stderr(log);
+        self.child = Some(command.spawn().expect("java can be started"));
+        self.starts += 1;
+    }
+
+    /// An orderly stop.
+    pub fn stop(&mut self) {
+        let mut child = self.child.take().expect("the broker runs");
+        kill_process(Pid::from_child(&child), Signal::TERM).expect("the broker is there");
+        eventually("the private Kafka to stop", START, || {
+            child.try_wait().expect("it can be asked")
+        });
+    }
+
+    /// Waits until it has ended by itself, as it does when its disk fails.
+    pub fn wait_until_halted(&mut self) {
+        let mut child = self.child.take().expect("the broker runs");
+        eventually("the private Kafka to halt", START, || {
+            child.try_wait().expect("it can be asked")
+        });
+    }
+
+    pub fn kill9(&mut self) {
+        let mut child = self.child.take().expect("the broker runs");
+        child.kill().expect("the broker can be killed");
+        child.wait().expect("a killed broker ends");
+        // Its own count of starts would see the line of the start that was killed too early.
+        let text = fs::read_to_string(self.dir.path().join("kafka.log")).unwrap_or_default();
+        self.starts = text.matches("Kafka Server started").count();
+    }
+
+    pub fn freeze(&self) {
+        signal_and_wait(
+            self.child.as_ref().expect("the broker runs").id(),
+            Signal::STOP,
+        );
+    }
+
+    pub fn thaw(&self) {
+        signal(
+            self.child.as_ref().expect("the broker runs").id(),
+            Signal::CONT,
+        );
+    }
+
+    fn java(&self, class: &str) -> Command {
+        let logging = self.dir.path().join("log4j2.properties");
+        if !logging.exists() {
+            let lines = "appender.out.type=Console\nappender.out.name=out\n\
+                         appender.out.layout.type=PatternLayout\nappender.out.layout.pattern=%d %p %m%n\n\
+                         rootLogger.level=INFO\nrootLogger.appenderRef.out.ref=out\n";
+            fs::write(&logging, lines).expect("the folder is writable");
+        }
+        let mut command = Command::new("java");
+        command
+            .args(["-Xmx512m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"])
+            .arg(format!("-Dlog4j2.configurationFile={}", logging.display()))
+            .args([
+                "-cp",
+                &format!("{}/*", given("ORDERS_TEST_KAFKA_LIBS")),
+                class,
+            ])
+            .stdin(Stdio::null());
+        command
+    }
+}
+
+impl Drop for PrivateKafka {
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.child {
+            let _ = (child.kill(), child.wait());
+        }
+    }
+}
+
+fn copy_folder(from: &Path, to: &Path) {
+    fs::create_dir_all(to).expect("the folder can be made");
+    for entry in fs::read_dir(from).expect("the folder is there") {
+        let entry = entry.expect("the folder can be read");
+        let target = to.join(entry.file_name());
+        if entry.file_type().expect("a type").is_dir() {
+            copy_folder(&entry.path(), &target);
+        } else if entry.file_name() != ".lock" {
+            fs::copy(entry.path(), &target).expect("the file can be copied");
+        }
+    }
+}

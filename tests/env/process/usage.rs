@@ -1,0 +1,142 @@
+//! What a child takes of the machine, from /proc: memory, processor time, descriptors, threads.
+
+use std::fs;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Resource, Rlimit, prlimit};
+
+use super::super::{PATIENCE, eventually};
+use super::Process;
+
+/// A service's bounds under every fault: far above what it needs, far below what grows without end.
+const MOST_RESIDENT: u64 = 256 << 20;
+const MOST_DESCRIPTORS: usize = 300;
+const MOST_THREADS: usize = 120;
+
+impl Process {
+    /// Resident memory in bytes.
+    pub fn resident_bytes(&self) -> u64 {
+        self.memory("VmRSS:")
+    }
+
+    /// The most that was ever resident.
+    pub fn peak_resident_bytes(&self) -> u64 {
+        self.memory("VmHWM:")
+    }
+
+    fn memory(&self, field: &str) -> u64 {
+        let status =
+            fs::read_to_string(format!("/proc/{}/status", self.id())).expect("the child is there");
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix(field))
+            .expect("the field is always told");
+        let kib: u64 = line
+            .trim()
+            .trim_end_matches(" kB")
+            .parse()
+            .expect("memory is a number");
+        kib * 1024
+    }
+
+    /// Processor time spent so far, in user and kernel mode.
+    pub fn processor_time(&self) -> Duration {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.id()));
+        let stat = stat.expect("the child is there");
+        let (_, fields) = stat.rsplit_once(") ").expect("the name is in parentheses");
+        let ticks = fields.split(' ').skip(11).take(2);
+        let ticks: u64 = ticks.map(|it| it.parse::<u64>().expect("a number")).sum();
+        // Linux counts a hundred ticks a second here on every machine.
+        Duration::from_millis(ticks * 10)
+    }
+
+    /// Panics when the service takes more than this part of a processor through the next two seconds.
+    pub fn assert_idle(&self, most: f64) {
+        const WATCHED: Duration = Duration::from_secs(2);
+        let (began, before) = (Instant::now(), self.processor_time());
+        eventually("two seconds to pass", PATIENCE, || {
+            (began.elapsed() >= WATCHED).then_some(())
+        });
+        let worked = self.processor_time() - before;
+        let part = worked.as_secs_f64() / began.elapsed().as_secs_f64();
+        println!("`{}` took {part:.2} of a processor", self.name);
+        assert!(
+            part <= most,
+            "`{}` takes {part:.2} of a processor for nothing",
+            self.name
+        );
+    }
+
+    pub fn descriptors(&self) -> usize {
+        self.entries("fd")
+    }
+
+    /// The number that the next descriptor would get; a limit of this many allows no more.
+    pub fn first_free_descriptor(&self) -> u64 {
+        let folder = format!("/proc/{}/fd", self.id());
+        let is_open = |number: &u64| fs::read_link(format!("{folder}/{number}")).is_ok();
+        let free = (0..).find(|number| !is_open(number));
+        free.expect("the numbers do not end")
+    }
+
+    pub fn threads(&self) -> usize {
+        self.entries("task")
+    }
+
+    fn entries(&self, folder: &str) -> usize {
+        let entries = fs::read_dir(format!("/proc/{}/{folder}", self.id()));
+        entries.expect("the child is there").count()
+    }
+
+    /// Lets the running child open descriptors up to this number; what is open stays open. The hard
+    /// limit is kept, so that the child may be given more again.
+    pub fn limit_descriptors(&self, current: u64) {
+        let before = prlimit(
+            Some(self.pid()),
+            Resource::Nofile,
+            Rlimit {
+                current: Some(current),
+                maximum: self.descriptor_limits().1,
+            },
+        );
+        before.expect("the soft limit can be changed");
+    }
+
+    /// Soft and hard limit.
+    pub fn descriptor_limits(&self) -> (Option<u64>, Option<u64>) {
+        let limits = fs::read_to_string(format!("/proc/{}/limits", self.id()));
+        let limits = limits.expect("the child is there");
+        let line = limits
+            .lines()
+            .find_map(|line| line.strip_prefix("Max open files"))
+            .expect("the limit is always told");
+        let mut numbers = line.split_whitespace().map(|word| word.parse().ok());
+        let mut number = || numbers.next().expect("two limits are told");
+        (number(), number())
+    }
+
+    /// Panics when the service has grown beyond what any load may cost.
+    pub fn assert_bounded(&self) {
+        self.assert_bounded_but_for(0);
+    }
+
+    /// The same while so many connections are open.
+    pub fn assert_bounded_but_for(&self, connections: usize) {
+        let taken = (self.resident_bytes(), self.descriptors(), self.threads());
+        let bounds = (MOST_RESIDENT, MOST_DESCRIPTORS + connections, MOST_THREADS);
+        let is_within = taken.0 <= bounds.0 && taken.1 <= bounds.1 && taken.2 <= bounds.2;
+        assert!(
+            is_within,
+            "`{}` takes (bytes, descriptors, threads) {taken:?}, more than {bounds:?}",
+            self.name
+        );
+    }
+}
+
+/// The state letter of a process (`T` is stopped), from /proc.
+pub fn process_state(pid: u32) -> Option<char> {
+    let stat = fs::read_to_string(PathBuf::from(format!("/proc/{pid}/stat"))).ok()?;
+    // The name in parentheses may hold anything; the state follows the last parenthesis.
+    stat.rsplit_once(") ")?.1.chars().next()
+}

@@ -1,0 +1,78 @@
+//! stdout and stderr that nobody reads, or whose reader is gone: no order waits for them.
+
+use std::time::{Duration, Instant};
+
+use crate::env::auditor::{Poster, Task, audit};
+use crate::env::orders::order;
+use crate::env::private::free_port;
+use crate::env::process::{Orders, Reader};
+use crate::env::{Env, PATIENCE, Process, eventually, http};
+
+/// A service that can say nothing, at an operators' port that is known beforehand.
+fn start_mute(service: Orders<'_>, reader: Reader) -> Process {
+    let admin = format!("127.0.0.1:{}", free_port());
+    let service = service.env("ADMIN_ADDR", &admin);
+    let process = service.stdout(reader).stderr(reader).spawn();
+    eventually("a mute service to be ready", PATIENCE, || {
+        let answer = http::try_get(&format!("http://{admin}/readyz")).ok()?;
+        (answer.status == 200).then_some(())
+    });
+    process
+}
+
+#[test]
+fn services_whose_output_nobody_reads_go_on_storing_and_stop_in_good_order() {
+    for reader in [Reader::Never, Reader::Gone] {
+        let env = Env::with_partitions(2);
+        let authority = format!("127.0.0.1:{}", free_port());
+        let api = env.serve_api().env("HTTP_ADDR", &authority);
+        let (api, consumer) = (start_mute(api, reader), start_mute(env.consume(), reader));
+        let task = Task {
+            authority,
+            prefix: "mute".into(),
+            orders: 300,
+            poison_every: 10,
+        };
+        let record = Poster::start(&env, &task).finish(PATIENCE);
+        env.wait_until_applied();
+        audit(&env, &record);
+        for mut service in [api, consumer] {
+            let asked = Instant::now();
+            assert_eq!(service.stop().code(), Some(0), "{reader:?}");
+            let took = asked.elapsed();
+            assert!(took < Duration::from_secs(10), "it took {took:?}");
+        }
+    }
+}
+
+#[test]
+fn a_consumer_that_must_end_does_so_though_nobody_reads_why() {
+    let env = Env::ready();
+    let mut first = start_mute(env.consume(), Reader::Never);
+    let _second = env.consume().env("KAFKA_GROUP", "usurpers").start();
+    let owner = "SELECT owner_group FROM log_positions";
+    env.db().eventually(owner, "usurpers");
+    let record = crate::env::kafka::Outgoing::new("uid", order("uid").to_string());
+    env.kafka().produce(&env.topic(), &[record]);
+    assert_eq!(first.wait_exit(PATIENCE * 2).code(), Some(1));
+}
+
+#[test]
+fn commands_whose_reader_has_left_succeed_quietly() {
+    let env = Env::ready();
+    let (api, _consumer) = (env.api(), env.consumer());
+    let url = api.url();
+    http::post(&format!("{url}/orders"), order("uid").to_string());
+    for words in [
+        &["get", "--api-url", &url, "--wait", "10s", "uid"][..],
+        &["get", "--api-url", &url, "--output", "json", "uid"],
+        &["create-topics", "--partitions", "1"],
+        &["migrate", "--status"],
+        &["completions", "bash"],
+        &["--help"],
+        &["--version"],
+    ] {
+        let ran = env.orders(words).stdout(Reader::Gone).run().succeeds();
+        assert_eq!(ran.stderr, "", "orders {words:?}");
+    }
+}

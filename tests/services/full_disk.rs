@@ -1,0 +1,45 @@
+//! The broker's disk is full: it ends itself, and comes back when there is room again.
+
+use super::{Outcome, Posted, RECOVERY, wait_until_unready};
+use crate::env::auditor::{audit_answers, audit_offsets};
+use crate::env::disk::SmallDisk;
+use crate::env::private::PrivateKafka;
+use crate::env::{Env, eventually, given};
+
+#[test]
+fn orders_for_a_kafka_whose_disk_is_full_are_refused_honestly_until_it_has_room_again() {
+    let disk = SmallDisk::mount(64);
+    // A broker that ended badly is let in again when its old session is over.
+    let settings = "broker.session.timeout.ms=3000";
+    let mut kafka = PrivateKafka::with_data_in(disk.path().join("data"), settings);
+    let env = Env::on(&kafka.brokers(), &given("ORDERS_TEST_PG")).prepared(2);
+    let (mut api, mut consumer) = (env.api(), env.consumer());
+    let mut posted = Posted::default();
+    posted.at_once(&api, "before", 50);
+    assert_eq!(posted.count("before", Outcome::Accepted), 50);
+
+    disk.fill();
+    posted.at_once(&api, "full", 50);
+    kafka.wait_until_halted();
+    wait_until_unready(&api, "log");
+    posted.at_once(&api, "halted", 50);
+    assert_eq!(posted.count("halted", Outcome::Accepted), 0);
+
+    disk.free();
+    kafka.restart();
+    api.wait_ready_within(RECOVERY);
+    eventually("orders to be accepted again", RECOVERY, || {
+        let prefix = format!("again-{}", posted.0.len());
+        posted.at_once(&api, &prefix, 1);
+        (posted.count(&prefix, Outcome::Accepted) == 1).then_some(())
+    });
+    posted.at_once(&api, "after", 50);
+    assert_eq!(posted.count("after", Outcome::Accepted), 50);
+    consumer.wait_ready_within(RECOVERY);
+    env.wait_until_applied_within(RECOVERY);
+    posted.audit(&env);
+    audit_offsets(&env);
+    audit_answers(&env, &api.url());
+    assert_eq!(env.db().count("dead_letters"), 0);
+    assert!(api.is_running() && consumer.is_running());
+}

@@ -1,0 +1,45 @@
+//! Kafka writes an order, and its word about that never arrives.
+
+use std::thread;
+
+use super::{Outcome, Posted};
+use crate::env::private::PrivateKafka;
+use crate::env::{Env, given};
+
+#[test]
+fn an_order_whose_acknowledgement_is_lost_stands_once_and_is_never_called_not_accepted() {
+    let (kafka, [proxy]) = PrivateKafka::behind_proxies("");
+    let env = Env::on(&kafka.brokers(), &given("ORDERS_TEST_PG")).prepared(2);
+    let through = proxy.address().to_string();
+    let api = env.serve_api().env("KAFKA_BROKERS", &through).start();
+    let mut posted = Posted::default();
+    posted.at_once(&api, "before", 5);
+
+    // Lost with its connection: the client asks again on another, and the broker knows the record.
+    for round in 0..3 {
+        proxy.swallow_next_produce();
+        thread::scope(|scope| {
+            scope.spawn(|| posted.at_once(&api, &format!("cut{round}"), 20));
+            proxy.wait_until_swallowed();
+            proxy.cut();
+        });
+    }
+    assert_eq!(posted.count("cut", Outcome::Accepted), 60);
+
+    // Lost while the connection stays: nobody can know, and nobody says that he does.
+    proxy.swallow_next_produce();
+    posted.at_once(&api, "kept", 1);
+    proxy.wait_until_swallowed();
+    assert_eq!(posted.count("kept", Outcome::Unknown), 1);
+    let log = env.kafka().read_all(&env.topic());
+    assert!(log.iter().any(|record| record.key_text() == "kept-0"));
+    proxy.cut();
+
+    posted.at_once(&api, "after", 20);
+    assert_eq!(posted.count("after", Outcome::Accepted), 20);
+    posted.audit(&env);
+    let _consumer = env.consumer();
+    env.wait_until_applied();
+    let stored = env.db().count("orders");
+    assert_eq!(stored, 5 + 60 + 1 + 20);
+}

@@ -1,0 +1,103 @@
+//! Which faults come, when, and for how long: all of it drawn from the seed, nothing from what
+//! happens.
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::env::proxy::Mode;
+
+/// The names of all faults.
+pub const FAULTS: &[&str] = &[
+    "api-killed",
+    "api-stopped",
+    "api-frozen",
+    "consumer-killed",
+    "consumer-stopped",
+    "consumer-frozen",
+    "consumer-joins",
+    "all-killed",
+    "kafka-frozen",
+    "kafka-killed",
+    "kafka-stopped",
+    "kafka-line-of-api",
+    "kafka-line-of-consumers",
+    "acknowledgement-lost",
+    "database-frozen",
+    "database-stopped",
+    "database-read-only",
+    "database-line",
+    "sessions-terminated",
+    "table-locked",
+    "commit-lost",
+];
+
+/// One fault.
+pub struct Step {
+    pub fault: &'static str,
+    /// How long all is well before it strikes.
+    pub before: Duration,
+    /// How long it lasts, where it lasts.
+    pub lasts: Duration,
+    /// What a line does, where it is a line's.
+    pub line: Mode,
+    /// Which consumer it strikes.
+    pub victim: usize,
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}, {:.1} s", self.fault, self.lasts.as_secs_f64())?;
+        if self.fault.contains("line") {
+            write!(f, ", {:?}", self.line)?;
+        }
+        Ok(())
+    }
+}
+
+/// The steps of one seed, without end.
+pub struct Plan<'a> {
+    state: u64,
+    faults: &'a [&'static str],
+}
+
+impl<'a> Plan<'a> {
+    pub fn new(seed: u64, faults: &'a [&'static str]) -> Plan<'a> {
+        Plan {
+            state: seed,
+            faults,
+        }
+    }
+
+    pub fn next(&mut self) -> Step {
+        let number = self.below(self.faults.len() as u64);
+        let fault = self.faults[usize::try_from(number).expect("an index fits")];
+        let longest_ms = match fault {
+            // Past the session of a group member, past the time after which a lane is given up.
+            "consumer-frozen" => 20_000,
+            "kafka-frozen" | "database-frozen" => 60_000,
+            _ => 12_000,
+        };
+        let line = [
+            Mode::Reset,
+            Mode::BlackHole,
+            Mode::Delay(Duration::from_millis(200)),
+            Mode::Slow(Duration::from_millis(50), 20_000),
+        ];
+        Step {
+            fault,
+            before: Duration::from_millis(500 + self.below(2_500)),
+            lasts: Duration::from_millis(200 + self.below(longest_ms)),
+            line: line[usize::try_from(self.below(4)).expect("an index fits")],
+            victim: usize::try_from(self.below(2)).expect("an index fits"),
+        }
+    }
+
+    /// SplitMix64: small, and the same on every machine for ever.
+    fn below(&mut self, limit: u64) -> u64 {
+        self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.state;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (mixed ^ (mixed >> 31)) % limit
+    }
+}

@@ -1,0 +1,174 @@
+//! The pipeline under load that the faults strike, and what must be true of it after each.
+
+use std::time::{Duration, Instant};
+
+use crate::env::auditor::{Poster, Record, Task, audit, audit_answers};
+use crate::env::kafka::Outgoing;
+use crate::env::private::{PrivateKafka, PrivatePostgres, free_port};
+use crate::env::proxy::Proxy;
+use crate::env::{Env, Process, eventually};
+
+/// From the end of a fault until everything goes again.
+const RECOVERY: Duration = Duration::from_secs(30);
+
+const PARTITIONS: i32 = 4;
+const POSTERS: [u32; 4] = [0, 1, 2, 3];
+
+/// What each poster waits between two orders.
+const PACE: Duration = Duration::from_millis(25);
+
+// Fields end in this order: services before the servers they use.
+pub struct World {
+    posters: Vec<Poster>,
+    pub api: Process,
+    pub consumers: [Process; 2],
+    authority: String,
+    /// Records that are no orders, written by another program.
+    poisoned: i64,
+    pub env: Env,
+    pub api_to_kafka: Proxy,
+    pub consumers_to_kafka: Proxy,
+    pub consumers_to_database: Proxy,
+    database_url: String,
+    pub kafka: PrivateKafka,
+    pub postgres: PrivatePostgres,
+}
+
+impl World {
+    pub fn start() -> World {
+        let (kafka, [api_to_kafka, consumers_to_kafka]) = PrivateKafka::behind_proxies("");
+        let postgres = PrivatePostgres::start();
+        let env = Env::on(&kafka.brokers(), &postgres.url()).prepared(PARTITIONS);
+        let (consumers_to_database, database_url) = Proxy::before_database(&env.db_url);
+        let authority = format!("127.0.0.1:{}", free_port());
+        let api = serve(&env, &authority, &api_to_kafka);
+        let consumer = || consume(&env, &consumers_to_kafka, &database_url);
+        let consumers = [consumer(), consumer()];
+        api.wait_ready();
+        consumers.iter().for_each(Process::wait_ready);
+        let posters = POSTERS.map(|number| {
+            let task = Task {
+                authority: authority.clone(),
+                prefix: format!("poster{number}"),
+                orders: u32::MAX,
+                poison_every: 50,
+            };
+            Poster::start_reading(&env, &task, PACE)
+        });
+        World {
+            posters: posters.into(),
+            api,
+            consumers,
+            authority,
+            poisoned: 0,
+            env,
+            api_to_kafka,
+            consumers_to_kafka,
+            consumers_to_database,
+            database_url,
+            kafka,
+            postgres,
+        }
+    }
+
+    /// Starts the API anew at its address.
+    pub fn serve(&mut self) {
+        self.api = serve(&self.env, &self.authority, &self.api_to_kafka);
+    }
+
+    /// Starts one of the two consumers anew.
+    pub fn consume(&mut self, which: usize) {
+        self.consumers[which] = self.another_consumer();
+    }
+
+    pub fn another_consumer(&self) -> Process {
+        consume(&self.env, &self.consumers_to_kafka, &self.database_url)
+    }
+
+    pub fn terminate_sessions(&self) {
+        self.env.db().run(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+             WHERE datname = current_database() AND application_name = 'orders'",
+        );
+    }
+
+    /// Waits until everything goes again, at most so long after the fault was over: every poster is
+    /// accepted, what the log had is stored, both kinds of service are ready.
+    pub fn wait_until_going(&mut self, healed: Instant) {
+        let left = || RECOVERY.saturating_sub(healed.elapsed());
+        let accepted: Vec<usize> = self.posters.iter().map(Poster::accepted).collect();
+        let ends = self.env.kafka().ends(&self.env.topic());
+        for (poster, accepted) in self.posters.iter_mut().zip(accepted) {
+            assert!(poster.is_well(), "a poster was told something untrue");
+            poster.wait_for_accepted(accepted + 1, left());
+        }
+        let mut db = self.env.db();
+        eventually("what the log had to be stored", left(), || {
+            let rows = db.text("SELECT next_offset FROM log_positions ORDER BY partition");
+            let positions: Vec<i64> = rows.lines().filter_map(|row| row.parse().ok()).collect();
+            let mut pairs = ends.iter().zip(&positions);
+            (ends.len() == positions.len() && pairs.all(|(end, at)| end <= at)).then_some(())
+        });
+        for service in self.consumers.iter().chain([&self.api]) {
+            service.wait_ready_within(left());
+        }
+    }
+
+    /// Checks every promise while the posters are held; how many orders were accepted so far.
+    pub fn check(&mut self) -> usize {
+        self.poison();
+        self.posters.iter().for_each(Poster::hold);
+        for poster in &mut self.posters {
+            poster.wait_until_held(RECOVERY);
+            assert!(poster.is_well(), "a poster was told something untrue");
+        }
+        let records = self.posters.iter().map(Poster::record);
+        let orders = self.audit(records.reduce(Record::merge).expect("there are posters"));
+        self.posters.iter().for_each(Poster::go_on);
+        orders
+    }
+
+    /// The last word, when nothing is posted any more.
+    pub fn finish(mut self) -> usize {
+        let posters = std::mem::take(&mut self.posters);
+        let records = posters.into_iter().map(|poster| poster.end(RECOVERY));
+        self.audit(records.reduce(Record::merge).expect("there were posters"))
+    }
+
+    fn audit(&mut self, record: Record) -> usize {
+        self.env.wait_until_applied_within(RECOVERY);
+        audit(&self.env, &record);
+        audit_answers(&self.env, &self.api.url());
+        let mut db = self.env.db();
+        assert_eq!(db.count("dead_letters"), self.poisoned, "dead letters");
+        assert_eq!(db.text("SELECT * FROM log_gaps"), "");
+        for service in self.consumers.iter_mut().chain([&mut self.api]) {
+            service.assert_bounded();
+        }
+        record.accepted().len()
+    }
+
+    /// Another program writes what is no order.
+    fn poison(&mut self) {
+        let poison = ["not an order", "{\"order_uid\":\"no-date\"}"];
+        let records: Vec<Outgoing> = (0..PARTITIONS)
+            .flat_map(|partition| poison.map(|text| Outgoing::new("poison", text).to(partition)))
+            .collect();
+        let written = self.env.kafka().produce(&self.env.topic(), &records);
+        self.poisoned += written.len() as i64;
+    }
+}
+
+fn serve(env: &Env, authority: &str, proxy: &Proxy) -> Process {
+    env.serve_api()
+        .env("HTTP_ADDR", authority)
+        .env("KAFKA_BROKERS", proxy.address().to_string())
+        .spawn()
+}
+
+fn consume(env: &Env, proxy: &Proxy, database_url: &str) -> Process {
+    env.consume()
+        .env("KAFKA_BROKERS", proxy.address().to_string())
+        .env("DB_URL", database_url)
+        .spawn()
+}
