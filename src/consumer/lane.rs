@@ -44,8 +44,8 @@ pub enum Ended {
     Stopped,
     /// Where to read must be decided anew.
     Retake(String),
-    /// A batch of the log is damaged: the position stays before it.
-    Corrupt(String),
+    /// A batch of this partition is damaged: the position stays before it.
+    Corrupt(i32, String),
     /// Records are there, and the client does not deliver them.
     Stalled(String),
     /// Another consumer has the partition, or (`None`) its position was moved.
@@ -173,7 +173,7 @@ impl Lane {
                 }) => return Err(Ended::Retake(message)),
                 Err(error) => {
                     self.pause(HOUSEKEEPING)?;
-                    return Err(Ended::Corrupt(error.to_string()));
+                    return Err(Ended::Corrupt(partition, error.to_string()));
                 }
             }
         }
@@ -229,7 +229,10 @@ impl Lane {
                     }
                     // There may be more behind an end that was reached a while ago, and the bell
                     // rang for it then.
-                    Fetched::End => idle = false,
+                    Fetched::End => {
+                        idle = false;
+                        self.context.mended(part.partition);
+                    }
                     Fetched::Nothing => {
                         part.waiting_since.get_or_insert_with(Instant::now);
                     }
@@ -253,9 +256,10 @@ impl Lane {
                 Ok(())
             }
             LogFault::Reset(reason) => Err(Ended::Retake(reason)),
-            LogFault::Corrupt(reason) => {
-                Err(Ended::Corrupt(format!("partition {partition}: {reason}")))
-            }
+            LogFault::Corrupt(reason) => Err(Ended::Corrupt(
+                partition,
+                format!("partition {partition}: {reason}"),
+            )),
             LogFault::Fatal(reason) => Err(Ended::Stalled(reason)),
         }
     }

@@ -7,7 +7,7 @@
 //! topic), all lanes end, new ones with a new owner uuid take the partitions from the positions in
 //! the store, and reading starts there. There is no other way to start, so there is one to check.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -69,7 +69,7 @@ pub fn run(
         beyond_end_since: Mutex::default(),
         delivering: AtomicBool::new(false),
         batch_limit: AtomicUsize::new(MAX_RECORDS),
-        damaged: AtomicBool::new(false),
+        damaged: Mutex::default(),
     });
     watch::start(&context);
     let lookups = {
@@ -118,8 +118,8 @@ struct Context {
     delivering: AtomicBool,
     /// How many records a batch may hold: halved when a batch took the database too long.
     batch_limit: AtomicUsize,
-    /// A damaged batch was met and nothing has been committed since.
-    damaged: AtomicBool,
+    /// Where a damaged batch was met: until that partition is read on, however well others are.
+    damaged: Mutex<BTreeSet<i32>>,
 }
 
 impl Context {
@@ -131,19 +131,33 @@ impl Context {
         self.committed.ring();
     }
 
-    fn damaged(&self, reason: &str) {
-        self.damaged.store(true, Ordering::Relaxed);
+    fn damaged(&self, partitions: &[i32], reason: &str) {
+        self.lock_damaged().extend(partitions);
         self.status.ill(
             status::LOG,
             format!("a batch is damaged, not reading past it: {reason}"),
         );
     }
 
-    /// Orders were committed: whatever was damaged has been mended.
-    fn mended(&self) {
-        if self.damaged.swap(false, Ordering::Relaxed) {
+    /// Records of this partition were committed, or it was read to its end.
+    fn mended(&self, partition: i32) {
+        let mut damaged = self.lock_damaged();
+        if damaged.remove(&partition) && damaged.is_empty() {
             self.status.well(status::LOG, "reading on");
         }
+    }
+
+    /// The group gave us other partitions: what is damaged in them will show.
+    fn forget_damage(&self) {
+        if !std::mem::take(&mut *self.lock_damaged()).is_empty() {
+            self.status.well(status::LOG, "to be read anew");
+        }
+    }
+
+    fn lock_damaged(&self) -> std::sync::MutexGuard<'_, BTreeSet<i32>> {
+        self.damaged
+            .lock()
+            .expect("no thread panics while holding this lock")
     }
 
     fn batch_limit(&self) -> usize {

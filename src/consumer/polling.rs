@@ -109,6 +109,7 @@ impl Polling {
                         .well(PARTITIONS, format!("assigned {partitions:?}"));
                 }
                 self.context.forget_waits();
+                self.context.forget_damage();
                 self.answered = false;
                 self.assigned = Some(partitions);
                 self.request_end();
@@ -137,7 +138,11 @@ impl Polling {
                 }
                 self.request_end();
             }
-            Some(MembershipEvent::Fault(LogFault::Corrupt(reason))) => self.corrupt(&reason),
+            Some(MembershipEvent::Fault(LogFault::Corrupt(reason))) => {
+                // Which partition it was, nobody said.
+                let any = self.assigned.clone().unwrap_or_default();
+                self.corrupt(&any, &reason);
+            }
             Some(MembershipEvent::Fault(LogFault::Fatal(reason))) => {
                 self.rebuild(&reason)?;
             }
@@ -189,7 +194,7 @@ impl Polling {
         match why {
             Ended::Stopped => {}
             Ended::Retake(reason) => tracing::warn!("taking the partitions anew: {reason}"),
-            Ended::Corrupt(reason) => self.corrupt(&reason),
+            Ended::Corrupt(partition, reason) => self.corrupt(&[partition], &reason),
             // Partitions that the group moved elsewhere are taken there a moment before we hear; and
             // one client that went silent has several lanes to say so.
             Ended::Fenced(_) | Ended::Stalled(_) if self.ending.is_some() => {}
@@ -211,8 +216,8 @@ impl Polling {
         Ok(())
     }
 
-    fn corrupt(&mut self, reason: &str) {
-        self.context.damaged(reason);
+    fn corrupt(&mut self, partitions: &[i32], reason: &str) {
+        self.context.damaged(partitions, reason);
         self.not_before = Instant::now() + CORRUPT_PAUSE;
         self.request_end();
     }

@@ -98,7 +98,7 @@ impl Lane {
     fn committed(&self, part: &mut Part, chunk: &[Record], batch: &Batch, applied: &Applied) {
         part.next = batch.end;
         let context = &self.context;
-        context.mended();
+        context.mended(part.partition);
         context.grow_batches();
         context.applied(part.partition, batch.end);
         let status = &context.status;
