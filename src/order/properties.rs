@@ -5,6 +5,10 @@ use proptest::prelude::*;
 
 use super::*;
 
+fn uid() -> impl Strategy<Value = String> {
+    "[A-Za-z0-9._:-]{1,128}".prop_filter("no path can hold it", |uid| is_uid(uid))
+}
+
 fn text() -> impl Strategy<Value = String> {
     vec(any::<char>(), 0..12).prop_map(|chars| chars.into_iter().filter(|c| *c != '\0').collect())
 }
@@ -21,7 +25,7 @@ prop_compose! {
 
 prop_compose! {
     fn order()(
-        order_uid in "[A-Za-z0-9._:-]{1,128}",
+        order_uid in uid(),
         texts in vec(text(), 20),
         numbers in any::<[i64; 5]>(),
         sm_id in any::<i32>(),
