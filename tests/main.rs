@@ -2,11 +2,12 @@
 //!
 //! `tests/run` starts both and says where they are in ORDERS_TEST_KAFKA and ORDERS_TEST_PG;
 //! `tests/run exec cargo test NAME` runs some of them. `env` holds the builders, the other modules
-//! the rules: `cli` the commands, `pipeline` what works, `services` how both services start, stop and
-//! are killed, `faults` what the consumer must survive, `contract` the promises of the two traits,
-//! `architecture` the shape of the code.
+//! the rules: `cli` the commands, `pipeline` what works, `bad_input` what comes that is no order,
+//! `services` how both services start, stop and are killed, `faults` what the consumer must survive,
+//! `contract` the promises of the two traits, `architecture` the shape of the code.
 
 mod architecture;
+mod bad_input;
 mod cli;
 mod contract;
 mod env;

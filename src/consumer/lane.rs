@@ -22,7 +22,7 @@ use crate::event_log::{
     Fetched, LogError, LogFault, ReadBack, Reader, Record, TopicId, TopicState,
 };
 use crate::migrations::SchemaState;
-use crate::store::{Applied, Batch, Claim, Gap, Holder, Position, RefusalWindow};
+use crate::store::{Applied, Batch, Claim, Gap, Holder, Position, RefusalWindow, SourcedOrder};
 
 mod housekeeping;
 mod storing;

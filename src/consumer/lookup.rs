@@ -8,6 +8,7 @@
 
 use std::time::{Duration, Instant};
 
+use self::question::{Lookup, now_us, parse};
 use super::Context;
 use super::status::LOOKUPS;
 use crate::event_log::{
@@ -16,19 +17,15 @@ use crate::event_log::{
 };
 use crate::store::{Answer, Answers, OrderStore, Position, StoredOrder};
 
+mod question;
+
 const MAX_KEPT: usize = 10_000;
 /// How many uids one query asks for.
 const MAX_ASKED: usize = 500;
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 const TROUBLE_PAUSE: Duration = Duration::from_millis(500);
-/// A lookup without a deadline is worth answering for this long.
-const DEFAULT_PATIENCE_US: i64 = 30_000_000;
-const MAX_UID_BYTES: usize = 512;
-
 const MAX_BYTES: usize = 1024 * 1024;
 
-const DEADLINE: &str = "deadline";
-const CORRELATION_ID: &str = "correlation-id";
 /// Where the answer comes from: `<topic id>/<partition>/<offset>`.
 pub const SOURCE: &str = "source";
 /// How many records the answer may be behind the log.
@@ -48,27 +45,6 @@ pub fn run(context: &std::sync::Arc<Context>) {
             Err(error) => context.status.ill(LOOKUPS, error.to_string()),
         }
         context.shutdown.wait_timeout(TROUBLE_PAUSE);
-    }
-}
-
-struct Lookup {
-    uid: String,
-    /// Echoed as they came.
-    headers: Vec<(Box<str>, bytes::Bytes)>,
-    /// Microseconds since the epoch.
-    deadline_us: i64,
-    told: bool,
-}
-
-impl Lookup {
-    /// Whether both ask for the same waiter.
-    fn headers_match(&self, other: &Lookup) -> bool {
-        let of_waiter = |lookup: &Lookup| {
-            let mut headers = lookup.headers.iter();
-            let found = headers.find(|(name, _)| &**name == CORRELATION_ID);
-            found.map(|(_, id)| id.clone())
-        };
-        of_waiter(self) == of_waiter(other)
     }
 }
 
@@ -368,32 +344,4 @@ fn of_partition(positions: &[Position], partition: usize) -> Option<&Position> {
     positions
         .iter()
         .find(|position| usize::try_from(position.partition) == Ok(partition))
-}
-
-fn parse(record: Record) -> Option<Lookup> {
-    let asked = record.value.as_ref().or(record.key.as_ref())?;
-    let uid = std::str::from_utf8(asked).ok()?;
-    let sound = !uid.is_empty() && uid.len() <= MAX_UID_BYTES && !uid.chars().any(char::is_control);
-    // No deadline is worth more than the longest that an API sets, whatever its clock says.
-    let latest_us = now_us().saturating_add(DEFAULT_PATIENCE_US);
-    let deadline_us = record.number_header(DEADLINE).unwrap_or_else(|| {
-        record
-            .timestamp_ms
-            .saturating_mul(1_000)
-            .saturating_add(DEFAULT_PATIENCE_US)
-    });
-    let uid = uid.to_string();
-    sound.then(|| Lookup {
-        uid,
-        headers: record.headers,
-        deadline_us: deadline_us.min(latest_us),
-        told: false,
-    })
-}
-
-fn now_us() -> i64 {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    since.map_or(0, |since| {
-        i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
-    })
 }

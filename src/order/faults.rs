@@ -100,11 +100,18 @@ impl fmt::Display for Fault {
     }
 }
 
-/// Whether a text can be the uid of an order that is accepted: `[A-Za-z0-9._:-]{1,128}`. Rows that
-/// other programs wrote may have other uids.
+/// Whether a text can be the uid of an order that is accepted: `[A-Za-z0-9._:-]{1,128}`, but not `.`
+/// or `..`. Rows that other programs wrote may have other uids.
 pub fn is_uid(text: &str) -> bool {
     let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._:-".contains(&byte);
-    (1..=MAX_UID_BYTES).contains(&text.len()) && text.bytes().all(is_allowed)
+    let has_only_allowed = text.bytes().all(is_allowed);
+    (1..=MAX_UID_BYTES).contains(&text.len()) && has_only_allowed && !is_dot_segment(text)
+}
+
+/// What clients take out of a path before they send it, escaped or not: an order of that uid could
+/// never be asked for, and the `Location` of its POST would lead elsewhere.
+fn is_dot_segment(text: &str) -> bool {
+    matches!(text, "." | "..")
 }
 
 /// The faults found so far. Their number is bounded by the fields of an order with all its items.
@@ -179,6 +186,9 @@ pub(super) fn check(order: &Order, faults: &mut Faults) {
 fn uid_message(uid: &str) -> String {
     if uid.is_empty() {
         return "is required".into();
+    }
+    if is_dot_segment(uid) {
+        return "must not be . or .., which no path can hold".into();
     }
     format!("must be 1 to {MAX_UID_BYTES} of the characters A-Z a-z 0-9 . _ : -")
 }

@@ -9,6 +9,22 @@ fn text() -> impl Strategy<Value = String> {
     vec(any::<char>(), 0..12).prop_map(|chars| chars.into_iter().filter(|c| *c != '\0').collect())
 }
 
+fn uid() -> impl Strategy<Value = String> {
+    "[A-Za-z0-9._:-]{1,128}".prop_filter("no path can hold it", |uid| is_uid(uid))
+}
+
+/// The years 0001 to 9999.
+fn micros() -> impl Strategy<Value = i64> {
+    -62_135_596_800_000_000..=253_402_300_799_999_999_i64
+}
+
+/// The inside of a JSON text, every character escaped.
+fn escaped(text: &str) -> String {
+    text.encode_utf16()
+        .map(|unit| format!("\\u{unit:04x}"))
+        .collect()
+}
+
 prop_compose! {
     fn item()(texts in vec(text(), 5), numbers in any::<[i64; 4]>(), small in any::<[i32; 2]>()) -> Item {
         Item {
@@ -21,11 +37,11 @@ prop_compose! {
 
 prop_compose! {
     fn order()(
-        order_uid in "[A-Za-z0-9._:-]{1,128}",
+        order_uid in uid(),
         texts in vec(text(), 20),
         numbers in any::<[i64; 5]>(),
         sm_id in any::<i32>(),
-        micros in -62_135_596_800_000_000..=253_402_300_799_999_999_i64,
+        micros in micros(),
         items in vec(item(), 0..4),
     ) -> Order {
         let mut texts = texts.into_iter();
@@ -61,6 +77,74 @@ proptest! {
         document.pop();
         document.extend_from_slice(br#","unknown":{}}"#);
         prop_assert_eq!(Order::decode(&document), Ok(order));
+    }
+
+    #[test]
+    fn an_order_has_one_form_and_keeps_it(order in order()) {
+        let once = order.encode();
+        let again = Order::decode(&once).map(|order| order.encode());
+        prop_assert_eq!(again.as_deref(), Ok(once.as_slice()));
+        // Any other reader sees the same: JSON without raw control characters, each field once.
+        let text = String::from_utf8(once).expect("JSON is UTF-8");
+        prop_assert!(!text.chars().any(|character| character < ' '));
+        let seen: serde_json::Value = serde_json::from_str(&text).expect("it is JSON");
+        prop_assert_eq!(seen["delivery"]["name"].as_str(), Some(order.delivery.name.as_str()));
+        prop_assert_eq!(seen["payment"]["amount"].as_i64(), Some(order.payment.amount));
+        prop_assert_eq!(seen["items"].as_array().map(Vec::len), Some(order.items.len()));
+    }
+
+    #[test]
+    fn a_document_that_is_cut_anywhere_is_no_order(order in order(), at in any::<prop::sample::Index>()) {
+        let document = order.encode();
+        let cut = &document[..at.index(document.len())];
+        prop_assert_eq!(Order::decode(cut).map_err(|refusal| refusal.kind), Err(RefusalKind::NotJson));
+    }
+
+    #[test]
+    fn a_text_is_the_same_however_it_is_escaped(text in text()) {
+        let inside = escaped(&text);
+        let document = format!(
+            r#"{{"entry":"{inside}","order_uid":"a","date_created":"2021-11-26T06:22:19Z"}}"#
+        );
+        let order = Order::decode(document.as_bytes());
+        prop_assert_eq!(order.map(|order| order.entry), Ok(text));
+    }
+
+    #[test]
+    fn a_number_is_kept_to_the_last_digit_or_refused(number in any::<i128>(), shift in 0..127) {
+        let number = number >> shift;
+        let document = format!(
+            r#"{{"payment":{{"amount":{number}}},"sm_id":{number},"order_uid":"a","date_created":"2021-11-26T06:22:19Z"}}"#
+        );
+        let found = Order::decode(document.as_bytes());
+        match (i32::try_from(number), i64::try_from(number)) {
+            (Ok(small), Ok(large)) => {
+                let found = found.map(|order| (order.sm_id, order.payment.amount));
+                prop_assert_eq!(found, Ok((small, large)));
+            }
+            (_, large) => {
+                let faults = found.expect_err("it is too large for one at least").faults;
+                prop_assert_eq!(faults.len(), if large.is_ok() { 1 } else { 2 });
+            }
+        }
+    }
+
+    #[test]
+    fn a_moment_is_the_same_in_any_zone_and_is_cut_to_microseconds(
+        micros in micros(),
+        minutes in -1_439..=1_439_i64,
+        beyond in "[0-9]{0,9}",
+    ) {
+        let local = Timestamp::from_micros(micros + minutes * 60_000_000);
+        prop_assume!(local.0.is_some());
+        let local = local.to_string();
+        let fraction = micros.rem_euclid(1_000_000);
+        let sign = if minutes < 0 { '-' } else { '+' };
+        let (hours, rest) = (minutes.abs() / 60, minutes.abs() % 60);
+        let written = format!("{}.{fraction:06}{beyond}{sign}{hours:02}:{rest:02}", &local[..19]);
+        let moment = Timestamp::parse(&written);
+        prop_assert_eq!(moment, Ok(Timestamp(Some(micros))));
+        prop_assert_eq!(Timestamp::parse(&Timestamp(Some(micros)).to_string()), moment);
     }
 
     #[test]

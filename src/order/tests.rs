@@ -218,7 +218,12 @@ fn a_uid_outside_its_charset_is_refused_and_never_repeated() {
         faults(r#"{"order_uid":7,"date_created":"2021-11-26T06:22:19Z"}"#).len(),
         1
     );
-    assert!(is_uid("A-z.0_9:-") && is_uid(&"a".repeat(128)) && is_uid(".."));
+    assert!(is_uid("A-z.0_9:-") && is_uid(&"a".repeat(128)) && is_uid("..."));
+    for uid in [".", ".."] {
+        let document = format!(r#"{{"order_uid":"{uid}","date_created":"2021-11-26T06:22:19Z"}}"#);
+        let message = "must not be . or .., which no path can hold";
+        assert_eq!(faults(&document), [pair("/order_uid", message)]);
+    }
 }
 
 #[test]

@@ -3,7 +3,7 @@
 //! One connection a request, except through `Connection`, which keeps it. No redirects, no TLS.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
+use std::net::{Shutdown, TcpStream};
 
 use super::PATIENCE;
 
@@ -115,6 +115,11 @@ impl Connection {
 
     pub fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.stream.get_mut().write_all(bytes)
+    }
+
+    /// Says that nothing more will be sent; answers can still be received.
+    pub fn finish_sending(&mut self) -> io::Result<()> {
+        self.stream.get_ref().shutdown(Shutdown::Write)
     }
 
     pub fn receive(&mut self) -> io::Result<Response> {

@@ -1,7 +1,6 @@
 //! The pipeline as its users see it, with nothing broken on purpose: from POST to the tables and
 //! back, one theme a file.
 
-mod broken_records;
 mod lookups;
 mod the_seeds_walk;
 mod two_consumers;

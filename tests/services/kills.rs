@@ -309,5 +309,5 @@ fn services_killed_every_few_orders_in_a_storm_of_posts_lose_and_double_nothing(
         api = serve();
     }
     assert!(load.accepted() < 3_000, "the kills came among the orders");
-    finish_and_audit(&env, load);
+    finish_and_audit(&env, load, &api);
 }

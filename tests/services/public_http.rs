@@ -1,10 +1,9 @@
-//! What the public port answers to requests that are not as they should be, through the real server.
-
-use std::io::{Read, Write};
-use std::net::TcpStream;
+//! What the public port says beside the order itself, through the real server.
+//!
+//! Requests that are not as they should be are in `bad_input::http_requests`.
 
 use crate::env::orders::order;
-use crate::env::{Env, PATIENCE, Process, http};
+use crate::env::{Env, Process, http};
 
 const JSON: (&str, &str) = ("Content-Type", "application/json");
 
@@ -16,89 +15,6 @@ fn post(api: &Process, headers: &[(&str, &str)], body: &[u8]) -> http::Response 
 fn get(api: &Process, path: &str, headers: &[(&str, &str)]) -> http::Response {
     let url = format!("{}{path}", api.url());
     http::request("GET", &url, headers, b"").expect("it answers")
-}
-
-#[test]
-fn a_body_that_is_not_plain_json_of_a_fair_size_is_refused() {
-    let env = Env::ready();
-    let api = env.api();
-    let body = order("refused").to_string();
-    for (headers, status) in [
-        (vec![("Content-Type", "text/plain")], 415),
-        (vec![], 415),
-        (vec![JSON, ("Content-Encoding", "gzip")], 415),
-    ] {
-        let answer = post(&api, &headers, body.as_bytes());
-        assert_eq!(answer.status, status, "{headers:?}: {}", answer.text());
-        assert_eq!(
-            answer.header("content-type"),
-            Some("application/problem+json")
-        );
-    }
-    let limit = 512 << 10;
-    let padded = |bytes: usize| [body.as_bytes(), &vec![b' '; bytes - body.len()]].concat();
-    assert_eq!(post(&api, &[JSON], &padded(limit)).status, 202);
-    assert_eq!(post(&api, &[JSON], &padded(limit + 1)).status, 413);
-}
-
-#[test]
-fn a_body_without_an_end_is_refused_once_it_is_too_large() {
-    let env = Env::ready();
-    let api = env.api();
-    let authority = api.url().replace("http://", "");
-    let mut reading = TcpStream::connect(authority).expect("it accepts");
-    reading.set_read_timeout(Some(PATIENCE)).expect("a timeout");
-    let mut writing = reading.try_clone().expect("the same socket");
-    let endless = std::thread::spawn(move || {
-        let head = "POST /orders HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n\
-                    Transfer-Encoding: chunked\r\n\r\n";
-        let chunk = ["10000\r\n", &" ".repeat(0x10000), "\r\n"].concat();
-        let mut sent = writing.write_all(head.as_bytes());
-        while sent.is_ok() {
-            sent = writing.write_all(chunk.as_bytes());
-        }
-    });
-    let mut status = [0; 12];
-    reading.read_exact(&mut status).expect("it answers");
-    assert_eq!(&status, b"HTTP/1.1 413");
-    drop(reading);
-    endless.join().expect("the API closed the connection");
-}
-
-#[test]
-fn other_methods_and_paths_are_told_what_there_is() {
-    let env = Env::ready();
-    let api = env.api();
-    for (method, path, allowed) in [
-        ("GET", "/orders", "POST"),
-        ("BREW", "/orders", "POST"),
-        ("DELETE", "/api/order/a", "GET,HEAD"),
-        ("POST", "/api/order/a", "GET,HEAD"),
-    ] {
-        let url = format!("{}{path}", api.url());
-        let answer = http::request(method, &url, &[], b"").expect("it answers");
-        assert_eq!(answer.status, 405, "{method} {path}");
-        assert_eq!(answer.header("allow"), Some(allowed), "{method} {path}");
-    }
-    assert_eq!(get(&api, "/nope", &[]).status, 404);
-    // A slash that is not escaped begins another path.
-    assert_eq!(get(&api, "/api/order/a/b", &[]).status, 404);
-    for bad in ["%ff", "a%0Ab", "%00", "%7F", "%zz"] {
-        assert_eq!(
-            get(&api, &format!("/api/order/{bad}"), &[]).status,
-            400,
-            "{bad}"
-        );
-    }
-}
-
-#[test]
-fn a_head_over_32_kib_is_refused() {
-    let env = Env::ready();
-    let api = env.api();
-    let long = "a".repeat(40 << 10);
-    assert_eq!(get(&api, "/healthz", &[("X-Long", &long)]).status, 431);
-    assert_eq!(get(&api, "/healthz", &[]).status, 200);
 }
 
 #[test]

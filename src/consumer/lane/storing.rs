@@ -118,6 +118,9 @@ impl Lane {
         status.orders_outdated.inc_by(applied.outdated as u64);
         let written = batch.orders.len() - applied.refused.len() - applied.outdated;
         status.orders_applied.inc_by(written as u64);
+        status
+            .records_with_foreign_key
+            .inc_by(foreign_keys(chunk, &batch.orders));
         self.tell(chunk, batch, applied);
     }
 
@@ -159,4 +162,15 @@ impl Lane {
             tracing::warn!(%topic, partition, "dead letter at offset {offset}: {reason}");
         }
     }
+}
+
+/// How many of the orders came under another key than their uid. They are stored all the same, but
+/// the versions of such an order may lie in several partitions.
+fn foreign_keys(chunk: &[Record], orders: &[SourcedOrder]) -> u64 {
+    let has_foreign_key = |sourced: &&SourcedOrder| {
+        let at = chunk.binary_search_by_key(&sourced.offset, |record| record.offset);
+        let key = at.ok().and_then(|at| chunk[at].key.as_deref());
+        key != Some(sourced.order.order_uid.as_bytes())
+    };
+    orders.iter().filter(has_foreign_key).count() as u64
 }

@@ -1,0 +1,146 @@
+//! Answers to lookups that somebody forged, or that are old, or that nobody asked for: GET says what
+//! it would have said without them.
+
+use std::thread;
+
+use serde_json::{Value, json};
+
+use super::{Findings, World, get};
+use crate::env::kafka::Outgoing;
+use crate::env::orders::{order, order_version};
+use crate::env::{PATIENCE, eventually, http};
+
+/// An answer with all headers that a true one has; its accept time is later than any order's.
+fn forged(uid: &str, order: &Value) -> Outgoing {
+    Outgoing::new(uid, order.to_string())
+        .header("source", "AAAAAAAAAAAAAAAAAAAAAA/0/900000")
+        .header("accepted-at", "253402300799999999")
+}
+
+/// Answers of every kind for one uid, none of which was asked for.
+fn unasked(uid: &str) -> Vec<Outgoing> {
+    let nothing = Outgoing {
+        key: Some(uid.into()),
+        ..Outgoing::default()
+    };
+    let id = "67e55044-10b1-426f-9247-bb680e5fe0c8";
+    let lie = order_version(uid, 66);
+    vec![
+        Outgoing::new(uid, lie.to_string()),
+        forged(uid, &lie),
+        forged(uid, &lie).header("correlation-id", id),
+        forged(uid, &lie).header("correlation-id", "garbage"),
+        forged(uid, &lie).header("correlation-id", b"\xff".to_vec()),
+        forged(uid, &lie).header("behind", "-1"),
+        Outgoing::new(uid, "garbage"),
+        Outgoing::new(uid, "[]"),
+        Outgoing::new(uid, ""),
+        Outgoing::new(uid, "{\"order_uid\":"),
+        Outgoing::new(uid, "x".repeat(900_000)),
+        Outgoing::new(b"\xff\xfe".to_vec(), lie.to_string()),
+        Outgoing {
+            key: None,
+            ..forged(uid, &lie)
+        },
+        nothing.clone(),
+        nothing.clone().header("correlation-id", id),
+        nothing
+            .header("dead-lettered", "\u{1b}[31m/0/0")
+            .header("correlation-id", id),
+    ]
+}
+
+#[test]
+fn answers_that_nobody_asked_for_change_nothing() {
+    let mut world = World::start(1);
+    let kafka = world.env.kafka();
+    let mut connection = world.connect();
+    let stored = Outgoing::new("stored", order_version("stored", 3).to_string());
+    kafka.produce(&world.env.topic(), &[stored]);
+    world.env.wait_until_applied();
+    let body = order_version("cached", 5).to_string();
+    let posted = connection.post("/orders", body.as_bytes());
+    assert_eq!(posted.expect("it answers").status, 202);
+    assert_eq!(get(&mut connection, "never").status, 404);
+
+    let uids = ["stored", "cached", "never", "none"];
+    let answers: Vec<Outgoing> = uids.into_iter().flat_map(unasked).collect();
+    kafka.produce(&world.env.found_topic(), &answers);
+    // Behind all of them: the API has read them when it hears this answer.
+    assert_eq!(get(&mut connection, "behind-them").status, 404);
+    let mut findings = Findings::default();
+    for (uid, version) in [("stored", 3), ("cached", 5)] {
+        let answer = get(&mut connection, uid);
+        findings.equal(
+            uid,
+            "GET",
+            (answer.status, answer.json()),
+            (200, order_version(uid, version)),
+        );
+        findings.equal(
+            uid,
+            "whether it is behind",
+            answer.header("order-behind"),
+            None,
+        );
+    }
+    for uid in ["never", "none"] {
+        let answer = get(&mut connection, uid);
+        findings.equal(
+            uid,
+            "GET",
+            (answer.status, &answer.json()["type"]),
+            (404, &json!("no-such-order")),
+        );
+    }
+    world.look_at_logs(&mut findings);
+    findings.report();
+    world.still_works();
+}
+
+#[test]
+fn a_lookup_that_waits_takes_only_the_answer_to_its_own_question() {
+    let mut world = World::start(1);
+    let kafka = world.env.kafka();
+    kafka.produce(
+        &world.env.topic(),
+        &[Outgoing::new("asked", order("asked").to_string())],
+    );
+    world.env.wait_until_applied();
+    // An instance that did not see it come, and that waits as long as it takes.
+    world.api = world
+        .env
+        .serve_api()
+        .env("CACHE_LOAD_LIMIT", "0")
+        .env("LOOKUP_WAIT_MS", "20000")
+        .start();
+    world.consumer.freeze();
+    let urls = ["asked", "nobody"].map(|uid| format!("{}/api/order/{uid}", world.api.url()));
+    let waiting = urls.map(|url| thread::spawn(move || http::get(&url)));
+    eventually("both lookups in the topic", PATIENCE, || {
+        let lookups = kafka.read_all(&world.env.lookup_topic());
+        let is_there = |uid: &str| lookups.iter().any(|lookup| lookup.key_text() == uid);
+        (is_there("asked") && is_there("nobody")).then_some(())
+    });
+    let others = ["asked", "nobody"].map(|uid| {
+        let all = unasked(uid).into_iter();
+        // Without an id it is go-orders' answer, which is believed for a second.
+        all.filter(|answer| {
+            answer
+                .headers
+                .iter()
+                .any(|(name, _)| name == "correlation-id")
+        })
+    });
+    let others: Vec<Outgoing> = others.into_iter().flatten().collect();
+    kafka.produce(&world.env.found_topic(), &others);
+    world.consumer.thaw();
+
+    let [asked, nobody] = waiting.map(|each| each.join().expect("an answer"));
+    assert_eq!((asked.status, asked.json()), (200, order("asked")));
+    assert_eq!(
+        (nobody.status, &nobody.json()["type"]),
+        (404, &json!("no-such-order"))
+    );
+    world.still_works();
+}

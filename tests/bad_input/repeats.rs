@@ -1,0 +1,72 @@
+//! The same order again, in the same version and in others, and the same log again.
+//!
+//! Which of several versions stays is in `pipeline::versions`.
+
+use super::{World, get};
+use crate::env::kafka::Outgoing;
+use crate::env::orders::{order, order_version};
+use crate::env::{Env, http};
+
+#[test]
+fn the_same_order_twice_is_accepted_twice_and_stored_once() {
+    let mut world = World::start(1);
+    let url = format!("{}/orders", world.api.url());
+    for _ in 0..2 {
+        let answer = http::post(&url, order("twice").to_string());
+        assert_eq!(answer.status, 202, "{}", answer.text());
+    }
+    // While nobody reads, so that all of them come in one batch.
+    world.consumer.freeze();
+    let again = Outgoing::new("again", order("again").to_string());
+    let broken = Outgoing::new("broken", "{");
+    let small = Outgoing::new("case", order_version("case", 1).to_string());
+    let capital = Outgoing::new("CASE", order_version("CASE", 2).to_string());
+    let records = [&again, &broken, &small, &again, &capital, &broken].map(Outgoing::clone);
+    world.env.kafka().produce(&world.env.topic(), &records);
+    world.consumer.thaw();
+    world.env.wait_until_applied();
+
+    let mut db = world.env.db();
+    let stored = "SELECT o.order_uid, p.amount, (SELECT count(*) FROM items i WHERE i.order_uid = o.order_uid)
+                  FROM orders o JOIN delivery d USING (order_uid) JOIN payment p USING (order_uid)
+                  ORDER BY o.order_uid COLLATE \"C\"";
+    assert_eq!(db.text(stored), "CASE|2|3\nagain|1|2\ncase|1|2\ntwice|1|2");
+    let source = "SELECT order_uid, source_offset FROM orders WHERE order_uid IN ('again', 'twice') ORDER BY 1";
+    assert_eq!(db.text(source), "again|5\ntwice|1");
+    // A record that is broken twice is two records that are accounted for.
+    assert_eq!(
+        db.text("SELECT \"offset\", key FROM dead_letters ORDER BY 1"),
+        "3|\\x62726f6b656e\n7|\\x62726f6b656e"
+    );
+    let mut connection = world.connect();
+    assert_eq!(
+        get(&mut connection, "case").json(),
+        order_version("case", 1)
+    );
+    assert_eq!(
+        get(&mut connection, "CASE").json(),
+        order_version("CASE", 2)
+    );
+    world.still_works();
+}
+
+#[test]
+fn a_restart_after_broken_records_reads_none_of_them_again() {
+    let env = Env::ready();
+    let mut consumer = env.consumer();
+    let broken = Outgoing::new("x", "not an order");
+    let fine = Outgoing::new("fine", order("fine").to_string());
+    let records = [broken.clone(), fine, broken];
+    env.kafka().produce(&env.topic(), &records);
+    env.wait_until_applied();
+    assert_eq!(consumer.stop().code(), Some(0));
+
+    let _consumer = env.consumer();
+    let next = Outgoing::new("next", order("next").to_string());
+    env.kafka().produce(&env.topic(), &[next]);
+    env.wait_until_applied();
+    let mut db = env.db();
+    let offsets = "SELECT \"offset\" FROM dead_letters ORDER BY 1";
+    assert_eq!(db.text(offsets), "0\n2");
+    assert_eq!(db.count("orders"), 2);
+}

@@ -1,0 +1,362 @@
+//! Odd requests as data: what each is, its bytes, and what must be answered.
+
+use crate::env::orders::order;
+
+/// All of them; those with 202 bring one order each.
+pub fn requests() -> Vec<Request> {
+    let groups = [lengths(), framings(), types(), heads(), paths()];
+    groups.into_iter().flatten().collect()
+}
+
+/// The largest body.
+const LIMIT: usize = 512 << 10;
+
+/// One request as bytes, and what must be answered.
+pub struct Request {
+    pub name: String,
+    pub bytes: Vec<u8>,
+    /// Nothing more comes after these bytes, and the client says so.
+    pub ends: bool,
+    pub status: u16,
+    /// The `type` of the problem; "" where the connection answers and not the API.
+    pub kind: &'static str,
+    /// The connection ends with the answer.
+    pub closes: bool,
+}
+
+impl Request {
+    fn new(
+        name: impl Into<String>,
+        bytes: impl Into<Vec<u8>>,
+        status: u16,
+        kind: &'static str,
+    ) -> Request {
+        Request {
+            name: name.into(),
+            bytes: bytes.into(),
+            ends: false,
+            status,
+            kind,
+            closes: false,
+        }
+    }
+
+    fn ending(self) -> Request {
+        Request { ends: true, ..self }
+    }
+
+    fn closing(self) -> Request {
+        Request {
+            closes: true,
+            ..self
+        }
+    }
+}
+
+/// A POST of JSON with further header lines and exactly this body.
+pub fn post(headers: &str, body: impl AsRef<[u8]>) -> Vec<u8> {
+    let head = format!(
+        "POST /orders HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n{headers}\r\n"
+    );
+    [head.as_bytes(), body.as_ref()].concat()
+}
+
+pub fn sized(body: impl AsRef<[u8]>) -> Vec<u8> {
+    post(
+        &format!("Content-Length: {}\r\n", body.as_ref().len()),
+        body,
+    )
+}
+
+fn padded(uid: &str, bytes: usize) -> Vec<u8> {
+    let body = order(uid).to_string();
+    [body.as_bytes(), &vec![b' '; bytes - body.len()]].concat()
+}
+
+fn lengths() -> Vec<Request> {
+    let body = order("lengths").to_string();
+    let half = &body[..body.len() / 2];
+    let longer = format!("Content-Length: {}\r\n", body.len());
+    let much_longer = format!("Content-Length: {}\r\n", 10 * LIMIT);
+    let endless = format!("Content-Length: {}\r\nExpect: 100-continue\r\n", 10 * LIMIT);
+    vec![
+        Request::new(
+            "a body of the largest size",
+            sized(padded("largest", LIMIT)),
+            202,
+            "",
+        ),
+        Request::new(
+            "one byte more",
+            sized(padded("larger", LIMIT + 1)),
+            413,
+            "too-large",
+        )
+        .closing(),
+        Request::new(
+            "a length that promises more",
+            post(&longer, half),
+            400,
+            "broken-body",
+        )
+        .ending(),
+        Request::new(
+            "a length that promises less",
+            post("Content-Length: 20\r\n", &body),
+            400,
+            "not-json",
+        ),
+        Request::new(
+            "a length beyond the limit, and no body",
+            post(&much_longer, "{"),
+            413,
+            "too-large",
+        )
+        .ending(),
+        Request::new(
+            "asking to send too much",
+            post(&endless, ""),
+            413,
+            "too-large",
+        )
+        .closing(),
+        Request::new(
+            "a length of 20 digits",
+            post("Content-Length: 99999999999999999999\r\n", &body),
+            400,
+            "",
+        )
+        .closing(),
+        Request::new(
+            "a negative length",
+            post("Content-Length: -1\r\n", &body),
+            400,
+            "",
+        )
+        .closing(),
+        Request::new(
+            "a length with a plus",
+            post("Content-Length: +5\r\n", &body),
+            400,
+            "",
+        )
+        .closing(),
+        Request::new(
+            "a length in words",
+            post("Content-Length: five\r\n", &body),
+            400,
+            "",
+        )
+        .closing(),
+        Request::new("neither a length nor chunks", post("", ""), 400, "not-json"),
+    ]
+}
+
+/// Two ways to tell the length: a proxy may have read the other one.
+fn framings() -> Vec<Request> {
+    let body = order("framings").to_string();
+    let length = body.len();
+    let chunked = |uid: &str| {
+        let body = order(uid).to_string();
+        format!("{:x}\r\n{body}\r\n0\r\n\r\n", body.len())
+    };
+    let hidden = "0\r\n\r\nGET /hidden HTTP/1.1\r\nHost: a\r\n\r\n";
+    vec![
+        Request::new(
+            "chunks",
+            post("Transfer-Encoding: chunked\r\n", chunked("chunks")),
+            202,
+            "",
+        ),
+        Request::new(
+            "chunks and a length that would cut them",
+            post(
+                "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n",
+                chunked("both"),
+            ),
+            202,
+            "",
+        ),
+        Request::new(
+            "a request hidden in the body of another",
+            post(
+                &format!(
+                    "Transfer-Encoding: chunked\r\nContent-Length: {}\r\n",
+                    hidden.len()
+                ),
+                hidden,
+            ),
+            400,
+            "not-json",
+        ),
+        Request::new(
+            "two lengths that differ",
+            post(
+                &format!("Content-Length: {length}\r\nContent-Length: 5\r\n"),
+                &body,
+            ),
+            400,
+            "",
+        )
+        .closing(),
+        Request::new(
+            "two lengths in one line",
+            post(&format!("Content-Length: {length}, 5\r\n"), &body),
+            400,
+            "",
+        )
+        .closing(),
+        Request::new(
+            "chunks that are no chunks",
+            post("Transfer-Encoding: chunked\r\n", "zz\r\n{}"),
+            400,
+            "broken-body",
+        )
+        .closing(),
+        Request::new(
+            "chunks that break off",
+            post("Transfer-Encoding: chunked\r\n", "400\r\n{"),
+            400,
+            "broken-body",
+        )
+        .ending(),
+        Request::new(
+            "an encoding of the transfer that is none",
+            post("Transfer-Encoding: identity\r\n", &body),
+            400,
+            "",
+        )
+        .closing(),
+        Request::new(
+            "chunks that are not the last encoding",
+            post("Transfer-Encoding: chunked, gzip\r\n", &body),
+            400,
+            "",
+        )
+        .closing(),
+        Request::new(
+            "a blank before a colon",
+            post(&format!("Content-Length : {length}\r\n"), &body),
+            400,
+            "",
+        )
+        .closing(),
+    ]
+}
+
+/// What a form of a foreign page could send, and what would swell.
+fn types() -> Vec<Request> {
+    let body = order("types").to_string();
+    let with = |headers: &str| {
+        let head = format!(
+            "POST /orders HTTP/1.1\r\nHost: a\r\n{headers}Content-Length: {}\r\n\r\n",
+            body.len()
+        );
+        [head.as_bytes(), body.as_bytes()].concat()
+    };
+    let types = [
+        "",
+        "Content-Type: text/plain\r\n",
+        "Content-Type: application/x-www-form-urlencoded\r\n",
+        "Content-Type: multipart/form-data; boundary=x\r\n",
+        "Content-Type: text/plain; application/json\r\n",
+        "Content-Type: application/jsonx\r\n",
+        "Content-Type: \u{ff}\r\n",
+    ];
+    let encodings = ["gzip", "br", "deflate", "identity, gzip", "x"];
+    let typed = types.iter().map(|line| {
+        Request::new(
+            format!("the type in `{}`", line.trim()),
+            with(line),
+            415,
+            "not-json-type",
+        )
+    });
+    let encoded = encodings.iter().map(|encoding| {
+        let headers = format!("Content-Type: application/json\r\nContent-Encoding: {encoding}\r\n");
+        Request::new(
+            format!("the encoding `{encoding}`"),
+            with(&headers),
+            415,
+            "encoded-body",
+        )
+    });
+    typed.chain(encoded).collect()
+}
+
+fn heads() -> Vec<Request> {
+    let get = |line: &str, headers: &str| format!("{line}\r\nHost: a\r\n{headers}\r\n");
+    let many = |count: usize| "X-A: b\r\n".repeat(count);
+    let long = |bytes: usize| format!("X-Long: {}\r\n", "a".repeat(bytes));
+    let health = "GET /healthz HTTP/1.1";
+    let path = format!("GET /{} HTTP/1.1", "a".repeat(1 << 20));
+    vec![
+        Request::new("99 headers and the host", get(health, &many(99)), 200, ""),
+        Request::new("100 headers and the host", get(health, &many(100)), 431, "").closing(),
+        Request::new("a header of 40 kB", get(health, &long(40 << 10)), 431, "").closing(),
+        Request::new("a header of 1 MB", get(health, &long(1 << 20)), 431, "").closing(),
+        Request::new("a path of 1 MB", get(&path, ""), 431, "").closing(),
+        Request::new("a NUL in a header", get(health, "X-A: a\0b\r\n"), 400, "").closing(),
+        Request::new("a header without a name", get(health, ": b\r\n"), 400, "").closing(),
+        Request::new("no HTTP", "hello\r\n\r\n", 400, "").closing(),
+        Request::new(
+            "another protocol",
+            "\u{16}\u{3}\u{1}\u{2}\0\u{1}\0\r\n\r\n",
+            400,
+            "",
+        )
+        .closing(),
+        Request::new(
+            "a version that is none",
+            get("GET /healthz HTTP/7.3", ""),
+            400,
+            "",
+        )
+        .closing(),
+    ]
+}
+
+fn paths() -> Vec<Request> {
+    let get = |path: &str| format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n");
+    let nowhere = [
+        "/nope",
+        "/orders/",
+        "/orders/a",
+        "//orders",
+        "/ORDERS",
+        "/api",
+        "/api/order",
+        "/api/order/",
+        "/api/order/a/b",
+        "/api/order//",
+        "/api/order/../../etc/passwd",
+        "/%2e%2e/",
+    ];
+    let long = "a".repeat(513);
+    let no_uids = [
+        "%ff",
+        "%c3%28",
+        "a%0Ab",
+        "a%0d",
+        "%00",
+        "%1b[31m",
+        "%7F",
+        "%zz",
+        "%",
+        "%4",
+        long.as_str(),
+    ];
+    let unknown = nowhere
+        .iter()
+        .map(|path| Request::new(format!("the path {path}"), get(path), 404, "no-such-path"));
+    let no_uids = no_uids.iter().map(|uid| {
+        let name = format!("the uid {uid:.20} in a path");
+        Request::new(
+            name,
+            get(&format!("/api/order/{uid}")),
+            400,
+            "bad-order-uid",
+        )
+    });
+    unknown.chain(no_uids).collect()
+}

@@ -1,0 +1,135 @@
+//! Records that no API writes: without a value, without a key, far too large, or by go-orders.
+
+use sha2::{Digest, Sha256};
+
+use super::rows::MARK;
+use super::{Findings, World, get, metric};
+use crate::env::Env;
+use crate::env::kafka::Outgoing;
+use crate::env::orders::order;
+
+/// What go-orders' producer wrote, as Go's encoding/json writes it: `<`, `>`, `&` and the line
+/// separators escaped, a nil slice as null, its time with nanoseconds in its own zone.
+const BY_GO: &str = r#"{"order_uid":"b563feb7b2b84b6go","track_number":"WB\u003cIL\u003e\u0026TRACK","entry":"WBIL","delivery":{"name":"Тест \u2028Тестов","phone":"+9720000000","zip":"2639809","city":"Kiryat Mozkin","address":"Ploshad \"Mira\" 15\\","region":"Kraiot","email":"test@gmail.com"},"payment":{"transaction":"b563feb7b2b84b6go","request_id":"","currency":"USD","provider":"wbpay","amount":1817,"payment_dt":1637907727,"bank":"alpha","delivery_cost":1500,"goods_total":317,"custom_fee":0},"items":null,"locale":"en","internal_signature":"","customer_id":"test","delivery_service":"meest","shardkey":"9","sm_id":99,"date_created":"2021-11-26T09:22:19.123456789+03:00","oof_shard":"1"}"#;
+
+#[test]
+fn records_without_a_value_or_with_another_key_are_accounted_for_and_counted() {
+    let mut world = World::start(1);
+    let tombstone = |key: Option<&str>| Outgoing {
+        key: key.map(Into::into),
+        ..Outgoing::default()
+    };
+    let keyless = Outgoing {
+        key: None,
+        ..Outgoing::new("", order("keyless").to_string())
+    };
+    let records = [
+        tombstone(Some("gone")),
+        tombstone(None),
+        keyless,
+        Outgoing::new("another", order("strange").to_string()),
+        Outgoing::new(b"\xff\x1b[31m\r\n".to_vec(), order("binary").to_string()),
+        Outgoing::new("same", order("same").to_string()),
+        Outgoing::new("headed", order("headed").to_string())
+            .header("accepted-at", "tomorrow")
+            .header("", b"\xff\x00".to_vec()),
+        Outgoing::new("b563feb7b2b84b6go", BY_GO),
+    ];
+    world.env.kafka().produce(&world.env.topic(), &records);
+    world.env.wait_until_applied();
+
+    let mut db = world.env.db();
+    assert_eq!(
+        db.text("SELECT order_uid FROM orders ORDER BY 1"),
+        "b563feb7b2b84b6go\nbinary\nheaded\nkeyless\nsame\nstrange"
+    );
+    let letters = "SELECT \"offset\", key, payload IS NULL, payload_bytes, order_uid, reason FROM dead_letters ORDER BY 1";
+    let reason = "the record has no value (a tombstone)";
+    assert_eq!(
+        db.text(letters),
+        format!("0|\\x676f6e65|t|0||{reason}\n1||t|0||{reason}")
+    );
+    let foreign = metric(
+        &world.consumer,
+        "orders_consumer_records_with_foreign_key_total",
+    );
+    assert_eq!(foreign, 3, "keyless, strange and binary");
+    let mut expected: serde_json::Value = serde_json::from_str(BY_GO).expect("Go writes JSON");
+    expected["items"] = serde_json::json!([]);
+    expected["date_created"] = "2021-11-26T06:22:19.123456Z".into();
+    let got = get(&mut world.connect(), "b563feb7b2b84b6go");
+    assert_eq!((got.status, got.json()), (200, expected));
+
+    let mut findings = Findings::default();
+    world.look_at_logs(&mut findings);
+    findings.report();
+    world.still_works();
+}
+
+#[test]
+fn a_payload_far_too_large_becomes_a_dead_letter_whole_or_by_its_head_and_digest() {
+    let env = Env::with_partitions(1);
+    env.kafka()
+        .configure_topic(&env.topic(), "max.message.bytes", "20000000");
+    let mut world = World::on(env);
+    let exactly = 16 << 20;
+    let payloads: Vec<Vec<u8>> = vec![
+        // Below the limit for a document it is read, and its one field is too long.
+        format!(
+            r#"{{"order_uid":"long","date_created":"2021-11-26T06:22:19Z","entry":"{}"}}"#,
+            "x".repeat(1_000_000)
+        )
+        .into(),
+        format!(
+            r#"{{"order_uid":"huge","entry":"{MARK}","items":[{}]}}"#,
+            vec!["7"; 5_000_000].join(",")
+        )
+        .into(),
+        vec![b'a'; exactly],
+        [vec![b'b'; exactly], b"c".to_vec()].concat(),
+    ];
+    let mut records = Vec::new();
+    for (number, payload) in payloads.iter().enumerate() {
+        let uid = format!("between-{number}");
+        records.push(Outgoing::new("large", payload.clone()));
+        records.push(Outgoing::new(uid.as_str(), order(&uid).to_string()));
+    }
+    world.env.kafka().produce(&world.env.topic(), &records);
+    world.env.wait_until_applied();
+
+    let mut db = world.env.db();
+    assert_eq!(db.count("orders"), 4);
+    let rows = db.client.query(
+        "SELECT payload, payload_bytes, payload_sha256, order_uid FROM dead_letters ORDER BY \"offset\"",
+        &[],
+    );
+    let rows = rows.expect("the dead letters can be read");
+    assert_eq!(rows.len(), payloads.len());
+    let uids: Vec<Option<String>> = rows.iter().map(|row| row.get(3)).collect();
+    assert_eq!(
+        uids,
+        [Some("long".to_owned()), Some("huge".to_owned()), None, None]
+    );
+    for (row, payload) in rows.iter().zip(&payloads) {
+        let (kept, digest): (Vec<u8>, Option<Vec<u8>>) = (row.get(0), row.get(2));
+        assert_eq!(row.get::<_, i64>(1), payload.len() as i64);
+        let is_whole = payload.len() <= exactly;
+        let expected = if is_whole {
+            payload
+        } else {
+            &payload[..1 << 20]
+        };
+        assert!(
+            kept == expected,
+            "{} bytes of {} are kept",
+            kept.len(),
+            payload.len()
+        );
+        let sha256 = Sha256::digest(payload).to_vec();
+        assert_eq!(digest, (!is_whole).then_some(sha256));
+    }
+    let mut findings = Findings::default();
+    world.look_at_logs(&mut findings);
+    findings.report();
+    world.still_works();
+}
