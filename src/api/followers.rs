@@ -42,6 +42,8 @@ enum Left {
 
 /// What is done with each record, and what when the follower begins at the ends.
 struct Duty<'a> {
+    /// Whether there is nothing to be done with the record at this place, under this key.
+    knows: &'a dyn Fn(&TopicId, i32, i64, &[u8]) -> bool,
     take: &'a dyn Fn(&Record, &TopicId),
     forget: &'a dyn Fn(),
     gather: Duration,
@@ -49,6 +51,9 @@ struct Duty<'a> {
 
 /// Follows the topic of orders until a stop is requested: every order enters the cache.
 pub fn follow_orders(log: &dyn EventLog, knowledge: &Knowledge, shutdown: &Shutdown) {
+    let knows = |topic_id: &TopicId, partition: i32, offset: i64, key: &[u8]| {
+        knowledge.holds(topic_id, (partition, offset), key)
+    };
     let take = |record: &Record, topic_id: &TopicId| knowledge.followed(record, topic_id);
     let forget = || knowledge.forget();
     follow(
@@ -56,6 +61,7 @@ pub fn follow_orders(log: &dyn EventLog, knowledge: &Knowledge, shutdown: &Shutd
         &knowledge.orders,
         shutdown,
         &Duty {
+            knows: &knows,
             take: &take,
             forget: &forget,
             gather: GATHER_ORDERS,
@@ -73,6 +79,7 @@ pub fn follow_answers(log: &dyn EventLog, knowledge: &Knowledge, shutdown: &Shut
         &knowledge.found,
         shutdown,
         &Duty {
+            knows: &|_, _, _, _| false,
             take: &take,
             forget: &forget,
             // Somebody waits for each of them.
@@ -134,7 +141,13 @@ fn read(follower: &mut dyn Follower, tail: &Tail, shutdown: &Shutdown, duty: &Du
             }
             None => {}
         }
-        match follower.next(POLL) {
+        let knows = |partition: i32, offset: i64, key: &[u8]| {
+            (duty.knows)(&topic_id, partition, offset, key)
+        };
+        match follower.next(POLL, &knows) {
+            Some(Followed::Known { partition, offset }) => {
+                tail.moved(partition, offset + 1, Instant::now());
+            }
             Some(Followed::Record(record)) => {
                 // In this order: whoever sees the new position finds the record in the cache.
                 (duty.take)(&record, &topic_id);

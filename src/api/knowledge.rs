@@ -84,6 +84,20 @@ impl Knowledge {
         self.lookups.arrived(uid, &held);
     }
 
+    /// Whether the cache holds the very record at this place. Most records that an instance follows
+    /// are orders that it accepted itself, and those are here before the follower comes to them. The
+    /// offset must be the same: only then is the key known to be the uid.
+    pub fn holds(&self, topic_id: &TopicId, place: (i32, i64), key: &[u8]) -> bool {
+        let held = std::str::from_utf8(key)
+            .ok()
+            .and_then(|uid| self.cache.get(uid));
+        let held = held.as_ref().filter(|held| held.behind.is_none());
+        held.and_then(|held| held.version.as_ref())
+            .is_some_and(|held| {
+                (held.partition, held.offset) == place && held.topic_id == *topic_id
+            })
+    }
+
     /// The follower read a record of the topic of orders.
     pub fn followed(&self, record: &Record, topic_id: &TopicId) {
         let Some((uid, body)) = followed_order(record) else {
@@ -248,6 +262,21 @@ mod tests {
         let knowledge = knowledge();
         accept(&knowledge, 5, knowledge.beginning().unwrap());
         assert!(knowledge.cache.get("a").is_some());
+    }
+
+    #[test]
+    fn only_the_very_record_that_the_cache_has_is_passed_over() {
+        let knowledge = knowledge();
+        let topic_id = TopicId("t".into());
+        let holds = |place, key: &str| knowledge.holds(&topic_id, place, key.as_bytes());
+        assert!(!holds((0, 5), "a"));
+        accept(&knowledge, 5, knowledge.beginning().unwrap());
+        assert!(holds((0, 5), "a"));
+        // A newer version, another partition, another producer's key, another log of that name.
+        assert!(!holds((0, 6), "a") && !holds((1, 5), "a") && !holds((0, 5), "b"));
+        assert!(!knowledge.holds(&TopicId("u".into()), (0, 5), b"a"));
+        // An older version under that key may be of another order: who knows what its producer did.
+        assert!(!holds((0, 4), "a"));
     }
 
     #[test]

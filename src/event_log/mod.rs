@@ -340,10 +340,18 @@ pub trait Reader: Send {
     fn on_ready(&mut self, bell: Box<dyn Fn() + Send + Sync>);
 }
 
+/// Whether a record is known, by its partition, offset and key.
+pub type Knows<'a> = dyn Fn(i32, i64, &[u8]) -> bool + 'a;
+
 /// What a follower has to give.
 #[derive(Debug)]
 pub enum Followed {
     Record(Record),
+    /// A record that the caller knew.
+    Known {
+        partition: i32,
+        offset: i64,
+    },
     /// This partition has been read to its end.
     End(i32),
     Fault(LogFault),
@@ -351,8 +359,9 @@ pub enum Followed {
 
 /// A reader of a whole topic that belongs to no group.
 pub trait Follower: Send {
-    /// Blocks up to `wait` for the next record or event.
-    fn next(&mut self, wait: Duration) -> Option<Followed>;
+    /// Blocks up to `wait` for the next record or event. A record that `knows` (partition, offset,
+    /// key) says yes to is not copied out of the client.
+    fn next(&mut self, wait: Duration, knows: &Knows<'_>) -> Option<Followed>;
 
     /// Starts over with these partitions and offsets.
     fn assign(&mut self, starts: &[(i32, i64)]) -> Result<(), LogError>;

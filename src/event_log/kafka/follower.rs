@@ -48,11 +48,19 @@ impl KafkaFollower {
 }
 
 impl Follower for KafkaFollower {
-    fn next(&mut self, wait: Duration) -> Option<Followed> {
+    fn next(&mut self, wait: Duration, knows: &Knows<'_>) -> Option<Followed> {
         match self.consumer.poll(wait)? {
             Ok(message) => {
                 self.connection.answered();
-                Some(Followed::Record(owned(&message)))
+                let (partition, offset) = (message.partition(), message.offset());
+                let is_known = message
+                    .key()
+                    .is_some_and(|key| knows(partition, offset, key));
+                Some(if is_known {
+                    Followed::Known { partition, offset }
+                } else {
+                    Followed::Record(owned(&message))
+                })
             }
             Err(KafkaError::PartitionEOF(partition)) => Some(Followed::End(partition)),
             Err(error) => Some(Followed::Fault(fault(&error))),
