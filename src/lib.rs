@@ -17,5 +17,7 @@ pub mod exit;
 pub mod migrations;
 pub mod order;
 pub mod output;
+#[cfg(test)]
+mod replayable;
 pub mod shutdown;
 pub mod store;

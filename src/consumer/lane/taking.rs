@@ -24,7 +24,7 @@ impl Lane {
                     position,
                     reader: None,
                     waiting_since: None,
-                    looked_at: Instant::now(),
+                    looked_at: clock::now(),
                 });
             }
         }
