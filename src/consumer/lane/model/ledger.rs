@@ -18,8 +18,8 @@ pub struct Ledger {
     pub taker: u64,
     pub position: Option<Position>,
     passed: BTreeMap<(i32, i64), Fact>,
-    /// Those of them that could be stored.
-    good: BTreeMap<(i32, i64), Fact>,
+    /// Those of them that could be stored, in the order in which they win.
+    good: BTreeSet<Version<'static>>,
     dead: BTreeSet<(i32, i64)>,
 }
 
@@ -54,8 +54,14 @@ impl Ledger {
             assert!(!is_gap, "{place:?} was given and is called a gap");
             self.passed.insert(place, fact.clone());
             match fact.content {
-                Content::Order { refusable, .. } if !(refusable && refusing) => {
-                    self.good.insert(place, fact.clone());
+                Content::Order {
+                    uid,
+                    version,
+                    refusable,
+                } if !(refusable && refusing) => {
+                    let accepted_at_us = fact.record.accepted_at_us();
+                    self.good
+                        .insert((uid, to.epoch, offset, version, accepted_at_us));
                 }
                 // A newer version in the same batch stands for it.
                 Content::Order { uid, .. } if is_followed(uid, offset) => {}
@@ -108,20 +114,25 @@ impl Ledger {
     pub fn check(&self, tables: &Tables) {
         let position = tables.positions.first().map(|held| &held.position);
         assert_eq!(position, self.position.as_ref(), "the position");
-        let expected = self.newest();
-        let stored: BTreeMap<&str, Version> = tables
+        let stored: BTreeSet<Version> = tables
             .orders
             .iter()
-            .map(|(uid, row)| (uid.as_str(), (row.epoch, row.offset, row.accepted_at_us)))
+            .map(|(uid, row)| {
+                let version = row
+                    .order
+                    .track_number
+                    .parse()
+                    .expect("it tells the version");
+                (
+                    uid.as_str(),
+                    row.epoch,
+                    row.offset,
+                    version,
+                    row.accepted_at_us,
+                )
+            })
             .collect();
-        assert_eq!(stored, expected, "the orders");
-        for (uid, row) in &tables.orders {
-            let fact = &self.good[&(row.epoch, row.offset)];
-            let Content::Order { version, .. } = fact.content else {
-                panic!("`{uid}` comes from a record that is no order");
-            };
-            assert_eq!(row.order.track_number, version.to_string(), "`{uid}`");
-        }
+        assert_eq!(stored, self.newest(), "the orders");
         let dead: BTreeSet<(i32, i64)> = tables
             .dead_letters
             .iter()
@@ -132,27 +143,24 @@ impl Ledger {
 
     /// The newest version of each uid: inside an epoch the offset decides, between two of them the
     /// accept time.
-    fn newest(&self) -> BTreeMap<&str, Version> {
-        let mut of_epochs: BTreeMap<(&str, i32), Version> = BTreeMap::new();
-        for ((epoch, offset), fact) in &self.good {
-            if let Content::Order { uid, .. } = fact.content {
-                let version = (*epoch, *offset, fact.record.accepted_at_us());
-                of_epochs.insert((uid, *epoch), version);
-            }
+    fn newest(&self) -> BTreeSet<Version<'_>> {
+        let mut of_epochs = BTreeMap::new();
+        for version @ (uid, epoch, ..) in &self.good {
+            of_epochs.insert((*uid, *epoch), *version);
         }
         let mut newest: BTreeMap<&str, Version> = BTreeMap::new();
         for ((uid, _), version) in of_epochs {
             let held = newest.entry(uid).or_insert(version);
-            if version.2 >= held.2 {
+            if version.4 >= held.4 {
                 *held = version;
             }
         }
-        newest
+        newest.into_values().collect()
     }
 }
 
-/// Epoch, offset, accept time.
-type Version = (i32, i64, i64);
+/// Uid, epoch, offset, version, accept time.
+type Version<'u> = (&'u str, i32, i64, u32, i64);
 
 fn covers(gap: &Gap, offset: i64) -> bool {
     gap.from <= offset && gap.to.is_some_and(|to| offset < to)

@@ -24,6 +24,8 @@ use crate::store::{
 
 /// No script needs more moments than this when the consumer gets on at all.
 const PATIENCE: u32 = 20_000;
+/// An event that fits nothing for this long is left out: the lane may be waiting for the last one.
+const LONGEST_WAIT: u32 = 400;
 /// So many lanes may be inside one another.
 const DEEPEST: usize = 3;
 
@@ -61,6 +63,8 @@ pub struct State {
     past: Vec<(Tables, Ledger)>,
     script: VecDeque<(u8, Event)>,
     moments: u32,
+    /// For how long the next event has not fitted.
+    waited: u32,
     refusing: bool,
     pub database_away: u8,
     pub log_away: u8,
@@ -125,6 +129,7 @@ impl World {
             past: Vec::new(),
             script: script.into(),
             moments: 0,
+            waited: 0,
             refusing: false,
             database_away: 0,
             log_away: 0,
@@ -222,17 +227,20 @@ impl State {
                 call == Call::Ask
             }
             Event::Log(_) => call == Call::Next,
-            // While records are being stored nothing can take their place; see `Log::cut`.
-            Event::Cut(..) => self.lanes.len() == 1 && matches!(call, Call::Next | Call::Waiting),
-            // Not while it is being decided where to read.
-            Event::Rewind(_) => matches!(call, Call::Next | Call::Waiting),
+            // While records are being stored nothing can take their place (see `Log::cut`), and an
+            // operator keeps still while it is being decided where to read.
+            Event::Cut(..) => self.lanes.len() == 1 && call == Call::Next,
+            Event::Rewind(_) => call == Call::Next,
             Event::TakenOver(_) => self.lanes.len() < DEEPEST,
             _ => true,
         };
         if fits {
+            self.waited = 0;
             return self.script.pop_front().map(|(_, event)| event);
         }
-        if call == Call::Waiting && !matches!(event, Event::Cut(..)) {
+        self.waited += 1;
+        let is_fault = matches!(event, Event::Store(_) | Event::Log(_));
+        if call == Call::Waiting && (is_fault || self.waited > LONGEST_WAIT) {
             self.script.pop_front();
         }
         None
