@@ -137,10 +137,12 @@ impl Pair<'_> {
         self.owners[by].last = Some(batch.clone());
         let refuses = |order: &Order| order.entry == REFUSED_ENTRY;
         let [window, other] = &mut self.owners[by].windows;
+        // Each counts its positions for itself.
+        let position = self.memory.position(&self.log_id, 0);
+        batch.position_id = position.map_or(-1, |position| position.id);
         let expected = self.memory.apply(&batch, other, refuses);
         let position = self.postgres.position(&self.log_id, 0);
         let position = position.expect("the store answers");
-        // Each counts its positions for itself.
         batch.position_id = position.map_or(-1, |position| position.id);
         let applied = self.postgres.apply(&batch, window);
         assert_eq!(fate(applied), fate(expected));

@@ -91,6 +91,8 @@ pub struct Running {
     pub red_for: u32,
     pub watching: Option<Watching>,
     pub delivered: BTreeMap<i64, Fact>,
+    /// The last batch that was refused for an order that stands for an older one.
+    rejected: Option<(i64, i64)>,
     /// How the orders fared of whose commits it heard: refused or not.
     fared: Vec<bool>,
 }
@@ -111,6 +113,7 @@ impl Running {
             moments_left,
             killed: false,
             delivered: BTreeMap::new(),
+            rejected: None,
             fared: Vec::new(),
         }
     }
@@ -350,7 +353,13 @@ impl State {
     ) -> Result<Applied, StoreError> {
         let known_gaps = self.tables.gaps.len();
         let refuses = |order: &crate::order::Order| self.refusing && order.entry == REFUSED_ENTRY;
-        let applied = self.tables.apply(batch, window, refuses)?;
+        let applied = self.tables.apply(batch, window, refuses);
+        if let Err(StoreError::Rejected(_)) = applied {
+            let range = (batch.start, batch.end);
+            let before = self.lane().rejected.replace(range);
+            assert_ne!(before, Some(range), "it was to ask with a smaller batch");
+        }
+        let applied = applied?;
         if applied.already {
             return Ok(applied);
         }
