@@ -14,6 +14,7 @@ use self::world::World;
 use crate::consumer::clock::Jumping;
 use crate::replayable;
 
+mod database;
 mod fakes;
 mod ledger;
 mod log;
@@ -38,5 +39,5 @@ fn run(script: Script) {
 
 #[test]
 fn whatever_befalls_a_consumer_every_record_is_stored_once_and_none_goes_back() {
-    replayable::check(400, script::script(), run);
+    replayable::check(2_000, script::script(), run);
 }

@@ -11,16 +11,13 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use super::ledger::Ledger;
-use super::log::{Fact, LOG_ID, Log, REFUSED_ENTRY};
+use super::log::{Fact, Log};
 use super::process::{Process, Watching};
 use super::script::{Event, Mishap, Script, Trouble};
 use crate::consumer::AcceptedGap;
 use crate::consumer::clock::Jumping;
 use crate::consumer::lane::Control;
 use crate::store::memory::Tables;
-use crate::store::{
-    Applied, Batch, Claim, Gap, Position, RefusalWindow, Settlement, SourcedOrder, StoreError,
-};
 
 /// No script needs more moments than this when the consumer gets on at all.
 const PATIENCE: u32 = 20_000;
@@ -60,12 +57,12 @@ pub struct State {
     pub tables: Tables,
     pub ledger: Ledger,
     /// What the database was after each change.
-    past: Vec<(Tables, Ledger)>,
+    pub past: Vec<(Tables, Ledger)>,
     script: VecDeque<(u8, Event)>,
     moments: u32,
     /// For how long the next event has not fitted.
     waited: u32,
-    refusing: bool,
+    pub refusing: bool,
     pub database_away: u8,
     pub log_away: u8,
     pub database_generation: u32,
@@ -92,9 +89,9 @@ pub struct Running {
     pub watching: Option<Watching>,
     pub delivered: BTreeMap<i64, Fact>,
     /// The last batch that was refused for an order that stands for an older one.
-    rejected: Option<(i64, i64)>,
+    pub rejected: Option<(i64, i64)>,
     /// How the orders fared of whose commits it heard: refused or not.
-    fared: Vec<bool>,
+    pub fared: Vec<bool>,
 }
 
 impl Running {
@@ -320,111 +317,4 @@ impl State {
         let facts = facts.into_iter().map(|fact| (fact.record.offset, fact));
         self.lane().delivered.extend(facts);
     }
-
-    pub fn take(&mut self, claim: &Claim) -> Option<Position> {
-        let taken = self.tables.take(claim)?;
-        self.ledger.taker = self.lane().number;
-        self.changed();
-        Some(taken)
-    }
-
-    pub fn settle(&mut self, claim: &Claim, to: &Settlement) -> Result<Position, StoreError> {
-        let known_gaps = self.tables.gaps.len();
-        let settled = self.tables.settle(claim, to)?;
-        let number = self.lane().number;
-        if self.ledger.position.is_none() {
-            self.ledger.taker = number;
-        }
-        assert_eq!(self.ledger.taker, number, "a former owner settled");
-        if self.ledger.position.as_ref().map(|from| from.epoch) != Some(settled.epoch) {
-            self.log.cut_unseen = false;
-        }
-        let gaps: Vec<&Gap> = new_gaps(&self.tables, known_gaps);
-        self.ledger
-            .settled(&settled, &self.log, &gaps, &self.accepted);
-        self.changed();
-        Ok(settled)
-    }
-
-    pub fn apply(
-        &mut self,
-        batch: &Batch,
-        window: &mut RefusalWindow,
-    ) -> Result<Applied, StoreError> {
-        let known_gaps = self.tables.gaps.len();
-        let refuses = |order: &crate::order::Order| self.refusing && order.entry == REFUSED_ENTRY;
-        let applied = self.tables.apply(batch, window, refuses);
-        if let Err(StoreError::Rejected(_)) = applied {
-            let range = (batch.start, batch.end);
-            let before = self.lane().rejected.replace(range);
-            assert_ne!(before, Some(range), "it was to ask with a smaller batch");
-        }
-        let applied = applied?;
-        if applied.already {
-            return Ok(applied);
-        }
-        self.assert_breaker_holds(batch, &applied);
-        let number = self.lane().number;
-        assert_eq!(self.ledger.taker, number, "a former owner stored a batch");
-        let position = self
-            .tables
-            .position(LOG_ID, 0)
-            .expect("a batch was applied to it");
-        let gaps: Vec<&Gap> = new_gaps(&self.tables, known_gaps);
-        let delivered = &self.lanes.last().expect("a lane is calling").delivered;
-        self.ledger
-            .applied(&position, delivered, &self.log, &gaps, self.refusing);
-        self.changed();
-        Ok(applied)
-    }
-
-    /// The lane has heard that its batch was committed.
-    pub fn remember(&mut self, batch: &Batch, applied: &Applied) {
-        if !applied.already {
-            let fared = fared(batch, applied);
-            self.lane().fared.extend(fared);
-        }
-    }
-
-    /// Two refusals among the last two hundred orders, and more than one in twenty, are a schema
-    /// that changed: then nothing may become a dead letter for it.
-    fn assert_breaker_holds(&mut self, batch: &Batch, applied: &Applied) {
-        if applied.refused.is_empty() {
-            return;
-        }
-        let mut all = self.lane().fared.clone();
-        all.extend(fared(batch, applied));
-        let last = &all[all.len().saturating_sub(RefusalWindow::LENGTH)..];
-        let refused = last.iter().filter(|refused| **refused).count();
-        assert!(
-            refused < 2 || refused * 20 <= last.len(),
-            "{refused} of {} orders became dead letters",
-            last.len()
-        );
-    }
-
-    fn changed(&mut self) {
-        self.ledger.check(&self.tables);
-        self.past.push((self.tables.clone(), self.ledger.clone()));
-        if self.past.len() > 8 {
-            self.past.remove(0);
-        }
-    }
-}
-
-/// Whether each order of the batch was refused, in the order of the log.
-fn fared(batch: &Batch, applied: &Applied) -> Vec<bool> {
-    let mut orders: Vec<&SourcedOrder> = batch.orders.iter().collect();
-    orders.sort_by_key(|sourced| sourced.offset);
-    let is_refused = |sourced: &&SourcedOrder| {
-        applied
-            .refused
-            .iter()
-            .any(|(offset, _)| *offset == sourced.offset)
-    };
-    orders.iter().map(is_refused).collect()
-}
-
-fn new_gaps(tables: &Tables, known: usize) -> Vec<&Gap> {
-    tables.gaps[known..].iter().map(|(_, _, gap)| gap).collect()
 }
