@@ -26,9 +26,6 @@ impl State {
             self.ledger.taker = number;
         }
         assert_eq!(self.ledger.taker, number, "a former owner settled");
-        if self.ledger.position.as_ref().map(|from| from.epoch) != Some(settled.epoch) {
-            self.log.cut_unseen = false;
-        }
         let gaps: Vec<&Gap> = new_gaps(&self.tables, known_gaps);
         self.ledger
             .settled(&settled, &self.log, &gaps, &self.accepted);

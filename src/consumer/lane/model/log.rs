@@ -87,8 +87,9 @@ pub struct Log {
     incarnations: Vec<Incarnation>,
     /// Where it was cut off, in turn: clients that had read further are told.
     cuts: Vec<i64>,
-    /// Cut off, and no new epoch has begun since. Then nothing may take the proof away.
-    pub cut_unseen: bool,
+    /// This incarnation was cut off: nothing may take the proof away any more, since a database
+    /// that is restored has yet to notice.
+    pub keeps_proof: bool,
     versions: u32,
     /// Microseconds; what a producer says never goes back inside an incarnation.
     accepted_at_us: i64,
@@ -99,7 +100,7 @@ impl Log {
         let mut log = Log {
             incarnations: Vec::new(),
             cuts: Vec::new(),
-            cut_unseen: false,
+            keeps_proof: false,
             versions: 0,
             accepted_at_us: 1_000,
         };
@@ -180,7 +181,7 @@ impl Log {
 
     pub fn append(&mut self, kind: Kind) {
         let slot = match kind {
-            Kind::Marker if !self.cut_unseen => Slot::Empty,
+            Kind::Marker if !self.keeps_proof => Slot::Empty,
             Kind::Marker => Slot::Record(Box::new(self.fact(Kind::Good(0)))),
             other => Slot::Record(Box::new(self.fact(other))),
         };
@@ -251,7 +252,7 @@ impl Log {
     /// Deleted, made again and filled; what fills it may be a copy with older accept times.
     pub fn recreate(&mut self, kinds: &[Kind]) {
         self.accepted_at_us = (self.accepted_at_us - 3).max(1_000);
-        self.cut_unseen = false;
+        self.keeps_proof = false;
         self.incarnations.push(Incarnation {
             topic_id: TopicId(format!("topic-{}", self.incarnations.len()).into()),
             low: 0,
@@ -270,7 +271,7 @@ impl Log {
         now.open = UNCOMMITTED;
         now.slots.truncate(end as usize);
         self.cuts.push(end);
-        self.cut_unseen = true;
+        self.keeps_proof = true;
         for kind in kinds {
             self.append(*kind);
         }

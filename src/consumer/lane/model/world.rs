@@ -251,7 +251,8 @@ impl State {
         match event {
             Event::Append(kinds) => kinds.into_iter().for_each(|kind| log.append(kind)),
             // What would take the proof away that the log was cut off; nobody could know then.
-            Event::Transaction { .. } | Event::Compact(_) | Event::Retain(_) if log.cut_unseen => {}
+            Event::Transaction { .. } | Event::Compact(_) | Event::Retain(_) if log.keeps_proof => {
+            }
             Event::Transaction { commit } => log.transaction(commit),
             Event::Compact(at) => log.compact(at),
             Event::Retain(records) => log.retain(records),
@@ -289,8 +290,6 @@ impl State {
         self.past.truncate(at + 1);
         (self.tables, self.ledger) = self.past[at].clone();
         self.database_generation += 1;
-        // The epoch that noticed it may be gone.
-        self.log.cut_unseen |= self.log.was_cut();
     }
 
     fn rewind(&mut self, records: i64) {
