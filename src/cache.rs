@@ -272,4 +272,6 @@ fn place(entry: &Entry) -> Option<(usize, i64)> {
 }
 
 #[cfg(test)]
+mod model;
+#[cfg(test)]
 mod tests;

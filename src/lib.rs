@@ -18,5 +18,7 @@ pub mod failpoint;
 pub mod migrations;
 pub mod order;
 pub mod output;
+#[cfg(test)]
+mod replayable;
 pub mod shutdown;
 pub mod store;

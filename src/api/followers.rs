@@ -40,10 +40,13 @@ enum Left {
     BeginAnew,
 }
 
+/// Whether the record at this place (partition, offset) of that incarnation is known by its key.
+type Holds<'a> = dyn Fn(&TopicId, (i32, i64), &[u8]) -> bool + 'a;
+
 /// What is done with each record, and what when the follower begins at the ends.
 struct Duty<'a> {
     /// Whether there is nothing to be done with the record at this place, under this key.
-    knows: &'a dyn Fn(&TopicId, i32, i64, &[u8]) -> bool,
+    knows: &'a Holds<'a>,
     take: &'a dyn Fn(&Record, &TopicId),
     forget: &'a dyn Fn(),
     gather: Duration,
@@ -51,9 +54,8 @@ struct Duty<'a> {
 
 /// Follows the topic of orders until a stop is requested: every order enters the cache.
 pub fn follow_orders(log: &dyn EventLog, knowledge: &Knowledge, shutdown: &Shutdown) {
-    let knows = |topic_id: &TopicId, partition: i32, offset: i64, key: &[u8]| {
-        knowledge.holds(topic_id, (partition, offset), key)
-    };
+    let knows =
+        |topic_id: &TopicId, place: (i32, i64), key: &[u8]| knowledge.holds(topic_id, place, key);
     let take = |record: &Record, topic_id: &TopicId| knowledge.followed(record, topic_id);
     let forget = || knowledge.forget();
     follow(
@@ -79,7 +81,7 @@ pub fn follow_answers(log: &dyn EventLog, knowledge: &Knowledge, shutdown: &Shut
         &knowledge.found,
         shutdown,
         &Duty {
-            knows: &|_, _, _, _| false,
+            knows: &|_, _, _| false,
             take: &take,
             forget: &forget,
             // Somebody waits for each of them.
@@ -142,7 +144,7 @@ fn read(follower: &mut dyn Follower, tail: &Tail, shutdown: &Shutdown, duty: &Du
             None => {}
         }
         let knows = |partition: i32, offset: i64, key: &[u8]| {
-            (duty.knows)(&topic_id, partition, offset, key)
+            (duty.knows)(&topic_id, (partition, offset), key)
         };
         match follower.next(POLL, &knows) {
             Some(Followed::Known { partition, offset }) => {

@@ -355,4 +355,6 @@ fn has_room_for_absent(shard: &mut Shard, now: Instant) -> bool {
 }
 
 #[cfg(test)]
+mod model;
+#[cfg(test)]
 mod tests;

@@ -4,6 +4,8 @@
 use std::sync::{Condvar, Mutex};
 use std::time::Duration;
 
+use super::clock;
+
 #[derive(Default)]
 pub struct Bell {
     rung: Mutex<bool>,
@@ -24,6 +26,9 @@ impl Bell {
 
     /// Sleeps until the bell rings, at most `wait`; takes the ring.
     pub fn wait(&self, wait: Duration) {
+        if clock::jump(wait) {
+            return;
+        }
         let rung = self
             .rung
             .lock()

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::Context;
 use super::batch;
+use super::clock;
 use super::lane::{Control, Ended};
 use super::retry::{Next, Retry, Told};
 use crate::store::{Applied, Batch, OrderStore, RefusalWindow, StoreError};
@@ -129,7 +130,7 @@ impl Connection {
             return Err(Ended::Stopped);
         }
         self.context.status.store_retries.inc();
-        match retry.after(error, Instant::now()) {
+        match retry.after(error, clock::now()) {
             Next::GiveWay(holder) => Err(Ended::Fenced(holder)),
             Next::Retry {
                 pause,
@@ -142,13 +143,13 @@ impl Connection {
                 if reconnect {
                     self.store = None;
                 }
-                let until = Instant::now() + pause;
+                let until = clock::now() + pause;
                 loop {
                     // Nothing of this batch is stored, and the position stands before it.
                     if self.control.stop.load(Ordering::Relaxed) {
                         return Err(Ended::Stopped);
                     }
-                    let left = until.saturating_duration_since(Instant::now());
+                    let left = until.saturating_duration_since(clock::now());
                     if left.is_zero() {
                         return Ok(());
                     }

@@ -14,6 +14,7 @@ use uuid::Uuid;
 
 use super::batch::{self, Place};
 use super::bell::Bell;
+use super::clock;
 use super::connection::{Connection, Vitals};
 use super::status;
 use super::take::{self, Decision, Facts, TailCheck};
@@ -25,6 +26,8 @@ use crate::migrations::SchemaState;
 use crate::store::{Applied, Batch, Claim, Gap, Holder, Position, RefusalWindow, SourcedOrder};
 
 mod housekeeping;
+#[cfg(test)]
+mod model;
 mod storing;
 mod taking;
 
@@ -99,7 +102,7 @@ struct Part {
 impl Part {
     fn waits_for(&self) -> Duration {
         self.waiting_since
-            .map_or(Duration::ZERO, |since| since.elapsed())
+            .map_or(Duration::ZERO, |since| clock::now() - since)
     }
 }
 
@@ -209,7 +212,7 @@ impl Lane {
         parts: &mut [Part],
     ) -> Result<std::convert::Infallible, Ended> {
         let mut window = RefusalWindow::default();
-        let mut looked = Instant::now();
+        let mut looked = clock::now();
         loop {
             // Here too: a lane may have nothing that it is allowed to read.
             self.stopping()?;
@@ -230,13 +233,13 @@ impl Lane {
                     // rang for it then.
                     Fetched::End => idle = false,
                     Fetched::Nothing => {
-                        part.waiting_since.get_or_insert_with(Instant::now);
+                        part.waiting_since.get_or_insert_with(clock::now);
                     }
                     Fetched::Fault(fault) => self.heed(part, fault)?,
                 }
             }
-            if looked.elapsed() >= HOUSEKEEPING {
-                looked = Instant::now();
+            if clock::now() - looked >= HOUSEKEEPING {
+                looked = clock::now();
                 self.keep_house(connection, parts)?;
             }
             if idle {
@@ -262,10 +265,10 @@ impl Lane {
     }
 
     fn pause(&self, pause: Duration) -> Result<(), Ended> {
-        let until = Instant::now() + pause;
+        let until = clock::now() + pause;
         loop {
             self.stopping()?;
-            let left = until.saturating_duration_since(Instant::now());
+            let left = until.saturating_duration_since(clock::now());
             if left.is_zero() {
                 return Ok(());
             }

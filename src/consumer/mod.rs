@@ -20,6 +20,7 @@ use crate::store::StoreEngine;
 
 mod batch;
 mod bell;
+mod clock;
 mod connection;
 mod generation;
 mod lane;
@@ -183,10 +184,7 @@ impl Context {
             .lock()
             .expect("no thread panics while holding this lock");
         if beyond {
-            since
-                .entry(partition)
-                .or_insert_with(Instant::now)
-                .elapsed()
+            clock::now() - *since.entry(partition).or_insert_with(clock::now)
         } else {
             since.remove(&partition);
             Duration::ZERO

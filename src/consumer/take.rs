@@ -92,7 +92,7 @@ pub enum Decision {
     Wait,
 }
 
-/// Whether the answer depends on the record at the tail.
+/// Whether the answer depends on what the log has below the position.
 pub fn needs_tail_check(
     position: Option<&Position>,
     topic_id: &TopicId,
@@ -101,10 +101,11 @@ pub fn needs_tail_check(
     position.is_some_and(|position| {
         !known(position).contradicts(topic_id)
             && (range.low..=range.high).contains(&position.next_offset)
-            && position
-                .tail
-                .as_ref()
-                .is_some_and(|tail| tail.offset >= range.low)
+            && (position.next_offset > range.low
+                || position
+                    .tail
+                    .as_ref()
+                    .is_some_and(|tail| tail.offset >= range.low))
     })
 }
 

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use super::Context;
+use super::clock;
 use super::status::{DATABASE, KAFKA, MIGRATIONS};
 use crate::event_log::{LogError, TopicId, TopicState};
 use crate::migrations::{self, SchemaState};
@@ -51,12 +52,12 @@ impl Watch {
             .expect("no thread panics while holding this lock")
             .clone();
         if let Some((asked, identity)) = known
-            && asked.elapsed() < VOUCHED_FOR
+            && clock::now() - asked < VOUCHED_FOR
         {
             return Ok(identity);
         }
         // Before the question: the answer may be old by the time it comes.
-        let asked = Instant::now();
+        let asked = clock::now();
         let identity = context.log.identity(&context.settings.topics.orders)?;
         *self
             .identity
@@ -88,36 +89,41 @@ pub fn start(context: &Arc<Context>) {
 fn watch_topic(context: &Context) {
     let mut away = false;
     loop {
-        match context.log.state(&context.settings.topics.orders) {
-            Ok(state) => {
-                let detail = if state.topic_id.is_known() {
-                    format!(
-                        "topic `{}` has {} partitions",
-                        context.settings.topics.orders,
-                        state.ranges.len()
-                    )
-                } else {
-                    "the brokers tell no topic ids: a recreated topic is only found by its last record"
-                        .into()
-                };
-                context.status.well(KAFKA, detail);
-                *context
-                    .watch
-                    .topic
-                    .lock()
-                    .expect("no thread panics while holding this lock") = Some(Arc::new(state));
-                if std::mem::take(&mut away) {
-                    context.watch.returns.fetch_add(1, Ordering::Relaxed);
-                }
-            }
-            Err(error) => {
-                away = true;
-                context.status.ill(KAFKA, error.to_string());
-            }
-        }
+        look_at_topic(context, &mut away);
         context.watch.tell_silence(context);
         if context.shutdown.wait_timeout(EVERY) {
             return;
+        }
+    }
+}
+
+/// Looks once; `away` says whether the log did not answer the last time.
+pub fn look_at_topic(context: &Context, away: &mut bool) {
+    match context.log.state(&context.settings.topics.orders) {
+        Ok(state) => {
+            let detail = if state.topic_id.is_known() {
+                format!(
+                    "topic `{}` has {} partitions",
+                    context.settings.topics.orders,
+                    state.ranges.len()
+                )
+            } else {
+                "the brokers tell no topic ids: a recreated topic is only found by its last record"
+                    .into()
+            };
+            context.status.well(KAFKA, detail);
+            *context
+                .watch
+                .topic
+                .lock()
+                .expect("no thread panics while holding this lock") = Some(Arc::new(state));
+            if std::mem::take(away) {
+                context.watch.returns.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        Err(error) => {
+            *away = true;
+            context.status.ill(KAFKA, error.to_string());
         }
     }
 }
@@ -126,36 +132,45 @@ fn watch_database(context: &Context) {
     let mut store = None;
     let mut away = false;
     loop {
-        let asked = &context.watch.database_asked;
-        *asked
-            .lock()
-            .expect("no thread panics while holding this lock") = Some(Instant::now());
-        let answer = look(context, &mut store);
-        *asked
-            .lock()
-            .expect("no thread panics while holding this lock") = None;
-        match answer {
-            Ok(SchemaState::Current) => {
-                context.status.well(DATABASE, context.store.describe());
-                context.status.well(MIGRATIONS, "all applied");
-            }
-            Ok(other) => {
-                context.status.well(DATABASE, context.store.describe());
-                context.status.ill(MIGRATIONS, schema_trouble(other));
-                store = None;
-            }
-            Err(error) => {
-                context.status.ill(DATABASE, error.to_string());
-                store = None;
-                away = true;
-            }
-        }
-        if store.is_some() && std::mem::take(&mut away) {
-            context.watch.returns.fetch_add(1, Ordering::Relaxed);
-        }
+        look_at_database(context, &mut store, &mut away);
         if context.shutdown.wait_timeout(EVERY) {
             return;
         }
+    }
+}
+
+/// Looks once, on the connection of the last time; `away` says whether there was no answer since.
+pub fn look_at_database(
+    context: &Context,
+    store: &mut Option<Box<dyn OrderStore>>,
+    away: &mut bool,
+) {
+    let asked = &context.watch.database_asked;
+    *asked
+        .lock()
+        .expect("no thread panics while holding this lock") = Some(Instant::now());
+    let answer = look(context, store);
+    *asked
+        .lock()
+        .expect("no thread panics while holding this lock") = None;
+    match answer {
+        Ok(SchemaState::Current) => {
+            context.status.well(DATABASE, context.store.describe());
+            context.status.well(MIGRATIONS, "all applied");
+        }
+        Ok(other) => {
+            context.status.well(DATABASE, context.store.describe());
+            context.status.ill(MIGRATIONS, schema_trouble(other));
+            *store = None;
+        }
+        Err(error) => {
+            context.status.ill(DATABASE, error.to_string());
+            *store = None;
+            *away = true;
+        }
+    }
+    if store.is_some() && std::mem::take(away) {
+        context.watch.returns.fetch_add(1, Ordering::Relaxed);
     }
 }
 

@@ -12,6 +12,8 @@ use uuid::Uuid;
 
 use crate::order::Order;
 
+#[cfg(test)]
+pub mod memory;
 pub mod postgres;
 
 /// The five kinds of failure; what the consumer does follows from the kind alone.

@@ -4,6 +4,7 @@
 //! one line in `engines`.
 
 mod event_log;
+mod memory;
 mod order_store;
 
 /// Makes one test of each body for each engine: `engine: make the subject`, then the bodies.

@@ -29,7 +29,7 @@ impl Lane {
             let batch = batch::build(&self.place(part), part.next, chunk, gaps);
             match connection.apply(&status::partition(part.partition), &batch, window)? {
                 // Smaller batches hold fewer locks, and part an order from its older versions.
-                None => size = (size / 2).max(1),
+                None => size = (chunk.len() / 2).max(1),
                 Some(applied) => {
                     self.committed(part, chunk, &batch, &applied);
                     rest = &rest[chunk.len()..];

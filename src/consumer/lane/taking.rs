@@ -3,6 +3,7 @@
 
 use super::*;
 use crate::failpoint;
+use crate::store::Tail;
 
 impl Lane {
     /// Puts this owner on every partition and decides where each is read from. Those that must not
@@ -31,7 +32,7 @@ impl Lane {
                     reader: None,
                     damaged: false,
                     waiting_since: None,
-                    looked_at: Instant::now(),
+                    looked_at: clock::now(),
                 });
             }
         }
@@ -161,7 +162,7 @@ impl Lane {
             .ok_or_else(|| Ended::Retake("the partition is gone".into()))?;
         let tail = match position {
             Some(position) if take::needs_tail_check(Some(position), &state.topic_id, range) => {
-                match self.check_tail(position) {
+                match self.check_tail(position, range.low) {
                     Err(Ended::Corrupt(reason)) => {
                         self.tell_damaged(claim.partition, &reason);
                         return Ok(None);
@@ -185,12 +186,28 @@ impl Lane {
         Ok(Some(decision))
     }
 
-    /// Whether the last record applied is still what the log has at its offset.
-    fn check_tail(&self, position: &Position) -> Result<TailCheck, Ended> {
-        let Some(tail) = &position.tail else {
-            return Ok(TailCheck::Gone);
+    /// Whether the log still is what it was up to the position: the last record applied stands at
+    /// its offset, and none stands where there was none behind it.
+    fn check_tail(&self, position: &Position, low: i64) -> Result<TailCheck, Ended> {
+        let tail = position.tail.as_ref();
+        let seen = match tail.filter(|tail| tail.offset >= low) {
+            Some(tail) => self.look_at_tail(position.partition, tail)?,
+            None => TailCheck::Gone,
         };
-        Ok(match self.read_from(position.partition, tail.offset)? {
+        let behind = tail.map_or(low, |tail| low.max(tail.offset + 1));
+        if seen != TailCheck::Different && behind < position.next_offset {
+            // Markers and compacted records were passed here. A log that was put in this one's
+            // place may agree on the tail and have records where these were.
+            let found = self.read_from(position.partition, behind)?;
+            if matches!(found, ReadBack::Record(record) if record.offset < position.next_offset) {
+                return Ok(TailCheck::Different);
+            }
+        }
+        Ok(seen)
+    }
+
+    fn look_at_tail(&self, partition: i32, tail: &Tail) -> Result<TailCheck, Ended> {
+        Ok(match self.read_from(partition, tail.offset)? {
             ReadBack::Record(record) if record.offset == tail.offset => {
                 if batch::tail(&record) == *tail {
                     TailCheck::Same

@@ -9,10 +9,9 @@ use std::marker::PhantomData;
 use std::ptr;
 use std::time::Duration;
 
-use rdkafka::client::{Client, ClientContext};
 use rdkafka_sys as native;
 
-use super::super::{LogError, TopicId};
+use super::{Client, ClientContext, LogError, TopicId};
 
 /// One topic as the cluster describes it; `None` in the answer where there is no such topic.
 pub(super) struct Described {

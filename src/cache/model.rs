@@ -1,0 +1,245 @@
+//! The cache against a map: whatever comes in whatever order, what is held is what the rule says.
+
+use std::collections::HashMap;
+use std::thread;
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+use super::*;
+use crate::replayable;
+
+const UIDS: [&str; 3] = ["a", "b", "c"];
+const TOPICS: [&str; 2] = ["t", "u"];
+
+/// What came with an order: topic and partition, offset, accept time, how far the store was behind.
+#[derive(Clone, Debug)]
+struct Came {
+    place: Option<(usize, i32, i64)>,
+    accepted_at_us: i64,
+    behind: Option<u64>,
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Put(usize, Came),
+    Followed(usize, Came),
+    Removed(usize),
+    /// There was no room for it any more.
+    Evicted(usize),
+    Cleared,
+}
+
+fn came() -> impl Strategy<Value = Came> {
+    let place = prop::option::weighted(0.9, (0..2_usize, 0..2_i32, 0..6_i64));
+    let behind = prop::option::weighted(0.2, 1..3_u64);
+    (place, 0..4_i64, behind).prop_map(|(place, accepted_at_us, behind)| Came {
+        place,
+        accepted_at_us,
+        behind,
+    })
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let uid = 0..UIDS.len();
+    prop_oneof![
+        4 => (uid.clone(), came()).prop_map(|(uid, came)| Step::Put(uid, came)),
+        4 => (uid.clone(), came()).prop_map(|(uid, came)| Step::Followed(uid, came)),
+        1 => uid.clone().prop_map(Step::Removed),
+        1 => uid.prop_map(Step::Evicted),
+        1 => Just(Step::Cleared),
+    ]
+}
+
+fn entry(came: &Came) -> Entry {
+    let version = came.place.map(|(topic, partition, offset)| Version {
+        topic_id: TopicId(TOPICS[topic].into()),
+        partition,
+        offset,
+        accepted_at_us: came.accepted_at_us,
+    });
+    Entry::new(format!("{came:?}").into(), version, came.behind)
+}
+
+/// The rule, as the design has it.
+fn takes_the_place(new: &Came, held: &Came) -> bool {
+    let (Some(new_at), Some(held_at)) = (new.place, held.place) else {
+        return new.place.is_some() || held.place.is_none();
+    };
+    let is_one_log = (new_at.0, new_at.1) == (held_at.0, held_at.1);
+    match is_one_log {
+        true if new_at.2 == held_at.2 => new.behind.is_none() && held.behind.is_some(),
+        true => new_at.2 > held_at.2,
+        false => new.accepted_at_us >= held.accepted_at_us,
+    }
+}
+
+#[derive(Default)]
+struct Model {
+    held: HashMap<usize, Came>,
+    forgotten: HashMap<i32, i64>,
+}
+
+impl Model {
+    fn put(&mut self, uid: usize, new: Came) {
+        if self
+            .held
+            .get(&uid)
+            .is_none_or(|held| takes_the_place(&new, held))
+        {
+            self.held.insert(uid, new);
+        }
+    }
+
+    fn follow(&mut self, uid: usize, new: Came) {
+        let outranked = new.place.is_some_and(|(_, partition, offset)| {
+            self.forgotten
+                .get(&partition)
+                .is_some_and(|highest| *highest > offset)
+        });
+        if self.held.contains_key(&uid) || !outranked {
+            self.put(uid, new);
+        }
+    }
+
+    fn evict(&mut self, uid: usize) {
+        if let Some(Came {
+            place: Some((_, partition, offset)),
+            ..
+        }) = self.held.remove(&uid)
+        {
+            let highest = self.forgotten.entry(partition).or_insert(offset);
+            *highest = offset.max(*highest);
+        }
+    }
+}
+
+fn take(cache: &OrderCache, model: &mut Model, step: Step) {
+    match step {
+        Step::Put(uid, came) => {
+            let held = cache.put(UIDS[uid], entry(&came));
+            model.put(uid, came);
+            let expected = format!("{:?}", model.held[&uid]);
+            assert_eq!(held.body, expected, "what a put gives back");
+        }
+        Step::Followed(uid, came) => {
+            cache.put_followed(UIDS[uid], entry(&came));
+            model.follow(uid, came);
+        }
+        Step::Removed(uid) => {
+            cache.remove(UIDS[uid]);
+            model.held.remove(&uid);
+        }
+        Step::Evicted(uid) => {
+            // As the listener does when moka evicts it.
+            if let Some(held) = cache.get(UIDS[uid]) {
+                cache.remove(UIDS[uid]);
+                cache.forgotten.note(&held);
+            }
+            model.evict(uid);
+        }
+        Step::Cleared => {
+            cache.clear();
+            *model = Model::default();
+        }
+    }
+}
+
+#[test]
+fn what_is_held_is_what_a_map_would_hold() {
+    replayable::check(2_000, vec(step(), 1..40), |steps| {
+        let cache = OrderCache::new(1 << 20, Duration::from_secs(60));
+        let (mut model, began) = (Model::default(), Instant::now());
+        for step in steps {
+            let told = format!("{step:?}");
+            take(&cache, &mut model, step);
+            if began.elapsed() > UNSURE_TTL / 2 {
+                // On a machine this busy an entry may have expired.
+                return;
+            }
+            for (number, uid) in UIDS.iter().enumerate() {
+                let held = cache.get(uid).map(|entry| entry.body.clone());
+                let expected = model.held.get(&number);
+                let expected = expected.map(|came| Bytes::from(format!("{came:?}")));
+                assert_eq!(held, expected, "`{uid}` after {told}");
+            }
+        }
+    });
+}
+
+/// Puts by several threads at once: for each the uids and offsets, and whether a follower puts them.
+type Puts = Vec<Vec<(usize, i64, bool)>>;
+
+fn versioned(offset: i64) -> Entry {
+    entry(&Came {
+        place: Some((0, 0, offset)),
+        accepted_at_us: 0,
+        behind: None,
+    })
+}
+
+fn offset_of(entry: &Entry) -> i64 {
+    entry.version.as_ref().expect("all have one").offset
+}
+
+#[test]
+fn several_threads_that_put_and_get_at_once_never_see_an_order_go_back() {
+    let puts = vec(vec((0..UIDS.len(), 0..50_i64, any::<bool>()), 1..60), 2..5);
+    replayable::check(60, puts, |puts: Puts| {
+        let cache = OrderCache::new(1 << 20, Duration::from_secs(60));
+        thread::scope(|scope| {
+            for puts in &puts {
+                scope.spawn(|| put_and_get(&cache, puts));
+            }
+        });
+        for (number, uid) in UIDS.iter().enumerate() {
+            let offsets = puts.iter().flatten().filter(|put| put.0 == number);
+            let newest = offsets.map(|put| put.1).max();
+            assert_eq!(cache.get(uid).map(|entry| offset_of(&entry)), newest);
+        }
+    });
+}
+
+fn put_and_get(cache: &OrderCache, puts: &[(usize, i64, bool)]) {
+    let mut seen = [-1; UIDS.len()];
+    for (uid, offset, followed) in puts {
+        let held = if *followed {
+            cache.put_followed(UIDS[*uid], versioned(*offset))
+        } else {
+            Some(cache.put(UIDS[*uid], versioned(*offset)))
+        };
+        let held = offset_of(&held.expect("nothing was forgotten"));
+        assert!(held >= *offset && held >= seen[*uid]);
+        seen[*uid] = held;
+        for (number, uid) in UIDS.iter().enumerate() {
+            let now = cache.get(uid).map_or(-1, |entry| offset_of(&entry));
+            assert!(
+                now >= seen[number],
+                "`{uid}` went from {} back to {now}",
+                seen[number]
+            );
+            seen[number] = now;
+        }
+    }
+}
+
+#[test]
+fn an_order_that_was_evicted_never_comes_back_in_an_older_version() {
+    // Little room, and a follower that reads the same records again and again.
+    let puts = vec((0..12_usize, 0..40_i64), 1..200);
+    replayable::check(200, puts, |puts| {
+        let cache = OrderCache::new(1_500, Duration::from_secs(60));
+        let mut newest: HashMap<usize, i64> = HashMap::new();
+        for (uid, offset) in puts {
+            // An order's versions have offsets of their own.
+            let (name, offset) = (format!("uid-{uid}"), offset * 12 + uid as i64);
+            cache.put_followed(&name, versioned(offset));
+            cache.entries.run_pending_tasks();
+            if let Some(held) = cache.get(&name) {
+                let known = newest.entry(uid).or_insert(-1);
+                assert!(offset_of(&held) >= *known, "`{name}` went back");
+                *known = offset_of(&held);
+            }
+        }
+    });
+}

@@ -1,0 +1,117 @@
+//! The database of the model: each call is done by the tables, and what they hold afterwards is
+//! compared with the ledger. Here, too, is what no lane may do: write as a former owner, bury orders
+//! that a changed schema refuses, ask twice with the same refused batch.
+
+use super::log::{LOG_ID, REFUSED_ENTRY};
+use super::world::State;
+use crate::order::Order;
+use crate::store::memory::Tables;
+use crate::store::{
+    Applied, Batch, Claim, Gap, Position, RefusalWindow, Settlement, SourcedOrder, StoreError,
+};
+
+impl State {
+    pub fn take(&mut self, claim: &Claim) -> Option<Position> {
+        let taken = self.tables.take(claim)?;
+        self.ledger.taker = self.lane().number;
+        self.changed();
+        Some(taken)
+    }
+
+    pub fn settle(&mut self, claim: &Claim, to: &Settlement) -> Result<Position, StoreError> {
+        let known_gaps = self.tables.gaps.len();
+        let settled = self.tables.settle(claim, to)?;
+        let number = self.lane().number;
+        if self.ledger.position.is_none() {
+            self.ledger.taker = number;
+        }
+        assert_eq!(self.ledger.taker, number, "a former owner settled");
+        let gaps: Vec<&Gap> = new_gaps(&self.tables, known_gaps);
+        self.ledger
+            .settled(&settled, &self.log, &gaps, &self.accepted);
+        self.changed();
+        Ok(settled)
+    }
+
+    pub fn apply(
+        &mut self,
+        batch: &Batch,
+        window: &mut RefusalWindow,
+    ) -> Result<Applied, StoreError> {
+        let known_gaps = self.tables.gaps.len();
+        let refuses = |order: &Order| self.refusing && order.entry == REFUSED_ENTRY;
+        let applied = self.tables.apply(batch, window, refuses);
+        if let Err(StoreError::Rejected(_)) = applied {
+            let range = (batch.start, batch.end);
+            let before = self.lane().rejected.replace(range);
+            assert_ne!(before, Some(range), "it was to ask with a smaller batch");
+        }
+        let applied = applied?;
+        if applied.already {
+            return Ok(applied);
+        }
+        self.assert_breaker_holds(batch, &applied);
+        let number = self.lane().number;
+        assert_eq!(self.ledger.taker, number, "a former owner stored a batch");
+        let position = self
+            .tables
+            .position(LOG_ID, 0)
+            .expect("a batch was applied to it");
+        let gaps: Vec<&Gap> = new_gaps(&self.tables, known_gaps);
+        let delivered = &self.lanes.last().expect("a lane is calling").delivered;
+        self.ledger
+            .applied(&position, delivered, &self.log, &gaps, self.refusing);
+        self.changed();
+        Ok(applied)
+    }
+
+    /// The lane has heard that its batch was committed.
+    pub fn remember(&mut self, batch: &Batch, applied: &Applied) {
+        if !applied.already {
+            let fared = fared(batch, applied);
+            self.lane().fared.extend(fared);
+        }
+    }
+
+    /// Two refusals among the last two hundred orders, and more than one in twenty, are a schema
+    /// that changed: then nothing may become a dead letter for it.
+    fn assert_breaker_holds(&mut self, batch: &Batch, applied: &Applied) {
+        if applied.refused.is_empty() {
+            return;
+        }
+        let mut all = self.lane().fared.clone();
+        all.extend(fared(batch, applied));
+        let last = &all[all.len().saturating_sub(RefusalWindow::LENGTH)..];
+        let refused = last.iter().filter(|refused| **refused).count();
+        assert!(
+            refused < 2 || refused * 20 <= last.len(),
+            "{refused} of {} orders became dead letters",
+            last.len()
+        );
+    }
+
+    fn changed(&mut self) {
+        self.ledger.check(&self.tables);
+        self.past.push((self.tables.clone(), self.ledger.clone()));
+        if self.past.len() > 8 {
+            self.past.remove(0);
+        }
+    }
+}
+
+/// Whether each order of the batch was refused, in the order of the log.
+fn fared(batch: &Batch, applied: &Applied) -> Vec<bool> {
+    let mut orders: Vec<&SourcedOrder> = batch.orders.iter().collect();
+    orders.sort_by_key(|sourced| sourced.offset);
+    let is_refused = |sourced: &&SourcedOrder| {
+        applied
+            .refused
+            .iter()
+            .any(|(offset, _)| *offset == sourced.offset)
+    };
+    orders.iter().map(is_refused).collect()
+}
+
+fn new_gaps(tables: &Tables, known: usize) -> Vec<&Gap> {
+    tables.gaps[known..].iter().map(|(_, _, gap)| gap).collect()
+}

@@ -1,0 +1,287 @@
+//! The log and the store as a lane sees them: every call is a moment in which the script may act.
+
+use std::sync::mpsc::Receiver;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use super::log::{Cursor, Fact};
+use super::script::{Mishap, Trouble};
+use super::world::{Call, State, Turn, World};
+use crate::consumer::lane::{Ended, Report};
+use crate::event_log::*;
+use crate::migrations;
+use crate::store::*;
+
+/// The log and the database of one process.
+pub struct Engines(pub Arc<World>);
+
+fn broken(mishap: Mishap) -> LogError {
+    LogError {
+        message: format!("{mishap:?}"),
+        unavailable: mishap == Mishap::Unavailable,
+        missing: mishap == Mishap::Missing,
+    }
+}
+
+impl Engines {
+    fn ask<T>(&self, answer: impl FnOnce(&State) -> Option<T>) -> Result<T, LogError> {
+        match self.0.moment(Call::Ask) {
+            Turn::Go => answer(&self.0.state()).ok_or_else(|| broken(Mishap::Missing)),
+            Turn::Mishap(mishap) => Err(broken(mishap)),
+            Turn::Killed | Turn::Away | Turn::Trouble(_) => Err(broken(Mishap::Unavailable)),
+        }
+    }
+}
+
+impl EventLog for Engines {
+    fn identity(&self, _: &str) -> Result<TopicId, LogError> {
+        self.ask(|state| Some(state.log.topic_id().clone()))
+    }
+
+    fn state(&self, _: &str) -> Result<TopicState, LogError> {
+        self.ask(|state| Some(state.log.state()))
+    }
+
+    fn read_from(&self, _: &str, _: i32, offset: i64) -> Result<ReadBack, LogError> {
+        self.ask(|state| state.log.read_from(offset))
+    }
+
+    fn append(&self, _: Durability, _: NewRecord<'_>) -> Result<Ack, AppendError> {
+        unreachable!("a lane only reads")
+    }
+    fn warm_up(&self, _: Durability) -> Result<(), LogError> {
+        unreachable!("a lane only reads")
+    }
+    fn flush(&self, _: Duration) {
+        unreachable!("a lane only reads")
+    }
+    fn ends(&self, _: &str) -> Result<TopicEnds, LogError> {
+        unreachable!("lookups ask for ends")
+    }
+    fn brokers(&self) -> Result<usize, LogError> {
+        unreachable!("`create-topics` asks")
+    }
+    fn describe(&self, _: Option<&[&str]>) -> Result<Vec<TopicDescription>, LogError> {
+        unreachable!("`create-topics` asks")
+    }
+    fn create_topics(&self, _: &[TopicSpec]) -> Result<(), LogError> {
+        unreachable!("`create-topics` creates")
+    }
+    fn add_partitions(&self, _: &str, _: i32) -> Result<(), LogError> {
+        unreachable!("`create-topics` creates")
+    }
+    fn join(&self, _: &str, _: &str) -> Result<Box<dyn Membership>, LogError> {
+        unreachable!("the polling thread joins")
+    }
+    fn follow(
+        &self,
+        _: &str,
+        _: &[(i32, i64)],
+        _: Duration,
+    ) -> Result<Box<dyn Follower>, LogError> {
+        unreachable!("the API follows")
+    }
+}
+
+impl StoreEngine for Engines {
+    fn connect(&self) -> Result<Box<dyn OrderStore>, StoreError> {
+        let state = self.0.state();
+        if state.database_away > 0 {
+            return Err(StoreError::Unavailable("away".into()));
+        }
+        Ok(Box::new(Connected {
+            world: self.0.clone(),
+            generation: state.database_generation,
+        }))
+    }
+
+    fn schema(&self) -> Result<Box<dyn Schema>, StoreError> {
+        unreachable!("a lane migrates nothing")
+    }
+
+    fn describe(&self) -> String {
+        "the model".into()
+    }
+}
+
+struct Connected {
+    world: Arc<World>,
+    /// Which life of the database it belongs to.
+    generation: u32,
+}
+
+impl Connected {
+    fn call<T>(
+        &mut self,
+        call: impl FnOnce(&mut State) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let gone = |why: &str| Err(StoreError::Unavailable(why.into()));
+        let turn = self.world.moment(Call::Store);
+        let mut state = self.world.state();
+        if self.generation != state.database_generation {
+            return gone("the connection was closed");
+        }
+        match turn {
+            Turn::Go | Turn::Mishap(_) => call(&mut state),
+            Turn::Killed | Turn::Away => gone("nobody is there"),
+            Turn::Trouble(Trouble::Unavailable) => gone("trouble"),
+            Turn::Trouble(Trouble::Contended) => Err(StoreError::Contended("trouble".into())),
+            Turn::Trouble(Trouble::Rejected) => Err(StoreError::Rejected("trouble".into())),
+            Turn::Trouble(Trouble::Misconfigured) => {
+                Err(StoreError::Misconfigured("trouble".into()))
+            }
+            Turn::Trouble(Trouble::AnswerLost) => {
+                call(&mut state)?;
+                gone("the answer was lost")
+            }
+            Turn::Trouble(Trouble::KilledAfter) => {
+                call(&mut state)?;
+                state.kill();
+                gone("nobody is there")
+            }
+        }
+    }
+}
+
+impl OrderStore for Connected {
+    fn take(&mut self, claim: &Claim) -> Result<Option<Position>, StoreError> {
+        self.call(|state| Ok(state.take(claim)))
+    }
+
+    fn settle(&mut self, claim: &Claim, decided: &Settlement) -> Result<Position, StoreError> {
+        self.call(|state| state.settle(claim, decided))
+    }
+
+    fn apply(&mut self, batch: &Batch, window: &mut RefusalWindow) -> Result<Applied, StoreError> {
+        // Only who hears of the COMMIT remembers how the orders fared.
+        let mut judged = window.clone();
+        let applied = self.call(|state| state.apply(batch, &mut judged))?;
+        self.world.state().remember(batch, &applied);
+        *window = judged;
+        Ok(applied)
+    }
+
+    fn position(&mut self, log_id: &str, partition: i32) -> Result<Option<Position>, StoreError> {
+        self.call(|state| Ok(state.tables.position(log_id, partition)))
+    }
+
+    fn holder(&mut self, claim: &Claim) -> Result<Option<Holder>, StoreError> {
+        self.call(|state| Ok(state.tables.holder(claim)))
+    }
+
+    fn applied_migrations(&mut self) -> Result<Vec<AppliedMigration>, StoreError> {
+        let applied = |file: &migrations::File| AppliedMigration {
+            version: file.version,
+            name: file.name.into(),
+            checksum: file.checksum.clone(),
+            applied_at: String::new(),
+        };
+        self.call(|_| Ok(migrations::files().iter().map(applied).collect()))
+    }
+
+    fn ping(&mut self) -> Result<(), StoreError> {
+        self.call(|_| Ok(()))
+    }
+
+    fn answers(&mut self, _: &str, _: &[&str]) -> Result<Answers, StoreError> {
+        unreachable!("lookups ask for orders")
+    }
+
+    fn latest(&mut self, _: &str, _: usize) -> Result<Latest, StoreError> {
+        unreachable!("the API asks for orders")
+    }
+}
+
+/// A lane's reader; it learns from the lane's own report where it starts, as the polling thread
+/// would.
+pub struct Records {
+    world: Arc<World>,
+    reports: Arc<Mutex<Reports>>,
+    cursor: Option<Cursor>,
+}
+
+/// What a lane has said.
+pub struct Reports {
+    receiver: Receiver<Report>,
+    start: Option<i64>,
+    pub ended: Option<Ended>,
+}
+
+impl Reports {
+    pub fn new(receiver: Receiver<Report>) -> Arc<Mutex<Reports>> {
+        Arc::new(Mutex::new(Reports {
+            receiver,
+            start: None,
+            ended: None,
+        }))
+    }
+
+    pub fn hear(&mut self) {
+        for report in self.receiver.try_iter() {
+            match report {
+                Report::Taken { starts, .. } => self.start = starts.first().map(|start| start.1),
+                Report::Ended(why) => self.ended = Some(why),
+            }
+        }
+    }
+}
+
+impl Records {
+    pub fn new(world: Arc<World>, reports: Arc<Mutex<Reports>>) -> Records {
+        Records {
+            world,
+            reports,
+            cursor: None,
+        }
+    }
+}
+
+impl Reader for Records {
+    fn partition(&self) -> i32 {
+        0
+    }
+
+    fn next(&mut self, max_records: usize, _: usize, _: Duration) -> Fetched {
+        if self.cursor.is_none() {
+            let mut reports = self.reports.lock().expect("one thread only");
+            reports.hear();
+            let start = reports.start.expect("a reader is used after its take");
+            self.cursor = Some(Cursor::new(&self.world.state().log, start));
+        }
+        let turn = self.world.moment(Call::Next);
+        let cursor = self.cursor.as_mut().expect("it was made above");
+        let mut state = self.world.state();
+        match turn {
+            Turn::Killed | Turn::Away => return Fetched::Nothing,
+            Turn::Mishap(Mishap::Transient) => {
+                return Fetched::Fault(LogFault::Transient("trouble".into()));
+            }
+            Turn::Mishap(Mishap::Reset) => {
+                return Fetched::Fault(LogFault::Reset("trouble".into()));
+            }
+            Turn::Mishap(Mishap::Fatal) => {
+                return Fetched::Fault(LogFault::Fatal("trouble".into()));
+            }
+            Turn::Mishap(Mishap::Corrupt) => {
+                cursor.slip(&state.log);
+                return Fetched::Fault(LogFault::Corrupt("trouble".into()));
+            }
+            Turn::Mishap(Mishap::Slipped) => cursor.slip(&state.log),
+            Turn::Go | Turn::Mishap(_) | Turn::Trouble(_) => {}
+        }
+        let limit = state.limit.min(max_records);
+        match cursor.next(&state.log, limit) {
+            Err(fault) => Fetched::Fault(fault),
+            Ok(None) => Fetched::End,
+            Ok(Some(facts)) if facts.is_empty() => Fetched::Nothing,
+            Ok(Some(facts)) => {
+                let records = facts.iter().map(|fact: &Fact| fact.record.clone());
+                let records = records.collect();
+                state.deliver(facts);
+                Fetched::Records(records)
+            }
+        }
+    }
+
+    fn on_ready(&mut self, _: Box<dyn Fn() + Send + Sync>) {}
+}
