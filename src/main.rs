@@ -14,8 +14,8 @@ use orders::exit::{self, Exit};
 use orders::output::{Format, Output, Verbosity};
 use serde_json::json;
 
-/// An order is some thirty small strings, made on one thread and dropped on another: glibc's
-/// allocator spends a tenth of the API's time on that and gives less of it back.
+/// An order is some thirty small strings. With glibc's allocator 200 clients get little more than
+/// half of the orders in, since its threads wait for each other (`benches/README.md`).
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

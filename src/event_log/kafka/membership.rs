@@ -75,7 +75,7 @@ impl KafkaMembership {
             ("heartbeat.interval.ms", "2000"),
             ("max.poll.interval.ms", "60000"),
             // It counts for each split queue.
-            ("queued.max.messages.kbytes", "4096"),
+            ("queued.max.messages.kbytes", "2048"),
             ("queued.min.messages", "10000"),
         ];
         for (key, value) in defaults {

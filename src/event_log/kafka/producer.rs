@@ -105,9 +105,9 @@ impl KafkaProducer {
         config
             .set("acks", "all")
             .set("message.timeout.ms", MESSAGE_TIMEOUT_MS)
-            // Alone a record leaves at once; under load what comes during a request fills the next.
+            // Alone a record leaves at once; under load two requests in flight batch by themselves.
             .set("linger.ms", "0")
-            .set("max.in.flight.requests.per.connection", "1")
+            .set("max.in.flight.requests.per.connection", "2")
             .set("queue.buffering.max.messages", "10000")
             .set("queue.buffering.max.kbytes", "32768")
             // As go-orders' producer chooses partitions: both may write the same topic.
