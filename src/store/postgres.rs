@@ -13,6 +13,7 @@ use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::time::Duration;
 
 use ::postgres::binary_copy::BinaryCopyInWriter;
+use ::postgres::config::Host;
 use ::postgres::config::SslMode;
 use ::postgres::error::SqlState;
 use ::postgres::types::private::BytesMut;
@@ -25,6 +26,7 @@ use super::*;
 
 mod answers;
 mod apply;
+mod greeting;
 mod leftovers;
 mod rows;
 mod schema;
@@ -38,8 +40,6 @@ const SESSION: &str = "-c statement_timeout=30000 -c lock_timeout=10000 \
 
 /// A server that accepts a connection and says nothing is given up after this long.
 const GREETED_WITHIN: Duration = Duration::from_secs(15);
-/// No more than this many threads wait for such a server.
-const MAX_LEFT_BEHIND: usize = 16;
 
 /// A PostgreSQL database that connections can be opened to.
 pub struct PostgresEngine {
@@ -87,10 +87,9 @@ impl PostgresEngine {
     fn open(&self) -> Result<Client, StoreError> {
         let silent =
             |what: &str| StoreError::Unavailable(format!("{what} (at `{}`)", self.described));
-        if self.left_behind.load(Ordering::Relaxed) >= MAX_LEFT_BEHIND {
-            return Err(silent(
-                "earlier connections are still waiting for a first answer",
-            ));
+        // Threads stay behind at a silent server; no further ones until it is heard again.
+        if self.left_behind.load(Ordering::Relaxed) > 0 && !greeting::is_heard(&self.config) {
+            return Err(silent("it accepts connections and does not answer"));
         }
         let (sender, opened) = sync_channel(0);
         let (config, tls) = (self.config.clone(), self.tls.clone());

@@ -46,18 +46,21 @@ impl Lane {
         Ok(())
     }
 
-    /// A damaged batch may be mended, or may have been damaged only on its way.
+    /// A damaged batch may be mended, or may have been damaged only on its way. One look each time:
+    /// the other partitions of this lane must not wait for a broker that is away.
     fn look_at_damage(&self, part: &Part) -> Result<(), Ended> {
-        match self.read_from(part.partition, part.next) {
-            Err(Ended::Corrupt(reason)) => {
-                self.tell_damaged(part.partition, &reason);
-                Ok(())
-            }
-            Err(other) => Err(other),
+        let topic = &self.context.settings.topics.orders;
+        match self.context.log.read_from(topic, part.partition, part.next) {
             Ok(_) => Err(Ended::Retake(format!(
                 "partition {} can be read again",
                 part.partition
             ))),
+            Err(error) if error.missing => Err(Ended::Retake(error.message)),
+            Err(error) if error.unavailable => Ok(()),
+            Err(error) => {
+                self.tell_damaged(part.partition, &error.message);
+                Ok(())
+            }
         }
     }
 

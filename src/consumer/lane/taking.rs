@@ -22,6 +22,9 @@ impl Lane {
         // Whoever had the partitions before is fenced by now, so the positions stand still, and an
         // end that is asked for from here on is not below them.
         let state = self.await_topic(self.partitions.iter().copied().max())?;
+        if state.log_id != log_id {
+            return Err(Ended::Retake("this is another cluster".into()));
+        }
         let mut parts = Vec::new();
         for (claim, position) in claimed {
             if let Some(position) = self.settle(connection, &claim, &state, position)? {

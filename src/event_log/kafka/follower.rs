@@ -19,17 +19,18 @@ impl KafkaFollower {
         gather: Duration,
     ) -> Result<KafkaFollower, LogError> {
         let mut config = log.reading("orders-follower");
+        let gather_ms = gather.as_millis().to_string();
+        let mut defaults = vec![
+            ("queued.max.messages.kbytes", "4096"),
+            ("queued.min.messages", "10000"),
+        ];
         if !gather.is_zero() {
             // The broker answers when either is reached. With the default of one byte it answers
             // every single record, and serving the followers costs it more than the orders do.
-            config
-                .set("fetch.min.bytes", GATHER_BYTES)
-                .set("fetch.wait.max.ms", gather.as_millis().to_string());
+            defaults.push(("fetch.min.bytes", GATHER_BYTES));
+            defaults.push(("fetch.wait.max.ms", &gather_ms));
         }
-        for (key, value) in [
-            ("queued.max.messages.kbytes", "4096"),
-            ("queued.min.messages", "10000"),
-        ] {
+        for (key, value) in defaults {
             if log.base.get(key).is_none() {
                 config.set(key, value);
             }

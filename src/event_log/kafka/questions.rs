@@ -32,7 +32,12 @@ impl KafkaLog {
         let question = self.ask_descriptions(&[topic])?;
         let expected = self.seen().get(topic).copied();
         let early = expected.map(|partitions| self.offsets(topic, partitions, Offset::End));
-        let described = self.described(question, topic)?;
+        let described = self.described(question, topic).inspect_err(|error| {
+            // Offsets of what is not there would be asked of a fresh client each time.
+            if error.missing {
+                self.seen().remove(topic);
+            }
+        })?;
         let highs = match early {
             Some(highs) if expected == Some(described.partitions) => highs?,
             _ => self.offsets(topic, described.partitions, Offset::End)?,
