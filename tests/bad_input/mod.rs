@@ -25,6 +25,7 @@ use serde_json::Value;
 
 use crate::env::auditor::audit_offsets;
 use crate::env::orders::order;
+use crate::env::process::metric;
 use crate::env::{Env, PATIENCE, Process, eventually, http};
 
 /// What was not as it should be. A test collects all of it before it fails.
@@ -136,16 +137,6 @@ fn get(connection: &mut http::Connection, uid: &str) -> http::Response {
         let answer = answer.unwrap_or_else(|error| panic!("GET {path}: {error}"));
         (answer.status != 202).then_some(answer)
     })
-}
-
-/// The value of a metric without labels.
-fn metric(process: &Process, name: &str) -> u64 {
-    let text = http::get(&format!("{}/metrics", process.admin_url())).text();
-    let value = text
-        .lines()
-        .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-    let value = value.unwrap_or_else(|| panic!("no metric `{name}` in\n{text}"));
-    value.parse().expect("a count")
 }
 
 /// The `pointer` of each fault that a refusal names.

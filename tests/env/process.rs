@@ -22,7 +22,7 @@ mod usage;
 use lines::Lines;
 pub use lines::Transcript;
 pub use pipes::Reader;
-pub use usage::process_state;
+pub use usage::{metric, process_state};
 
 /// A command to run, with the variables of its test.
 #[must_use = "a command does nothing before run, spawn or start"]

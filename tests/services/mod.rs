@@ -22,7 +22,8 @@ use std::time::{Duration, Instant};
 
 use crate::env::http::Connection;
 use crate::env::orders::order;
-use crate::env::{Env, PATIENCE, Process, eventually, http};
+use crate::env::process::metric;
+use crate::env::{Env, PATIENCE, Process, eventually};
 
 /// Within this time every POST is answered, whatever Kafka does.
 const POST_DEADLINE: Duration = Duration::from_secs(8);
@@ -137,16 +138,6 @@ fn wait_for_check(process: &Process, start: &str) {
             .any(|line| line.starts_with(start))
             .then_some(())
     });
-}
-
-/// The value of a metric without labels.
-fn metric(process: &Process, name: &str) -> u64 {
-    let text = http::get(&format!("{}/metrics", process.admin_url())).text();
-    let value = text
-        .lines()
-        .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-    let value = value.unwrap_or_else(|| panic!("no metric `{name}` in\n{text}"));
-    value.parse().expect("a count")
 }
 
 /// Waits until a metric is at least so much.

@@ -15,23 +15,27 @@ const WITHIN: Duration = Duration::from_secs(5);
 /// (PostgreSQL's manual, "Message Formats").
 const QUESTION: [u8; 8] = [0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f];
 
-/// Asks the hosts of `config` one after the other; blocks up to 10 s for each of their addresses.
+/// Asks the addresses of `config` one after the other; blocks up to 10 s for each of them.
 pub(super) fn is_heard(config: &Config) -> bool {
     let ports = config.get_ports();
+    let port = |at: usize| ports.get(at).or(ports.first()).copied().unwrap_or(5432);
+    // As the client does: where addresses are given, the names are not looked up.
+    let addresses = config.get_hostaddrs();
+    if !addresses.is_empty() {
+        let mut addresses = addresses.iter().enumerate();
+        return addresses.any(|(at, address)| ask((*address, port(at))).is_ok());
+    }
     let mut hosts = config.get_hosts().iter().enumerate();
-    hosts.any(|(at, host)| {
-        let port = ports.get(at).or(ports.first()).copied().unwrap_or(5432);
-        match host {
-            Host::Tcp(name) => ask(name, port).is_ok(),
-            // A local one: connecting tells.
-            Host::Unix(_) => true,
-        }
+    hosts.any(|(at, host)| match host {
+        Host::Tcp(name) => ask((name.as_str(), port(at))).is_ok(),
+        // A local one: connecting tells.
+        Host::Unix(_) => true,
     })
 }
 
-fn ask(name: &str, port: u16) -> io::Result<()> {
+fn ask(place: impl ToSocketAddrs) -> io::Result<()> {
     let mut heard = Err(io::ErrorKind::NotFound.into());
-    for address in (name, port).to_socket_addrs()? {
+    for address in place.to_socket_addrs()? {
         heard = TcpStream::connect_timeout(&address, WITHIN).and_then(|mut socket| {
             socket.set_read_timeout(Some(WITHIN))?;
             socket.write_all(&QUESTION)?;

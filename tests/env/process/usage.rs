@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Resource, Rlimit, prlimit};
 
-use super::super::{PATIENCE, eventually};
+use super::super::{PATIENCE, eventually, http};
 use super::Process;
 
 /// A service's bounds under every fault: far above what it needs, far below what grows without end.
@@ -139,4 +139,14 @@ pub fn process_state(pid: u32) -> Option<char> {
     let stat = fs::read_to_string(PathBuf::from(format!("/proc/{pid}/stat"))).ok()?;
     // The name in parentheses may hold anything; the state follows the last parenthesis.
     stat.rsplit_once(") ")?.1.chars().next()
+}
+
+/// The value of a metric without labels.
+pub fn metric(process: &Process, name: &str) -> u64 {
+    let text = http::get(&format!("{}/metrics", process.admin_url())).text();
+    let value = text
+        .lines()
+        .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    let value = value.unwrap_or_else(|| panic!("no metric `{name}` in\n{text}"));
+    value.parse().expect("a count")
 }
