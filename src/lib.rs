@@ -11,6 +11,7 @@ pub mod client;
 pub mod commands;
 pub mod config;
 pub mod consumer;
+pub mod data_folder;
 pub mod diagnostics;
 pub mod event_log;
 pub mod exit;
@@ -21,4 +22,5 @@ pub mod output;
 #[cfg(test)]
 mod replayable;
 pub mod shutdown;
+pub mod sqlite;
 pub mod store;

@@ -78,6 +78,18 @@ fn the_postgresql_client_is_named_in_one_source_file() {
 }
 
 #[test]
+fn sqlite_is_named_where_files_are_opened_and_by_the_two_engines() {
+    assert_eq!(
+        sources_naming("rusqlite"),
+        [
+            "src/event_log/sqlite.rs",
+            "src/sqlite.rs",
+            "src/store/sqlite.rs"
+        ]
+    );
+}
+
+#[test]
 fn a_source_file_fits_in_one_sitting() {
     for path in files("src") {
         let lines = fs::read_to_string(&path)

@@ -40,6 +40,8 @@ pub enum Problem {
     Refused(Refusal),
     /// The log surely does not have the order.
     NotAccepted,
+    /// The log's disk is full, or nearly so: it surely does not have the order.
+    NoRoom,
     /// The log may have the order: it did not answer, or did not say where it put it.
     NotConfirmed,
     /// Too much is under way.
@@ -78,6 +80,7 @@ impl From<AppendError> for Problem {
         match error {
             AppendError::NotAccepted(_) => Problem::NotAccepted,
             AppendError::TooLarge(_) => Problem::TooLargeForLog,
+            AppendError::Full(_) => Problem::NoRoom,
             AppendError::Unknown(_) => Problem::NotConfirmed,
         }
     }
@@ -105,6 +108,7 @@ impl Problem {
             | Problem::NotConfirmed
             | Problem::Busy { .. }
             | Problem::LookupNotSent => StatusCode::SERVICE_UNAVAILABLE,
+            Problem::NoRoom => StatusCode::INSUFFICIENT_STORAGE,
         }
     }
 
@@ -134,6 +138,7 @@ impl Problem {
                 ..
             }) => ("invalid-order", "the order is not valid"),
             Problem::NotAccepted => ("not-accepted", "the order was not accepted"),
+            Problem::NoRoom => ("no-room", "the order log has no room"),
             Problem::NotConfirmed => ("not-confirmed", "the order was not confirmed"),
             Problem::Busy { .. } => ("busy", "too much is under way"),
             Problem::LookupNotSent => ("log-unreachable", "the order log cannot be reached"),
@@ -143,7 +148,7 @@ impl Problem {
     fn outcome(&self) -> Option<Outcome> {
         match self {
             Problem::NotConfirmed => Some(Outcome::Unknown),
-            Problem::NotAccepted => Some(Outcome::NotAccepted),
+            Problem::NotAccepted | Problem::NoRoom => Some(Outcome::NotAccepted),
             Problem::Busy { outcome } => *outcome,
             _ => None,
         }
@@ -164,6 +169,11 @@ impl Problem {
             Problem::TooLargeForLog => "the order is larger than the order log accepts".into(),
             Problem::NotAccepted => {
                 "the order log cannot take it now and does not have it: send it again later".into()
+            }
+            Problem::NoRoom => {
+                "the disk of the order log is nearly full, and it does not have the order: send it \
+                 again when there is room"
+                    .into()
             }
             Problem::NotConfirmed => {
                 "the order log did not confirm it and may have it: send it again, that is harmless"
@@ -216,8 +226,15 @@ impl Problem {
             HeaderValue::from_static("application/problem+json"),
         );
         headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-        if status == StatusCode::SERVICE_UNAVAILABLE {
-            headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+        match status {
+            StatusCode::SERVICE_UNAVAILABLE => {
+                headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+            }
+            // Room comes when somebody makes it.
+            StatusCode::INSUFFICIENT_STORAGE => {
+                headers.insert(RETRY_AFTER, HeaderValue::from_static("30"));
+            }
+            _ => {}
         }
         if self.ends_connection() {
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
@@ -259,6 +276,14 @@ mod tests {
             assert_eq!(response.status(), 503);
             assert_eq!(response.headers()[RETRY_AFTER], "1");
         }
+    }
+
+    #[test]
+    fn a_log_without_room_answers_507_and_surely_does_not_have_the_order() {
+        let problem = Problem::from(AppendError::Full("2 MB are free".into()));
+        assert_eq!(problem.status(), 507);
+        assert_eq!(problem.respond().headers()[RETRY_AFTER], "30");
+        assert!(text(&problem).contains(r#""outcome":"not_accepted""#));
     }
 
     #[test]

@@ -101,6 +101,9 @@ pub enum AppendError {
     /// The record is larger than the log takes; it never left this process.
     #[error("the record is larger than the log accepts: {0}")]
     TooLarge(String),
+    /// The log's disk is full, or nearly so; the record is not in the log and never will be.
+    #[error("the log has no room for the record: {0}")]
+    Full(String),
     /// The log may or may not have the record: sending it again is safe, the newest version wins.
     #[error("the log did not acknowledge the record: {0}")]
     Unknown(String),
@@ -233,6 +236,12 @@ pub trait EventLog: Send + Sync {
 
     /// Waits until everything appended is acknowledged or failed, at most `within`.
     fn flush(&self, within: Duration);
+
+    /// What its operators should know though it works, in a sentence, such as a disk that fills up;
+    /// `None` when all is well. Never blocks.
+    fn complaint(&self) -> Option<String> {
+        None
+    }
 
     /// The identity of a topic. Blocks up to 5 s; a fifth of a millisecond on a warm client.
     fn identity(&self, topic: &str) -> Result<TopicId, LogError>;
