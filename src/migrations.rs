@@ -1,9 +1,9 @@
 //! The schema's migrations: the files, the plan, and the run that carries it out.
 //!
 //! Owns the embedded files of `migrations/`, their checksums and the pure plan (history, files) → what
-//! to do; how a database applies one is the engine's business ([`Schema`]). Blocks; waits are bounded
-//! by the caller's limit. The surprising thing: a checksum reads CRLF as LF, so a checkout on another
-//! system does not make a file look edited.
+//! to do; how a database applies one is the engine's business ([`Schema`]). Each dialect has files of
+//! the same numbers and names. Blocks; waits are bounded by the caller's limit. The surprising thing:
+//! a checksum reads CRLF as LF, so a checkout on another system does not make a file look edited.
 
 use std::sync::LazyLock;
 use std::thread;
@@ -13,7 +13,7 @@ use anyhow::Context;
 use sha2::{Digest, Sha256};
 
 use crate::exit::{Exit, Failure};
-use crate::store::{AppliedMigration, Migration, Schema, StoreError};
+use crate::store::{AppliedMigration, Dialect, Migration, Schema, StoreError};
 
 /// How often a held lock is tried again.
 const POLL: Duration = Duration::from_millis(200);
@@ -52,23 +52,31 @@ impl File {
     }
 }
 
-/// The files of `migrations/`, in order of version.
-pub fn files() -> &'static [File] {
-    static FILES: LazyLock<Vec<File>> = LazyLock::new(|| {
-        vec![
-            File::new(
-                1,
-                "001_init.sql",
-                include_str!("../migrations/001_init.sql"),
-            ),
-            File::new(
-                2,
-                "002_exactly_once.sql",
-                include_str!("../migrations/002_exactly_once.sql"),
-            ),
-        ]
+/// The files of one dialect, in order of version: those of `migrations/`, or of its folder `sqlite/`.
+pub fn files(dialect: Dialect) -> &'static [File] {
+    static POSTGRES: LazyLock<[File; 2]> = LazyLock::new(|| {
+        embedded([
+            include_str!("../migrations/001_init.sql"),
+            include_str!("../migrations/002_exactly_once.sql"),
+        ])
     });
-    &FILES
+    static SQLITE: LazyLock<[File; 2]> = LazyLock::new(|| {
+        embedded([
+            include_str!("../migrations/sqlite/001_init.sql"),
+            include_str!("../migrations/sqlite/002_exactly_once.sql"),
+        ])
+    });
+    match dialect {
+        Dialect::Postgres => &*POSTGRES,
+        Dialect::Sqlite => &*SQLITE,
+    }
+}
+
+fn embedded([init, exactly_once]: [&'static str; 2]) -> [File; 2] {
+    [
+        File::new(1, "001_init.sql", init),
+        File::new(2, "002_exactly_once.sql", exactly_once),
+    ]
 }
 
 /// The checksum of a migration's text: SHA-256 in hex, CRLF read as LF.
@@ -89,7 +97,8 @@ pub enum SchemaState {
 
 /// Judges a history, as services do before they touch the database.
 pub fn state(history: &[AppliedMigration]) -> SchemaState {
-    state_of(history, files())
+    // Only the numbers count here, and those are the same in every dialect.
+    state_of(history, files(Dialect::Postgres))
 }
 
 fn state_of(history: &[AppliedMigration], files: &[File]) -> SchemaState {
@@ -141,8 +150,8 @@ pub struct Line {
 }
 
 /// Every migration that the database or this program knows, in order of version.
-pub fn survey(history: &[AppliedMigration]) -> Vec<Line> {
-    standings(history, files())
+pub fn survey(history: &[AppliedMigration], dialect: Dialect) -> Vec<Line> {
+    standings(history, files(dialect))
 }
 
 fn standings(history: &[AppliedMigration], files: &[File]) -> Vec<Line> {
@@ -256,7 +265,7 @@ pub fn run(
 
 fn planned(schema: &mut dyn Schema) -> anyhow::Result<Vec<&'static File>> {
     let history = schema.history()?;
-    plan(&history, files()).map_err(|error| {
+    plan(&history, files(schema.dialect())).map_err(|error| {
         let hint = match error {
             PlanError::Newer(_) => "use the program that wrote it, or a newer one",
             PlanError::Diverged(_) => "use the program that applied it",

@@ -49,7 +49,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     let at_database = || format!("migrating the database `{database}`");
     let before = schema.history().with_context(at_database)?;
     if args.status {
-        let lines = migrations::survey(&before);
+        let lines = migrations::survey(&before, schema.dialect());
         report(context, &database, &lines, &[])?;
         return Ok(verdict(&lines));
     }
@@ -60,7 +60,12 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
             [] => "nothing to apply".to_owned(),
             names => format!("would apply {}; nothing was written", names.join(", ")),
         });
-        report(context, &database, &migrations::survey(&before), &[])?;
+        report(
+            context,
+            &database,
+            &migrations::survey(&before, schema.dialect()),
+            &[],
+        )?;
         return Ok(Exit::Done);
     }
     let tell = |text: &str| context.output.say(text);
@@ -70,7 +75,12 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
         context.output.say("nothing to apply");
     }
     let after = schema.history().with_context(at_database)?;
-    report(context, &database, &migrations::survey(&after), &applied)?;
+    report(
+        context,
+        &database,
+        &migrations::survey(&after, schema.dialect()),
+        &applied,
+    )?;
     Ok(Exit::Done)
 }
 

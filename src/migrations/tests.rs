@@ -39,24 +39,43 @@ fn a_checksum_does_not_see_carriage_returns() {
 }
 
 #[test]
-fn every_file_of_the_folder_is_embedded_under_its_own_number() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations");
-    let mut in_folder: Vec<String> = fs::read_dir(folder)
-        .unwrap()
-        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .filter(|name| name.ends_with(".sql"))
-        .collect();
-    in_folder.sort();
-    let embedded: Vec<&str> = files().iter().map(|file| file.name).collect();
-    assert_eq!(embedded, in_folder);
-    for (file, version) in files().iter().zip(1..) {
-        assert_eq!(file.version, version);
-        assert!(
-            file.name.starts_with(&format!("{version:03}_")),
-            "{}",
-            file.name
-        );
+fn every_file_of_a_folder_is_embedded_under_its_own_number() {
+    let folders = [
+        ("migrations", Dialect::Postgres),
+        ("migrations/sqlite", Dialect::Sqlite),
+    ];
+    for (folder, dialect) in folders {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
+        let mut in_folder: Vec<String> = fs::read_dir(&folder)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .filter(|name| name.ends_with(".sql"))
+            .collect();
+        in_folder.sort();
+        let embedded: Vec<&str> = files(dialect).iter().map(|file| file.name).collect();
+        assert_eq!(embedded, in_folder);
+        for (file, version) in files(dialect).iter().zip(1..) {
+            assert_eq!(file.version, version);
+            assert!(
+                file.name.starts_with(&format!("{version:03}_")),
+                "{}",
+                file.name
+            );
+            assert_eq!(
+                file.sql,
+                fs::read_to_string(folder.join(file.name)).unwrap()
+            );
+        }
     }
+}
+
+#[test]
+fn every_dialect_has_the_same_migrations() {
+    let names = |dialect| -> Vec<(i32, &str)> {
+        let files = files(dialect).iter();
+        files.map(|file| (file.version, file.name)).collect()
+    };
+    assert_eq!(names(Dialect::Postgres), names(Dialect::Sqlite));
 }
 
 #[test]
@@ -126,6 +145,10 @@ struct Fake {
 }
 
 impl Schema for Fake {
+    fn dialect(&self) -> Dialect {
+        Dialect::Postgres
+    }
+
     fn check(&mut self) -> Result<(), StoreError> {
         Ok(())
     }
@@ -148,7 +171,7 @@ impl Schema for Fake {
         if let Some(error) = self.busy.pop_front() {
             return Err(error);
         }
-        let file = files()
+        let file = files(Dialect::Postgres)
             .iter()
             .find(|file| file.version == migration.version)
             .unwrap();
@@ -169,7 +192,7 @@ fn run_fake(fake: &mut Fake, within: Duration) -> (anyhow::Result<usize>, Vec<St
 fn a_run_applies_everything_once() {
     let mut fake = Fake::default();
     let (outcome, told) = run_fake(&mut fake, Duration::ZERO);
-    assert_eq!(outcome.unwrap(), files().len());
+    assert_eq!(outcome.unwrap(), files(Dialect::Postgres).len());
     assert_eq!(
         told,
         ["applying 001_init.sql", "applying 002_exactly_once.sql"]
@@ -214,7 +237,7 @@ fn a_table_in_use_is_tried_again() {
         ..Fake::default()
     };
     let (outcome, told) = run_fake(&mut fake, Duration::from_secs(30));
-    assert_eq!(outcome.unwrap(), files().len());
+    assert_eq!(outcome.unwrap(), files(Dialect::Postgres).len());
     assert_eq!(
         told[0],
         "adopting the tables that are already there, with their rows"

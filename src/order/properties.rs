@@ -36,7 +36,7 @@ prop_compose! {
 }
 
 prop_compose! {
-    fn order()(
+    pub(crate) fn order()(
         order_uid in uid(),
         texts in vec(text(), 20),
         numbers in any::<[i64; 5]>(),

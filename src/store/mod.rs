@@ -12,9 +12,12 @@ use uuid::Uuid;
 
 use crate::order::Order;
 
+mod adoption;
 #[cfg(test)]
 pub mod memory;
 pub mod postgres;
+mod refusals;
+pub mod sqlite;
 
 /// The five kinds of failure; what the consumer does follows from the kind alone.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -264,6 +267,13 @@ pub trait OrderStore: Send {
     fn ping(&mut self) -> Result<(), StoreError>;
 }
 
+/// Which words a database understands: each dialect has its own files of migrations.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dialect {
+    Postgres,
+    Sqlite,
+}
+
 /// A migration that was applied.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AppliedMigration {
@@ -286,6 +296,9 @@ pub struct Migration<'a> {
 
 /// What `orders migrate` needs of a database; one connection.
 pub trait Schema {
+    /// Which files of migrations are for this database.
+    fn dialect(&self) -> Dialect;
+
     /// Refuses a database that cannot hold orders (PostgreSQL: its encoding is not UTF8).
     fn check(&mut self) -> Result<(), StoreError>;
 

@@ -1,12 +1,11 @@
-//! The store in memory that the model of a lane stands on does what PostgreSQL does: both are given
-//! the same calls, and every answer and what they hold at the end are compared.
+//! The store in memory that the model of a lane stands on does what the true engines do: both are
+//! given the same calls, and every answer and what they hold at the end are compared.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use orders::order::Order;
-use orders::store::postgres::PostgresEngine;
 use orders::store::*;
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -14,8 +13,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use self::tables::Tables;
-use crate::env::Env;
-use crate::env::database::Db;
+use crate::contract::stores::{Database, Eyes};
 use crate::env::orders::order_version;
 
 #[path = "../../src/replayable.rs"]
@@ -85,7 +83,7 @@ struct Owner {
 
 /// Both stores, and the names of one case.
 struct Pair<'s> {
-    postgres: &'s mut dyn OrderStore,
+    store: &'s mut dyn OrderStore,
     memory: Tables,
     log_id: String,
     owners: Vec<Owner>,
@@ -100,7 +98,7 @@ impl Pair<'_> {
         match step {
             Step::Take => {
                 let claim = &self.owners[by].claim;
-                let taken = self.postgres.take(claim).expect("the store answers");
+                let taken = self.store.take(claim).expect("the store answers");
                 assert_eq!(known(taken), known(self.memory.take(claim)));
             }
             Step::Settle { epochs, moves, gap } => self.settle(by, epochs, moves, gap),
@@ -119,7 +117,7 @@ impl Pair<'_> {
             next_offset: (next + moves).max(0),
             gap: gap.then(|| hole(next, None)),
         };
-        let settled = self.postgres.settle(&claim, &decided);
+        let settled = self.store.settle(&claim, &decided);
         let settled = settled.map(Some).map(known).map_err(|error| kind(&error));
         let expected = self.memory.settle(&claim, &decided);
         let expected = expected.map(Some).map(known).map_err(|error| kind(&error));
@@ -141,10 +139,10 @@ impl Pair<'_> {
         let position = self.memory.position(&self.log_id, 0);
         batch.position_id = position.map_or(-1, |position| position.id);
         let expected = self.memory.apply(&batch, other, refuses);
-        let position = self.postgres.position(&self.log_id, 0);
+        let position = self.store.position(&self.log_id, 0);
         let position = position.expect("the store answers");
         batch.position_id = position.map_or(-1, |position| position.id);
-        let applied = self.postgres.apply(&batch, window);
+        let applied = self.store.apply(&batch, window);
         assert_eq!(fate(applied), fate(expected));
         assert_eq!(format!("{window:?}"), format!("{other:?}"));
     }
@@ -193,12 +191,12 @@ impl Pair<'_> {
 
     fn look(&mut self, by: usize) {
         let claim = &self.owners[by].claim;
-        let holder = self.postgres.holder(claim).expect("the store answers");
+        let holder = self.store.holder(claim).expect("the store answers");
         assert_eq!(
             holder.map(|holder| holder.group),
             self.memory.holder(claim).map(|holder| holder.group)
         );
-        let position = self.postgres.position(&self.log_id, 0);
+        let position = self.store.position(&self.log_id, 0);
         let position = position.expect("the store answers");
         assert_eq!(
             known(position),
@@ -206,7 +204,7 @@ impl Pair<'_> {
         );
         let uids: Vec<String> = (0..UIDS).map(|number| self.uid(number)).collect();
         let asked: Vec<&str> = uids.iter().map(String::as_str).collect();
-        let answers = self.postgres.answers(&self.log_id, &asked);
+        let answers = self.store.answers(&self.log_id, &asked);
         let answers = answers.expect("the store answers").answers;
         let expected = asked
             .iter()
@@ -218,7 +216,7 @@ impl Pair<'_> {
     }
 
     /// Gaps and dead letters, which no call of the trait gives back.
-    fn compare_leftovers(&self, db: &mut Db) {
+    fn compare_leftovers(&self, db: &mut dyn Eyes, dialect: Dialect) {
         let of_this = format!(
             "position_id IN (SELECT id FROM log_positions WHERE log_id = '{}')",
             self.log_id
@@ -231,8 +229,12 @@ impl Pair<'_> {
             format!("{epoch}|{}|{to}", gap.from)
         });
         assert_eq!(gaps, expected.collect::<Vec<_>>().join("\n"));
+        let payload = match dialect {
+            Dialect::Postgres => "convert_from(payload, 'UTF8')",
+            Dialect::Sqlite => "CAST(payload AS TEXT)",
+        };
         let dead = db.text(&format!(
-            "SELECT epoch, \"offset\", order_uid, convert_from(payload, 'UTF8') FROM dead_letters
+            "SELECT epoch, \"offset\", order_uid, {payload} FROM dead_letters
              WHERE {of_this} ORDER BY id"
         ));
         let expected = self.memory.dead_letters.iter().map(|dead| {
@@ -304,15 +306,18 @@ fn fate(applied: Result<Applied, StoreError>) -> Result<(Vec<i64>, usize, bool),
 
 #[test]
 fn the_store_in_memory_does_what_postgresql_does() {
-    let env = Env::new();
-    env.orders(&["migrate"]).run().succeeds();
-    let mut db = env.db();
-    db.run(&format!(
-        "ALTER TABLE orders ADD CHECK (entry <> '{REFUSED_ENTRY}')"
-    ));
-    let engine = PostgresEngine::new(&env.db_url).expect("the URL is right");
-    let store = RefCell::new(engine.connect().expect("the database is there"));
-    let (db, cases) = (RefCell::new(db), Cell::new(0));
+    compare(&Database::postgres());
+}
+
+#[test]
+fn the_store_in_memory_does_what_sqlite_does() {
+    compare(&Database::sqlite());
+}
+
+fn compare(database: &Database) {
+    database.refuse_entry(REFUSED_ENTRY);
+    let (store, db) = (database.store(), database.db());
+    let (store, db, cases) = (RefCell::new(store), RefCell::new(db), Cell::new(0));
     replayable::check(60, vec((0..3_usize, step()), 1..25), |steps| {
         cases.set(cases.get() + 1);
         let log_id = format!("log-{}", cases.get());
@@ -329,7 +334,7 @@ fn the_store_in_memory_does_what_postgresql_does() {
             last: None,
         };
         let mut pair = Pair {
-            postgres: &mut **store,
+            store: &mut **store,
             memory: Tables::default(),
             owners: (0..3).map(owner).collect(),
             log_id: log_id.clone(),
@@ -338,6 +343,6 @@ fn the_store_in_memory_does_what_postgresql_does() {
             pair.take(by, step);
         }
         pair.look(0);
-        pair.compare_leftovers(&mut db.borrow_mut());
+        pair.compare_leftovers(&mut **db.borrow_mut(), database.dialect);
     });
 }

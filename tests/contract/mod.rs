@@ -6,6 +6,7 @@
 mod event_log;
 mod memory;
 mod order_store;
+mod stores;
 
 /// Makes one test of each body for each engine: `engine: make the subject`, then the bodies.
 macro_rules! each_engine_keeps {

@@ -2,20 +2,22 @@
 
 use bytes::Bytes;
 use orders::order::Order;
-use orders::store::postgres::PostgresEngine;
 use orders::store::{
     Answer, Batch, Claim, DeadLetter, Gap, OrderStore, Position, RefusalWindow, Settlement,
-    SourcedOrder, StoreEngine, StoreError, Tail,
+    SourcedOrder, StoreError, Tail,
 };
 use serde_json::json;
 use uuid::Uuid;
 
 use crate::contract::each_engine_keeps;
-use crate::env::Env;
+use crate::contract::stores::Database;
 use crate::env::orders::order_version;
 
 each_engine_keeps! {
-    [postgres => super::Subject::postgres()]
+    [
+        postgres => super::Database::postgres(),
+        sqlite => super::Database::sqlite(),
+    ]
     [
         a_position_is_there_from_the_first_settlement_on,
         a_settlement_written_twice_leaves_one_gap,
@@ -35,26 +37,7 @@ each_engine_keeps! {
 
 const LOG: &str = "cluster/orders";
 
-/// An engine with a migrated database of its own.
-pub struct Subject {
-    engine: Box<dyn StoreEngine>,
-    env: Env,
-}
-
-impl Subject {
-    pub fn postgres() -> Subject {
-        let env = Env::new();
-        env.orders(&["migrate"]).run().succeeds();
-        Subject {
-            engine: Box::new(PostgresEngine::new(&env.db_url).expect("the URL is right")),
-            env,
-        }
-    }
-
-    fn store(&self) -> Box<dyn OrderStore> {
-        self.engine.connect().expect("the database is there")
-    }
-
+impl Database {
     /// A store that has taken partition 0 of a fresh log.
     fn owner(&self) -> Owner {
         let mut store = self.store();
@@ -158,7 +141,7 @@ fn decoded(order: serde_json::Value) -> Order {
 
 const AMOUNTS: &str = "SELECT order_uid, amount FROM payment ORDER BY order_uid";
 
-fn a_position_is_there_from_the_first_settlement_on(subject: &Subject) {
+fn a_position_is_there_from_the_first_settlement_on(subject: &Database) {
     let mut owner = subject.owner();
     assert_eq!((owner.position.epoch, owner.position.next_offset), (1, 0));
     assert_eq!(owner.position.tail, None);
@@ -174,7 +157,7 @@ fn a_position_is_there_from_the_first_settlement_on(subject: &Subject) {
 }
 
 /// It is written again when the answer to its COMMIT was lost.
-fn a_settlement_written_twice_leaves_one_gap(subject: &Subject) {
+fn a_settlement_written_twice_leaves_one_gap(subject: &Database) {
     let mut owner = subject.owner();
     for to in [None, Some(7)] {
         let decided = Settlement {
@@ -195,14 +178,13 @@ fn a_settlement_written_twice_leaves_one_gap(subject: &Subject) {
     }
     assert_eq!(
         subject
-            .env
             .db()
             .text("SELECT epoch, from_offset, to_offset FROM log_gaps ORDER BY id"),
         "2|5|\n2|5|7"
     );
 }
 
-fn a_batch_is_stored_with_its_position_or_not_at_all(subject: &Subject) {
+fn a_batch_is_stored_with_its_position_or_not_at_all(subject: &Database) {
     let mut owner = subject.owner();
     let batch = owner.batch(vec![sourced("a", 1, 0, 1), sourced("b", 2, 1, 1)]);
     let applied = owner.apply(&batch).expect("the batch is stored");
@@ -214,35 +196,29 @@ fn a_batch_is_stored_with_its_position_or_not_at_all(subject: &Subject) {
         .expect("there is a position");
     assert_eq!(position.next_offset, 2);
     assert_eq!(position.tail, batch.tail);
-    assert_eq!(subject.env.db().text(AMOUNTS), "a|1\nb|2");
+    assert_eq!(subject.db().text(AMOUNTS), "a|1\nb|2");
 
     // The table of items goes away: the whole batch goes with it.
-    subject
-        .env
-        .db()
-        .run("ALTER TABLE items RENAME TO elsewhere");
+    subject.db().run("ALTER TABLE items RENAME TO elsewhere");
     let next = owner.batch(vec![sourced("c", 1, 2, 1)]);
     let error = owner.apply(&next).expect_err("there is no such table");
     assert!(matches!(error, StoreError::Misconfigured(_)), "{error}");
-    assert_eq!(subject.env.db().text(AMOUNTS), "a|1\nb|2");
+    assert_eq!(subject.db().text(AMOUNTS), "a|1\nb|2");
     assert_eq!(
-        subject
-            .env
-            .db()
-            .text("SELECT next_offset FROM log_positions"),
+        subject.db().text("SELECT next_offset FROM log_positions"),
         "2"
     );
 }
 
-fn a_batch_applied_twice_is_recognised(subject: &Subject) {
+fn a_batch_applied_twice_is_recognised(subject: &Database) {
     let mut owner = subject.owner();
     let batch = owner.batch(vec![sourced("a", 1, 0, 1)]);
     assert!(!owner.apply(&batch).expect("the batch is stored").already);
     assert!(owner.apply(&batch).expect("the batch is known").already);
-    assert_eq!(subject.env.db().count("items"), 2);
+    assert_eq!(subject.db().count("items"), 2);
 }
 
-fn an_older_owner_is_fenced(subject: &Subject) {
+fn an_older_owner_is_fenced(subject: &Database) {
     let mut old = subject.owner();
     let taken = claim();
     old.store.take(&taken).expect("the partition can be taken");
@@ -257,7 +233,7 @@ fn an_older_owner_is_fenced(subject: &Subject) {
         (holder.group.as_str(), holder.host.as_str()),
         ("group", "host")
     );
-    assert_eq!(subject.env.db().count("orders"), 0);
+    assert_eq!(subject.db().count("orders"), 0);
     assert!(
         old.store
             .holder(&old.claim)
@@ -272,7 +248,7 @@ fn an_older_owner_is_fenced(subject: &Subject) {
     );
 }
 
-fn an_older_offset_never_overwrites_a_newer_one(subject: &Subject) {
+fn an_older_offset_never_overwrites_a_newer_one(subject: &Database) {
     let mut owner = subject.owner();
     let batch = owner.batch(vec![sourced("a", 5, 9, 1)]);
     owner.apply(&batch).expect("the batch is stored");
@@ -283,10 +259,10 @@ fn an_older_offset_never_overwrites_a_newer_one(subject: &Subject) {
         owner.apply(&replay).expect("a replay is harmless").outdated,
         1
     );
-    assert_eq!(subject.env.db().text(AMOUNTS), "a|5");
+    assert_eq!(subject.db().text(AMOUNTS), "a|5");
 }
 
-fn across_incarnations_the_accept_time_decides(subject: &Subject) {
+fn across_incarnations_the_accept_time_decides(subject: &Database) {
     let mut owner = subject.owner();
     let batch = owner.batch(vec![
         sourced("a", 5, 9, 50),
@@ -307,10 +283,10 @@ fn across_incarnations_the_accept_time_decides(subject: &Subject) {
             .outdated,
         1
     );
-    assert_eq!(subject.env.db().text(AMOUNTS), "a|5\nb|6\nc|6");
+    assert_eq!(subject.db().text(AMOUNTS), "a|5\nb|6\nc|6");
 }
 
-fn an_order_is_replaced_whole(subject: &Subject) {
+fn an_order_is_replaced_whole(subject: &Database) {
     let mut owner = subject.owner();
     for version in 1..=4 {
         let batch = owner.batch(vec![sourced("a", version, i64::from(version) - 1, 1)]);
@@ -330,13 +306,6 @@ fn an_order_is_replaced_whole(subject: &Subject) {
     assert_eq!(stored.accepted_at_us, Some(1_000_000));
 }
 
-/// A check that only some orders break, as a database of later days may have one.
-fn refuse_entry(subject: &Subject, entry: &str) {
-    subject.env.db().run(&format!(
-        "ALTER TABLE orders ADD CHECK (entry <> '{entry}')"
-    ));
-}
-
 fn with_entry(uid: &str, entry: &str, offset: i64) -> SourcedOrder {
     let mut order = order_version(uid, 1);
     order["entry"] = json!(entry);
@@ -348,8 +317,8 @@ fn with_entry(uid: &str, entry: &str, offset: i64) -> SourcedOrder {
     }
 }
 
-fn a_refused_order_becomes_a_dead_letter_and_its_neighbours_are_stored(subject: &Subject) {
-    refuse_entry(subject, "BAD");
+fn a_refused_order_becomes_a_dead_letter_and_its_neighbours_are_stored(subject: &Database) {
+    subject.refuse_entry("BAD");
     let mut owner = subject.owner();
     let orders = (0..100).map(|number| {
         let entry = if number == 57 { "BAD" } else { "GOOD" };
@@ -359,7 +328,7 @@ fn a_refused_order_becomes_a_dead_letter_and_its_neighbours_are_stored(subject: 
     let applied = owner.apply(&batch).expect("the batch is stored");
     let refused: Vec<i64> = applied.refused.iter().map(|(offset, _)| *offset).collect();
     assert_eq!(refused, [57]);
-    let mut db = subject.env.db();
+    let mut db = subject.db();
     assert_eq!(db.count("orders"), 99);
     assert_eq!(
         db.text("SELECT \"offset\", order_uid FROM dead_letters"),
@@ -368,8 +337,8 @@ fn a_refused_order_becomes_a_dead_letter_and_its_neighbours_are_stored(subject: 
     assert_eq!(db.text("SELECT next_offset FROM log_positions"), "100");
 }
 
-fn a_schema_that_refuses_good_orders_stops_everything(subject: &Subject) {
-    refuse_entry(subject, "BAD");
+fn a_schema_that_refuses_good_orders_stops_everything(subject: &Database) {
+    subject.refuse_entry("BAD");
     let mut owner = subject.owner();
     let orders = (0..100).map(|number| {
         let entry = if number % 2 == 0 { "BAD" } else { "GOOD" };
@@ -380,7 +349,7 @@ fn a_schema_that_refuses_good_orders_stops_everything(subject: &Subject) {
         .apply(&batch)
         .expect_err("that is a schema, not input");
     assert!(matches!(error, StoreError::Misconfigured(_)), "{error}");
-    let mut db = subject.env.db();
+    let mut db = subject.db();
     assert_eq!((db.count("orders"), db.count("dead_letters")), (0, 0));
     assert_eq!(db.text("SELECT next_offset FROM log_positions"), "0");
 }
@@ -396,7 +365,7 @@ fn dead(offset: i64, uid: Option<&str>) -> DeadLetter {
     }
 }
 
-fn dead_letters_and_gaps_are_kept_with_their_batch(subject: &Subject) {
+fn dead_letters_and_gaps_are_kept_with_their_batch(subject: &Database) {
     let mut owner = subject.owner();
     let mut batch = owner.batch(vec![sourced("a", 1, 4, 1)]);
     batch.dead_letters = vec![dead(0, None), dead(3, Some("d"))];
@@ -406,7 +375,7 @@ fn dead_letters_and_gaps_are_kept_with_their_batch(subject: &Subject) {
         reason: "a hole".into(),
     }];
     owner.apply(&batch).expect("the batch is stored");
-    let mut db = subject.env.db();
+    let mut db = subject.db();
     assert_eq!(
         db.text("SELECT topic, partition, \"offset\", order_uid, payload, payload_bytes FROM dead_letters ORDER BY 3"),
         "orders|0|0||\\x00ff726177|5\norders|0|3|d|\\x00ff726177|5"
@@ -417,7 +386,7 @@ fn dead_letters_and_gaps_are_kept_with_their_batch(subject: &Subject) {
     );
 }
 
-fn answers_know_stored_dead_and_absent_orders(subject: &Subject) {
+fn answers_know_stored_dead_and_absent_orders(subject: &Database) {
     let mut owner = subject.owner();
     let mut batch = owner.batch(vec![sourced("a", 1, 1, 1)]);
     batch.dead_letters = vec![dead(0, Some("d"))];
@@ -433,7 +402,7 @@ fn answers_know_stored_dead_and_absent_orders(subject: &Subject) {
     assert_eq!(answers.positions[0].next_offset, 2);
 }
 
-fn the_latest_orders_come_with_their_positions(subject: &Subject) {
+fn the_latest_orders_come_with_their_positions(subject: &Database) {
     let mut owner = subject.owner();
     for number in 0..5 {
         let batch = owner.batch(vec![sourced(&format!("uid-{number}"), 1, number, number)]);

@@ -24,10 +24,12 @@ pub mod orders;
 pub mod private;
 pub mod process;
 pub mod proxy;
+pub mod sqlite;
 
 pub use database::Db;
 pub use kafka::Kafka;
 pub use process::{Orders, Process};
+pub use sqlite::SqliteFile;
 
 /// How long a test waits for what must happen. Generous: a loaded two-core machine is no failure.
 pub const PATIENCE: Duration = Duration::from_secs(30);

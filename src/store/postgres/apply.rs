@@ -8,6 +8,7 @@ use super::leftovers::{insert_dead_letters, insert_gaps};
 use super::rows::{Origin, RowWriter};
 use super::*;
 use crate::failpoint;
+use crate::store::refusals::{Refused, judge, too_many};
 
 /// Moves the position from `start` to `end`, if this owner still has it and it still stands there.
 const ADVANCE: &str = "
@@ -92,7 +93,7 @@ impl PostgresStore {
             Care::Upsert => upsert(&mut transaction, statements, batch, &orders)?,
             Care::Bisect => bisect(&mut transaction, statements, batch, &orders, &mut refused)?,
         };
-        let judged = judge(batch, window, &refused)?;
+        let judged = judge(batch, window, &refused).map_err(Failure::Store)?;
         insert_dead_letters(&mut transaction, statements, batch, &refused)?;
         insert_gaps(&mut transaction, batch)?;
         // COMMIT answers Ok even when the server rolls back; in a lost transaction this fails.
@@ -115,8 +116,6 @@ impl PostgresStore {
         })
     }
 }
-
-pub(super) type Refused<'b> = Vec<(&'b SourcedOrder, String)>;
 
 /// Moves the position, or finds that this very batch was committed before, or is fenced.
 fn advance(
@@ -263,7 +262,7 @@ fn bisect<'b>(
                 }
                 refused.push((order, why));
                 return match too_many(batch, refused) {
-                    Some(failure) => Err(failure),
+                    Some(error) => Err(Failure::Store(error)),
                     None => Ok(0),
                 };
             }
@@ -273,40 +272,6 @@ fn bisect<'b>(
         }
         Err(other) => Err(other),
     }
-}
-
-/// What the window looks like after this batch; too many refusals are a schema, not input.
-fn judge(
-    batch: &Batch,
-    window: &RefusalWindow,
-    refused: &Refused<'_>,
-) -> Result<RefusalWindow, Failure> {
-    let mut judged = window.clone();
-    let dead: HashSet<i64> = refused.iter().map(|(order, _)| order.offset).collect();
-    // In the order of the log: sorted by uid, one sender's orders would stand together.
-    let mut offsets: Vec<i64> = batch.orders.iter().map(|sourced| sourced.offset).collect();
-    offsets.sort_unstable();
-    for offset in offsets {
-        judged.note(dead.contains(&offset));
-    }
-    match refused.first() {
-        Some((_, why)) if judged.is_a_schema_problem() => Err(schema_problem(why)),
-        _ => Ok(judged),
-    }
-}
-
-/// A batch larger than the window is judged as a whole too, and no longer than it must be.
-fn too_many(batch: &Batch, refused: &Refused<'_>) -> Option<Failure> {
-    let judges_itself = batch.orders.len() >= RefusalWindow::LENGTH;
-    let (_, why) = refused.first()?;
-    (judges_itself && refused.len() >= 2 && refused.len() * 20 > batch.orders.len())
-        .then(|| schema_problem(why))
-}
-
-fn schema_problem(why: &str) -> Failure {
-    Failure::Store(StoreError::Misconfigured(format!(
-        "it refuses too many valid orders to be their fault: {why}"
-    )))
 }
 
 fn origin(batch: &Batch) -> Origin {

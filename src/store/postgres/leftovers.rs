@@ -1,7 +1,8 @@
 //! What a batch leaves besides orders: its dead letters and the gaps it passed.
 
-use super::apply::{Failure, Refused};
+use super::apply::Failure;
 use super::*;
+use crate::store::refusals::{Refused, kept_payload, letters, payload_digest};
 
 /// A replay meets its own dead letters again only under the same epoch.
 const INSERT_DEAD_LETTERS: &str = r#"
@@ -12,25 +13,13 @@ const INSERT_DEAD_LETTERS: &str = r#"
         $11::timestamptz[], $12::text[]) AS d
     ON CONFLICT (position_id, epoch, "offset") DO NOTHING"#;
 
-/// Payloads up to this size are kept whole, of larger ones the head and the digest.
-const WHOLE_PAYLOAD_BYTES: usize = 16 * 1024 * 1024;
-const HEAD_BYTES: usize = 1024 * 1024;
-
 pub(super) fn insert_dead_letters(
     transaction: &mut Transaction<'_>,
     statements: &mut Statements,
     batch: &Batch,
     refused: &Refused<'_>,
 ) -> Result<(), Failure> {
-    let refused = refused.iter().map(|(sourced, why)| DeadLetter {
-        offset: sourced.offset,
-        key: Some(sourced.order.order_uid.clone().into()),
-        payload: Some(sourced.order.encode().into()),
-        accepted_at_us: sourced.accepted_at_us,
-        order_uid: Some(sourced.order.order_uid.clone()),
-        reason: format!("the database refuses it: {why}"),
-    });
-    let letters: Vec<DeadLetter> = batch.dead_letters.iter().cloned().chain(refused).collect();
+    let letters = letters(batch, refused);
     if letters.is_empty() {
         return Ok(());
     }
@@ -74,21 +63,6 @@ pub(super) fn insert_dead_letters(
         ],
     )?;
     Ok(())
-}
-
-fn kept_payload(letter: &DeadLetter) -> Option<&[u8]> {
-    let payload = letter.payload.as_deref()?;
-    Some(if payload.len() <= WHOLE_PAYLOAD_BYTES {
-        payload
-    } else {
-        &payload[..HEAD_BYTES]
-    })
-}
-
-fn payload_digest(letter: &DeadLetter) -> Option<Vec<u8>> {
-    use sha2::Digest;
-    let payload = letter.payload.as_deref()?;
-    (payload.len() > WHOLE_PAYLOAD_BYTES).then(|| sha2::Sha256::digest(payload).to_vec())
 }
 
 pub(super) fn insert_gaps(transaction: &mut Transaction<'_>, batch: &Batch) -> Result<(), Failure> {

@@ -5,7 +5,7 @@
 //! waited for inside the database. A session that waits in a statement holds a snapshot, and that
 //! can deadlock with the very migration it waits for.
 
-use super::{AppliedMigration, Client, Migration, Schema, StoreError, classify};
+use super::{AppliedMigration, Client, Dialect, Migration, Schema, StoreError, adoption, classify};
 
 /// Names the lock among the advisory locks of the database: "orders" in ASCII.
 const LOCK: i64 = 0x6f72_6465_7273;
@@ -33,56 +33,6 @@ const NOTE: &str = "INSERT INTO orders_migrations (version, name, checksum) VALU
 
 const COLUMNS: &str = "SELECT attname::text FROM pg_attribute
     WHERE attrelid = to_regclass($1::text) AND attnum > 0 AND NOT attisdropped";
-
-/// go-orders' tables, and the columns by which they are known as such.
-const FOREIGN: [(&str, &[&str]); 4] = [
-    (
-        "orders",
-        &[
-            "order_uid",
-            "track_number",
-            "sm_id",
-            "date_created",
-            "oof_shard",
-            "created_at",
-        ],
-    ),
-    (
-        "delivery",
-        &[
-            "order_uid",
-            "name",
-            "phone",
-            "zip",
-            "city",
-            "address",
-            "region",
-            "email",
-        ],
-    ),
-    (
-        "payment",
-        &[
-            "order_uid",
-            "transaction_id",
-            "amount",
-            "payment_dt",
-            "custom_fee",
-        ],
-    ),
-    (
-        "items",
-        &[
-            "id",
-            "order_uid",
-            "chrt_id",
-            "rid",
-            "total_price",
-            "nm_id",
-            "status",
-        ],
-    ),
-];
 
 /// One connection for `orders migrate`.
 pub(super) struct PostgresSchema {
@@ -124,6 +74,10 @@ pub(super) fn history(client: &mut Client) -> Result<Vec<AppliedMigration>, Stor
 }
 
 impl Schema for PostgresSchema {
+    fn dialect(&self) -> Dialect {
+        Dialect::Postgres
+    }
+
     fn check(&mut self) -> Result<(), StoreError> {
         self.client
             .execute(NO_TIMEOUTS, &[])
@@ -149,23 +103,7 @@ impl Schema for PostgresSchema {
         if !self.history()?.is_empty() {
             return Ok(false);
         }
-        let mut found = false;
-        for (table, expected) in FOREIGN {
-            let columns = self.columns(table)?;
-            if columns.is_empty() {
-                continue;
-            }
-            found = true;
-            // Another program's table of that name must not be altered.
-            let is_missing = |column: &&&str| !columns.iter().any(|known| known == **column);
-            if let Some(column) = expected.iter().find(is_missing) {
-                return Err(StoreError::Misconfigured(format!(
-                    "there is a table `{table}` that is not an order table, it has no column \
-                     `{column}`: use a database of its own"
-                )));
-            }
-        }
-        Ok(found)
+        adoption::has_order_tables(|table| self.columns(table))
     }
 
     fn try_lock(&mut self) -> Result<bool, StoreError> {

@@ -176,7 +176,8 @@ impl OrderStore for Connected {
             checksum: file.checksum.clone(),
             applied_at: String::new(),
         };
-        self.call(|_| Ok(migrations::files().iter().map(applied).collect()))
+        let files = migrations::files(Dialect::Postgres);
+        self.call(|_| Ok(files.iter().map(applied).collect()))
     }
 
     fn ping(&mut self) -> Result<(), StoreError> {

@@ -1,0 +1,184 @@
+//! What `orders migrate` does to a SQLite file.
+//!
+//! Owns making the file and its folder, the history table `orders_migrations` and the lock against
+//! parallel runs; the plan is `migrations`' business. The surprising thing: the lock is the kernel's,
+//! on the folder. A lock inside the file would end with each migration's transaction, and a file for
+//! it would stay behind.
+
+use std::fs::{File, OpenOptions};
+use std::os::unix::fs::OpenOptionsExt;
+
+use rustix::fs::{FlockOperation, flock};
+
+use super::*;
+use crate::data_folder::{create_durably, sync_folder};
+use crate::store::adoption;
+
+const HAS_HISTORY: &str = "
+    SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name = 'orders_migrations'";
+
+const CREATE_HISTORY: &str = "CREATE TABLE IF NOT EXISTS orders_migrations (
+        version    INTEGER PRIMARY KEY,
+        name       TEXT NOT NULL,
+        checksum   TEXT NOT NULL,
+        applied_at TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%f000Z', 'now'))
+    ) STRICT";
+
+const HISTORY: &str = "
+    SELECT version, name, checksum, substr(applied_at, 1, 19) || 'Z'
+    FROM orders_migrations ORDER BY version";
+
+const NOTE: &str = "INSERT INTO orders_migrations (version, name, checksum) VALUES (?1, ?2, ?3)";
+
+const COLUMNS: &str = "SELECT name FROM pragma_table_info(?1)";
+
+/// One file for `orders migrate`, which is made when the lock is taken and not before: asking how a
+/// database stands writes nothing.
+pub(super) struct SqliteSchema {
+    file: PathBuf,
+    opened: Option<Opened>,
+    /// The folder, locked.
+    lock: Option<File>,
+}
+
+impl SqliteSchema {
+    pub(super) fn open(file: &Path) -> Result<SqliteSchema, StoreError> {
+        Ok(SqliteSchema {
+            opened: Opened::open(file)?,
+            file: file.to_owned(),
+            lock: None,
+        })
+    }
+
+    fn folder(&self) -> &Path {
+        match self.file.parent() {
+            Some(folder) if !folder.as_os_str().is_empty() => folder,
+            _ => Path::new("."),
+        }
+    }
+
+    fn failed(&self, attempt: &str, error: &io::Error) -> StoreError {
+        let file = self.file.display();
+        StoreError::Unavailable(format!("could not {attempt} for `{file}`: {error}"))
+    }
+
+    /// Makes the file where there is none, readable by this user alone, and has it on the disk.
+    fn create(&mut self) -> Result<(), StoreError> {
+        let made = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&self.file);
+        match made {
+            // Closed at once: SQLite has not opened it yet, so no lock of its is dropped.
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(self.failed("make the file", &error)),
+        }
+        sync_folder(self.folder()).map_err(|error| self.failed("sync the folder", &error))?;
+        let Some(identity) = identity(&self.file)? else {
+            return Err(StoreError::Unavailable(format!(
+                "`{}` was deleted as soon as it was made",
+                self.file.display()
+            )));
+        };
+        // Also where the file is there: one that is not in WAL mode is put into it.
+        self.opened = Some(Opened::open_as(&self.file, Access::Create, identity)?);
+        Ok(())
+    }
+
+    /// Asks the file, where there is one.
+    fn ask<T: Default>(
+        &mut self,
+        question: impl FnOnce(&Connection) -> Result<T, SqliteError>,
+    ) -> Result<T, StoreError> {
+        let Some(opened) = &self.opened else {
+            return Ok(T::default());
+        };
+        opened.check(&self.file)?;
+        question(&opened.connection).map_err(|error| classify(&self.file, &error))
+    }
+}
+
+/// The history in order of version; empty when there is no history table. Writes nothing.
+pub(super) fn history(connection: &Connection) -> Result<Vec<AppliedMigration>, SqliteError> {
+    let tables: i64 = connection.query_row(HAS_HISTORY, [], |row| row.get(0))?;
+    if tables == 0 {
+        return Ok(Vec::new());
+    }
+    let mut statement = connection.prepare(HISTORY)?;
+    let applied = statement.query_map([], |row| {
+        Ok(AppliedMigration {
+            version: row.get(0)?,
+            name: row.get(1)?,
+            checksum: row.get(2)?,
+            applied_at: row.get(3)?,
+        })
+    })?;
+    applied.collect()
+}
+
+impl Schema for SqliteSchema {
+    fn dialect(&self) -> Dialect {
+        Dialect::Sqlite
+    }
+
+    fn check(&mut self) -> Result<(), StoreError> {
+        // Reads the head of the file: one that is no database, or cut short, says so here.
+        self.ask(|connection| {
+            connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))
+        })
+    }
+
+    fn history(&mut self) -> Result<Vec<AppliedMigration>, StoreError> {
+        self.ask(history)
+    }
+
+    fn has_foreign_tables(&mut self) -> Result<bool, StoreError> {
+        if !self.history()?.is_empty() {
+            return Ok(false);
+        }
+        adoption::has_order_tables(|table| {
+            self.ask(|connection| {
+                let mut statement = connection.prepare_cached(COLUMNS)?;
+                statement
+                    .query_map([table], |row| row.get(0))?
+                    .collect::<Result<Vec<String>, _>>()
+            })
+        })
+    }
+
+    fn try_lock(&mut self) -> Result<bool, StoreError> {
+        create_durably(self.folder()).map_err(|error| self.failed("make the folder", &error))?;
+        let folder =
+            File::open(self.folder()).map_err(|error| self.failed("open the folder", &error))?;
+        match flock(&folder, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(rustix::io::Errno::WOULDBLOCK) => return Ok(false),
+            Err(error) => return Err(self.failed("lock the folder", &error.into())),
+        }
+        self.lock = Some(folder);
+        self.create()?;
+        Ok(true)
+    }
+
+    fn apply(&mut self, migration: Migration<'_>) -> Result<(), StoreError> {
+        let Some(opened) = &mut self.opened else {
+            return Err(StoreError::Misconfigured("it is not locked yet".into()));
+        };
+        opened.check(&self.file)?;
+        let applied = opened
+            .connection
+            .transaction_with_behavior(TransactionBehavior::Immediate)
+            .and_then(|transaction| {
+                transaction.execute_batch(CREATE_HISTORY)?;
+                transaction.execute_batch(migration.sql)?;
+                transaction.execute(
+                    NOTE,
+                    params![migration.version, migration.name, migration.checksum],
+                )?;
+                transaction.commit()
+            });
+        applied.map_err(|error| classify(&self.file, &error))
+    }
+}

@@ -1,0 +1,106 @@
+//! A migrated database of each engine, with a test's own eyes on it.
+
+use orders::store::postgres::PostgresEngine;
+use orders::store::sqlite::SqliteEngine;
+use orders::store::{Dialect, OrderStore, StoreEngine};
+use tempfile::TempDir;
+
+use crate::env::{Db, Env, SqliteFile};
+
+/// An engine with a migrated database of its own.
+pub struct Database {
+    pub engine: Box<dyn StoreEngine>,
+    pub dialect: Dialect,
+    place: Place,
+}
+
+enum Place {
+    Server(Env),
+    File { file: SqliteFile, _folder: TempDir },
+}
+
+impl Database {
+    pub fn postgres() -> Database {
+        let env = Env::new();
+        env.orders(&["migrate"]).run().succeeds();
+        Database {
+            engine: Box::new(PostgresEngine::new(&env.db_url).expect("the URL is right")),
+            dialect: Dialect::Postgres,
+            place: Place::Server(env),
+        }
+    }
+
+    pub fn sqlite() -> Database {
+        let folder = TempDir::with_prefix("orders-test-").expect("a temporary folder can be made");
+        let path = folder.path().join("store.db");
+        let engine = SqliteEngine::new(&path);
+        let mut schema = engine.schema().expect("nothing is opened yet");
+        orders::migrations::run(&mut *schema, crate::env::PATIENCE, &|_| {})
+            .expect("the file can be made");
+        Database {
+            engine: Box::new(engine),
+            dialect: Dialect::Sqlite,
+            place: Place::File {
+                file: SqliteFile::new(&path),
+                _folder: folder,
+            },
+        }
+    }
+
+    pub fn store(&self) -> Box<dyn OrderStore> {
+        self.engine.connect().expect("the database is there")
+    }
+
+    pub fn db(&self) -> Box<dyn Eyes> {
+        match &self.place {
+            Place::Server(env) => Box::new(env.db()),
+            Place::File { file, .. } => Box::new(file.clone()),
+        }
+    }
+
+    /// A check that only some orders break, as a database of later days may have one.
+    pub fn refuse_entry(&self, entry: &str) {
+        self.db().run(&match self.dialect {
+            Dialect::Postgres => format!("ALTER TABLE orders ADD CHECK (entry <> '{entry}')"),
+            // A table that is there cannot be given a check.
+            Dialect::Sqlite => format!(
+                "CREATE TRIGGER refuse BEFORE INSERT ON orders WHEN NEW.entry = '{entry}'
+                 BEGIN SELECT RAISE(ABORT, 'refused by a check'); END"
+            ),
+        });
+    }
+}
+
+/// Plain SQL, with answers as text.
+pub trait Eyes {
+    /// Runs statements whose answer does not matter.
+    fn run(&mut self, sql: &str);
+
+    /// All rows as text: columns joined by `|`, rows by line ends, NULL as nothing.
+    fn text(&mut self, query: &str) -> String;
+
+    fn count(&mut self, table: &str) -> i64 {
+        let count = self.text(&format!("SELECT count(*) FROM {table}"));
+        count.parse().expect("a count is a number")
+    }
+}
+
+impl Eyes for Db {
+    fn run(&mut self, sql: &str) {
+        Db::run(self, sql);
+    }
+
+    fn text(&mut self, query: &str) -> String {
+        Db::text(self, query)
+    }
+}
+
+impl Eyes for SqliteFile {
+    fn run(&mut self, sql: &str) {
+        SqliteFile::run(self, sql);
+    }
+
+    fn text(&mut self, query: &str) -> String {
+        SqliteFile::text(self, query)
+    }
+}

@@ -1,0 +1,73 @@
+//! A test's own eyes on a SQLite file: plain SQL, answers as text in PostgreSQL's spelling.
+
+use std::path::{Path, PathBuf};
+
+use rusqlite::Connection;
+use rusqlite::types::ValueRef;
+
+use super::PATIENCE;
+
+/// A file that is opened for each question: no connection of the test is in anybody's way.
+#[derive(Clone, Debug)]
+pub struct SqliteFile(PathBuf);
+
+impl SqliteFile {
+    pub fn new(path: &Path) -> SqliteFile {
+        SqliteFile(path.to_owned())
+    }
+
+    pub fn open(&self) -> Connection {
+        let path = self.0.display();
+        let connection =
+            Connection::open(&self.0).unwrap_or_else(|error| panic!("cannot open {path}: {error}"));
+        connection
+            .busy_timeout(PATIENCE)
+            .expect("a time-out can be set");
+        connection
+    }
+
+    /// Runs statements whose answer does not matter.
+    pub fn run(&self, sql: &str) {
+        self.open()
+            .execute_batch(sql)
+            .unwrap_or_else(|error| panic!("{sql}: {error}"));
+    }
+
+    /// All rows as text: columns joined by `|`, rows by line ends, NULL as nothing.
+    pub fn text(&self, query: &str) -> String {
+        self.try_text(query)
+            .unwrap_or_else(|error| panic!("{query}: {error}"))
+    }
+
+    fn try_text(&self, query: &str) -> rusqlite::Result<String> {
+        let connection = self.open();
+        let mut statement = connection.prepare(query)?;
+        let columns = statement.column_count();
+        let mut rows = statement.query([])?;
+        let mut lines = Vec::new();
+        while let Some(row) = rows.next()? {
+            let cells: Vec<String> = (0..columns)
+                .map(|column| row.get_ref(column).map(text_of))
+                .collect::<rusqlite::Result<_>>()?;
+            lines.push(cells.join("|"));
+        }
+        Ok(lines.join("\n"))
+    }
+
+    pub fn count(&self, table: &str) -> i64 {
+        let count = self.text(&format!("SELECT count(*) FROM {table}"));
+        count.parse().expect("a count is a number")
+    }
+}
+
+fn text_of(value: ValueRef<'_>) -> String {
+    match value {
+        ValueRef::Null => String::new(),
+        ValueRef::Integer(number) => number.to_string(),
+        ValueRef::Real(number) => number.to_string(),
+        ValueRef::Text(text) => String::from_utf8_lossy(text).into_owned(),
+        ValueRef::Blob(bytes) => bytes
+            .iter()
+            .fold("\\x".to_owned(), |text, byte| format!("{text}{byte:02x}")),
+    }
+}
