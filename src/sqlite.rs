@@ -19,6 +19,32 @@ const BUSY_TRIES: c_int = 25_000;
 /// Before this version two processes could damage a WAL (sqlite.org/wal.html#walresetbug).
 const OLDEST_SQLITE: i32 = 3_051_003;
 
+/// How long a connection waits for the locks of others; as it is opened, some six seconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Patience {
+    /// Some four seconds: whoever waits for the outcome has about five.
+    Waited,
+    /// Some three quarters of a second.
+    Short,
+    /// Not at all.
+    None,
+}
+
+impl Patience {
+    /// Has `connection` wait like this from now on.
+    pub fn set(self, connection: &Connection) -> rusqlite::Result<()> {
+        fn again<const TRIES: c_int>(tries: c_int) -> bool {
+            std::thread::sleep(BUSY_PAUSE);
+            tries < TRIES
+        }
+        connection.busy_handler(match self {
+            Patience::Waited => Some(again::<15_000>),
+            Patience::Short => Some(again::<3_000>),
+            Patience::None => None,
+        })
+    }
+}
+
 /// What a connection is opened for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {

@@ -17,6 +17,7 @@ use bytes::Bytes;
 use tokio::sync::oneshot;
 
 pub mod kafka;
+pub mod sqlite;
 
 /// The header that carries when the API accepted an order: decimal microseconds since the epoch.
 pub const ACCEPTED_AT: &str = "accepted-at";
@@ -174,7 +175,7 @@ impl TopicId {
 /// One topic at one moment. `ranges[p]` belongs to partition `p`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TopicState {
-    /// Names the log for `log_positions.log_id`: Kafka cluster id + topic.
+    /// Names the log for `log_positions.log_id`: Kafka cluster id + topic, or the folder's id + topic.
     pub log_id: String,
     pub topic_id: TopicId,
     pub ranges: Vec<OffsetRange>,

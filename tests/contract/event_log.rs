@@ -1,19 +1,19 @@
 //! What every event log promises.
 
-use std::sync::Arc;
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use orders::event_log::kafka::KafkaLog;
 use orders::event_log::{
-    Appended, Durability, EventLog, Fetched, Followed, Membership, MembershipEvent, NewRecord,
-    ReadBack, Reader, Record, TopicSpec,
+    AppendError, Appended, Durability, Fetched, Followed, LogFault, Membership, MembershipEvent,
+    NewRecord, ReadBack, Reader, Record,
 };
 
 use crate::contract::each_engine_keeps;
-use crate::env::{Env, PATIENCE};
+use crate::contract::logs::{Subject, append, send};
+use crate::env::PATIENCE;
 
 each_engine_keeps! {
-    [kafka => super::Subject::kafka()]
+    [kafka => super::Subject::kafka(), sqlite => super::Subject::sqlite()]
     [
         an_acknowledged_record_is_read_back_as_it_was,
         records_of_one_key_keep_their_order,
@@ -25,63 +25,14 @@ each_engine_keeps! {
         a_member_is_given_every_partition_and_reads_from_where_it_says,
         a_reader_says_once_that_it_reached_the_end,
         nothing_is_delivered_before_assign,
-        two_members_share_the_partitions,
+        a_reader_rings_when_records_begin_to_wait,
+        an_offset_that_is_not_there_has_reading_begin_anew,
+        two_clients_of_one_log_see_each_others_records,
+        a_flush_waits_for_every_acknowledgement,
+        a_record_that_is_too_large_is_refused_and_the_next_one_is_taken,
+        the_settings_of_a_topic_are_told_as_they_were_asked_for,
         a_follower_starts_where_it_was_told_and_copies_only_what_is_not_known,
     ]
-}
-
-/// A log, and a name for topics of its own.
-pub struct Subject {
-    log: Arc<dyn EventLog>,
-    env: Env,
-}
-
-impl Subject {
-    pub fn kafka() -> Subject {
-        let env = Env::new();
-        let log = KafkaLog::open(&env.brokers, &[]).expect("the settings are right");
-        Subject {
-            log: Arc::new(log),
-            env,
-        }
-    }
-
-    fn topic(&self, partitions: i32) -> String {
-        let topic = self.env.topic();
-        self.create(&topic, partitions);
-        topic
-    }
-
-    fn create(&self, topic: &str, partitions: i32) {
-        let spec = TopicSpec {
-            name: topic.to_owned(),
-            partitions,
-            replication_factor: None,
-            settings: Default::default(),
-        };
-        self.log
-            .create_topics(&[spec])
-            .expect("the topic can be made");
-        self.until("the topic is there", || self.log.state(topic).ok());
-    }
-
-    fn append(&self, topic: &str, key: &str, value: &str) -> Appended {
-        let record = NewRecord {
-            topic,
-            key: key.as_bytes(),
-            value: Some(value.as_bytes()),
-            headers: &[],
-        };
-        let ack = self
-            .log
-            .append(Durability::Durable, record)
-            .expect("the record is taken");
-        ack.wait().expect("the record is acknowledged")
-    }
-
-    fn until<T>(&self, what: &str, look: impl FnMut() -> Option<T>) -> T {
-        crate::env::eventually(what, PATIENCE, look)
-    }
 }
 
 fn value(record: &Record) -> &str {
@@ -201,7 +152,7 @@ fn a_topic_made_again_has_another_identity(subject: &Subject) {
     let topic = subject.topic(1);
     let first = subject.log.state(&topic).expect("the log answers");
     assert!(first.topic_id.is_known());
-    subject.env.kafka().delete_topic(&topic);
+    subject.delete_topic(&topic);
     subject.create(&topic, 1);
     let second = subject.until("the other identity", || {
         let state = subject.log.state(&topic).ok()?;
@@ -273,7 +224,7 @@ fn a_member_is_given_every_partition_and_reads_from_where_it_says(subject: &Subj
     let ends = subject.log.ends(&topic).expect("the log answers").highs;
     let mut member = subject
         .log
-        .join(&subject.env.group(), &topic)
+        .join(&subject.group(), &topic)
         .expect("the group can be joined");
     assert_eq!(assigned(&mut *member, 2), [0, 1]);
 
@@ -301,7 +252,7 @@ fn a_reader_says_once_that_it_reached_the_end(subject: &Subject) {
     subject.append(&topic, "key", "first");
     let mut member = subject
         .log
-        .join(&subject.env.group(), &topic)
+        .join(&subject.group(), &topic)
         .expect("the group can be joined");
     assigned(&mut *member, 1);
     let mut readers = member
@@ -330,7 +281,7 @@ fn nothing_is_delivered_before_assign(subject: &Subject) {
     subject.append(&topic, "key", "first");
     let mut member = subject
         .log
-        .join(&subject.env.group(), &topic)
+        .join(&subject.group(), &topic)
         .expect("the group can be joined");
     assigned(&mut *member, 1);
     // A record through the main poll would be a fault.
@@ -343,34 +294,135 @@ fn nothing_is_delivered_before_assign(subject: &Subject) {
     assert_eq!(value(&read(&mut *member, &mut *readers[0], 1)[0]), "first");
 }
 
-fn two_members_share_the_partitions(subject: &Subject) {
-    let topic = subject.topic(4);
-    let mut first = subject
+fn a_reader_rings_when_records_begin_to_wait(subject: &Subject) {
+    let topic = subject.topic(1);
+    let mut member = subject
         .log
-        .join(&subject.env.group(), &topic)
+        .join(&subject.group(), &topic)
         .expect("the group can be joined");
-    assert_eq!(assigned(&mut *first, 4), [0, 1, 2, 3]);
-    first
-        .assign(&[(0, 0), (1, 0), (2, 0), (3, 0)])
-        .expect("the partitions can be assigned");
-    let mut second = subject
+    assigned(&mut *member, 1);
+    let mut readers = member
+        .assign(&[(0, 0)])
+        .expect("the partition can be assigned");
+    let reader = &mut *readers[0];
+    let (bell, rung) = mpsc::channel();
+    reader.on_ready(Box::new(move || {
+        let _ = bell.send(());
+    }));
+    for number in 0..3 {
+        subject.until("the end", || {
+            let fetched = reader.next(10, 1000, Duration::from_millis(50));
+            matches!(fetched, Fetched::End).then_some(())
+        });
+        while rung.try_recv().is_ok() {}
+        let value = number.to_string();
+        subject.append(&topic, "key", &value);
+        // Nobody asks the reader meanwhile: the bell alone tells.
+        subject.until("a ring that a record follows", || {
+            rung.recv_timeout(PATIENCE).expect("the bell rings");
+            match reader.next(10, 1000, Duration::ZERO) {
+                Fetched::Records(records) => Some(assert_eq!(self::value(&records[0]), value)),
+                _ => None,
+            }
+        });
+    }
+}
+
+fn an_offset_that_is_not_there_has_reading_begin_anew(subject: &Subject) {
+    let topic = subject.topic(1);
+    subject.append(&topic, "key", "only");
+    let mut member = subject
         .log
-        .join(&subject.env.group(), &topic)
+        .join(&subject.group(), &topic)
         .expect("the group can be joined");
-    let (mut of_first, mut of_second) = (Vec::new(), Vec::new());
-    subject.until("two partitions each", || {
-        if let Some(MembershipEvent::Assigned(partitions)) = first.poll(Duration::from_millis(20)) {
-            of_first = partitions;
+    assigned(&mut *member, 1);
+    let mut readers = member
+        .assign(&[(0, 1000)])
+        .expect("the partition can be assigned");
+    subject.until("a fault that says so", || {
+        member.poll(Duration::ZERO);
+        match readers[0].next(10, 1000, Duration::from_millis(50)) {
+            Fetched::Fault(LogFault::Reset(_)) => Some(()),
+            Fetched::Records(records) => panic!("no such records: {records:?}"),
+            _ => None,
         }
-        if let Some(MembershipEvent::Assigned(partitions)) = second.poll(Duration::from_millis(20))
-        {
-            of_second = partitions;
-        }
-        (of_first.len() == 2 && of_second.len() == 2).then_some(())
     });
-    of_first.extend(&of_second);
-    of_first.sort_unstable();
-    assert_eq!(of_first, [0, 1, 2, 3]);
+}
+
+fn two_clients_of_one_log_see_each_others_records(subject: &Subject) {
+    let topic = subject.topic(1);
+    let other = subject.another();
+    let identity = subject.log.identity(&topic).expect("the log answers");
+    assert_eq!(other.identity(&topic).expect("the log answers"), identity);
+    let mut member = other
+        .join(&subject.group(), &topic)
+        .expect("the group can be joined");
+    assigned(&mut *member, 1);
+    let mut readers = member
+        .assign(&[(0, 0)])
+        .expect("the partition can be assigned");
+    for number in 0..10 {
+        let writer = if number % 2 == 0 {
+            &subject.log
+        } else {
+            &other
+        };
+        let at = append(&**writer, &topic, "key", &number.to_string());
+        assert_eq!(at.offset, Some(number));
+        let read = read(&mut *member, &mut *readers[0], 1);
+        assert_eq!(value(&read[0]), number.to_string());
+    }
+}
+
+fn a_flush_waits_for_every_acknowledgement(subject: &Subject) {
+    let topic = subject.topic(2);
+    let acks: Vec<_> = (0..500)
+        .map(|number| send(&*subject.log, &topic, &number.to_string(), "x"))
+        .collect();
+    subject.log.flush(PATIENCE);
+    let after = Instant::now();
+    for ack in acks {
+        ack.wait().expect("the record is acknowledged");
+    }
+    assert!(after.elapsed() < Duration::from_secs(1), "they were there");
+}
+
+fn a_record_that_is_too_large_is_refused_and_the_next_one_is_taken(subject: &Subject) {
+    let topic = subject.topic(1);
+    let large = vec![b'x'; 20 << 20];
+    let record = NewRecord {
+        topic: &topic,
+        key: b"key",
+        value: Some(&large),
+        headers: &[],
+    };
+    let refused = subject.log.append(Durability::Durable, record);
+    let refused = refused.and_then(orders::event_log::Ack::wait);
+    assert!(
+        matches!(refused, Err(AppendError::TooLarge(_))),
+        "{refused:?}"
+    );
+    let next = subject.append(&topic, "key", "small");
+    assert_eq!(next.offset, Some(0));
+}
+
+fn the_settings_of_a_topic_are_told_as_they_were_asked_for(subject: &Subject) {
+    let topic = format!("{}-settings", subject.group());
+    let settings = [("cleanup.policy", "delete"), ("retention.ms", "3600000")];
+    subject.create_with(&topic, 2, &settings);
+    let described = subject.until("the topic is told of", || {
+        let mut described = subject.log.describe(Some(&[&topic])).ok()?;
+        described.pop()
+    });
+    assert_eq!(
+        (described.ranges.len(), described.replication_factor),
+        (2, 1)
+    );
+    for (key, wanted) in settings {
+        assert_eq!(described.settings[key], wanted, "{key}");
+    }
+    let all = subject.log.describe(None).expect("the log answers");
+    assert!(all.iter().any(|found| found.name == topic));
 }
 
 fn a_follower_starts_where_it_was_told_and_copies_only_what_is_not_known(subject: &Subject) {
@@ -399,4 +451,47 @@ fn a_follower_starts_where_it_was_told_and_copies_only_what_is_not_known(subject
         }
     }
     assert_eq!(seen, ["3", "known", "new"]);
+}
+
+/// What only a log with consumer groups promises.
+mod groups {
+    use super::*;
+
+    each_engine_keeps! {
+        [kafka => crate::contract::logs::Subject::kafka()]
+        [two_members_share_the_partitions]
+    }
+
+    fn two_members_share_the_partitions(subject: &Subject) {
+        let topic = subject.topic(4);
+        let mut first = subject
+            .log
+            .join(&subject.group(), &topic)
+            .expect("the group can be joined");
+        assert_eq!(assigned(&mut *first, 4), [0, 1, 2, 3]);
+        first
+            .assign(&[(0, 0), (1, 0), (2, 0), (3, 0)])
+            .expect("the partitions can be assigned");
+        let mut second = subject
+            .log
+            .join(&subject.group(), &topic)
+            .expect("the group can be joined");
+        let (mut of_first, mut of_second) = (Vec::new(), Vec::new());
+        subject.until("two partitions each", || {
+            if let Some(MembershipEvent::Assigned(partitions)) =
+                first.poll(Duration::from_millis(20))
+            {
+                of_first = partitions;
+            }
+            if let Some(MembershipEvent::Assigned(partitions)) =
+                second.poll(Duration::from_millis(20))
+            {
+                of_second = partitions;
+            }
+            (of_first.len() == 2 && of_second.len() == 2).then_some(())
+        });
+        of_first.extend(&of_second);
+        of_first.sort_unstable();
+        assert_eq!(of_first, [0, 1, 2, 3]);
+    }
 }

@@ -4,6 +4,7 @@
 //! one line in `engines`.
 
 mod event_log;
+pub mod logs;
 mod memory;
 mod order_store;
 mod stores;

@@ -1,0 +1,147 @@
+//! Deleting what is old, or too much, and never what has not been taken.
+//!
+//! Owns the rule and one step of at most a thousand records, so that appends are not kept waiting;
+//! the topic's writer takes the steps. A topic that ever held an order is protected: only records
+//! below the position that the consumer told (`taken`) go, and without one none. The surprising
+//! thing: `low` moves, and `next_offset` does not, however much is deleted.
+
+use super::*;
+
+const STEP: i64 = 1_000;
+const EVERY: Duration = Duration::from_secs(60);
+const BETWEEN_STEPS: Duration = Duration::from_millis(20);
+
+/// When the next step is due.
+#[derive(Default)]
+pub(super) struct Retention {
+    next: Option<Instant>,
+}
+
+impl Retention {
+    pub(super) fn due_in(&self, now: Instant) -> Duration {
+        self.next
+            .map_or(Duration::ZERO, |next| next.saturating_duration_since(now))
+    }
+
+    pub(super) fn is_due(&self, now: Instant) -> bool {
+        self.due_in(now).is_zero()
+    }
+
+    /// A step was taken, and deleted so many.
+    pub(super) fn stepped(&mut self, now: Instant, deleted: usize) {
+        self.next = Some(now + if deleted > 0 { BETWEEN_STEPS } else { EVERY });
+    }
+}
+
+/// What is to go from one partition.
+struct Expired {
+    records: i64,
+    bytes: i64,
+}
+
+/// Deletes up to a thousand records that are over the topic's limits; says how many.
+pub(super) fn step(
+    open: &Open,
+    head: &Head,
+    taken: &BTreeMap<i32, i64>,
+    now_ms: i64,
+) -> Result<usize, Trouble> {
+    let limits = (head.limit("retention.ms"), head.limit("retention.bytes"));
+    if limits == (None, None) {
+        return Ok(0);
+    }
+    let failed = |error: SqlError| open.trouble(&error);
+    let connection = &open.connection;
+    connection
+        .execute_batch("BEGIN IMMEDIATE")
+        .map_err(failed)?;
+    let mut deleted = 0;
+    let mut work = || -> Result<(), Trouble> {
+        let counters = tables::counters(connection).map_err(failed)?;
+        for (partition, counters) in (0..).zip(counters) {
+            // What no consumer has stored stays, however old: a 202 was given for it.
+            let end = if head.holds_durable {
+                taken.get(&partition).copied().unwrap_or(0)
+            } else {
+                counters.next
+            };
+            let most = STEP - deleted as i64;
+            let end = end.min(counters.next).min(counters.low + most);
+            let expired = expired(open, partition, counters, end, limits, now_ms)?;
+            if expired.records > 0 {
+                delete(connection, partition, counters, &expired).map_err(failed)?;
+                deleted += expired.records as usize;
+            }
+        }
+        Ok(())
+    };
+    let ending = match work() {
+        Ok(()) if deleted > 0 => connection.execute_batch("COMMIT").map_err(failed),
+        nothing => {
+            connection.execute_batch("ROLLBACK").map_err(failed)?;
+            nothing
+        }
+    };
+    ending.map(|()| deleted)
+}
+
+/// The records from low on that are too old or too many, up to `end` and to the first that is not.
+fn expired(
+    open: &Open,
+    partition: i32,
+    counters: Counters,
+    end: i64,
+    (retention_ms, retention_bytes): (Option<i64>, Option<i64>),
+    now_ms: i64,
+) -> Result<Expired, Trouble> {
+    let mut expired = Expired {
+        records: 0,
+        bytes: 0,
+    };
+    if end <= counters.low {
+        return Ok(expired);
+    }
+    let mut asked = open
+        .connection
+        .prepare_cached(
+            "SELECT timestamp_ms, ifnull(length(key), 0) + ifnull(length(value), 0)
+                + ifnull(length(headers), 0)
+             FROM records WHERE id >= ?1 AND id < ?2 ORDER BY id",
+        )
+        .map_err(|error| open.trouble(&error))?;
+    let range = [
+        tables::id(partition, counters.low),
+        tables::id(partition, end),
+    ];
+    let rows = asked.query_map(range, |row| Ok((row.get(0)?, row.get(1)?)));
+    for row in rows.map_err(|error| open.trouble(&error))? {
+        let (timestamp_ms, bytes): (i64, i64) = row.map_err(|error| open.trouble(&error))?;
+        let is_old = retention_ms.is_some_and(|limit| timestamp_ms < now_ms.saturating_sub(limit));
+        let are_many = retention_bytes.is_some_and(|limit| counters.bytes - expired.bytes > limit);
+        if !is_old && !are_many {
+            break;
+        }
+        expired.records += 1;
+        expired.bytes += bytes;
+    }
+    Ok(expired)
+}
+
+fn delete(
+    connection: &Connection,
+    partition: i32,
+    counters: Counters,
+    expired: &Expired,
+) -> SqlResult<()> {
+    let low = counters.low + expired.records;
+    connection
+        .prepare_cached("DELETE FROM records WHERE id >= ?1 AND id < ?2")?
+        .execute([
+            tables::id(partition, counters.low),
+            tables::id(partition, low),
+        ])?;
+    connection
+        .prepare_cached("UPDATE partitions SET low = ?2, bytes = bytes - ?3 WHERE partition = ?1")?
+        .execute((partition, low, expired.bytes))?;
+    Ok(())
+}

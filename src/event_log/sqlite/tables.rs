@@ -1,0 +1,316 @@
+//! The tables of a topic file, and records as they lie in them.
+//!
+//! One row a record, its id made of partition and offset, so that a partition is one range of the
+//! table and reading on is a search for one number. The counters (`partitions`) move in the
+//! transaction that adds the records: offsets are contiguous, and come never again. The surprising
+//! thing: each record carries a sum of its own, because SQLite notices a damaged page only where
+//! its structure suffers, and a damaged order must not be stored as if it were whole.
+
+use super::*;
+
+/// Offsets take the lower 48 bits of a record's id, partitions the upper 15.
+const OFFSET_BITS: u32 = 48;
+pub(super) const MAX_PARTITIONS: i32 = 0x7fff;
+
+/// The number of this layout, as `PRAGMA user_version`.
+pub(super) const LAYOUT: i64 = 1;
+
+/// The view is for people: `sqlite3 orders.db 'SELECT * FROM log LIMIT 10'`.
+pub(super) const SCHEMA: &str = "
+CREATE TABLE topic (
+    topic_id TEXT NOT NULL,
+    settings TEXT NOT NULL,
+    holds_durable INTEGER NOT NULL DEFAULT 0
+);
+CREATE TABLE partitions (
+    partition INTEGER PRIMARY KEY,
+    low INTEGER NOT NULL DEFAULT 0,
+    next_offset INTEGER NOT NULL DEFAULT 0,
+    bytes INTEGER NOT NULL DEFAULT 0
+);
+CREATE TABLE records (
+    id INTEGER PRIMARY KEY,
+    timestamp_ms INTEGER NOT NULL,
+    key BLOB,
+    value BLOB,
+    headers BLOB,
+    sum INTEGER NOT NULL
+);
+CREATE VIEW log AS SELECT
+    id >> 48 AS partition,
+    id & 281474976710655 AS \"offset\",
+    strftime('%Y-%m-%dT%H:%M:%fZ', timestamp_ms / 1000.0, 'unixepoch') AS time,
+    CAST(key AS TEXT) AS key,
+    CAST(value AS TEXT) AS value
+FROM records;
+PRAGMA user_version = 1;
+";
+
+/// What a topic file says of itself.
+#[derive(Clone, Debug)]
+pub(super) struct Head {
+    pub(super) topic_id: TopicId,
+    pub(super) settings: BTreeMap<String, String>,
+    /// A durable record was appended once: nothing is deleted that no consumer has taken.
+    pub(super) holds_durable: bool,
+}
+
+impl Head {
+    /// A setting as a number; `None` where there is none, or where it says "without limit" (-1).
+    pub(super) fn limit(&self, name: &str) -> Option<i64> {
+        let number: i64 = self.settings.get(name)?.parse().ok()?;
+        (number >= 0).then_some(number)
+    }
+}
+
+/// One partition's counters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Counters {
+    pub(super) low: i64,
+    pub(super) next: i64,
+    /// Of all records between them.
+    pub(super) bytes: i64,
+}
+
+pub(super) fn id(partition: i32, offset: i64) -> i64 {
+    (i64::from(partition) << OFFSET_BITS) | offset
+}
+
+/// Everything after the identity follows from it, so it comes first in every snapshot.
+pub(super) fn topic_id(connection: &Connection) -> SqlResult<TopicId> {
+    let mut asked = connection.prepare_cached("SELECT topic_id FROM topic")?;
+    asked.query_row([], |row| {
+        Ok(TopicId(row.get_ref(0)?.as_str().map(Arc::from)?))
+    })
+}
+
+pub(super) fn head(connection: &Connection) -> SqlResult<Head> {
+    let mut asked =
+        connection.prepare_cached("SELECT topic_id, settings, holds_durable FROM topic")?;
+    asked.query_row([], |row| {
+        let settings = serde_json::from_str(row.get_ref(1)?.as_str()?);
+        Ok(Head {
+            topic_id: TopicId(row.get_ref(0)?.as_str().map(Arc::from)?),
+            settings: settings.map_err(|error| SqlError::ToSqlConversionFailure(error.into()))?,
+            holds_durable: row.get(2)?,
+        })
+    })
+}
+
+/// The counters of all partitions; `[p]` belongs to partition `p`.
+pub(super) fn counters(connection: &Connection) -> SqlResult<Vec<Counters>> {
+    let mut asked = connection
+        .prepare_cached("SELECT low, next_offset, bytes FROM partitions ORDER BY partition")?;
+    let rows = asked.query_map([], |row| {
+        Ok(Counters {
+            low: row.get(0)?,
+            next: row.get(1)?,
+            bytes: row.get(2)?,
+        })
+    })?;
+    rows.collect()
+}
+
+/// A record as it lies in the table.
+pub(super) struct Row<'a> {
+    pub(super) offset: i64,
+    pub(super) timestamp_ms: i64,
+    pub(super) key: Option<&'a [u8]>,
+    pub(super) value: Option<&'a [u8]>,
+    headers: &'a [u8],
+}
+
+impl Row<'_> {
+    pub(super) fn size(&self) -> usize {
+        self.key.map_or(0, <[u8]>::len) + self.value.map_or(0, <[u8]>::len)
+    }
+
+    /// Copied out, so that nothing pins a page.
+    pub(super) fn record(&self, partition: i32) -> Option<Record> {
+        Some(Record {
+            partition,
+            offset: self.offset,
+            timestamp_ms: self.timestamp_ms,
+            key: self.key.map(Bytes::copy_from_slice),
+            value: self.value.map(Bytes::copy_from_slice),
+            headers: unpacked(self.headers)?,
+        })
+    }
+}
+
+/// Gives the records of a partition from `from` up to `to`, one after the other, until `each` says
+/// that it has enough. A record that is not there, or not what was written, is damage: between low
+/// and next there are no holes.
+pub(super) fn records(
+    open: &Open,
+    partition: i32,
+    (from, to): (i64, i64),
+    mut each: impl FnMut(Row<'_>) -> Option<ControlFlow<()>>,
+) -> Result<(), Trouble> {
+    let failed = |error: SqlError| open.trouble(&error);
+    let damaged = |offset: i64, how: &str| {
+        let what = format!("the record at {partition}/{offset} {how}");
+        open.damaged(what)
+    };
+    let mut asked = open
+        .connection
+        .prepare_cached(
+            "SELECT id, timestamp_ms, key, value, headers, sum FROM records
+             WHERE id >= ?1 AND id < ?2 ORDER BY id",
+        )
+        .map_err(failed)?;
+    let mut rows = asked
+        .query([id(partition, from), id(partition, to)])
+        .map_err(failed)?;
+    let mut offset = from;
+    while let Some(row) = rows.next().map_err(failed)? {
+        let read = || -> SqlResult<(i64, i64, Row<'_>)> {
+            let found = Row {
+                offset,
+                timestamp_ms: row.get(1)?,
+                key: row.get_ref(2)?.as_blob_or_null()?,
+                value: row.get_ref(3)?.as_blob_or_null()?,
+                headers: row.get_ref(4)?.as_blob_or_null()?.unwrap_or_default(),
+            };
+            Ok((row.get(0)?, row.get(5)?, found))
+        };
+        let (found_id, found_sum, found) =
+            read().map_err(|_| damaged(offset, "is not what was written"))?;
+        if found_id != id(partition, offset) {
+            return Err(damaged(offset, "is not there"));
+        }
+        let values = [found.key, found.value, Some(found.headers)];
+        if found_sum != sum(found_id, found.timestamp_ms, values) {
+            return Err(damaged(offset, "is not what was written"));
+        }
+        match each(found) {
+            None => return Err(damaged(offset, "has headers that cannot be read")),
+            Some(ControlFlow::Break(())) => return Ok(()),
+            Some(ControlFlow::Continue(())) => offset += 1,
+        }
+    }
+    if offset < to {
+        return Err(damaged(offset, "is not there"));
+    }
+    Ok(())
+}
+
+/// A sum over all of a record. Each step is one-to-one, so damage within any eight bytes always
+/// shows, and other damage all but always.
+pub(super) fn sum(id: i64, timestamp_ms: i64, values: [Option<&[u8]>; 3]) -> i64 {
+    const PRIME: u64 = 0x0000_0100_0000_01b3;
+    let mut sum = 0xcbf2_9ce4_8422_2325_u64;
+    let mut mix = |word: u64| {
+        sum = (sum ^ word).wrapping_mul(PRIME);
+        sum ^= sum >> 32;
+    };
+    mix(id.cast_unsigned());
+    mix(timestamp_ms.cast_unsigned());
+    for value in values {
+        mix(value.map_or(u64::MAX, |value| value.len() as u64));
+        let (words, rest) = value.unwrap_or_default().as_chunks::<8>();
+        for word in words {
+            mix(u64::from_le_bytes(*word));
+        }
+        let mut last = [0; 8];
+        last[..rest.len()].copy_from_slice(rest);
+        mix(u64::from_le_bytes(last));
+    }
+    sum.cast_signed()
+}
+
+/// Headers in one value: name and content of each in turn, each after its length.
+pub(super) fn packed(headers: &[(&str, &[u8])]) -> Vec<u8> {
+    let mut packed = Vec::new();
+    for (name, content) in headers {
+        for part in [name.as_bytes(), content] {
+            let length = u32::try_from(part.len()).unwrap_or(u32::MAX);
+            packed.extend_from_slice(&length.to_le_bytes());
+            packed.extend_from_slice(part);
+        }
+    }
+    packed
+}
+
+fn unpacked(mut packed: &[u8]) -> Option<Vec<(Box<str>, Bytes)>> {
+    let mut part = || -> Option<Option<&[u8]>> {
+        let Some((length, rest)) = packed.split_first_chunk() else {
+            return packed.is_empty().then_some(None);
+        };
+        let length = usize::try_from(u32::from_le_bytes(*length)).ok()?;
+        let (part, rest) = rest.split_at_checked(length)?;
+        packed = rest;
+        Some(Some(part))
+    };
+    let mut headers = Vec::new();
+    while let Some(name) = part()? {
+        let content = part()??;
+        let name = std::str::from_utf8(name).ok()?;
+        headers.push((name.into(), Bytes::copy_from_slice(content)));
+    }
+    Some(headers)
+}
+
+/// The partition of a key, as go-orders' producer chooses it (librdkafka's `fnv1a_random`, which is
+/// Sarama's: FNV-1a as a signed number, made positive).
+pub(super) fn partition_of(key: &[u8], partitions: u32) -> u32 {
+    let hash = key.iter().fold(0x811c_9dc5_u32, |hash, byte| {
+        (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193)
+    });
+    hash.cast_signed().unsigned_abs() % partitions
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_goes_to_the_partition_that_go_orders_chooses() {
+        // librdkafka's own test vectors (`unittest_fnv1a`), which come from Sarama.
+        let vectors: [(&str, u32); 8] = [
+            ("kafka", 0x0d33_c4e1),
+            ("giberish123456789", 0x77a5_8295),
+            ("1234", 0x023b_dd03),
+            ("234", 0x2dea_3cd2),
+            ("34", 0x740f_a83e),
+            ("4", 0x310c_a263),
+            ("PreAmbleWillBeRemoved,ThePrePartThatIs", 0x65cb_d69c),
+            ("", 0x7ee3_623b),
+        ];
+        for (key, hash) in vectors {
+            for partitions in [1, 4, 7, 10_000, u32::MAX] {
+                let expected = hash % partitions;
+                assert_eq!(partition_of(key.as_bytes(), partitions), expected, "{key}");
+            }
+        }
+    }
+
+    #[test]
+    fn headers_are_read_back_and_damaged_ones_are_not() {
+        let headers: [(&str, &[u8]); 3] = [("a", b"\x00\xff"), ("", b""), ("a", b"again")];
+        let whole = packed(&headers);
+        let expected: Vec<(Box<str>, Bytes)> = headers
+            .iter()
+            .map(|(name, content)| ((*name).into(), Bytes::copy_from_slice(content)))
+            .collect();
+        assert_eq!(unpacked(&whole), Some(expected));
+        assert_eq!(unpacked(b""), Some(Vec::new()));
+        for end in 1..whole.len() {
+            let cut = unpacked(&whole[..end]);
+            assert!(cut.is_none_or(|headers| headers.len() < 3), "{end}");
+        }
+    }
+
+    #[test]
+    fn every_bit_counts_in_the_sum_of_a_record() {
+        let value = b"{\"order_uid\":\"b563feb7b2b84b6test\"}".to_vec();
+        let of = |value: &[u8]| sum(7, 8, [Some(b"key"), Some(value), None]);
+        for bit in 0..value.len() * 8 {
+            let mut other = value.clone();
+            other[bit / 8] ^= 1 << (bit % 8);
+            assert_ne!(of(&other), of(&value), "bit {bit}");
+        }
+        let none = sum(7, 8, [Some(b"key"), None, Some(&value)]);
+        assert_ne!(none, sum(7, 8, [Some(b"key"), Some(&value), None]));
+    }
+}

@@ -1,0 +1,130 @@
+//! The logs that keep the promises: each engine, and what a test does behind its back.
+
+use std::sync::Arc;
+
+use orders::event_log::kafka::KafkaLog;
+use orders::event_log::sqlite::{Reach, SqliteLog};
+use orders::event_log::{Ack, Appended, Durability, EventLog, NewRecord, TopicSpec};
+use tempfile::TempDir;
+
+use crate::env::{Env, PATIENCE, eventually};
+
+/// A log, and names of its own in it.
+pub struct Subject {
+    pub log: Arc<dyn EventLog>,
+    engine: Engine,
+    name: String,
+}
+
+enum Engine {
+    Kafka(Box<Env>),
+    Sqlite(TempDir),
+}
+
+impl Subject {
+    pub fn kafka() -> Subject {
+        Subject::on(Engine::Kafka(Box::new(Env::new())))
+    }
+
+    pub fn sqlite() -> Subject {
+        let folder = TempDir::with_prefix("orders-log-").expect("a temporary folder can be made");
+        Subject::on(Engine::Sqlite(folder))
+    }
+
+    fn on(engine: Engine) -> Subject {
+        Subject {
+            log: engine.open(),
+            name: format!("t{}", uuid::Uuid::new_v4().simple()),
+            engine,
+        }
+    }
+
+    /// Another client of the same log, as another process would have it.
+    pub fn another(&self) -> Arc<dyn EventLog> {
+        self.engine.open()
+    }
+
+    pub fn topic(&self, partitions: i32) -> String {
+        let topic = format!("{}-orders", self.name);
+        self.create(&topic, partitions);
+        topic
+    }
+
+    pub fn group(&self) -> String {
+        format!("{}-group", self.name)
+    }
+
+    pub fn create(&self, topic: &str, partitions: i32) {
+        self.create_with(topic, partitions, &[]);
+    }
+
+    pub fn create_with(&self, topic: &str, partitions: i32, settings: &[(&str, &str)]) {
+        let settings = settings
+            .iter()
+            .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+        let spec = TopicSpec {
+            name: topic.to_owned(),
+            partitions,
+            replication_factor: None,
+            settings: settings.collect(),
+        };
+        self.log
+            .create_topics(&[spec])
+            .expect("the topic can be made");
+        self.until("the topic is there", || self.log.state(topic).ok());
+    }
+
+    /// Deletes the topic, by other means than the log's.
+    pub fn delete_topic(&self, topic: &str) {
+        match &self.engine {
+            Engine::Kafka(env) => env.kafka().delete_topic(topic),
+            Engine::Sqlite(folder) => {
+                for file in ["db", "db-wal", "db-shm"] {
+                    let path = folder.path().join(format!("log/{topic}.{file}"));
+                    std::fs::remove_file(path).expect("the file is there");
+                }
+            }
+        }
+    }
+
+    pub fn append(&self, topic: &str, key: &str, value: &str) -> Appended {
+        append(&*self.log, topic, key, value)
+    }
+
+    pub fn until<T>(&self, what: &str, look: impl FnMut() -> Option<T>) -> T {
+        eventually(what, PATIENCE, look)
+    }
+}
+
+impl Engine {
+    fn open(&self) -> Arc<dyn EventLog> {
+        match self {
+            Engine::Kafka(env) => {
+                Arc::new(KafkaLog::open(&env.brokers, &[]).expect("the settings are right"))
+            }
+            Engine::Sqlite(folder) => Arc::new(SqliteLog::open(
+                &folder.path().join("log"),
+                Reach::OtherProcesses,
+            )),
+        }
+    }
+}
+
+/// Hands a record over.
+pub fn send(log: &dyn EventLog, topic: &str, key: &str, value: &str) -> Ack {
+    let record = NewRecord {
+        topic,
+        key: key.as_bytes(),
+        value: Some(value.as_bytes()),
+        headers: &[],
+    };
+    log.append(Durability::Durable, record)
+        .expect("the record is taken")
+}
+
+/// Appends a record and waits for its acknowledgement.
+pub fn append(log: &dyn EventLog, topic: &str, key: &str, value: &str) -> Appended {
+    send(log, topic, key, value)
+        .wait()
+        .expect("the record is acknowledged")
+}
