@@ -37,6 +37,9 @@ _orders() {
             orders,serve-api)
                 cmd="orders__subcmd__serve__subcmd__api"
                 ;;
+            orders,up)
+                cmd="orders__subcmd__up"
+                ;;
             *)
                 ;;
         esac
@@ -44,7 +47,7 @@ _orders() {
 
     case "${cmd}" in
         orders)
-            opts="-q -v -h -V --output --quiet --verbose --log-format --env-file --help --version migrate create-topics serve-api consume send get completions"
+            opts="-q -v -h -V --output --quiet --verbose --log-format --env-file --help --version up migrate create-topics serve-api consume send get completions"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -96,7 +99,7 @@ _orders() {
             return 0
             ;;
         orders__subcmd__consume)
-            opts="-X -q -v -h --brokers --topic --db-url --group --admin-addr --accept-gap --output --quiet --verbose --log-format --env-file --help"
+            opts="-X -q -v -h --brokers --topic --db-url --data-dir --group --admin-addr --accept-gap --output --quiet --verbose --log-format --env-file --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -115,6 +118,10 @@ _orders() {
                     return 0
                     ;;
                 --db-url)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --data-dir)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -150,7 +157,7 @@ _orders() {
             return 0
             ;;
         orders__subcmd__create__subcmd__topics)
-            opts="-X -q -v -h --brokers --topic --partitions --replication-factor --check --all --wait --output --quiet --verbose --log-format --env-file --help"
+            opts="-X -q -v -h --brokers --topic --data-dir --partitions --replication-factor --check --all --wait --output --quiet --verbose --log-format --env-file --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -165,6 +172,10 @@ _orders() {
                     return 0
                     ;;
                 -X)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --data-dir)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -234,13 +245,17 @@ _orders() {
             return 0
             ;;
         orders__subcmd__migrate)
-            opts="-q -v -h --db-url --dry-run --status --wait --output --quiet --verbose --log-format --env-file --help"
+            opts="-q -v -h --db-url --data-dir --dry-run --status --wait --output --quiet --verbose --log-format --env-file --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
                 --db-url)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --data-dir)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -302,7 +317,7 @@ _orders() {
             return 0
             ;;
         orders__subcmd__serve__subcmd__api)
-            opts="-X -q -v -h --brokers --topic --db-url --http-addr --admin-addr --output --quiet --verbose --log-format --env-file --help"
+            opts="-X -q -v -h --brokers --topic --db-url --data-dir --http-addr --admin-addr --output --quiet --verbose --log-format --env-file --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -321,6 +336,72 @@ _orders() {
                     return 0
                     ;;
                 --db-url)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --data-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --http-addr)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --admin-addr)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --output)
+                    COMPREPLY=($(compgen -W "table json" -- "${cur}"))
+                    return 0
+                    ;;
+                --log-format)
+                    COMPREPLY=($(compgen -W "text json" -- "${cur}"))
+                    return 0
+                    ;;
+                --env-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        orders__subcmd__up)
+            opts="-X -q -v -h --demo --wait --brokers --topic --db-url --data-dir --group --http-addr --admin-addr --output --quiet --verbose --log-format --env-file --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --wait)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --brokers)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --topic)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -X)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --db-url)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --data-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --group)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

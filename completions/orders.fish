@@ -33,14 +33,34 @@ complete -c orders -n "__fish_orders_needs_command" -s q -l quiet -d 'Say only w
 complete -c orders -n "__fish_orders_needs_command" -s v -l verbose -d 'Say more; -vv says everything'
 complete -c orders -n "__fish_orders_needs_command" -s h -l help -d 'Print help'
 complete -c orders -n "__fish_orders_needs_command" -s V -l version -d 'Print version'
+complete -c orders -n "__fish_orders_needs_command" -f -a "up" -d 'Run everything in one process; nothing need be installed'
 complete -c orders -n "__fish_orders_needs_command" -f -a "migrate" -d 'Make or update the tables of the database'
 complete -c orders -n "__fish_orders_needs_command" -f -a "create-topics" -d 'Make the topics, or check those that are there'
 complete -c orders -n "__fish_orders_needs_command" -f -a "serve-api" -d 'Serve the HTTP API: orders in, orders out'
-complete -c orders -n "__fish_orders_needs_command" -f -a "consume" -d 'Store orders from the topic in the database, and answer lookups'
+complete -c orders -n "__fish_orders_needs_command" -f -a "consume" -d 'Store orders from the log in the database, and answer lookups'
 complete -c orders -n "__fish_orders_needs_command" -f -a "send" -d 'Post orders from files or stdin to the API'
 complete -c orders -n "__fish_orders_needs_command" -f -a "get" -d 'Get orders by their uid from the API'
 complete -c orders -n "__fish_orders_needs_command" -f -a "completions" -d 'Print the completion script of a shell'
-complete -c orders -n "__fish_orders_using_subcommand migrate" -l db-url -d 'PostgreSQL, as postgresql://USER@HOST:PORT/DATABASE [env: DB_URL]' -r
+complete -c orders -n "__fish_orders_using_subcommand up" -l wait -d 'How long to wait for Kafka and the database at the start' -r
+complete -c orders -n "__fish_orders_using_subcommand up" -l brokers -d 'Kafka brokers, separated by commas [env: KAFKA_BROKERS]' -r
+complete -c orders -n "__fish_orders_using_subcommand up" -l topic -d 'Topic of the orders [env: KAFKA_TOPIC] [default: orders]' -r
+complete -c orders -n "__fish_orders_using_subcommand up" -s X -d 'Property of the Kafka client, repeatable [env: KAFKA_PROPERTIES, separated by commas]' -r
+complete -c orders -n "__fish_orders_using_subcommand up" -l db-url -d 'Database, as postgresql://USER@HOST:PORT/DATABASE or sqlite:FILE [env: DB_URL]' -r
+complete -c orders -n "__fish_orders_using_subcommand up" -l data-dir -d 'Folder of the embedded engines [env: ORDERS_DATA_DIR] [default: ./orders-data]' -r
+complete -c orders -n "__fish_orders_using_subcommand up" -l group -d 'Consumer group [env: KAFKA_GROUP] [default: order-service-group]' -r
+complete -c orders -n "__fish_orders_using_subcommand up" -l http-addr -d 'Address of the public API; port 0 picks one [env: HTTP_ADDR] [default: 127.0.0.1:8080]' -r
+complete -c orders -n "__fish_orders_using_subcommand up" -l admin-addr -d 'Address of /livez, /readyz and /metrics; port 0 picks one [env: ADMIN_ADDR] [default: 127.0.0.1:8081 for serve-api, 127.0.0.1:8082 for consume]' -r
+complete -c orders -n "__fish_orders_using_subcommand up" -l output -d 'Print data as a table or as JSON' -r -f -a "table\t'Columns for people; plain when piped'
+json\t'One JSON document, also when the command fails'"
+complete -c orders -n "__fish_orders_using_subcommand up" -l log-format -d 'Write diagnostics as text or as JSON' -r -f -a "text\t'TIME LEVEL message field=value'
+json\t'One JSON object a line'"
+complete -c orders -n "__fish_orders_using_subcommand up" -l env-file -d 'File with variables [default: .env, where there is one]' -r -F
+complete -c orders -n "__fish_orders_using_subcommand up" -l demo -d 'Send an example order, fetch it back, and print how long each hop took; then stay'
+complete -c orders -n "__fish_orders_using_subcommand up" -s q -l quiet -d 'Say only warnings and errors'
+complete -c orders -n "__fish_orders_using_subcommand up" -s v -l verbose -d 'Say more; -vv says everything'
+complete -c orders -n "__fish_orders_using_subcommand up" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c orders -n "__fish_orders_using_subcommand migrate" -l db-url -d 'Database, as postgresql://USER@HOST:PORT/DATABASE or sqlite:FILE [env: DB_URL]' -r
+complete -c orders -n "__fish_orders_using_subcommand migrate" -l data-dir -d 'Folder of the embedded engines [env: ORDERS_DATA_DIR] [default: ./orders-data]' -r
 complete -c orders -n "__fish_orders_using_subcommand migrate" -l wait -d 'How long to wait for the database, and for another migration to end' -r
 complete -c orders -n "__fish_orders_using_subcommand migrate" -l output -d 'Print data as a table or as JSON' -r -f -a "table\t'Columns for people; plain when piped'
 json\t'One JSON document, also when the command fails'"
@@ -55,7 +75,8 @@ complete -c orders -n "__fish_orders_using_subcommand migrate" -s h -l help -d '
 complete -c orders -n "__fish_orders_using_subcommand create-topics" -l brokers -d 'Kafka brokers, separated by commas [env: KAFKA_BROKERS]' -r
 complete -c orders -n "__fish_orders_using_subcommand create-topics" -l topic -d 'Topic of the orders [env: KAFKA_TOPIC] [default: orders]' -r
 complete -c orders -n "__fish_orders_using_subcommand create-topics" -s X -d 'Property of the Kafka client, repeatable [env: KAFKA_PROPERTIES, separated by commas]' -r
-complete -c orders -n "__fish_orders_using_subcommand create-topics" -l partitions -d 'Partitions of the orders topic [default: 4]; the lookup topics have 1' -r
+complete -c orders -n "__fish_orders_using_subcommand create-topics" -l data-dir -d 'Folder of the embedded engines [env: ORDERS_DATA_DIR] [default: ./orders-data]' -r
+complete -c orders -n "__fish_orders_using_subcommand create-topics" -l partitions -d 'Partitions of the orders topic [default: 4, or 1 when embedded]; the lookup topics have 1' -r
 complete -c orders -n "__fish_orders_using_subcommand create-topics" -l replication-factor -d 'Copies of each record [default: 3, or the number of brokers if that is less]' -r
 complete -c orders -n "__fish_orders_using_subcommand create-topics" -l wait -d 'How long to wait for Kafka' -r
 complete -c orders -n "__fish_orders_using_subcommand create-topics" -l output -d 'Print data as a table or as JSON' -r -f -a "table\t'Columns for people; plain when piped'
@@ -71,7 +92,8 @@ complete -c orders -n "__fish_orders_using_subcommand create-topics" -s h -l hel
 complete -c orders -n "__fish_orders_using_subcommand serve-api" -l brokers -d 'Kafka brokers, separated by commas [env: KAFKA_BROKERS]' -r
 complete -c orders -n "__fish_orders_using_subcommand serve-api" -l topic -d 'Topic of the orders [env: KAFKA_TOPIC] [default: orders]' -r
 complete -c orders -n "__fish_orders_using_subcommand serve-api" -s X -d 'Property of the Kafka client, repeatable [env: KAFKA_PROPERTIES, separated by commas]' -r
-complete -c orders -n "__fish_orders_using_subcommand serve-api" -l db-url -d 'PostgreSQL, as postgresql://USER@HOST:PORT/DATABASE [env: DB_URL]' -r
+complete -c orders -n "__fish_orders_using_subcommand serve-api" -l db-url -d 'Database, as postgresql://USER@HOST:PORT/DATABASE or sqlite:FILE [env: DB_URL]' -r
+complete -c orders -n "__fish_orders_using_subcommand serve-api" -l data-dir -d 'Folder of the embedded engines [env: ORDERS_DATA_DIR] [default: ./orders-data]' -r
 complete -c orders -n "__fish_orders_using_subcommand serve-api" -l http-addr -d 'Address of the public API; port 0 picks one [env: HTTP_ADDR] [default: 127.0.0.1:8080]' -r
 complete -c orders -n "__fish_orders_using_subcommand serve-api" -l admin-addr -d 'Address of /livez, /readyz and /metrics; port 0 picks one [env: ADMIN_ADDR] [default: 127.0.0.1:8081 for serve-api, 127.0.0.1:8082 for consume]' -r
 complete -c orders -n "__fish_orders_using_subcommand serve-api" -l output -d 'Print data as a table or as JSON' -r -f -a "table\t'Columns for people; plain when piped'
@@ -85,7 +107,8 @@ complete -c orders -n "__fish_orders_using_subcommand serve-api" -s h -l help -d
 complete -c orders -n "__fish_orders_using_subcommand consume" -l brokers -d 'Kafka brokers, separated by commas [env: KAFKA_BROKERS]' -r
 complete -c orders -n "__fish_orders_using_subcommand consume" -l topic -d 'Topic of the orders [env: KAFKA_TOPIC] [default: orders]' -r
 complete -c orders -n "__fish_orders_using_subcommand consume" -s X -d 'Property of the Kafka client, repeatable [env: KAFKA_PROPERTIES, separated by commas]' -r
-complete -c orders -n "__fish_orders_using_subcommand consume" -l db-url -d 'PostgreSQL, as postgresql://USER@HOST:PORT/DATABASE [env: DB_URL]' -r
+complete -c orders -n "__fish_orders_using_subcommand consume" -l db-url -d 'Database, as postgresql://USER@HOST:PORT/DATABASE or sqlite:FILE [env: DB_URL]' -r
+complete -c orders -n "__fish_orders_using_subcommand consume" -l data-dir -d 'Folder of the embedded engines [env: ORDERS_DATA_DIR] [default: ./orders-data]' -r
 complete -c orders -n "__fish_orders_using_subcommand consume" -l group -d 'Consumer group [env: KAFKA_GROUP] [default: order-service-group]' -r
 complete -c orders -n "__fish_orders_using_subcommand consume" -l admin-addr -d 'Address of /livez, /readyz and /metrics; port 0 picks one [env: ADMIN_ADDR] [default: 127.0.0.1:8081 for serve-api, 127.0.0.1:8082 for consume]' -r
 complete -c orders -n "__fish_orders_using_subcommand consume" -l accept-gap -d 'Go on without records that were deleted before they were read, repeatable' -r

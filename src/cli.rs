@@ -17,14 +17,16 @@ use crate::output::{Format, Output, Verbosity};
 
 const EXAMPLES: &str = "\
 Examples:
+  orders up --demo                        everything in one process, nothing to install
   orders migrate                          make or update the tables
   orders create-topics --partitions 12    make the topics
-  orders consume                          from Kafka into the database
+  orders consume                          from the log into the database
   orders serve-api                        POST /orders, GET /api/order/<uid>
   orders send order.json                  post an order
   orders get b563feb7b2b84b6test          look one up
 
 Settings come from flags, the environment, a .env file, defaults, in this order.
+With neither KAFKA_BROKERS nor DB_URL, log and orders are files in ./orders-data.
 Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 a check said no,
 4 timed out, 5 Kafka, database or API unreachable, 130/143 by signal.";
 
@@ -117,6 +119,8 @@ impl Global {
 /// The commands.
 #[derive(Subcommand, Debug)]
 pub enum Command {
+    /// Run everything in one process; nothing need be installed
+    Up(commands::up::Args),
     /// Make or update the tables of the database
     Migrate(commands::migrate::Args),
     /// Make the topics, or check those that are there
@@ -124,7 +128,7 @@ pub enum Command {
     /// Serve the HTTP API: orders in, orders out
     #[command(after_help = SERVE_API_EXAMPLES)]
     ServeApi(commands::serve_api::Args),
-    /// Store orders from the topic in the database, and answer lookups
+    /// Store orders from the log in the database, and answer lookups
     #[command(after_help = CONSUME_EXAMPLES)]
     Consume(commands::consume::Args),
     /// Post orders from files or stdin to the API
@@ -140,7 +144,10 @@ pub enum Command {
 impl Command {
     /// Whether it runs until it is stopped, with nobody before it.
     pub fn is_service(&self) -> bool {
-        matches!(self, Command::ServeApi(_) | Command::Consume(_))
+        matches!(
+            self,
+            Command::Up(_) | Command::ServeApi(_) | Command::Consume(_)
+        )
     }
 }
 
@@ -155,6 +162,7 @@ pub fn run(cli: Cli, output: &Output) -> anyhow::Result<Exit> {
         output: output.clone(),
     };
     match cli.command {
+        Command::Up(args) => commands::up::run(args, &context),
         Command::Migrate(args) => commands::migrate::run(args, &context),
         Command::CreateTopics(args) => commands::create_topics::run(args, &context),
         Command::ServeApi(args) => commands::serve_api::run(args, &context),

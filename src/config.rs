@@ -6,6 +6,7 @@
 //! a value that may hold a secret is never repeated. The surprising thing: an empty variable counts
 //! as unset, so that `KAFKA_BROKERS=` in a compose file means what it looks like.
 
+mod data;
 mod duration;
 mod environment;
 mod http;
@@ -14,10 +15,11 @@ mod properties;
 mod redaction;
 mod store;
 
+pub use data::DataArgs;
 pub use duration::duration;
 pub use environment::{ConfigError, Environment};
 pub use http::{AdminArgs, ApiUrlArgs, CacheArgs, CacheSettings, HttpArgs, HttpSettings};
-pub use log::{GroupArgs, LogArgs, LogSettings, Topics};
+pub use log::{GroupArgs, LogArgs, LogEngine, LogSettings, Topics};
 pub use redaction::{redact, redact_arguments};
 pub use store::{StoreArgs, StoreSettings};
 
@@ -51,13 +53,12 @@ mod tests {
         ] {
             assert!(compose.lines().any(|it| it.trim() == line), "{line}");
         }
-        let store = StoreArgs::default().settle(&example()).unwrap();
-        assert_eq!(
-            store.url,
-            "postgresql://orders:orders@127.0.0.1:5432/orders"
-        );
-        let log = LogArgs::default().settle(&example()).unwrap();
-        assert_eq!(log.brokers, "127.0.0.1:9092");
+        let (log, store, data) = Default::default();
+        let settled = StoreArgs::settle(&store, &example(), &log, &data).unwrap();
+        let url = "postgresql://orders:orders@127.0.0.1:5432/orders".into();
+        assert_eq!(settled, StoreSettings::Postgres { url });
+        let settled = LogArgs::settle(&log, &example(), &store, &data).unwrap();
+        assert_eq!(settled.describe(), "Kafka at `127.0.0.1:9092`");
     }
 
     #[test]
@@ -72,12 +73,17 @@ mod tests {
         let group = GroupArgs::default();
         assert_eq!(group.settle(&example), group.settle(&nothing));
         assert_eq!(group.settle_lookup(&example), group.settle_lookup(&nothing));
-        assert!(StoreArgs::default().settle(&example).is_ok());
+        let data = DataArgs::default();
+        assert_eq!(data.settle(&example), data.settle(&nothing));
 
-        let log = LogArgs::default().settle(&example).unwrap();
-        assert_eq!(log.properties.len(), 4);
-        let brokers_only = Environment::from_pairs([("KAFKA_BROKERS", "127.0.0.1:9092")]);
-        let topics = LogArgs::default().settle(&brokers_only).unwrap().topics;
-        assert_eq!(log.topics, topics);
+        let (log, store) = Default::default();
+        assert!(StoreArgs::settle(&store, &example, &log, &data).is_ok());
+        let settled = LogArgs::settle(&log, &example, &store, &data).unwrap();
+        match settled.engine {
+            LogEngine::Kafka { properties, .. } => assert_eq!(properties.len(), 4),
+            LogEngine::Embedded(_) => panic!("the example names brokers"),
+        }
+        let defaults = LogArgs::settle(&log, &nothing, &store, &data).unwrap();
+        assert_eq!(settled.topics, defaults.topics);
     }
 }

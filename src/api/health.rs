@@ -54,13 +54,20 @@ impl Health for App {
     }
 
     fn ready(&self) -> Vec<Check> {
-        vec![
+        let mut checks = vec![
             followed(&self.knowledge.orders, true),
             followed(&self.knowledge.found, false),
             self.producer.check("producer"),
             self.listener.check("listener"),
             self.warm_up.check("warm-up"),
-        ]
+        ];
+        // It works, and will not for ever: better red now than when the disk is full.
+        checks.extend(self.log.complaint().map(|detail| Check {
+            name: "log".into(),
+            ok: false,
+            detail,
+        }));
+        checks
     }
 
     fn metrics(&self) -> String {

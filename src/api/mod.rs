@@ -174,6 +174,12 @@ impl Api {
         self.app.clone()
     }
 
+    /// Forgets every order that the cache holds, as if they were long past; for demonstrations.
+    pub fn cache_emptier(&self) -> impl Fn() + Send + use<> {
+        let app = self.app.clone();
+        move || app.knowledge.cache.clear()
+    }
+
     /// Serves until a stop is requested, then drains: at most about 11 s, the rest of which is
     /// dropped. Starts, and stays, while the log and the database are away.
     pub fn serve(self, listener: TcpListener, shutdown: &Shutdown) -> anyhow::Result<()> {

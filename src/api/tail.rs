@@ -200,7 +200,7 @@ impl Tail {
     /// Why the log cannot be followed; `None` while it can.
     pub fn trouble(&self) -> Option<String> {
         match &self.lock().condition {
-            Condition::NotBegun => Some("Kafka has not answered yet".into()),
+            Condition::NotBegun => Some("the log has not answered yet".into()),
             Condition::Well => None,
             Condition::Troubled(reason) => Some(reason.clone()),
         }

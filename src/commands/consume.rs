@@ -4,8 +4,10 @@ use std::net::SocketAddr;
 
 use crate::admin::Admin;
 use crate::commands::{Context, open};
-use crate::config::{AdminArgs, GroupArgs, LogArgs, StoreArgs};
+use crate::config::{AdminArgs, DataArgs, GroupArgs, LogArgs, StoreArgs};
 use crate::consumer::{self, AcceptedGap, Settings, Status};
+use crate::data_folder::Role;
+use crate::event_log::sqlite::Reach;
 use crate::exit::Exit;
 use crate::shutdown::Shutdown;
 
@@ -17,6 +19,8 @@ pub struct Args {
     log: LogArgs,
     #[command(flatten)]
     store: StoreArgs,
+    #[command(flatten)]
+    data: DataArgs,
     #[command(flatten)]
     group: GroupArgs,
     #[command(flatten)]
@@ -33,8 +37,8 @@ pub struct Args {
 /// Consumes until a stop is requested.
 pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     let environment = &context.environment;
-    let log_settings = args.log.settle(environment)?;
-    let store_settings = args.store.settle(environment)?;
+    let log_settings = args.log.settle(environment, &args.store, &args.data)?;
+    let store_settings = args.store.settle(environment, &args.log, &args.data)?;
     let admin_addr = args
         .admin
         .settle(environment, SocketAddr::from(([127, 0, 0, 1], 8082)))?;
@@ -46,7 +50,8 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     };
 
     let shutdown = Shutdown::install()?;
-    let log = open::log(&log_settings)?;
+    let _role = open::take(&log_settings, Role::Consumer)?;
+    let log = open::log(&log_settings, Reach::OtherProcesses)?;
     let store = open::store(&store_settings)?;
     let status = Status::new();
     let _admin = Admin::start(admin_addr, status.clone())?;

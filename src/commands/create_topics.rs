@@ -8,7 +8,8 @@ use anyhow::Context as _;
 use serde_json::{Value, json};
 
 use crate::commands::{Context, open, wait_for};
-use crate::config::{LogArgs, duration};
+use crate::config::{DataArgs, LogArgs, LogSettings, StoreArgs, duration};
+use crate::event_log::sqlite::Reach;
 use crate::event_log::{EventLog, LogError, OffsetRange, TopicDescription, TopicSpec};
 use crate::exit::{Exit, Failure};
 use plan::{Asked, Finding, findings, specs};
@@ -31,8 +32,10 @@ const OFFSETS_SHOWN: usize = 8;
 pub struct Args {
     #[command(flatten)]
     log: LogArgs,
+    #[command(flatten)]
+    data: DataArgs,
 
-    /// Partitions of the orders topic [default: 4]; the lookup topics have 1
+    /// Partitions of the orders topic [default: 4, or 1 when embedded]; the lookup topics have 1
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(i32).range(1..=10_000))]
     partitions: Option<i32>,
 
@@ -55,14 +58,16 @@ pub struct Args {
 
 /// Waits for Kafka, compares what is there with what is asked, makes what is missing.
 pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
-    let settings = args.log.settle(&context.environment)?;
-    let log = open::log(&settings)?;
-    let brokers = connect(&*log, &settings.brokers, args.wait, context)?;
+    let settings = args
+        .log
+        .settle(&context.environment, &StoreArgs::default(), &args.data)?;
+    let log = open::log(&settings, Reach::OtherProcesses)?;
+    let brokers = connect(&*log, &settings, args.wait, context)?;
     let asked = Asked {
         partitions: args.partitions,
         replication_factor: args.replication_factor,
     };
-    let wanted = specs(&settings.topics, &asked, brokers)?;
+    let wanted = specs(&settings, &asked, brokers)?;
     let names: Vec<&str> = wanted.iter().map(|spec| spec.name.as_str()).collect();
 
     let found = findings(&wanted, &describe(&*log, Some(&names))?);
@@ -87,14 +92,28 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     }
 }
 
+/// Makes those of the three topics that are missing, and leaves the others as they are.
+pub(super) fn make_missing(
+    log: &dyn EventLog,
+    settings: &LogSettings,
+    within: Duration,
+    context: &Context,
+) -> anyhow::Result<()> {
+    let brokers = connect(log, settings, within, context)?;
+    let wanted = specs(settings, &Asked::default(), brokers)?;
+    let names: Vec<&str> = wanted.iter().map(|spec| spec.name.as_str()).collect();
+    let found = findings(&wanted, &describe(log, Some(&names))?);
+    make(log, &found, false, context)
+}
+
 /// How many brokers there are, once one answers.
 fn connect(
     log: &dyn EventLog,
-    brokers: &str,
+    settings: &LogSettings,
     within: Duration,
     context: &Context,
 ) -> anyhow::Result<usize> {
-    let what = format!("Kafka at `{brokers}`");
+    let what = settings.describe();
     let is_away = |error: &LogError| error.unavailable;
     match wait_for(&context.output, &what, within, is_away, || log.brokers()) {
         Err(error) if error.unavailable => {
@@ -113,7 +132,9 @@ fn connect(
 }
 
 fn describe(log: &dyn EventLog, names: Option<&[&str]>) -> anyhow::Result<Vec<TopicDescription>> {
-    let mut topics = log.describe(names).context("asking Kafka for its topics")?;
+    let mut topics = log
+        .describe(names)
+        .context("asking the log for its topics")?;
     if let Some(names) = names {
         topics.sort_by_key(|topic| names.iter().position(|name| *name == topic.name));
     } else {

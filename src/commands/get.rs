@@ -145,7 +145,7 @@ fn warn_of_age(output: &Output, found: &Found) {
     }
     if found.is_unverified {
         output.warn(&format!(
-            "order `{order_uid}` is from the API's cache, and Kafka cannot be asked for a newer \
+            "order `{order_uid}` is from the API's cache, and the log cannot be asked for a newer \
              version now"
         ));
     }

@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use serde_json::{Value, json};
 
 use crate::commands::{Context, open, wait_for};
-use crate::config::{StoreArgs, duration};
+use crate::config::{DataArgs, LogArgs, StoreArgs, duration};
 use crate::exit::{Exit, Failure};
 use crate::migrations::{self, Line, Standing};
 use crate::store::{Schema, StoreEngine, StoreError};
@@ -25,6 +25,8 @@ A database that go-orders made is adopted with its rows; its programs go on work
 pub struct Args {
     #[command(flatten)]
     store: StoreArgs,
+    #[command(flatten)]
+    data: DataArgs,
 
     /// Write nothing, not even the history table; say what would be applied
     #[arg(long, conflicts_with = "status")]
@@ -41,7 +43,9 @@ pub struct Args {
 
 /// Waits for the database, then applies, plans or lists.
 pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
-    let settings = args.store.settle(&context.environment)?;
+    let settings = args
+        .store
+        .settle(&context.environment, &LogArgs::default(), &args.data)?;
     let engine = open::store(&settings)?;
     let database = engine.describe();
     let mut schema = connect(&*engine, args.wait, context)?;
@@ -82,6 +86,19 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
         &applied,
     )?;
     Ok(Exit::Done)
+}
+
+/// Applies what is pending, waiting for the database if need be; says each file.
+pub(super) fn apply_pending(
+    engine: &dyn StoreEngine,
+    within: Duration,
+    context: &Context,
+) -> anyhow::Result<()> {
+    let mut schema = connect(engine, within, context)?;
+    let tell = |text: &str| context.output.say(text);
+    migrations::run(&mut *schema, within, &tell)
+        .with_context(|| format!("migrating the database `{}`", engine.describe()))?;
+    Ok(())
 }
 
 fn connect(

@@ -18,6 +18,7 @@ pub mod migrate;
 mod open;
 pub mod send;
 pub mod serve_api;
+pub mod up;
 
 /// What every command is given: where settings come from and where words go.
 pub struct Context {

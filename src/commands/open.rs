@@ -1,21 +1,33 @@
 //! Opening the engines that the settings name: the one place that picks them.
 //!
-//! Nothing here connects, so an error is always a wrong setting: exit code 2.
+//! Nothing here connects, so an error is a wrong setting (exit code 2), or a data folder that another
+//! process uses.
 
 use std::sync::Arc;
 
 use anyhow::Context as _;
 
-use crate::config::{LogSettings, StoreSettings};
+use crate::config::{LogEngine, LogSettings, StoreSettings};
+use crate::data_folder::{Role, RoleLock};
 use crate::event_log::EventLog;
 use crate::event_log::kafka::KafkaLog;
+use crate::event_log::sqlite::{Reach, SqliteLog};
 use crate::exit::{Exit, Failure};
 use crate::store::StoreEngine;
 use crate::store::postgres::PostgresEngine;
+use crate::store::sqlite::SqliteEngine;
 
-/// The event log; it connects in the background.
-pub fn log(settings: &LogSettings) -> anyhow::Result<Arc<dyn EventLog>> {
-    let log = KafkaLog::open(&settings.brokers, &settings.properties).context(Failure::new(
+/// The event log; it connects in the background. `reach` says whether other processes may use an
+/// embedded one at the same time.
+pub fn log(settings: &LogSettings, reach: Reach) -> anyhow::Result<Arc<dyn EventLog>> {
+    let (brokers, properties) = match &settings.engine {
+        LogEngine::Kafka {
+            brokers,
+            properties,
+        } => (brokers, properties),
+        LogEngine::Embedded(folder) => return Ok(Arc::new(SqliteLog::open(&folder.log(), reach))),
+    };
+    let log = KafkaLog::open(brokers, properties).context(Failure::new(
         Exit::Usage,
         "reading the Kafka settings (`-X`, KAFKA_PROPERTIES)",
     ))?;
@@ -24,9 +36,22 @@ pub fn log(settings: &LogSettings) -> anyhow::Result<Arc<dyn EventLog>> {
 
 /// The store; each thread connects for itself.
 pub fn store(settings: &StoreSettings) -> anyhow::Result<Arc<dyn StoreEngine>> {
-    let engine = PostgresEngine::new(&settings.url).context(Failure::new(
+    let url = match settings {
+        StoreSettings::Postgres { url } => url,
+        StoreSettings::Sqlite { file } => return Ok(Arc::new(SqliteEngine::new(file))),
+    };
+    let engine = PostgresEngine::new(url).context(Failure::new(
         Exit::Usage,
         "reading the database URL (DB_URL)",
     ))?;
     Ok(Arc::new(engine))
+}
+
+/// Takes a role in the data folder of an embedded log, for as long as the lock is kept; `None` with
+/// Kafka, where groups and brokers see to it.
+pub fn take(settings: &LogSettings, role: Role) -> anyhow::Result<Option<RoleLock>> {
+    match &settings.engine {
+        LogEngine::Kafka { .. } => Ok(None),
+        LogEngine::Embedded(folder) => Ok(Some(folder.take(role)?)),
+    }
 }

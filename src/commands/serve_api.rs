@@ -7,7 +7,12 @@ use anyhow::Context as _;
 use crate::admin::{self, Admin};
 use crate::api::{Api, Settings};
 use crate::commands::{Context, open};
-use crate::config::{AdminArgs, CacheArgs, HttpArgs, LogArgs, StoreArgs};
+use crate::config::{
+    AdminArgs, CacheArgs, CacheSettings, DataArgs, HttpArgs, HttpSettings, LogArgs, LogSettings,
+    StoreArgs,
+};
+use crate::data_folder::Role;
+use crate::event_log::sqlite::Reach;
 use crate::exit::{Exit, Failure};
 use crate::shutdown::Shutdown;
 
@@ -21,6 +26,8 @@ pub struct Args {
     #[command(flatten)]
     store: StoreArgs,
     #[command(flatten)]
+    data: DataArgs,
+    #[command(flatten)]
     http: HttpArgs,
     #[command(flatten)]
     admin: AdminArgs,
@@ -31,28 +38,20 @@ pub struct Args {
 /// Serves until a stop is requested.
 pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     let environment = &context.environment;
-    let log_settings = args.log.settle(environment)?;
-    let store_settings = args.store.settle_optional(environment)?;
+    let log_settings = args.log.settle(environment, &args.store, &args.data)?;
+    let store_settings = args
+        .store
+        .settle_optional(environment, &args.log, &args.data)?;
     let http = args.http.settle(environment)?;
     let admin_addr = args
         .admin
         .settle(environment, SocketAddr::from(([127, 0, 0, 1], 8081)))?;
-    let cache = args.cache.settle(environment)?;
-    let settings = Settings {
-        orders_topic: log_settings.topics.orders.clone(),
-        lookup_topic: log_settings.topics.lookup.clone(),
-        found_topic: log_settings.topics.found.clone(),
-        cache_ttl: cache.ttl,
-        cache_max_bytes: cache.max_bytes,
-        load_limit: cache.load_limit,
-        lookup_wait: http.lookup_wait,
-        keep_alive: http.keep_alive,
-        max_connections: admin::within_descriptors(http.max_connections),
-    };
+    let settings = api_settings(&log_settings, &http, &args.cache.settle(environment)?);
 
     let shutdown = Shutdown::install()?;
+    let _role = open::take(&log_settings, Role::Api)?;
     let listener = listen(http.addr)?;
-    let log = open::log(&log_settings)?;
+    let log = open::log(&log_settings, Reach::OtherProcesses)?;
     let store = store_settings.as_ref().map(open::store).transpose()?;
     let api = Api::new(settings, log, store);
     let _admin = Admin::start(admin_addr, api.health())?;
@@ -62,7 +61,27 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     Ok(shutdown.exit_code())
 }
 
-fn listen(addr: SocketAddr) -> anyhow::Result<TcpListener> {
+/// What the API is told, of all that was settled.
+pub(super) fn api_settings(
+    log: &LogSettings,
+    http: &HttpSettings,
+    cache: &CacheSettings,
+) -> Settings {
+    Settings {
+        orders_topic: log.topics.orders.clone(),
+        lookup_topic: log.topics.lookup.clone(),
+        found_topic: log.topics.found.clone(),
+        cache_ttl: cache.ttl,
+        cache_max_bytes: cache.max_bytes,
+        load_limit: cache.load_limit,
+        lookup_wait: http.lookup_wait,
+        keep_alive: http.keep_alive,
+        max_connections: admin::within_descriptors(http.max_connections),
+    }
+}
+
+/// Binds the public address. A taken port is an error that names the flag.
+pub(super) fn listen(addr: SocketAddr) -> anyhow::Result<TcpListener> {
     TcpListener::bind(addr)
         .with_context(|| format!("listening on `{addr}` (`--http-addr`)"))
         .map_err(|error| {

@@ -2,13 +2,21 @@
 
 use std::fmt;
 
+use super::data::DataArgs;
 use super::environment::{ConfigError, Environment, Setting};
 use super::properties;
+use super::store::StoreArgs;
+use crate::data_folder::DataFolder;
 
-/// How to reach Kafka, and the names of the topics.
+/// The value of KAFKA_BROKERS that asks for the embedded log beside a database that is named.
+const EMBEDDED: &str = "embedded";
+
+/// Which log, and the names of the topics.
 #[derive(clap::Args, Clone, Default)]
 pub struct LogArgs {
     /// Kafka brokers, separated by commas [env: KAFKA_BROKERS]
+    ///
+    /// `embedded` keeps the log in files of the data folder, as when neither this nor DB_URL is set.
     #[arg(long, value_name = "HOST:PORT,…", help_heading = "Kafka")]
     pub brokers: Option<String>,
 
@@ -28,13 +36,34 @@ pub struct LogArgs {
     pub properties: Vec<String>,
 }
 
-/// How to reach Kafka.
-#[derive(Clone, PartialEq, Eq)]
+/// Which log, and the names of the topics.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogSettings {
-    pub brokers: String,
-    /// Properties for the client; values may be secrets.
-    pub properties: Vec<(String, String)>,
+    pub engine: LogEngine,
     pub topics: Topics,
+}
+
+/// Which log.
+#[derive(Clone, PartialEq, Eq)]
+pub enum LogEngine {
+    Kafka {
+        brokers: String,
+        /// Properties for the client; values may be secrets.
+        properties: Vec<(String, String)>,
+    },
+    Embedded(DataFolder),
+}
+
+impl LogSettings {
+    /// The log in words, without any secret.
+    pub fn describe(&self) -> String {
+        match &self.engine {
+            LogEngine::Kafka { brokers, .. } => format!("Kafka at `{brokers}`"),
+            LogEngine::Embedded(folder) => {
+                format!("the embedded log in `{}`", folder.path().display())
+            }
+        }
+    }
 }
 
 /// The names of the three topics.
@@ -46,18 +75,22 @@ pub struct Topics {
 }
 
 /// Leaves the values of properties out.
-impl fmt::Debug for LogSettings {
+impl fmt::Debug for LogEngine {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let keys: Vec<&str> = self
-            .properties
-            .iter()
-            .map(|(key, _)| key.as_str())
-            .collect();
+        let (brokers, properties) = match self {
+            LogEngine::Kafka {
+                brokers,
+                properties,
+            } => (brokers, properties),
+            LogEngine::Embedded(folder) => {
+                return formatter.debug_tuple("Embedded").field(folder).finish();
+            }
+        };
+        let keys: Vec<&str> = properties.iter().map(|(key, _)| key.as_str()).collect();
         formatter
-            .debug_struct("LogSettings")
-            .field("brokers", &self.brokers)
+            .debug_struct("Kafka")
+            .field("brokers", brokers)
             .field("properties", &keys)
-            .field("topics", &self.topics)
             .finish()
     }
 }
@@ -75,16 +108,43 @@ impl fmt::Debug for LogArgs {
 }
 
 impl LogArgs {
-    /// Settles brokers, topics and client properties. KAFKA_BROKERS unset is an error naming it.
-    pub fn settle(&self, environment: &Environment) -> Result<LogSettings, ConfigError> {
-        let brokers =
-            environment.setting(("--brokers", self.brokers.as_deref()), "KAFKA_BROKERS")?;
-        let Some(brokers) = brokers else {
-            return Err(ConfigError::new(
-                "`KAFKA_BROKERS` is not set, and this command needs Kafka",
-            )
-            .with_hint("set KAFKA_BROKERS or pass --brokers, such as --brokers 127.0.0.1:9092"));
+    /// Settles which log, its topics and the client's properties. Neither a log nor a database named
+    /// is the embedded log; a database alone is an error, lest production orders be written into a
+    /// local file unknowingly.
+    pub fn settle(
+        &self,
+        environment: &Environment,
+        store: &StoreArgs,
+        data: &DataArgs,
+    ) -> Result<LogSettings, ConfigError> {
+        Ok(LogSettings {
+            engine: self.settle_engine(environment, store, data)?,
+            topics: self.settle_topics(environment)?,
+        })
+    }
+
+    fn settle_engine(
+        &self,
+        environment: &Environment,
+        store: &StoreArgs,
+        data: &DataArgs,
+    ) -> Result<LogEngine, ConfigError> {
+        let Some(brokers) = self.named(environment)? else {
+            if store.named(environment)?.is_some() {
+                return Err(ConfigError::new(
+                    "a database is named and `KAFKA_BROKERS` is not set",
+                )
+                .with_hint(
+                    "set KAFKA_BROKERS or pass --brokers, such as --brokers 127.0.0.1:9092; \
+                     `embedded` keeps the log in files of the data folder",
+                ));
+            }
+            return self.embedded(environment, data);
         };
+        if brokers.value == EMBEDDED {
+            return self.embedded(environment, data);
+        }
+        let brokers = checked_brokers(&brokers)?;
         let mut properties = Vec::new();
         if let Some(list) = environment.variable("KAFKA_PROPERTIES")? {
             let entries = properties::split(list.value);
@@ -96,11 +156,30 @@ impl LogArgs {
         }
         let flags = self.properties.iter().map(String::as_str);
         properties::read("`-X`", flags, &mut properties)?;
-        Ok(LogSettings {
-            brokers: checked_brokers(&brokers)?,
+        Ok(LogEngine::Kafka {
+            brokers,
             properties,
-            topics: self.settle_topics(environment)?,
         })
+    }
+
+    fn embedded(
+        &self,
+        environment: &Environment,
+        data: &DataArgs,
+    ) -> Result<LogEngine, ConfigError> {
+        if !self.properties.is_empty() {
+            let message = "`-X` sets a property of the Kafka client, and no brokers are named";
+            return Err(ConfigError::new(message).with_hint("set KAFKA_BROKERS or pass --brokers"));
+        }
+        Ok(LogEngine::Embedded(data.settle(environment)?))
+    }
+
+    /// The brokers, where some are named.
+    pub(super) fn named<'a>(
+        &'a self,
+        environment: &'a Environment,
+    ) -> Result<Option<Setting<'a>>, ConfigError> {
+        environment.setting(("--brokers", self.brokers.as_deref()), "KAFKA_BROKERS")
     }
 
     fn settle_topics(&self, environment: &Environment) -> Result<Topics, ConfigError> {
@@ -157,13 +236,6 @@ impl GroupArgs {
 }
 
 fn checked_brokers(setting: &Setting<'_>) -> Result<String, ConfigError> {
-    if setting.value == "embedded" {
-        let message = format!(
-            "{} is `embedded`, and this version has no embedded log",
-            setting.name
-        );
-        return Err(ConfigError::new(message).with_hint("name Kafka brokers, as HOST:PORT"));
-    }
     let brokers: Vec<&str> = setting.value.split(',').map(str::trim).collect();
     if brokers.iter().all(|broker| is_broker(broker)) {
         Ok(brokers.join(","))
@@ -216,14 +288,24 @@ mod tests {
     fn settle(pairs: &[(&str, &str)]) -> Result<LogSettings, String> {
         let environment = Environment::from_pairs(pairs.iter().copied());
         LogArgs::default()
-            .settle(&environment)
+            .settle(&environment, &StoreArgs::default(), &DataArgs::default())
             .map_err(|error| error.to_string())
+    }
+
+    fn kafka(settings: &LogSettings) -> (&str, &[(String, String)]) {
+        match &settings.engine {
+            LogEngine::Kafka {
+                brokers,
+                properties,
+            } => (brokers, properties),
+            LogEngine::Embedded(_) => panic!("not Kafka: {settings:?}"),
+        }
     }
 
     #[test]
     fn defaults_are_those_of_go_orders() {
         let settings = settle(&[("KAFKA_BROKERS", "localhost:9092, b:1")]).unwrap();
-        assert_eq!(settings.brokers, "localhost:9092,b:1");
+        assert_eq!(kafka(&settings).0, "localhost:9092,b:1");
         let Topics {
             orders,
             lookup,
@@ -240,10 +322,7 @@ mod tests {
     }
 
     #[test]
-    fn brokers_that_are_missing_or_malformed_are_named() {
-        let missing = "`KAFKA_BROKERS` is not set, and this command needs Kafka";
-        assert_eq!(settle(&[]).unwrap_err(), missing);
-        assert_eq!(settle(&[("KAFKA_BROKERS", "")]).unwrap_err(), missing);
+    fn brokers_that_are_malformed_are_named() {
         for bad in ["a:b", "a:70000", ",a", "a:9092,", "a b", ":9092", "a:0"] {
             let error = settle(&[("KAFKA_BROKERS", bad)]).unwrap_err();
             assert!(error.starts_with("`KAFKA_BROKERS` is `"), "{error}");
@@ -254,9 +333,29 @@ mod tests {
     }
 
     #[test]
-    fn the_embedded_log_is_refused_by_name() {
-        let error = settle(&[("KAFKA_BROKERS", "embedded")]).unwrap_err();
-        assert!(error.contains("`KAFKA_BROKERS` is `embedded`"), "{error}");
+    fn nothing_named_is_the_embedded_log_and_a_database_alone_is_an_error() {
+        let in_folder = |folder| Ok(LogEngine::Embedded(DataFolder::new(folder)));
+        let engine = |pairs: &[(&str, &str)]| settle(pairs).map(|settings| settings.engine);
+        assert_eq!(engine(&[]), in_folder("./orders-data"));
+        assert_eq!(engine(&[("ORDERS_DATA_DIR", "/d")]), in_folder("/d"));
+        for url in ["postgresql://db/orders", "sqlite:orders.db"] {
+            let error = engine(&[("DB_URL", url)]).unwrap_err();
+            let expected = "a database is named and `KAFKA_BROKERS` is not set";
+            assert_eq!(error, expected);
+            let mixed = [("DB_URL", url), ("KAFKA_BROKERS", "embedded")];
+            assert_eq!(engine(&mixed), in_folder("./orders-data"));
+        }
+    }
+
+    #[test]
+    fn a_property_of_a_client_that_is_not_used_is_refused() {
+        let args = LogArgs {
+            properties: vec!["client.id=me".into()],
+            ..Default::default()
+        };
+        let nothing = (Environment::default(), StoreArgs::default());
+        let error = args.settle(&nothing.0, &nothing.1, &DataArgs::default());
+        assert!(error.unwrap_err().to_string().starts_with("`-X` sets"));
     }
 
     #[test]
@@ -269,10 +368,12 @@ mod tests {
             properties: vec!["sasl.password=s3cret".into()],
             ..Default::default()
         };
-        let settings = args.settle(&environment).unwrap();
+        let settings = args
+            .settle(&environment, &StoreArgs::default(), &DataArgs::default())
+            .unwrap();
         let expected = [("client.id", "me"), ("sasl.password", "s3cret")];
         assert_eq!(
-            settings.properties,
+            kafka(&settings).1,
             expected.map(|(key, value)| (key.into(), value.into()))
         );
         assert!(!format!("{settings:?} {args:?}").contains("s3cret"));

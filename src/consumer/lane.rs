@@ -168,7 +168,7 @@ impl Lane {
                     message,
                     ..
                 }) => {
-                    self.context.status.ill(status::KAFKA, message);
+                    self.context.status.ill(status::LOG, message);
                     self.pause(HOUSEKEEPING)?;
                 }
                 Err(LogError {
@@ -251,7 +251,7 @@ impl Lane {
     fn heed(&self, part: &mut Part, fault: LogFault) -> Result<(), Ended> {
         match fault {
             LogFault::Transient(reason) => {
-                tracing::debug!(partition = part.partition, "kafka: {reason}");
+                tracing::debug!(partition = part.partition, "log: {reason}");
                 Ok(())
             }
             LogFault::Reset(reason) => Err(Ended::Retake(reason)),

@@ -159,9 +159,10 @@ impl Lookups {
                 }
                 Fetched::Fault(LogFault::Transient(_)) | Fetched::Nothing | Fetched::End => {}
                 Fetched::Fault(fault) => {
-                    self.context
-                        .status
-                        .ill(LOOKUPS, format!("building a new Kafka client: {fault:?}"));
+                    self.context.status.ill(
+                        LOOKUPS,
+                        format!("building a new client of the log: {fault:?}"),
+                    );
                     return None;
                 }
             }

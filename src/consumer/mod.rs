@@ -135,7 +135,7 @@ impl Context {
     fn damaged(&self, reason: &str) {
         self.damaged.store(true, Ordering::Relaxed);
         self.status.ill(
-            status::LOG,
+            status::RECORDS,
             format!("a batch is damaged, not reading past it: {reason}"),
         );
     }
@@ -143,7 +143,7 @@ impl Context {
     /// Orders were committed: whatever was damaged has been mended.
     fn mended(&self) {
         if self.damaged.swap(false, Ordering::Relaxed) {
-            self.status.well(status::LOG, "reading on");
+            self.status.well(status::RECORDS, "reading on");
         }
     }
 

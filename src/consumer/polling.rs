@@ -14,7 +14,7 @@ use anyhow::{Context as _, bail};
 use super::Context;
 use super::generation::Generation;
 use super::lane::{Ended, Report};
-use super::status::{KAFKA, PARTITIONS};
+use super::status::{LOG, PARTITIONS};
 use crate::event_log::{LogFault, Membership, MembershipEvent};
 use crate::failpoint;
 
@@ -93,7 +93,7 @@ impl Polling {
                 .context
                 .log
                 .join(&settings.group, &settings.topics.orders);
-            self.membership = Some(joined.context("could not set up the Kafka consumer")?);
+            self.membership = Some(joined.context("could not join the consumer group")?);
         }
         let Some(membership) = &mut self.membership else {
             return Ok(());
@@ -124,7 +124,7 @@ impl Polling {
                 self.request_end();
             }
             Some(MembershipEvent::Fault(LogFault::Transient(reason))) => {
-                tracing::debug!("kafka: {reason}");
+                tracing::debug!("log: {reason}");
                 if self.assigned.is_none() {
                     // A group that does not let us in is not an outage that passes.
                     self.context
@@ -180,7 +180,7 @@ impl Polling {
         match membership.assign(&starts) {
             Ok(readers) => generation.hand_out(readers),
             Err(error) => {
-                self.context.status.ill(KAFKA, error.to_string());
+                self.context.status.ill(LOG, error.to_string());
                 self.not_before = Instant::now() + REJOIN_AFTER;
                 self.request_end();
             }
@@ -221,13 +221,15 @@ impl Polling {
 
     /// Builds a new client: this one is dead, or has gone silent although records are there.
     fn rebuild(&mut self, reason: &str) -> anyhow::Result<()> {
-        tracing::warn!("building a new Kafka client: {reason}");
+        tracing::warn!("building a new client of the log: {reason}");
         if self.context.delivering.swap(false, Ordering::Relaxed) {
             self.fruitless_clients = 0;
         }
         self.fruitless_clients += 1;
         if self.fruitless_clients > MAX_FRUITLESS_CLIENTS {
-            bail!("{MAX_FRUITLESS_CLIENTS} Kafka clients in a row delivered nothing: {reason}");
+            bail!(
+                "{MAX_FRUITLESS_CLIENTS} clients of the log in a row delivered nothing: {reason}"
+            );
         }
         self.leave();
         Ok(())
@@ -306,7 +308,7 @@ impl Polling {
         // Nothing is fetched while it is being decided from where; and the group is answered, even
         // where it gave us nothing: a member that never answers is never given anything again.
         if let Err(error) = membership.assign(&[]) {
-            self.context.status.ill(KAFKA, error.to_string());
+            self.context.status.ill(LOG, error.to_string());
             return;
         }
         self.answered = true;

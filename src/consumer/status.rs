@@ -20,11 +20,11 @@ use crate::admin::{Check, Health};
 /// The polling thread is alive when it has come round within this time.
 const STUCK_AFTER: Duration = Duration::from_secs(60);
 
-pub const KAFKA: &str = "kafka";
+pub const LOG: &str = "log";
 pub const DATABASE: &str = "database";
 pub const MIGRATIONS: &str = "migrations";
 pub const LOOKUPS: &str = "lookups";
-pub const LOG: &str = "log";
+pub const RECORDS: &str = "records";
 pub const PARTITIONS: &str = "partitions";
 
 /// The condition of one partition.
@@ -142,7 +142,7 @@ impl Status {
             "Everything below this offset is in the store",
             self.next_offset.clone(),
         );
-        for name in [KAFKA, DATABASE, MIGRATIONS, LOOKUPS, PARTITIONS] {
+        for name in [LOG, DATABASE, MIGRATIONS, LOOKUPS, PARTITIONS] {
             let condition = Condition {
                 ok: false,
                 detail: "not yet known".into(),

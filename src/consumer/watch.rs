@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::Context;
 use super::clock;
-use super::status::{DATABASE, KAFKA, MIGRATIONS};
+use super::status::{DATABASE, LOG, MIGRATIONS};
 use crate::event_log::{LogError, TopicId, TopicState};
 use crate::migrations::{self, SchemaState};
 use crate::store::{OrderStore, StoreError};
@@ -111,7 +111,7 @@ pub fn look_at_topic(context: &Context, away: &mut bool) {
                 "the brokers tell no topic ids: a recreated topic is only found by its last record"
                     .into()
             };
-            context.status.well(KAFKA, detail);
+            context.status.well(LOG, detail);
             *context
                 .watch
                 .topic
@@ -123,7 +123,7 @@ pub fn look_at_topic(context: &Context, away: &mut bool) {
         }
         Err(error) => {
             *away = true;
-            context.status.ill(KAFKA, error.to_string());
+            context.status.ill(LOG, error.to_string());
         }
     }
 }

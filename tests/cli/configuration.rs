@@ -3,39 +3,45 @@
 use super::command::orders;
 
 const NO_KAFKA: &str = "\
-error: `KAFKA_BROKERS` is not set, and this command needs Kafka
-hint: set KAFKA_BROKERS or pass --brokers, such as --brokers 127.0.0.1:9092
+error: a database is named and `KAFKA_BROKERS` is not set
+hint: set KAFKA_BROKERS or pass --brokers, such as --brokers 127.0.0.1:9092; `embedded` keeps the log in files of the data folder
 ";
 
 const NO_DATABASE: &str = "\
-error: `DB_URL` is not set, and this command needs the database
-hint: set DB_URL or pass --db-url, such as --db-url postgresql://orders@127.0.0.1/orders
+error: a log is named and `DB_URL` is not set
+hint: set DB_URL or pass --db-url, such as --db-url postgresql://orders@127.0.0.1/orders; sqlite:FILE keeps the orders in a file
 ";
 
+/// Otherwise production orders would be written into a local file, and nobody would know.
 #[test]
-fn what_a_command_needs_and_does_not_have_is_named() {
-    orders("create-topics").run().expect(2, "", NO_KAFKA);
-    orders("serve-api").run().expect(2, "", NO_KAFKA);
-    orders("migrate").run().expect(2, "", NO_DATABASE);
-    let consume = orders("consume").env("KAFKA_BROKERS", "127.0.0.1:1");
-    consume.run().expect(2, "", NO_DATABASE);
-    let consume = orders("consume").env("DB_URL", "postgresql://127.0.0.1:1/orders");
-    consume.run().expect(2, "", NO_KAFKA);
+fn one_engine_named_and_the_other_forgotten_is_an_error_that_names_it() {
+    for command in ["create-topics", "serve-api", "consume", "up"] {
+        let ran = orders(command).env("DB_URL", "postgresql://127.0.0.1:1/orders");
+        ran.run().expect(2, "", NO_KAFKA);
+    }
+    for command in ["migrate", "consume", "up"] {
+        let ran = orders(command).env("KAFKA_BROKERS", "127.0.0.1:1");
+        ran.run().expect(2, "", NO_DATABASE);
+    }
 }
 
 #[test]
 fn an_empty_variable_is_unset() {
-    let ran = orders("create-topics").env("KAFKA_BROKERS", "").run();
-    ran.expect(2, "", NO_KAFKA);
+    let ran = orders("create-topics")
+        .env("KAFKA_BROKERS", "")
+        .env("DB_URL", "postgresql://127.0.0.1:1/orders");
+    ran.run().expect(2, "", NO_KAFKA);
 }
 
 #[test]
 fn with_json_an_error_is_one_document_on_stdout_too() {
-    let ran = orders("--output json migrate").run();
+    let ran = orders("--output json migrate")
+        .env("KAFKA_BROKERS", "127.0.0.1:1")
+        .run();
     assert_eq!((ran.status, ran.stderr.as_str()), (Some(2), NO_DATABASE));
     let expected = serde_json::json!({
-        "error": "`DB_URL` is not set, and this command needs the database",
-        "hint": "set DB_URL or pass --db-url, such as --db-url postgresql://orders@127.0.0.1/orders",
+        "error": "a log is named and `DB_URL` is not set",
+        "hint": "set DB_URL or pass --db-url, such as --db-url postgresql://orders@127.0.0.1/orders; sqlite:FILE keeps the orders in a file",
         "exit_code": 2,
     });
     assert_eq!(ran.json(), expected);

@@ -2,7 +2,8 @@
 
 use super::command::orders;
 
-const COMMANDS: [&str; 7] = [
+const COMMANDS: [&str; 8] = [
+    "up",
     "migrate",
     "create-topics",
     "serve-api",
@@ -30,7 +31,11 @@ fn help_has_a_line_for_every_command() {
 
 #[test]
 fn help_of_a_command_names_its_variables_and_never_shows_their_values() {
-    let named: [(&str, &[&str]); 6] = [
+    let named: [(&str, &[&str]); 7] = [
+        (
+            "up",
+            &["KAFKA_BROKERS", "DB_URL", "ORDERS_DATA_DIR", "HTTP_ADDR"],
+        ),
         ("migrate", &["DB_URL"]),
         ("create-topics", &["KAFKA_BROKERS", "KAFKA_PROPERTIES"]),
         (

@@ -20,7 +20,7 @@ fn kafka_killed_in_the_middle_of_a_backlog_costs_only_time() {
 
     broker.kill9();
     db.run("COMMIT");
-    wait_until_red(&consumer, "FAIL kafka");
+    wait_until_red(&consumer, "FAIL log");
     broker.restart();
     let back = Instant::now();
     consumer.wait_ready();
@@ -40,7 +40,7 @@ fn a_consumer_started_before_kafka_says_so_and_recovers_alone() {
     let env = Env::on(&broker.brokers(), &given("ORDERS_TEST_PG"));
     env.orders(&["migrate"]).run().succeeds();
     let consumer = env.consume().spawn();
-    wait_until_red(&consumer, "FAIL kafka");
+    wait_until_red(&consumer, "FAIL log");
 
     broker.restart();
     // A topic that nobody has made yet is waited for as well.

@@ -37,7 +37,7 @@ fn the_consumer_says_that_it_lives_and_is_ready_and_why() {
     let (_, database) = env.db_url.rsplit_once('@').expect("the URL names a user");
     let checks = format!(
         "ok database: {database}\n\
-         ok kafka: topic `{}` has 2 partitions\n\
+         ok log: topic `{}` has 2 partitions\n\
          ok lookups: answering\n\
          ok migrations: all applied\n\
          ok partition 0: reading\n\

@@ -14,7 +14,7 @@ fn both_services_start_before_kafka_and_recover_when_it_comes() {
     env.orders(&["migrate"]).run().succeeds();
     let (mut api, mut consumer) = (env.serve_api().spawn(), env.consume().spawn());
     wait_until_unready(&api, &format!("log `{}`", env.topic()));
-    wait_until_unready(&consumer, "kafka");
+    wait_until_unready(&consumer, "log");
 
     let mut posted = Posted::default();
     posted.at_once(&api, "early", 40);

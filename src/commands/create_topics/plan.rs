@@ -6,12 +6,18 @@
 
 use std::collections::BTreeMap;
 
-use crate::config::Topics;
+use crate::config::{LogEngine, LogSettings};
 use crate::event_log::{TopicDescription, TopicSpec};
 use crate::exit::{Exit, Failure};
 
-/// Partitions of the orders topic when nobody asks for a number.
-const DEFAULT_PARTITIONS: i32 = 4;
+/// Partitions of the orders topic when nobody asks for a number. An embedded log has one writer and
+/// one consumer: more would only be more files' ends to write at.
+fn usual_partitions(log: &LogEngine) -> i32 {
+    match log {
+        LogEngine::Kafka { .. } => 4,
+        LogEngine::Embedded(_) => 1,
+    }
+}
 
 /// Thirty days: how far back a lost database can be filled again from the log.
 const ORDERS_RETENTION_MS: &str = "2592000000";
@@ -26,12 +32,13 @@ pub(super) struct Asked {
     pub(super) replication_factor: Option<i32>,
 }
 
-/// The three topics as they must be on a cluster of that many brokers.
+/// The three topics as they must be on a log of that many brokers.
 pub(super) fn specs(
-    topics: &Topics,
+    log: &LogSettings,
     asked: &Asked,
     brokers: usize,
 ) -> Result<[TopicSpec; 3], Failure> {
+    let topics = &log.topics;
     let brokers = i32::try_from(brokers).unwrap_or(i32::MAX);
     let replicas = asked.replication_factor.unwrap_or(brokers.clamp(1, 3));
     if replicas > brokers {
@@ -54,19 +61,27 @@ pub(super) fn specs(
         ("retention.ms", LOOKUP_RETENTION_MS),
         ("segment.ms", LOOKUP_RETENTION_MS),
     ];
+    // An embedded log has neither replicas nor segments.
+    let is_known = |key: &str| match log.engine {
+        LogEngine::Kafka { .. } => true,
+        LogEngine::Embedded(_) => key == "retention.ms",
+    };
     let spec = |name: &str, partitions, settings: &[(&str, &str)]| TopicSpec {
         name: name.to_owned(),
         partitions,
         replication_factor: Some(replicas),
         settings: settings
             .iter()
+            .filter(|(key, _)| is_known(key))
             .map(|(key, value)| (key.to_string(), value.to_string()))
             .collect(),
     };
     Ok([
         spec(
             &topics.orders,
-            asked.partitions.unwrap_or(DEFAULT_PARTITIONS),
+            asked
+                .partitions
+                .unwrap_or_else(|| usual_partitions(&log.engine)),
             orders,
         ),
         spec(&topics.lookup, 1, lookup),
@@ -184,20 +199,30 @@ impl Finding {
 
 #[cfg(test)]
 mod tests {
+    use crate::config::Topics;
+    use crate::data_folder::DataFolder;
     use crate::event_log::{OffsetRange, TopicId};
 
     use super::*;
 
-    fn topics() -> Topics {
-        Topics {
+    fn on(engine: LogEngine) -> LogSettings {
+        let topics = Topics {
             orders: "orders".into(),
             lookup: "lookup".into(),
             found: "found".into(),
-        }
+        };
+        LogSettings { engine, topics }
+    }
+
+    fn kafka() -> LogSettings {
+        on(LogEngine::Kafka {
+            brokers: "a:1".into(),
+            properties: Vec::new(),
+        })
     }
 
     fn orders_spec(brokers: usize) -> TopicSpec {
-        let [orders, _, _] = specs(&topics(), &Asked::default(), brokers).unwrap();
+        let [orders, _, _] = specs(&kafka(), &Asked::default(), brokers).unwrap();
         orders
     }
 
@@ -217,7 +242,7 @@ mod tests {
 
     #[test]
     fn the_orders_topic_has_four_partitions_and_the_lookup_topics_one() {
-        let specs = specs(&topics(), &Asked::default(), 1).unwrap();
+        let specs = specs(&kafka(), &Asked::default(), 1).unwrap();
         let shapes = specs
             .each_ref()
             .map(|spec| (spec.name.as_str(), spec.partitions));
@@ -230,6 +255,16 @@ mod tests {
                 .iter()
                 .all(|spec| spec.settings["cleanup.policy"] == "delete")
         );
+    }
+
+    #[test]
+    fn an_embedded_log_has_one_partition_and_only_the_settings_that_mean_something_there() {
+        let embedded = on(LogEngine::Embedded(DataFolder::new("d")));
+        for spec in specs(&embedded, &Asked::default(), 1).unwrap() {
+            assert_eq!((spec.partitions, spec.replication_factor), (1, Some(1)));
+            let keys: Vec<&str> = spec.settings.keys().map(String::as_str).collect();
+            assert_eq!(keys, ["retention.ms"]);
+        }
     }
 
     #[test]
@@ -253,7 +288,7 @@ mod tests {
             replication_factor: Some(3),
             ..Asked::default()
         };
-        let error = specs(&topics(), &asked, 1).unwrap_err();
+        let error = specs(&kafka(), &asked, 1).unwrap_err();
         let expected = "`--replication-factor` is 3, and the cluster has 1 broker(s)";
         assert_eq!(error.to_string(), expected);
     }

@@ -17,7 +17,7 @@ impl Lane {
             // What came back may be an older copy. No rebalance tells if its group knows us, and a
             // database that went back is filled again from its own position.
             return Err(Ended::Retake(
-                "kafka or the database was away: making sure that both are as they were".into(),
+                "the log or the database was away: making sure that both are as they were".into(),
             ));
         }
         for part in parts.iter_mut() {

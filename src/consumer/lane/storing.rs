@@ -51,7 +51,7 @@ impl Lane {
                     return Err(Ended::Retake(reason.into()));
                 }
                 Ok(_) => return Ok(()),
-                Err(error) => self.context.status.ill(status::KAFKA, error.to_string()),
+                Err(error) => self.context.status.ill(status::LOG, error.to_string()),
             }
             self.pause(HOUSEKEEPING)?;
         }

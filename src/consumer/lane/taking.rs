@@ -81,7 +81,7 @@ impl Lane {
                         return Ok(state);
                     }
                 }
-                Err(error) => self.context.status.ill(status::KAFKA, error.to_string()),
+                Err(error) => self.context.status.ill(status::LOG, error.to_string()),
             }
             self.pause(HOUSEKEEPING)?;
         }

@@ -1,0 +1,283 @@
+//! `orders up`: the whole pipeline in one process.
+//!
+//! Reads as `migrate`, `create-topics`, `serve-api` and `consume` in a row, on whatever engines the
+//! settings name. The surprising thing: stopping has an order. The API stops first, and only when it
+//! has answered everybody the consumer does, for their lookups are answered by it.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, anyhow};
+
+use crate::admin::Admin;
+use crate::api::Api;
+use crate::commands::serve_api::{api_settings, listen};
+use crate::commands::{Context, create_topics, migrate, open};
+use crate::config::{
+    AdminArgs, CacheArgs, DataArgs, GroupArgs, HttpArgs, LogArgs, LogEngine, LogSettings,
+    StoreArgs, StoreSettings, duration,
+};
+use crate::consumer::{self, Status};
+use crate::data_folder::Role;
+use crate::event_log::sqlite::Reach;
+use crate::exit::Exit;
+use crate::output::Output;
+use crate::shutdown::Shutdown;
+
+mod demo;
+mod health;
+
+use demo::Demo;
+use health::Both;
+
+const EXAMPLES: &str = "\
+Examples:
+  orders up                       everything in files of ./orders-data, nothing to install
+  orders up --demo                and an order through every hop, with the time of each
+  orders up --http-addr :0        on a free port, which it says
+  orders up --brokers HOST:9092 --db-url postgresql://…    on Kafka and PostgreSQL";
+
+/// How long to wait between two looks whether everything is ready.
+const LOOK: Duration = Duration::from_millis(5);
+
+/// Runs until it is stopped: the first SIGINT or SIGTERM finishes what is under way, a second one
+/// quits at once. Makes the tables and the topics that are missing. The variables of serve-api and
+/// consume count here too.
+#[derive(clap::Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    /// Send an example order, fetch it back, and print how long each hop took; then stay
+    #[arg(long)]
+    demo: bool,
+
+    /// How long to wait for Kafka and the database at the start
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = duration)]
+    wait: Duration,
+
+    #[command(flatten)]
+    log: LogArgs,
+    #[command(flatten)]
+    store: StoreArgs,
+    #[command(flatten)]
+    data: DataArgs,
+    #[command(flatten)]
+    group: GroupArgs,
+    #[command(flatten)]
+    http: HttpArgs,
+    #[command(flatten)]
+    admin: AdminArgs,
+    #[command(flatten)]
+    cache: CacheArgs,
+}
+
+/// Prepares and runs everything until a stop is requested.
+pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
+    let began = Instant::now();
+    let environment = &context.environment;
+    let log_settings = args.log.settle(environment, &args.store, &args.data)?;
+    let store_settings = args.store.settle(environment, &args.log, &args.data)?;
+    let http = args.http.settle(environment)?;
+    let admin_addr = args
+        .admin
+        .settle(environment, SocketAddr::from(([127, 0, 0, 1], 8081)))?;
+    let api_settings = api_settings(&log_settings, &http, &args.cache.settle(environment)?);
+    let consumer_settings = consumer::Settings {
+        topics: log_settings.topics.clone(),
+        group: args.group.settle(environment)?,
+        lookup_group: args.group.settle_lookup(environment)?,
+        accepted_gaps: Vec::new(),
+    };
+
+    let _roles = [Role::Api, Role::Consumer].map(|role| open::take(&log_settings, role));
+    let _roles = _roles.into_iter().collect::<Result<Vec<_>, _>>()?;
+    let listener = listen(http.addr)?;
+    let log = open::log(&log_settings, Reach::ThisProcess)?;
+    let store = open::store(&store_settings)?;
+    migrate::apply_pending(&*store, args.wait, context)?;
+    create_topics::make_missing(&*log, &log_settings, args.wait, context)?;
+
+    let shutdown = Shutdown::install()?;
+    let api = Api::new(api_settings, log.clone(), Some(store.clone()));
+    let status = Status::new();
+    let both = Arc::new(Both::new(api.health(), status.clone()));
+    let admin = Admin::start(admin_addr, both.clone())?;
+    let public = listener
+        .local_addr()
+        .context("asking for the address listened on")?;
+    let host = Host {
+        api_url: format!("http://{}", reachable(public)),
+        admin_url: format!("http://{}", reachable(admin.addr())),
+        log: log_settings,
+        store: store_settings,
+    };
+    let demo = args.demo.then(|| Demo {
+        api_url: host.api_url.clone(),
+        log: log.clone(),
+        orders_topic: host.log.topics.orders.clone(),
+        store: store.clone(),
+        empty_cache: Box::new(api.cache_emptier()),
+    });
+    let consuming = Consuming::start(consumer_settings, log, store, status, &shutdown)?;
+    let greeting = {
+        let (output, shutdown) = (context.output.clone(), shutdown.clone());
+        thread::spawn(move || greet(&host, &both, began, demo, &output, &shutdown))
+    };
+
+    let served = api.serve(listener, &shutdown);
+    // Also when serving failed: nothing is left running.
+    shutdown.request();
+    let consumed = consuming.stop();
+    let greeted = greeting.join().map_err(|_| anyhow!("an internal error"))?;
+    served.and(consumed).and(greeted)?;
+    tracing::info!("stopped: every order that was answered with 202 is kept");
+    Ok(shutdown.exit_code())
+}
+
+/// The consumer in its thread. It has a stop of its own, requested when the API has ended.
+struct Consuming {
+    stop: Shutdown,
+    thread: JoinHandle<anyhow::Result<()>>,
+}
+
+impl Consuming {
+    /// A consumer that gives up stops everything.
+    fn start(
+        settings: consumer::Settings,
+        log: Arc<dyn crate::event_log::EventLog>,
+        store: Arc<dyn crate::store::StoreEngine>,
+        status: Arc<Status>,
+        everything: &Shutdown,
+    ) -> anyhow::Result<Consuming> {
+        let stop = Shutdown::manual();
+        let (stopping, everything) = (stop.clone(), everything.clone());
+        let thread = thread::Builder::new()
+            .name("consumer".into())
+            .spawn(move || {
+                let ended = consumer::run(settings, log, store, status, stopping);
+                everything.request();
+                ended
+            })
+            .context("starting the consumer's thread")?;
+        Ok(Consuming { stop, thread })
+    }
+
+    fn stop(self) -> anyhow::Result<()> {
+        self.stop.request();
+        let ended = self.thread.join();
+        ended.map_err(|_| anyhow!("the consumer ended with an internal error"))?
+    }
+}
+
+/// What runs where, for people.
+struct Host {
+    api_url: String,
+    admin_url: String,
+    log: LogSettings,
+    store: StoreSettings,
+}
+
+/// Waits until everything is ready, says so, and shows the demo. A demo that fails stops everything.
+fn greet(
+    host: &Host,
+    both: &Both,
+    began: Instant,
+    demo: Option<Demo>,
+    output: &Output,
+    shutdown: &Shutdown,
+) -> anyhow::Result<()> {
+    while !both.is_ready() {
+        if shutdown.wait_timeout(LOOK) {
+            return Ok(());
+        }
+    }
+    output.say(&host.greeting(began.elapsed()));
+    let Some(demo) = demo else {
+        return Ok(());
+    };
+    let shown = demo.run(output).context("the demo");
+    match &shown {
+        Ok(()) => output.say("\nEverything stays until Ctrl-C."),
+        Err(_) => shutdown.request(),
+    }
+    shown
+}
+
+impl Host {
+    fn greeting(&self, within: Duration) -> String {
+        let (api, admin) = (&self.api_url, &self.admin_url);
+        let (log, orders) = (self.log_line(), self.orders_line());
+        let next = self.next_line();
+        format!(
+            "
+ready in {:.2} s
+
+  API              {api}/orders, {api}/api/order/<uid>
+  page             {api}/
+  operators' port  {admin}/readyz?verbose, {admin}/metrics
+  log              {log}
+  orders           {orders}
+
+Next, in another terminal:
+
+  {next}
+
+Ctrl-C stops it; whatever was answered with 202 is kept.",
+            within.as_secs_f64()
+        )
+    }
+
+    fn log_line(&self) -> String {
+        match &self.log.engine {
+            LogEngine::Kafka { .. } => {
+                format!(
+                    "{}: 202 means every in-sync replica has it",
+                    self.log.describe()
+                )
+            }
+            LogEngine::Embedded(folder) => format!(
+                "`{}`: 202 means it is on the disk, fsynced",
+                folder.log().display()
+            ),
+        }
+    }
+
+    fn orders_line(&self) -> String {
+        match &self.store {
+            StoreSettings::Postgres { .. } => "PostgreSQL".into(),
+            StoreSettings::Sqlite { file } => {
+                format!("`{0}`: sqlite3 {0} 'SELECT * FROM orders'", file.display())
+            }
+        }
+    }
+
+    /// A command that works as it stands here, on this port.
+    fn next_line(&self) -> String {
+        let program = std::env::args().next().unwrap_or("orders".into());
+        let example = Path::new("examples/test_order.json");
+        let order = if example.exists() {
+            example.display().to_string()
+        } else {
+            "order.json".into()
+        };
+        let usual = "http://127.0.0.1:8080";
+        let api = match self.api_url.as_str() {
+            url if url == usual => String::new(),
+            url => format!(" --api-url {url}"),
+        };
+        format!("{program} send{api} {order}")
+    }
+}
+
+/// Where to reach an address that may stand for every interface.
+fn reachable(addr: SocketAddr) -> SocketAddr {
+    match addr {
+        SocketAddr::V4(v4) if v4.ip().is_unspecified() => ([127, 0, 0, 1], addr.port()).into(),
+        SocketAddr::V6(v6) if v6.ip().is_unspecified() => {
+            (std::net::Ipv6Addr::LOCALHOST, addr.port()).into()
+        }
+        addr => addr,
+    }
+}

@@ -1,0 +1,93 @@
+//! API and consumer on one operators' port.
+
+use std::sync::Arc;
+
+use crate::admin::{Check, Health};
+
+/// Both services of the process: ready when both are, alive while both are.
+pub(super) struct Both {
+    parts: [(&'static str, Arc<dyn Health>); 2],
+}
+
+impl Both {
+    pub(super) fn new(api: Arc<dyn Health>, consumer: Arc<dyn Health>) -> Both {
+        Both {
+            parts: [("api", api), ("consumer", consumer)],
+        }
+    }
+
+    pub(super) fn is_ready(&self) -> bool {
+        self.ready().iter().all(|check| check.ok)
+    }
+}
+
+impl Health for Both {
+    fn live(&self) -> Result<(), String> {
+        for (name, part) in &self.parts {
+            part.live().map_err(|reason| format!("{name}: {reason}"))?;
+        }
+        Ok(())
+    }
+
+    fn ready(&self) -> Vec<Check> {
+        let of_part = |(name, part): &(&str, Arc<dyn Health>)| {
+            let named = |check: Check| Check {
+                name: format!("{name} {}", check.name),
+                ..check
+            };
+            part.ready().into_iter().map(named).collect::<Vec<_>>()
+        };
+        self.parts.iter().flat_map(of_part).collect()
+    }
+
+    /// One document: an exposition of OpenMetrics has one end.
+    fn metrics(&self) -> String {
+        const END: &str = "# EOF\n";
+        let of_part = |(_, part): &(_, Arc<dyn Health>)| {
+            let text = part.metrics();
+            text.strip_suffix(END).map(str::to_owned).unwrap_or(text)
+        };
+        let text: String = self.parts.iter().map(of_part).collect();
+        text + END
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Part(bool);
+
+    impl Health for Part {
+        fn live(&self) -> Result<(), String> {
+            if self.0 { Ok(()) } else { Err("stuck".into()) }
+        }
+
+        fn ready(&self) -> Vec<Check> {
+            vec![Check {
+                name: "log".into(),
+                ok: self.0,
+                detail: "told".into(),
+            }]
+        }
+
+        fn metrics(&self) -> String {
+            "a 1\n# EOF\n".into()
+        }
+    }
+
+    #[test]
+    fn one_part_that_is_not_well_makes_the_whole_unready_and_is_named() {
+        let both = Both::new(Arc::new(Part(true)), Arc::new(Part(false)));
+        assert!(!both.is_ready());
+        assert_eq!(both.live(), Err("consumer: stuck".into()));
+        let names: Vec<String> = both.ready().into_iter().map(|check| check.name).collect();
+        assert_eq!(names, ["api log", "consumer log"]);
+    }
+
+    #[test]
+    fn the_metrics_of_both_are_one_exposition() {
+        let both = Both::new(Arc::new(Part(true)), Arc::new(Part(true)));
+        assert_eq!(both.metrics(), "a 1\na 1\n# EOF\n");
+    }
+}

@@ -1,0 +1,68 @@
+//! One API and one consumer a data folder; commands in separate processes on the same folder.
+
+use crate::env::orders::order;
+use crate::env::{Env, http};
+
+#[test]
+fn a_second_api_or_consumer_of_a_folder_is_refused_and_told_who_has_it() {
+    let env = Env::embedded().prepared(1);
+    let (api, consumer) = (env.api(), env.consumer());
+    for (command, holder) in [("serve-api", &api), ("consume", &consumer), ("up", &api)] {
+        let refused = env.orders(&[command]).run().exits(1);
+        let named = format!("already: process {}", holder.id());
+        assert!(refused.stderr.contains(&named), "{}", refused.stderr);
+        let folder = env.data_dir().display().to_string();
+        assert!(refused.stderr.contains(&folder), "{}", refused.stderr);
+    }
+}
+
+#[test]
+fn a_role_is_free_again_when_its_process_was_killed() {
+    let env = Env::embedded().prepared(1);
+    let mut api = env.api();
+    api.kill9();
+    let mut api = env.api();
+    assert_eq!(api.stop().code(), Some(0));
+    let _up = env.up();
+}
+
+#[test]
+fn separate_processes_on_one_folder_are_a_pipeline() {
+    let env = Env::embedded();
+    env.orders(&["migrate"]).run().succeeds();
+    env.orders(&["create-topics"]).run().succeeds();
+    let api = env.serve_api().env("CACHE_LOAD_LIMIT", "0").start();
+    let consumer = env.consumer();
+    let sent = env
+        .orders(&["send", "-"])
+        .env("ORDERS_API_URL", api.url())
+        .stdin(order("one").to_string())
+        .run()
+        .succeeds();
+    assert_eq!(sent.stdout, "one\n");
+    consumer.wait_for_line(" processed order one (offset 0)");
+    assert_eq!(env.db().text("SELECT order_uid FROM payment"), "one");
+
+    drop(api);
+    let api = env.serve_api().env("CACHE_LOAD_LIMIT", "0").start();
+    let cold = http::get(&format!("{}/api/order/one", api.url()));
+    assert_eq!((cold.status, cold.json()), (200, order("one")));
+    api.wait_for_line(" CACHE UPDATED order_uid=one source=order-found");
+    let unknown = http::get(&format!("{}/api/order/two", api.url()));
+    assert_eq!(unknown.status, 404, "{}", unknown.text());
+}
+
+#[test]
+fn services_started_before_the_tables_and_topics_say_what_to_run_and_begin_when_it_was_run() {
+    let env = Env::embedded();
+    let (api, consumer) = (env.serve_api().spawn(), env.consume().spawn());
+    consumer.wait_for_line("run `orders migrate`");
+    consumer.wait_for_line("run `orders create-topics`");
+    let env = env.prepared(1);
+    api.wait_ready();
+    consumer.wait_ready();
+    let posted = http::post(&format!("{}/orders", api.url()), order("a").to_string());
+    assert_eq!(posted.status, 202, "{}", posted.text());
+    env.wait_until_applied();
+    assert_eq!(env.db().count("orders"), 1);
+}

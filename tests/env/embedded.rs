@@ -1,0 +1,83 @@
+//! A test's own hands on the embedded log: written by the program's library, as nobody else writes
+//! there, and read by plain SQL, as anybody may.
+
+use std::path::{Path, PathBuf};
+
+use orders::event_log::sqlite::{Reach, SqliteLog};
+use orders::event_log::{Durability, EventLog, NewRecord};
+use rusqlite::Row;
+
+use super::SqliteFile;
+use super::kafka::{Outgoing, Stored};
+
+/// The folder of an embedded log.
+pub struct Files(PathBuf);
+
+impl Files {
+    pub fn new(folder: &Path) -> Files {
+        Files(folder.to_owned())
+    }
+
+    pub fn file(&self, topic: &str) -> SqliteFile {
+        SqliteFile::new(&self.0.join(format!("{topic}.db")))
+    }
+
+    /// Writes records in order, each acknowledged; returns where they are. Keys decide the partition.
+    pub fn produce(&self, topic: &str, records: &[Outgoing]) -> Vec<(i32, i64)> {
+        let log = SqliteLog::open(&self.0, Reach::OtherProcesses);
+        let mut places = Vec::new();
+        for some in records.chunks(1000) {
+            let append = |record: &Outgoing| {
+                let headers: Vec<(&str, &[u8])> = record
+                    .headers
+                    .iter()
+                    .map(|(name, value)| (name.as_str(), value.as_slice()))
+                    .collect();
+                let new = NewRecord {
+                    topic,
+                    key: record.key.as_deref().unwrap_or_default(),
+                    value: record.value.as_deref(),
+                    headers: &headers,
+                };
+                let ack = log.append(Durability::Durable, new);
+                ack.expect("the record is taken")
+            };
+            let acks: Vec<_> = some.iter().map(append).collect();
+            places.extend(acks.into_iter().map(|ack| {
+                let placed = ack.wait().expect("the record is acknowledged");
+                (placed.partition, placed.offset.expect("it is known where"))
+            }));
+        }
+        places
+    }
+
+    /// Every record, partition by partition, from the first that is left; without its headers.
+    pub fn read_all(&self, topic: &str) -> Vec<Stored> {
+        let connection = self.file(topic).open();
+        let query = "SELECT id >> 48, id & 0xffffffffffff, key, value, timestamp_ms
+                     FROM records ORDER BY id";
+        let stored = |row: &Row<'_>| {
+            Ok(Stored {
+                partition: row.get(0)?,
+                offset: row.get(1)?,
+                key: row.get(2)?,
+                value: row.get(3)?,
+                headers: Default::default(),
+                timestamp: row.get(4)?,
+            })
+        };
+        let mut statement = connection.prepare(query).expect("the query is right");
+        let rows = statement.query_map([], stored).expect("it can be read");
+        rows.map(|row| row.expect("a record")).collect()
+    }
+
+    /// The next offset of each partition.
+    pub fn ends(&self, topic: &str) -> Vec<i64> {
+        let rows = self
+            .file(topic)
+            .text("SELECT next_offset FROM partitions ORDER BY partition");
+        rows.lines()
+            .map(|row| row.parse().expect("an offset"))
+            .collect()
+    }
+}
