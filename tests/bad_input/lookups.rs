@@ -113,7 +113,7 @@ fn a_uid_that_another_program_stored_is_looked_up_as_its_path_says() {
     let mut db = world.env.db();
     for (_, uid) in uids {
         let row = "INSERT INTO orders (order_uid, track_number) VALUES ($1, $1)";
-        db.client
+        db.client()
             .execute(row, &[&uid])
             .expect("the row can be written");
     }

@@ -112,13 +112,13 @@ fn compare(place: &str, found: &Value, expected: &Value, findings: &mut Findings
 }
 
 fn compare_columns(db: &mut Db, orders: &[Spelled], findings: &mut Findings) {
-    let rows = db.client.query(
+    let rows = db.client().query(
         "SELECT o.*, d.*, p.*, (extract(epoch FROM date_created) * 1000000)::bigint AS micros
          FROM orders o JOIN delivery d USING (order_uid) JOIN payment p USING (order_uid)",
         &[],
     );
     let rows = rows.expect("the orders can be read");
-    let items = db.client.query("SELECT * FROM items ORDER BY id", &[]);
+    let items = db.client().query("SELECT * FROM items ORDER BY id", &[]);
     let mut items_of: HashMap<String, Vec<Value>> = HashMap::new();
     for row in items.expect("the items can be read") {
         items_of

@@ -99,7 +99,7 @@ fn a_payload_far_too_large_becomes_a_dead_letter_whole_or_by_its_head_and_digest
 
     let mut db = world.env.db();
     assert_eq!(db.count("orders"), 4);
-    let rows = db.client.query(
+    let rows = db.client().query(
         "SELECT payload, payload_bytes, payload_sha256, order_uid FROM dead_letters ORDER BY \"offset\"",
         &[],
     );

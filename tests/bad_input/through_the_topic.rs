@@ -86,7 +86,7 @@ struct Letter {
 fn dead_letters(world: &World) -> HashMap<(i32, i64), Letter> {
     let query = "SELECT partition, \"offset\", key, payload, payload_bytes, order_uid, reason
                  FROM dead_letters";
-    let rows = world.env.db().client.query(query, &[]);
+    let rows = world.env.db().client().query(query, &[]);
     let rows = rows.expect("the dead letters can be read");
     let letter = |row: &postgres::Row| {
         let letter = Letter {

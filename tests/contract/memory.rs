@@ -13,7 +13,8 @@ use serde_json::json;
 use uuid::Uuid;
 
 use self::tables::Tables;
-use crate::contract::stores::{Database, Eyes};
+use crate::contract::stores::Database;
+use crate::env::Db;
 use crate::env::orders::order_version;
 
 #[path = "../../src/replayable.rs"]
@@ -216,7 +217,7 @@ impl Pair<'_> {
     }
 
     /// Gaps and dead letters, which no call of the trait gives back.
-    fn compare_leftovers(&self, db: &mut dyn Eyes, dialect: Dialect) {
+    fn compare_leftovers(&self, db: &mut Db, dialect: Dialect) {
         let of_this = format!(
             "position_id IN (SELECT id FROM log_positions WHERE log_id = '{}')",
             self.log_id
@@ -343,6 +344,6 @@ fn compare(database: &Database) {
             pair.take(by, step);
         }
         pair.look(0);
-        pair.compare_leftovers(&mut **db.borrow_mut(), database.dialect);
+        pair.compare_leftovers(&mut db.borrow_mut(), database.dialect);
     });
 }

@@ -1,11 +1,13 @@
 //! A migrated database of each engine, with a test's own eyes on it.
 
+use std::path::PathBuf;
+
 use orders::store::postgres::PostgresEngine;
 use orders::store::sqlite::SqliteEngine;
 use orders::store::{Dialect, OrderStore, StoreEngine};
 use tempfile::TempDir;
 
-use crate::env::{Db, Env, SqliteFile};
+use crate::env::{Db, Env};
 
 /// An engine with a migrated database of its own.
 pub struct Database {
@@ -16,7 +18,7 @@ pub struct Database {
 
 enum Place {
     Server(Env),
-    File { file: SqliteFile, _folder: TempDir },
+    File { file: PathBuf, _folder: TempDir },
 }
 
 impl Database {
@@ -41,7 +43,7 @@ impl Database {
             engine: Box::new(engine),
             dialect: Dialect::Sqlite,
             place: Place::File {
-                file: SqliteFile::new(&path),
+                file: path,
                 _folder: folder,
             },
         }
@@ -51,10 +53,10 @@ impl Database {
         self.engine.connect().expect("the database is there")
     }
 
-    pub fn db(&self) -> Box<dyn Eyes> {
+    pub fn db(&self) -> Db {
         match &self.place {
-            Place::Server(env) => Box::new(env.db()),
-            Place::File { file, .. } => Box::new(file.clone()),
+            Place::Server(env) => env.db(),
+            Place::File { file, .. } => Db::open_file(file),
         }
     }
 
@@ -68,39 +70,5 @@ impl Database {
                  BEGIN SELECT RAISE(ABORT, 'refused by a check'); END"
             ),
         });
-    }
-}
-
-/// Plain SQL, with answers as text.
-pub trait Eyes {
-    /// Runs statements whose answer does not matter.
-    fn run(&mut self, sql: &str);
-
-    /// All rows as text: columns joined by `|`, rows by line ends, NULL as nothing.
-    fn text(&mut self, query: &str) -> String;
-
-    fn count(&mut self, table: &str) -> i64 {
-        let count = self.text(&format!("SELECT count(*) FROM {table}"));
-        count.parse().expect("a count is a number")
-    }
-}
-
-impl Eyes for Db {
-    fn run(&mut self, sql: &str) {
-        Db::run(self, sql);
-    }
-
-    fn text(&mut self, query: &str) -> String {
-        Db::text(self, query)
-    }
-}
-
-impl Eyes for SqliteFile {
-    fn run(&mut self, sql: &str) {
-        SqliteFile::run(self, sql);
-    }
-
-    fn text(&mut self, query: &str) -> String {
-        SqliteFile::text(self, query)
     }
 }

@@ -79,7 +79,7 @@ impl Record {
 /// and none for an order that was not accepted, an order's versions in their order; and every offset
 /// below the positions is a row, was replaced by a newer row, is a dead letter or a gap.
 pub fn audit(env: &Env, record: &Record) {
-    let log = env.kafka().read_all(&env.topic());
+    let log = env.log().read_all(&env.topic());
     audit_log(&log, record);
     audit_rows(env, record);
     audit_positions(env, &log);
@@ -169,7 +169,7 @@ fn audit_rows(env: &Env, record: &Record) {
 
 /// Every offset below the positions is accounted for.
 pub fn audit_offsets(env: &Env) {
-    audit_positions(env, &env.kafka().read_all(&env.topic()));
+    audit_positions(env, &env.log().read_all(&env.topic()));
 }
 
 fn audit_positions(env: &Env, log: &[Stored]) {

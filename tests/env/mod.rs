@@ -8,7 +8,7 @@
 #![allow(dead_code, unused_imports)]
 
 use std::fmt::Display;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -18,8 +18,10 @@ use tempfile::TempDir;
 pub mod auditor;
 pub mod database;
 pub mod disk;
+pub mod embedded;
 pub mod http;
 pub mod kafka;
+pub mod log;
 pub mod orders;
 pub mod private;
 pub mod process;
@@ -27,7 +29,9 @@ pub mod proxy;
 pub mod sqlite;
 
 pub use database::Db;
+pub use embedded::Files;
 pub use kafka::Kafka;
+pub use log::Log;
 pub use process::{Orders, Process};
 pub use sqlite::SqliteFile;
 
@@ -64,9 +68,11 @@ pub fn given(name: &str) -> String {
 /// that fails prints what they wrote.
 pub struct Env {
     name: String,
+    /// Brokers, or `embedded`.
     pub brokers: String,
     pub db_url: String,
-    server_url: String,
+    /// Where the database is dropped at the end; `None` when it is a file.
+    server_url: Option<String>,
     pub dir: TempDir,
     transcripts: Mutex<Vec<process::Transcript>>,
 }
@@ -89,11 +95,34 @@ impl Env {
         Env {
             db_url: format!("{server}/{name}"),
             brokers: brokers.to_owned(),
-            server_url: postgres.to_owned(),
-            dir: TempDir::with_prefix("orders-test-").expect("a temporary folder can be made"),
+            server_url: Some(postgres.to_owned()),
+            dir: folder(),
             transcripts: Mutex::default(),
             name,
         }
+    }
+
+    /// The embedded engines, in a data folder that is not there yet. Uses no server.
+    pub fn embedded() -> Env {
+        let dir = folder();
+        let store = dir.path().join("orders-data/store.db");
+        Env {
+            name: "t".into(),
+            brokers: "embedded".into(),
+            db_url: format!("sqlite:{}", store.display()),
+            server_url: None,
+            dir,
+            transcripts: Mutex::default(),
+        }
+    }
+
+    pub fn is_embedded(&self) -> bool {
+        self.server_url.is_none()
+    }
+
+    /// The folder of the embedded engines.
+    pub fn data_dir(&self) -> PathBuf {
+        self.path().join("orders-data")
     }
 
     /// Migrated, with topics of one partition.
@@ -137,9 +166,16 @@ impl Env {
 
     /// The real binary with these arguments and only this test's variables.
     pub fn orders(&self, args: &[&str]) -> Orders<'_> {
-        Orders::new(self, args)
-            .env("KAFKA_BROKERS", &self.brokers)
-            .env("DB_URL", &self.db_url)
+        let orders = Orders::new(self, args);
+        let orders = if self.is_embedded() {
+            // Nothing is configured: that is how most people meet these engines.
+            orders.env("ORDERS_DATA_DIR", self.data_dir())
+        } else {
+            orders
+                .env("KAFKA_BROKERS", &self.brokers)
+                .env("DB_URL", &self.db_url)
+        };
+        orders
             .env("KAFKA_TOPIC", self.topic())
             .env("KAFKA_LOOKUP_TOPIC", self.lookup_topic())
             .env("KAFKA_FOUND_TOPIC", self.found_topic())
@@ -167,8 +203,25 @@ impl Env {
         self.consume().start()
     }
 
+    /// API and consumer in one running process that says it is ready.
+    pub fn up(&self) -> Process {
+        self.orders(&["up"]).start()
+    }
+
     pub fn db(&self) -> Db {
-        Db::open(&self.db_url)
+        match self.db_url.strip_prefix("sqlite:") {
+            Some(file) => Db::open_file(Path::new(file)),
+            None => Db::open(&self.db_url),
+        }
+    }
+
+    /// The log, whichever engine it is.
+    pub fn log(&self) -> Log {
+        if self.is_embedded() {
+            Log::Embedded(Files::new(&self.data_dir().join("log")))
+        } else {
+            Log::Kafka(self.kafka())
+        }
     }
 
     pub fn kafka(&self) -> Kafka {
@@ -181,12 +234,12 @@ impl Env {
     }
 
     pub fn wait_until_applied_within(&self, within: Duration) {
-        let (kafka, mut db) = (self.kafka(), self.db());
+        let (log, mut db) = (self.log(), self.db());
         let deadline = Instant::now() + within;
         loop {
-            let ends: i64 = kafka.ends(&self.topic()).iter().sum();
-            let applied =
-                db.number("SELECT coalesce(sum(next_offset), 0)::bigint FROM log_positions");
+            let ends: i64 = log.ends(&self.topic()).iter().sum();
+            let applied = db
+                .number("SELECT CAST(coalesce(sum(next_offset), 0) AS BIGINT) FROM log_positions");
             if applied == ends {
                 return;
             }
@@ -207,6 +260,10 @@ impl Env {
     }
 }
 
+fn folder() -> TempDir {
+    TempDir::with_prefix("orders-test-").expect("a temporary folder can be made")
+}
+
 impl Drop for Env {
     fn drop(&mut self) {
         if thread::panicking() {
@@ -219,8 +276,11 @@ impl Drop for Env {
                 println!("{transcript}");
             }
         }
+        let Some(server_url) = &self.server_url else {
+            return;
+        };
         // FORCE: a killed process' connection may still be there. A private server may be gone.
-        if let Ok(mut client) = postgres::Client::connect(&self.server_url, postgres::NoTls) {
+        if let Ok(mut client) = postgres::Client::connect(server_url, postgres::NoTls) {
             let _ = client.batch_execute(&format!(
                 "DROP DATABASE IF EXISTS {} WITH (FORCE)",
                 self.name

@@ -352,6 +352,12 @@ impl Process {
         }
     }
 
+    /// What a service that has ended left.
+    pub fn finished(&mut self) -> Output {
+        let status = self.wait_exit(PATIENCE);
+        self.output(status)
+    }
+
     fn output(&mut self, status: ExitStatus) -> Output {
         let stdout = self
             .stdout

@@ -53,11 +53,6 @@ impl SqliteFile {
         }
         Ok(lines.join("\n"))
     }
-
-    pub fn count(&self, table: &str) -> i64 {
-        let count = self.text(&format!("SELECT count(*) FROM {table}"));
-        count.parse().expect("a count is a number")
-    }
 }
 
 fn text_of(value: ValueRef<'_>) -> String {
