@@ -252,7 +252,7 @@ fn copy(env: &Env, run: u32, orders: u32) -> Duration {
     ];
     let mut db = env.db();
     let started = Instant::now();
-    let mut transaction = db.client.transaction().expect("a transaction begins");
+    let mut transaction = db.client().transaction().expect("a transaction begins");
     for (table, rows) in &tables {
         let mut writer = transaction
             .copy_in(&format!("COPY {table} FROM STDIN"))

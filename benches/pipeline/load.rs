@@ -242,3 +242,10 @@ pub fn sequence(url: &str, paths: Vec<String>, status: u16) -> Load {
     }
     load
 }
+
+/// The paths of `count` numbered orders.
+pub fn paths(prefix: &str, count: u32) -> Vec<String> {
+    (0..count)
+        .map(|number| format!("/api/order/{prefix}{number:07}"))
+        .collect()
+}

@@ -6,6 +6,7 @@
 
 use std::time::{Duration, Instant};
 
+mod embedded;
 #[path = "../../tests/env/mod.rs"]
 mod env;
 mod limits;
@@ -18,7 +19,10 @@ use env::{Db, Env, Process, http};
 use load::{Load, Requests};
 use report::{Report, Row};
 
-const PARTS: [&str; 5] = ["post", "get", "lookup", "apply", "visible"];
+const PARTS: [&str; 6] = ["post", "get", "lookup", "apply", "visible", "embedded"];
+
+/// How many orders are looked up one after the other.
+const LOOKUPS: u32 = 1000;
 
 /// As many as wait in the topic when the consumer starts.
 const BACKLOG: u32 = 100_000;
@@ -52,6 +56,13 @@ fn main() {
     }
     if wanted("visible") {
         visible(&mut report);
+    }
+    if wanted("embedded") {
+        embedded::post(&mut report);
+        let postgres = from_kafka(&mut report, 1);
+        embedded::apply(&mut report, postgres);
+        embedded::lookup(&mut report);
+        embedded::visible(&mut report);
     }
     println!("{report}");
 }
@@ -145,24 +156,18 @@ fn get(report: &mut Report) {
 
 /// GET of what is in no cache: in the store, and nowhere.
 fn lookup(report: &mut Report) {
-    const LOOKUPS: u32 = 1000;
     let env = Env::ready();
     let consumer = env.consumer();
     env.kafka().produce(&env.topic(), &backlog(LOOKUPS, 1));
     env.wait_until_applied();
     let api = env.serve_api().env("CACHE_LOAD_LIMIT", "0").start();
-    let uids = |prefix: &str| {
-        (0..LOOKUPS)
-            .map(|number| format!("/api/order/{prefix}{number:07}"))
-            .collect()
-    };
     tell("GET, not cached");
-    let cold = load::sequence(&api.url(), uids("backlog-"), 200);
+    let cold = load::sequence(&api.url(), load::paths("backlog-", LOOKUPS), 200);
     report.add(Row::alone(
         "GET not cached, in the database, one client",
         &cold,
     ));
-    let unknown = load::sequence(&api.url(), uids("unknown-"), 404);
+    let unknown = load::sequence(&api.url(), load::paths("unknown-", LOOKUPS), 404);
     report.add(Row::alone("GET unknown uid, one client", &unknown));
     report.memory("memory of `consume` after the lookups", &consumer);
 }
@@ -172,13 +177,7 @@ fn apply(report: &mut Report) {
     tell("COPY into the four tables");
     let copied = limits::copy_orders_per_second(&Env::ready());
     for partitions in [1, 4] {
-        tell(&format!("topic → tables, {partitions} partitions"));
-        let env = Env::with_partitions(partitions);
-        env.kafka()
-            .produce(&env.topic(), &backlog(BACKLOG, partitions));
-        let started = Instant::now();
-        let consumer = env.consume().spawn();
-        let rate = applied_per_second(&mut env.db(), started);
+        let rate = from_kafka(report, partitions);
         let name = format!(
             "topic → four tables, {partitions} partition{}",
             if partitions == 1 { "" } else { "s" }
@@ -189,22 +188,33 @@ fn apply(report: &mut Report) {
             "COPY of 30,000 orders, one transaction",
             copied,
         ));
-        report.memory(
-            &format!(
-                "memory of `consume` after {partitions} × {}",
-                BACKLOG / partitions as u32
-            ),
-            &consumer,
-        );
     }
     report.note("nearest peer: Debezium's JDBC sink, 12,000 rows a second into one flat table (another machine's run)");
+}
+
+/// The backlog from Kafka into PostgreSQL, in orders a second.
+fn from_kafka(report: &mut Report, partitions: i32) -> f64 {
+    tell(&format!("topic → tables, {partitions} partitions"));
+    let env = Env::with_partitions(partitions);
+    env.kafka()
+        .produce(&env.topic(), &backlog(BACKLOG, partitions));
+    let started = Instant::now();
+    let consumer = env.consume().spawn();
+    let rate = applied_per_second(&mut env.db(), started);
+    let each = BACKLOG / partitions as u32;
+    report.memory(
+        &format!("memory of `consume` after {partitions} × {each}"),
+        &consumer,
+    );
+    rate
 }
 
 /// Orders a second between the first rows and the last.
 fn applied_per_second(db: &mut Db, started: Instant) -> f64 {
     let mut first: Option<(Instant, i64)> = None;
     loop {
-        let applied = db.number("SELECT coalesce(sum(next_offset), 0)::bigint FROM log_positions");
+        let applied =
+            db.number("SELECT CAST(coalesce(sum(next_offset), 0) AS BIGINT) FROM log_positions");
         let now = Instant::now();
         if applied > 0 && first.is_none() {
             first = Some((now, applied));
@@ -225,31 +235,33 @@ fn applied_per_second(db: &mut Db, started: Instant) -> f64 {
 fn visible(report: &mut Report) {
     let env = Env::ready();
     let (api, _consumer) = (env.api(), env.consumer());
-    let mut connection = http::Connection::open(&api.url()).expect("the API listens");
     let mut db = env.db();
     let query = db
-        .client
+        .client()
         .prepare("SELECT 1 FROM orders WHERE order_uid = $1")
         .expect("the query is right");
     tell("POST → row visible");
+    let times = visible_times(&api.url(), |uid| {
+        let row = db.client().query_opt(&query, &[&uid]);
+        row.expect("the query works").is_some()
+    });
+    report.add(Row::alone(
+        "POST → row visible, one order at a time",
+        &times,
+    ));
+}
+
+/// From the request until `is_there` sees the row.
+fn visible_times(api_url: &str, mut is_there: impl FnMut(&str) -> bool) -> Load {
+    let mut connection = http::Connection::open(api_url).expect("the API listens");
     let mut times = Load::default();
     for number in 0..300 {
         let uid = format!("visible-{number}");
         let body = order(&uid).to_string();
         let asked = Instant::now();
-        assert_eq!(
-            connection
-                .post("/orders", body.as_bytes())
-                .expect("an answer")
-                .status,
-            202
-        );
-        while db
-            .client
-            .query_opt(&query, &[&uid])
-            .expect("the query works")
-            .is_none()
-        {
+        let answer = connection.post("/orders", body.as_bytes());
+        assert_eq!(answer.expect("an answer").status, 202);
+        while !is_there(&uid) {
             assert!(
                 asked.elapsed() < env::PATIENCE,
                 "`{uid}` never became visible"
@@ -257,10 +269,7 @@ fn visible(report: &mut Report) {
         }
         times.add(asked.elapsed());
     }
-    report.add(Row::alone(
-        "POST → row visible, one order at a time",
-        &times,
-    ));
+    times
 }
 
 fn run(url: &str, connections: usize, requests: Requests) -> Load {
