@@ -2,13 +2,14 @@
 
 use super::command::orders;
 
-const COMMANDS: [&str; 7] = [
+const COMMANDS: [&str; 8] = [
     "migrate",
     "create-topics",
     "serve-api",
     "consume",
     "send",
     "get",
+    "export",
     "completions",
 ];
 
@@ -30,7 +31,7 @@ fn help_has_a_line_for_every_command() {
 
 #[test]
 fn help_of_a_command_names_its_variables_and_never_shows_their_values() {
-    let named: [(&str, &[&str]); 6] = [
+    let named: [(&str, &[&str]); 7] = [
         ("migrate", &["DB_URL"]),
         ("create-topics", &["KAFKA_BROKERS", "KAFKA_PROPERTIES"]),
         (
@@ -43,6 +44,7 @@ fn help_of_a_command_names_its_variables_and_never_shows_their_values() {
         ),
         ("send", &["ORDERS_API_URL"]),
         ("get", &["ORDERS_API_URL"]),
+        ("export", &["KAFKA_BROKERS", "DB_URL"]),
     ];
     for (command, variables) in named {
         let help = orders(&format!("{command} --help"));
