@@ -145,3 +145,87 @@ fn delete(
         .execute((partition, low, expired.bytes))?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A topic of ten records of three bytes, appended just now.
+    fn topic(durability: Durability, settings: [(&str, &str); 1]) -> (tempfile::TempDir, Open) {
+        let folder = tempfile::tempdir().unwrap();
+        let log = SqliteLog::open(folder.path(), Reach::ThisProcess);
+        let settings = settings.map(|(key, value)| (key.to_owned(), value.to_owned()));
+        let spec = TopicSpec {
+            name: "orders".into(),
+            partitions: 1,
+            replication_factor: None,
+            settings: settings.into(),
+        };
+        log.create_topics(&[spec]).unwrap();
+        for _ in 0..10 {
+            let record = NewRecord {
+                topic: "orders",
+                key: b"key",
+                value: None,
+                headers: &[],
+            };
+            log.append(durability, record).unwrap().wait().unwrap();
+        }
+        drop(log);
+        let file = TopicFile::new(folder.path(), "orders");
+        let open = file.open(Access::Write).unwrap();
+        (folder, open)
+    }
+
+    /// The offsets that are left when so much time has passed and so much was taken.
+    fn left(open: &Open, taken: &[(i32, i64)], later_ms: i64) -> (i64, i64) {
+        let head = tables::head(&open.connection).unwrap();
+        let taken = taken.iter().copied().collect();
+        step(open, &head, &taken, now_ms() + later_ms).unwrap();
+        let counters = tables::counters(&open.connection).unwrap()[0];
+        let rows: i64 = open
+            .connection
+            .query_row("SELECT count(*) FROM records", [], |row| row.get(0))
+            .unwrap();
+        assert_eq!(rows, counters.next - counters.low);
+        assert_eq!(counters.bytes, rows * 3);
+        (counters.low, counters.next)
+    }
+
+    const HOUR_MS: i64 = 3_600_000;
+
+    #[test]
+    fn an_order_stays_until_it_is_old_and_taken() {
+        let (_folder, open) = topic(Durability::Durable, [("retention.ms", "3600000")]);
+        assert_eq!(left(&open, &[(0, 10)], HOUR_MS / 2), (0, 10), "not old");
+        assert_eq!(left(&open, &[], 1_000 * HOUR_MS), (0, 10), "not taken");
+        assert_eq!(
+            left(&open, &[(0, 0)], 1_000 * HOUR_MS),
+            (0, 10),
+            "not taken"
+        );
+        assert_eq!(left(&open, &[(0, 7)], 2 * HOUR_MS), (7, 10));
+        assert_eq!(left(&open, &[(0, 3)], 2 * HOUR_MS), (7, 10), "a replay");
+        assert_eq!(left(&open, &[(0, 99)], 2 * HOUR_MS), (10, 10));
+    }
+
+    #[test]
+    fn a_lookup_goes_when_it_is_old() {
+        let (_folder, open) = topic(Durability::BestEffort, [("retention.ms", "3600000")]);
+        assert_eq!(left(&open, &[], HOUR_MS / 2), (0, 10));
+        assert_eq!(left(&open, &[], 2 * HOUR_MS), (10, 10));
+    }
+
+    #[test]
+    fn the_oldest_go_where_there_are_too_many_bytes() {
+        let (_folder, open) = topic(Durability::Durable, [("retention.bytes", "10")]);
+        assert_eq!(left(&open, &[(0, 2)], 0), (2, 10), "only what was taken");
+        assert_eq!(left(&open, &[(0, 10)], 0), (7, 10));
+    }
+
+    #[test]
+    fn nothing_goes_where_there_is_no_limit() {
+        let (_folder, open) = topic(Durability::BestEffort, [("retention.ms", "-1")]);
+        assert_eq!(left(&open, &[(0, 10)], 1_000 * HOUR_MS), (0, 10));
+    }
+}
