@@ -288,7 +288,9 @@ impl Forgotten {
 
     fn may_outrank(&self, entry: &Entry) -> bool {
         place(entry).is_some_and(|(partition, offset)| {
-            self.0.get(partition).is_some_and(|highest| *highest > offset)
+            self.0
+                .get(partition)
+                .is_some_and(|highest| *highest > offset)
         })
     }
 }
