@@ -2,19 +2,19 @@
 //!
 //! Owns what is kept, for how long and in how many bytes; who may put what in is the API's business.
 //! Every put is an atomic compare-and-put by [`Version`]: whatever the order in which an order's
-//! versions arrive, the newest stays. The surprising thing: the cache remembers, for each partition,
-//! the highest offset it had to forget, so that a follower that lags cannot bring back a version
-//! older than one that was here and was evicted.
+//! versions arrive, the newest stays. One lock guards all of it and is held for less than a
+//! microsecond. The surprising thing: the cache remembers, for each partition, the highest offset it
+//! had to forget, so that a follower that lags cannot bring back a version older than one that was
+//! here and was evicted.
 
 use std::cmp::Ordering;
+use std::hash::RandomState;
+use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use moka::notification::RemovalCause;
-use moka::ops::compute::Op;
-use moka::policy::EvictionPolicy;
-use moka::{Expiry, sync};
+use hashlink::LruCache;
 use sha2::{Digest, Sha256};
 
 use crate::event_log::TopicId;
@@ -22,9 +22,9 @@ use crate::event_log::TopicId;
 /// How long an answer is kept that may be outdated without anybody telling us.
 const UNSURE_TTL: Duration = Duration::from_secs(1);
 
-/// What an entry costs beside its body and its two copies of the uid: measured as the growth of the
-/// process by 56,000 orders of 0.8 kB, so that the limit in bytes is one of memory.
-const ENTRY_OVERHEAD: usize = 950;
+/// What an entry costs beside its body and its uid: measured as the growth of the process by 250,000
+/// orders of 1 kB, so that the limit in bytes is one of memory.
+const ENTRY_OVERHEAD: usize = 300;
 
 /// Which record of the log a body came from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -85,6 +85,12 @@ impl Entry {
         self.etag.get_or_init(tag).clone()
     }
 
+    /// How long it is kept: as long as any, or shortly when nobody would tell that it is outdated.
+    fn lifetime(&self, ttl: Duration) -> Duration {
+        let is_sure = self.version.is_some() && self.behind.is_none();
+        if is_sure { ttl } else { ttl.min(UNSURE_TTL) }
+    }
+
     /// Whether this one takes the place of `held`.
     fn replaces(&self, held: &Entry) -> bool {
         match (&self.version, &held.version) {
@@ -100,37 +106,38 @@ impl Entry {
     }
 }
 
-/// Orders by uid, bounded in bytes and in time. Cheap to share, never blocks for long.
+/// Orders by uid, bounded in bytes and in time. Never blocks for long.
 pub struct OrderCache {
-    entries: sync::Cache<String, Arc<Entry>>,
-    forgotten: Arc<Forgotten>,
+    max_bytes: usize,
+    ttl: Duration,
+    held: Mutex<Held>,
+}
+
+/// What the lock guards.
+struct Held {
+    /// The least recently used first. The hasher is keyed, since clients choose the uids.
+    slots: LruCache<Box<str>, Slot, RandomState>,
+    bytes: usize,
+    forgotten: Forgotten,
+}
+
+struct Slot {
+    entry: Arc<Entry>,
+    expires_at: Instant,
 }
 
 impl OrderCache {
     /// A cache of at most `max_bytes` whose entries live for `ttl` on the monotonic clock.
     pub fn new(max_bytes: u64, ttl: Duration) -> OrderCache {
-        let forgotten = Arc::new(Forgotten::default());
-        let noting = forgotten.clone();
-        let entries = sync::Cache::builder()
-            .max_capacity(max_bytes)
-            .weigher(|uid: &String, entry: &Arc<Entry>| {
-                let bytes = entry.body.len() + 2 * uid.len() + ENTRY_OVERHEAD;
-                u32::try_from(bytes).unwrap_or(u32::MAX)
-            })
-            // moka's default policy may turn a fresh entry away at once: a POST would not be found.
-            .eviction_policy(EvictionPolicy::lru())
-            .expire_after(Lifetime { ttl })
-            .eviction_listener(move |_, entry: Arc<Entry>, cause| {
-                if matches!(cause, RemovalCause::Size | RemovalCause::Expired) {
-                    noting.note(&entry);
-                }
-            })
-            .build();
-        OrderCache { entries, forgotten }
+        OrderCache {
+            max_bytes: usize::try_from(max_bytes).unwrap_or(usize::MAX),
+            ttl,
+            held: Mutex::default(),
+        }
     }
 
     pub fn get(&self, uid: &str) -> Option<Arc<Entry>> {
-        self.entries.get(uid)
+        self.lock().get(uid, Instant::now())
     }
 
     /// Puts `entry` in unless what is held is newer, and returns what is held then.
@@ -148,121 +155,143 @@ impl OrderCache {
     /// offset of its partition has been forgotten, a newer version of this very order may have been
     /// among it, so the record only replaces an older entry and never begins one.
     pub fn put_followed(&self, uid: &str, entry: Entry) -> Option<Arc<Entry>> {
-        let may_begin = |entry: &Entry| !self.forgotten.may_outrank(entry);
-        self.put_where(uid, &Arc::new(entry), may_begin)
+        let entry = Arc::new(entry);
+        self.put_where(uid, &entry, |forgotten| !forgotten.may_outrank(&entry))
     }
 
     fn put_where(
         &self,
         uid: &str,
         entry: &Arc<Entry>,
-        may_begin: impl FnOnce(&Entry) -> bool,
+        may_begin: impl FnOnce(&Forgotten) -> bool,
     ) -> Option<Arc<Entry>> {
-        // An instance follows its own orders too: most puts find the same record here already, and
-        // one that is newer only ever gives way to newer ones. So no lock is needed to say no.
-        if let Some(held) = self.entries.get(uid)
-            && !entry.replaces(&held)
-        {
-            return Some(held);
+        let now = Instant::now();
+        let mut held = self.lock();
+        match held.get(uid, now) {
+            Some(older) if entry.replaces(&older) => {}
+            None if may_begin(&held.forgotten) => {}
+            kept => return kept,
         }
-        let decide = |held: Option<moka::Entry<String, Arc<Entry>>>| match held {
-            Some(held) if entry.replaces(held.value()) => Op::Put(entry.clone()),
-            None if may_begin(entry) => Op::Put(entry.clone()),
-            Some(_) | None => Op::Nop,
+        let slot = Slot {
+            entry: entry.clone(),
+            expires_at: now + entry.lifetime(self.ttl),
         };
-        let outcome = self.entries.entry_by_ref(uid).and_compute_with(decide);
-        outcome.into_entry().map(moka::Entry::into_value)
+        held.insert(uid, slot);
+        held.make_room(self.max_bytes, now);
+        Some(entry.clone())
     }
 
     /// Forgets one order: what is held may not be the newest.
     pub fn remove(&self, uid: &str) {
-        self.entries.invalidate(uid);
+        self.lock().take(uid);
     }
 
     /// Forgets everything: the log is another one, or was not followed for a while.
     pub fn clear(&self) {
-        self.entries.invalidate_all();
-        self.forgotten.clear();
+        let all = mem::take(&mut *self.lock());
+        // Many frees, after the lock.
+        drop(all);
     }
 
-    /// How many entries there are. Does the housekeeping that is due: not for the hot path.
-    pub fn len(&self) -> u64 {
-        self.entries.run_pending_tasks();
-        self.entries.entry_count()
+    /// How many entries there are.
+    pub fn len(&self) -> usize {
+        let mut held = self.lock();
+        held.make_room(self.max_bytes, Instant::now());
+        held.slots.len()
     }
 
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// How many bytes they take, as of the last housekeeping.
-    pub fn bytes(&self) -> u64 {
-        self.entries.weighted_size()
+    /// How many bytes they take.
+    pub fn bytes(&self) -> usize {
+        self.lock().bytes
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Held> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-struct Lifetime {
-    ttl: Duration,
-}
-
-impl Lifetime {
-    fn of(&self, entry: &Entry) -> Option<Duration> {
-        let is_sure = entry.version.is_some() && entry.behind.is_none();
-        Some(if is_sure {
-            self.ttl
-        } else {
-            self.ttl.min(UNSURE_TTL)
-        })
+impl Default for Held {
+    fn default() -> Held {
+        Held {
+            slots: LruCache::with_hasher(usize::MAX, RandomState::new()),
+            bytes: 0,
+            forgotten: Forgotten::default(),
+        }
     }
 }
 
-impl Expiry<String, Arc<Entry>> for Lifetime {
-    fn expire_after_create(&self, _: &String, new: &Arc<Entry>, _: Instant) -> Option<Duration> {
-        self.of(new)
+impl Held {
+    /// What is held and not expired; from now on the most recently used.
+    fn get(&mut self, uid: &str, now: Instant) -> Option<Arc<Entry>> {
+        let slot = self.slots.get(uid)?;
+        if slot.expires_at > now {
+            return Some(slot.entry.clone());
+        }
+        self.forget(uid);
+        None
     }
 
-    fn expire_after_update(
-        &self,
-        _: &String,
-        new: &Arc<Entry>,
-        _: Instant,
-        _: Option<Duration>,
-    ) -> Option<Duration> {
-        self.of(new)
+    fn insert(&mut self, uid: &str, slot: Slot) {
+        self.bytes += cost(uid, &slot);
+        if let Some(old) = self.slots.insert(uid.into(), slot) {
+            self.bytes -= cost(uid, &old);
+        }
     }
+
+    fn take(&mut self, uid: &str) -> Option<Slot> {
+        let slot = self.slots.remove(uid)?;
+        self.bytes -= cost(uid, &slot);
+        Some(slot)
+    }
+
+    /// Removes what nobody said was outdated, and remembers that it was here.
+    fn forget(&mut self, uid: &str) {
+        if let Some(slot) = self.take(uid) {
+            self.forgotten.note(&slot.entry);
+        }
+    }
+
+    /// Forgets the least recently used until the rest fits, and whatever is next and has expired.
+    fn make_room(&mut self, max_bytes: usize, now: Instant) {
+        while let Some((_, next)) = self.slots.iter().next()
+            && (self.bytes > max_bytes || next.expires_at <= now)
+            && let Some((uid, slot)) = self.slots.remove_lru()
+        {
+            self.bytes -= cost(&uid, &slot);
+            self.forgotten.note(&slot.entry);
+        }
+    }
+}
+
+fn cost(uid: &str, slot: &Slot) -> usize {
+    slot.entry.body.len() + uid.len() + ENTRY_OVERHEAD
 }
 
 /// For each partition the highest offset that was held and is not any more.
 #[derive(Default)]
-struct Forgotten(Mutex<Vec<i64>>);
+struct Forgotten(Vec<i64>);
 
 impl Forgotten {
-    fn note(&self, entry: &Entry) {
+    fn note(&mut self, entry: &Entry) {
         let Some((partition, offset)) = place(entry) else {
             return;
         };
-        let mut highest = self.lock();
-        if highest.len() <= partition {
-            highest.resize(partition + 1, -1);
+        if self.0.len() <= partition {
+            self.0.resize(partition + 1, -1);
         }
-        highest[partition] = highest[partition].max(offset);
+        self.0[partition] = self.0[partition].max(offset);
     }
 
     fn may_outrank(&self, entry: &Entry) -> bool {
-        let Some((partition, offset)) = place(entry) else {
-            return false;
-        };
-        self.lock()
-            .get(partition)
-            .is_some_and(|highest| *highest > offset)
-    }
-
-    fn clear(&self) {
-        self.lock().clear();
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Vec<i64>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        place(entry).is_some_and(|(partition, offset)| {
+            self.0
+                .get(partition)
+                .is_some_and(|highest| *highest > offset)
+        })
     }
 }
 

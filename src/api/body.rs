@@ -30,10 +30,10 @@ const LEAST_BYTES: usize = 4 << 10;
 /// How much of a body that is too large is read for the sake of the answer.
 const DISCARDED_BYTES: usize = 4 << 20;
 
-/// A body and the memory it was granted; keep both until the request is answered.
+/// A body and the memory it was granted; keep the latter until the request is answered.
 pub struct Granted {
     pub bytes: Bytes,
-    _room: OwnedSemaphorePermit,
+    pub room: OwnedSemaphorePermit,
 }
 
 /// Reads the whole body within `deadline`, or says what is wrong with it.
@@ -98,7 +98,7 @@ async fn collect(
     } else {
         whole.freeze()
     };
-    Ok(Granted { bytes, _room: room })
+    Ok(Granted { bytes, room })
 }
 
 fn grant(budget: &Arc<Semaphore>, bytes: usize) -> Result<OwnedSemaphorePermit, Problem> {

@@ -13,16 +13,17 @@ use axum::extract::{Request, State};
 use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE, LOCATION, X_CONTENT_TYPE_OPTIONS};
 use axum::http::{HeaderMap, HeaderValue, Response, StatusCode};
 use bytes::Bytes;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{sleep, timeout};
 use tracing::{debug, info, warn};
 
 use super::App;
-use super::body;
+use super::body::{self, Granted};
 use super::knowledge::Beginning;
 use super::problem::Problem;
 use crate::event_log::{ACCEPTED_AT, AppendError, Appended, Durability, NewRecord};
 use crate::failpoint;
-use crate::order::Order;
+use crate::order::BorrowedOrder;
 
 /// How long an acknowledgement may take. More than the log's own delivery timeout (5 s, checked once
 /// a second), so that normally the log says what became of the order and not this clock.
@@ -46,6 +47,18 @@ pub async fn post_order(State(app): State<Arc<App>>, request: Request) -> Respon
 }
 
 async fn accept(app: &App, request: Request) -> Result<String, Problem> {
+    let (order_uid, encoded, _room) = read(app, request).await?;
+    append(app, &order_uid, encoded).await?;
+    Ok(order_uid)
+}
+
+/// The order of a request: its uid, what the log gets and the cache keeps (normalised, encoded
+/// once), and the memory that it was granted. The request itself ends here: while the log is waited
+/// for nothing holds the connection's buffer, which hyper then uses again.
+async fn read(
+    app: &App,
+    request: Request,
+) -> Result<(String, Bytes, OwnedSemaphorePermit), Problem> {
     let (head, body) = request.into_parts();
     check_type(&head.headers)?;
     let deadline = if app.is_crowded() {
@@ -53,12 +66,11 @@ async fn accept(app: &App, request: Request) -> Result<String, Problem> {
     } else {
         BODY_DEADLINE
     };
-    let granted = body::read(body, &head.headers, &app.body_budget, deadline).await?;
-    let order = Order::decode(&granted.bytes).map_err(Problem::Refused)?;
-    // What the log gets is what the cache keeps: normalised, encoded once.
+    let Granted { bytes, room } =
+        body::read(body, &head.headers, &app.body_budget, deadline).await?;
+    let order = BorrowedOrder::decode(&bytes).map_err(Problem::Refused)?;
     let encoded = Bytes::from(order.encode().into_boxed_slice());
-    append(app, &order.order_uid, encoded).await?;
-    Ok(order.order_uid)
+    Ok((order.order_uid.to_string(), encoded, room))
 }
 
 async fn append(app: &App, order_uid: &str, encoded: Bytes) -> Result<(), Problem> {

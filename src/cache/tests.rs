@@ -82,9 +82,8 @@ fn the_same_record_known_to_be_the_newest_replaces_the_one_that_was_behind() {
 #[test]
 fn a_lagging_follower_does_not_bring_back_what_an_evicted_entry_had_replaced() {
     let cache = cache();
-    cache
-        .forgotten
-        .note(&entry("v2", Some(version("t", 0, 8, 2))));
+    cache.put("a", entry("v2", Some(version("t", 0, 8, 2))));
+    cache.lock().forget("a");
     assert!(
         cache
             .put_followed("a", entry("v1", Some(version("t", 0, 7, 1))))
@@ -112,13 +111,44 @@ fn eviction_for_want_of_room_is_remembered() {
             entry("x", Some(version("t", 0, offset, 1))),
         );
     }
-    cache.entries.run_pending_tasks();
     assert!(cache.bytes() <= 1_000);
     assert!(
         cache
             .put_followed("other", entry("y", Some(version("t", 0, 0, 1))))
             .is_none()
     );
+}
+
+#[test]
+fn the_least_recently_used_order_gives_way_first() {
+    let room_for_two = 2 * (ENTRY_OVERHEAD as u64 + 2);
+    let cache = OrderCache::new(room_for_two, Duration::from_secs(60));
+    for uid in ["a", "b"] {
+        cache.put(uid, entry("x", None));
+    }
+    cache.get("a");
+    cache.put("c", entry("x", None));
+    assert!(cache.get("a").is_some() && cache.get("b").is_none() && cache.get("c").is_some());
+    assert_eq!(cache.bytes() as u64, room_for_two);
+}
+
+#[test]
+fn what_has_expired_is_gone_whether_asked_for_or_not_and_is_remembered() {
+    let cache = OrderCache::new(1 << 20, Duration::from_millis(1));
+    cache.put("a", entry("a", Some(version("t", 0, 8, 1))));
+    cache.put("b", entry("b", Some(version("t", 0, 9, 1))));
+    std::thread::sleep(Duration::from_millis(2));
+    assert!(cache.get("a").is_none());
+    assert_eq!((cache.len(), cache.bytes()), (0, 0));
+    let older = entry("older", Some(version("t", 0, 7, 1)));
+    assert!(cache.put_followed("a", older).is_none());
+}
+
+#[test]
+fn what_has_no_room_even_alone_is_not_kept() {
+    let cache = OrderCache::new(100, Duration::from_secs(60));
+    cache.put("a", entry("x", Some(version("t", 0, 8, 1))));
+    assert_eq!((cache.len(), cache.bytes()), (0, 0));
 }
 
 #[test]

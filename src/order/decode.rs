@@ -1,4 +1,4 @@
-//! The quick way from bytes to an [`Order`], and when to leave it.
+//! The quick way from bytes to an [`Order`](super::Order), and when to leave it.
 //!
 //! The typed pass takes what nearly every document is: known fields of the right types. Whatever it
 //! stumbles over (an unknown field, a null, `-0`, a wrong type, broken JSON) is decided by the
@@ -9,14 +9,14 @@
 use std::fmt;
 use std::marker::PhantomData;
 
-use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Serialize};
 
 use super::faults::{self, Faults};
-use super::{Item, MAX_DOCUMENT_BYTES, MAX_ITEMS, Order, Refusal, lenient};
+use super::{HoldsText, ItemOf, MAX_DOCUMENT_BYTES, MAX_ITEMS, OrderOf, Refusal, lenient};
 
-impl Order {
+impl<'d, T: HoldsText<'d>> OrderOf<T> {
     /// Decodes, validates and normalises one order. Bounded in time and memory whatever the bytes
     /// are, and never panics.
     ///
@@ -24,7 +24,7 @@ impl Order {
     ///
     /// A [`Refusal`] that names every fault at once and repeats nothing of the document but a valid
     /// uid.
-    pub fn decode(bytes: &[u8]) -> Result<Order, Refusal> {
+    pub fn decode(bytes: &'d [u8]) -> Result<OrderOf<T>, Refusal> {
         let text = text_of(bytes)?;
         let (order, mut found) = match typed(text) {
             Some(order) => (order, Faults::default()),
@@ -40,14 +40,16 @@ impl Order {
     /// # Errors
     ///
     /// A [`Refusal`] where the document is no JSON or has a field of a wrong type.
-    pub fn decode_stored(bytes: &[u8]) -> Result<Order, Refusal> {
+    pub fn decode_stored(bytes: &'d [u8]) -> Result<OrderOf<T>, Refusal> {
         let text = text_of(bytes)?;
         match typed(text) {
             Some(order) => Ok(order),
             None => lenient::read(text).and_then(|(order, found)| found.settle(order)),
         }
     }
+}
 
+impl<T: Serialize> OrderOf<T> {
     /// The order as JSON: normalised, go-orders' fields in go-orders' order, no white space.
     pub fn encode(&self) -> Vec<u8> {
         // Room for a usual order of a few items, so that the buffer does not grow step by step.
@@ -88,7 +90,7 @@ struct OnlyUid {
     order_uid: String,
 }
 
-fn typed(text: &str) -> Option<Order> {
+fn typed<'d, T: HoldsText<'d>>(text: &'d str) -> Option<OrderOf<T>> {
     let mut json = serde_json::Deserializer::from_str(text);
     let order = json.deserialize_map(ObjectOnly(PhantomData)).ok()?;
     json.end().ok()?;
@@ -119,24 +121,28 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for ObjectOnly<T> {
 }
 
 /// Deserialises at most [`MAX_ITEMS`] items; null is none (Go writes a nil slice so).
-pub(super) fn items<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Item>, D::Error> {
-    deserializer.deserialize_any(Items)
+pub(super) fn items<'de, D, T>(deserializer: D) -> Result<Vec<ItemOf<T>>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Default + Deserialize<'de>,
+{
+    deserializer.deserialize_any(Items(PhantomData))
 }
 
-struct Items;
+struct Items<T>(PhantomData<T>);
 
-impl<'de> Visitor<'de> for Items {
-    type Value = Vec<Item>;
+impl<'de, T: Default + Deserialize<'de>> Visitor<'de> for Items<T> {
+    type Value = Vec<ItemOf<T>>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an array of items")
     }
 
-    fn visit_unit<E: Error>(self) -> Result<Vec<Item>, E> {
+    fn visit_unit<E: Error>(self) -> Result<Vec<ItemOf<T>>, E> {
         Ok(Vec::new())
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<Vec<Item>, A::Error> {
+    fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<Vec<ItemOf<T>>, A::Error> {
         let mut items = Vec::new();
         while let Some(ObjectItem(item)) = sequence.next_element()? {
             if items.len() == MAX_ITEMS {
@@ -149,4 +155,5 @@ impl<'de> Visitor<'de> for Items {
 }
 
 #[derive(Deserialize)]
-struct ObjectItem(#[serde(deserialize_with = "object")] Item);
+#[serde(bound(deserialize = "T: Default + Deserialize<'de>"))]
+struct ObjectItem<T>(#[serde(deserialize_with = "object")] ItemOf<T>);

@@ -9,7 +9,8 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Delivery, Item, MAX_DOCUMENT_BYTES, MAX_ITEMS, MAX_TEXT_BYTES, Order, Payment, Timestamp,
+    DeliveryOf, ItemOf, MAX_DOCUMENT_BYTES, MAX_ITEMS, MAX_TEXT_BYTES, OrderOf, PaymentOf,
+    Timestamp,
 };
 
 /// The longest `order_uid`, in bytes.
@@ -140,7 +141,7 @@ impl Faults {
     }
 
     /// The order, when nothing is wrong with it.
-    pub(super) fn settle(self, order: Order) -> Result<Order, Refusal> {
+    pub(super) fn settle<T: AsRef<str>>(self, order: OrderOf<T>) -> Result<OrderOf<T>, Refusal> {
         if self.list.is_empty() {
             return Ok(order);
         }
@@ -149,24 +150,25 @@ impl Faults {
         } else {
             RefusalKind::Invalid
         };
-        let order_uid = Some(order.order_uid).filter(|uid| !self.ambiguous && is_uid(uid));
+        let order_uid = Some(order.order_uid.as_ref()).filter(|uid| !self.ambiguous && is_uid(uid));
         Err(Refusal {
             kind,
             faults: self.list,
-            order_uid,
+            order_uid: order_uid.map(str::to_owned),
         })
     }
 }
 
 /// Adds what is wrong with the values of an order whose types are right. A place that already has a
 /// fault gets no second one.
-pub(super) fn check(order: &Order, faults: &mut Faults) {
+pub(super) fn check<T: AsRef<str>>(order: &OrderOf<T>, faults: &mut Faults) {
     // When the document itself is no object there are no fields to speak of.
     if faults.has("") {
         return;
     }
-    if !is_uid(&order.order_uid) && !faults.has("/order_uid") {
-        faults.add("/order_uid", uid_message(&order.order_uid));
+    let uid = order.order_uid.as_ref();
+    if !is_uid(uid) && !faults.has("/order_uid") {
+        faults.add("/order_uid", uid_message(uid));
     }
     if order.date_created == Timestamp(None) && !faults.has("/date_created") {
         faults.add("/date_created", "is required");
@@ -216,47 +218,47 @@ pub(super) fn items_message() -> String {
     format!("must hold at most {MAX_ITEMS} items")
 }
 
-fn texts(order: &Order) -> [(&str, &str); 8] {
+fn texts<T: AsRef<str>>(order: &OrderOf<T>) -> [(&str, &str); 8] {
     [
-        ("track_number", &order.track_number),
-        ("entry", &order.entry),
-        ("locale", &order.locale),
-        ("internal_signature", &order.internal_signature),
-        ("customer_id", &order.customer_id),
-        ("delivery_service", &order.delivery_service),
-        ("shardkey", &order.shardkey),
-        ("oof_shard", &order.oof_shard),
+        ("track_number", order.track_number.as_ref()),
+        ("entry", order.entry.as_ref()),
+        ("locale", order.locale.as_ref()),
+        ("internal_signature", order.internal_signature.as_ref()),
+        ("customer_id", order.customer_id.as_ref()),
+        ("delivery_service", order.delivery_service.as_ref()),
+        ("shardkey", order.shardkey.as_ref()),
+        ("oof_shard", order.oof_shard.as_ref()),
     ]
 }
 
-fn delivery_texts(delivery: &Delivery) -> [(&str, &str); 7] {
+fn delivery_texts<T: AsRef<str>>(delivery: &DeliveryOf<T>) -> [(&str, &str); 7] {
     [
-        ("name", &delivery.name),
-        ("phone", &delivery.phone),
-        ("zip", &delivery.zip),
-        ("city", &delivery.city),
-        ("address", &delivery.address),
-        ("region", &delivery.region),
-        ("email", &delivery.email),
+        ("name", delivery.name.as_ref()),
+        ("phone", delivery.phone.as_ref()),
+        ("zip", delivery.zip.as_ref()),
+        ("city", delivery.city.as_ref()),
+        ("address", delivery.address.as_ref()),
+        ("region", delivery.region.as_ref()),
+        ("email", delivery.email.as_ref()),
     ]
 }
 
-fn payment_texts(payment: &Payment) -> [(&str, &str); 5] {
+fn payment_texts<T: AsRef<str>>(payment: &PaymentOf<T>) -> [(&str, &str); 5] {
     [
-        ("transaction", &payment.transaction),
-        ("request_id", &payment.request_id),
-        ("currency", &payment.currency),
-        ("provider", &payment.provider),
-        ("bank", &payment.bank),
+        ("transaction", payment.transaction.as_ref()),
+        ("request_id", payment.request_id.as_ref()),
+        ("currency", payment.currency.as_ref()),
+        ("provider", payment.provider.as_ref()),
+        ("bank", payment.bank.as_ref()),
     ]
 }
 
-fn item_texts(item: &Item) -> [(&str, &str); 5] {
+fn item_texts<T: AsRef<str>>(item: &ItemOf<T>) -> [(&str, &str); 5] {
     [
-        ("track_number", &item.track_number),
-        ("rid", &item.rid),
-        ("name", &item.name),
-        ("size", &item.size),
-        ("brand", &item.brand),
+        ("track_number", item.track_number.as_ref()),
+        ("rid", item.rid.as_ref()),
+        ("name", item.name.as_ref()),
+        ("size", item.size.as_ref()),
+        ("brand", item.brand.as_ref()),
     ]
 }

@@ -11,21 +11,23 @@ use std::fmt;
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
 use super::faults::{Faults, items_message};
-use super::{Delivery, Item, MAX_ITEMS, Order, Payment, Refusal, Timestamp};
+use super::{
+    DeliveryOf, HoldsText, ItemOf, MAX_ITEMS, OrderOf, PaymentOf, Refusal, Text, Timestamp,
+};
 
 /// Builds an order of what is there and notes what is of a wrong type; such a field is "" or 0.
 ///
 /// # Errors
 ///
 /// A [`Refusal`] where the text is not one JSON document.
-pub(super) fn read(text: &str) -> Result<(Order, Faults), Refusal> {
+pub(super) fn read<'d, T: HoldsText<'d>>(text: &'d str) -> Result<(OrderOf<T>, Faults), Refusal> {
     // The messages of syntax errors name a line and a column, never a part of the text.
-    let root: Node<'_> = serde_json::from_str(text)
+    let root: Node<'d> = serde_json::from_str(text)
         .map_err(|error| Refusal::not_json(format!("cannot be read: {error}")))?;
     let mut faults = Faults::default();
     let Node::Object(fields) = &root else {
         faults.add("", "must be an object");
-        return Ok((Order::default(), faults));
+        return Ok((OrderOf::default(), faults));
     };
     let order = Reader {
         fields,
@@ -43,25 +45,25 @@ enum Node<'a> {
     Integer(i64),
     /// A number that is not whole or does not fit an `i64`.
     OtherNumber,
-    Text(Cow<'a, str>),
+    Text(Text<'a>),
     Array(Vec<Node<'a>>),
     Object(Fields<'a>),
 }
 
 /// The members of an object, in their order, repeated keys included.
-type Fields<'a> = Vec<(Cow<'a, str>, Node<'a>)>;
+type Fields<'a> = Vec<(Text<'a>, Node<'a>)>;
 
 /// One object of the document, read field by field.
 struct Reader<'r, 'a> {
-    fields: &'r [(Cow<'a, str>, Node<'a>)],
+    fields: &'r [(Text<'a>, Node<'a>)],
     /// The JSON pointer of the object.
     path: String,
     faults: &'r mut Faults,
 }
 
 impl<'r, 'a> Reader<'r, 'a> {
-    fn order(mut self) -> Order {
-        Order {
+    fn order<T: HoldsText<'a>>(mut self) -> OrderOf<T> {
+        OrderOf {
             order_uid: self.text("order_uid"),
             track_number: self.text("track_number"),
             entry: self.text("entry"),
@@ -85,8 +87,8 @@ impl<'r, 'a> Reader<'r, 'a> {
         }
     }
 
-    fn delivery(mut self) -> Delivery {
-        Delivery {
+    fn delivery<T: HoldsText<'a>>(mut self) -> DeliveryOf<T> {
+        DeliveryOf {
             name: self.text("name"),
             phone: self.text("phone"),
             zip: self.text("zip"),
@@ -97,8 +99,8 @@ impl<'r, 'a> Reader<'r, 'a> {
         }
     }
 
-    fn payment(mut self) -> Payment {
-        Payment {
+    fn payment<T: HoldsText<'a>>(mut self) -> PaymentOf<T> {
+        PaymentOf {
             transaction: self.text("transaction"),
             request_id: self.text("request_id"),
             currency: self.text("currency"),
@@ -112,8 +114,8 @@ impl<'r, 'a> Reader<'r, 'a> {
         }
     }
 
-    fn item(mut self) -> Item {
-        Item {
+    fn item<T: HoldsText<'a>>(mut self) -> ItemOf<T> {
+        ItemOf {
             chrt_id: self.i64("chrt_id"),
             track_number: self.text("track_number"),
             price: self.i64("price"),
@@ -133,7 +135,7 @@ impl<'r, 'a> Reader<'r, 'a> {
         let fields = self.fields;
         let mut named = fields
             .iter()
-            .filter(|(key, _)| key == name)
+            .filter(|(key, _)| **key == *name)
             .map(|(_, value)| value);
         let value = named.next()?;
         if named.next().is_some() {
@@ -145,10 +147,10 @@ impl<'r, 'a> Reader<'r, 'a> {
         }
     }
 
-    fn text(&mut self, name: &str) -> String {
+    fn text<T: HoldsText<'a>>(&mut self, name: &str) -> T {
         match self.find(name) {
-            None => String::new(),
-            Some(Node::Text(text)) => text.as_ref().to_owned(),
+            None => T::default(),
+            Some(Node::Text(text)) => T::from(text.clone().into()),
             Some(_) => self.fault(name, "must be a text"),
         }
     }
@@ -179,7 +181,7 @@ impl<'r, 'a> Reader<'r, 'a> {
     }
 
     fn timestamp(&mut self, name: &str) -> Timestamp {
-        let text = self.text(name);
+        let text: Text<'a> = self.text(name);
         if text.is_empty() {
             return Timestamp::default();
         }
@@ -203,7 +205,7 @@ impl<'r, 'a> Reader<'r, 'a> {
         }
     }
 
-    fn items(&mut self, name: &str) -> Vec<Item> {
+    fn items<T: HoldsText<'a>>(&mut self, name: &str) -> Vec<ItemOf<T>> {
         let nodes = match self.find(name) {
             None => return Vec::new(),
             Some(Node::Array(nodes)) => nodes,
@@ -216,7 +218,7 @@ impl<'r, 'a> Reader<'r, 'a> {
         for (index, node) in nodes.iter().enumerate() {
             let path = format!("{}/{index}", self.pointer(name));
             items.push(match node {
-                Node::Null => Item::default(),
+                Node::Null => ItemOf::default(),
                 Node::Object(fields) => Reader {
                     fields,
                     path,
@@ -225,7 +227,7 @@ impl<'r, 'a> Reader<'r, 'a> {
                 .item(),
                 _ => {
                     self.faults.add(path, "must be an object");
-                    Item::default()
+                    ItemOf::default()
                 }
             });
         }
@@ -285,11 +287,11 @@ impl<'de> Visitor<'de> for NodeVisitor {
     }
 
     fn visit_borrowed_str<E: Error>(self, text: &'de str) -> Result<Node<'de>, E> {
-        Ok(Node::Text(Cow::Borrowed(text)))
+        Ok(Node::Text(Text::from(Cow::Borrowed(text))))
     }
 
     fn visit_str<E: Error>(self, text: &str) -> Result<Node<'de>, E> {
-        Ok(Node::Text(Cow::Owned(text.to_owned())))
+        Ok(Node::Text(Text::from(Cow::Owned(text.to_owned()))))
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<Node<'de>, A::Error> {
@@ -302,21 +304,9 @@ impl<'de> Visitor<'de> for NodeVisitor {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Node<'de>, A::Error> {
         let mut fields = Vec::new();
-        while let Some((Key(key), node)) = map.next_entry()? {
+        while let Some((key, node)) = map.next_entry()? {
             fields.push((key, node));
         }
         Ok(Node::Object(fields))
-    }
-}
-
-/// A key of an object, borrowed from the document unless it has escapes.
-struct Key<'a>(Cow<'a, str>);
-
-impl<'de> Deserialize<'de> for Key<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Key<'de>, D::Error> {
-        match deserializer.deserialize_str(NodeVisitor)? {
-            Node::Text(text) => Ok(Key(text)),
-            _ => Err(D::Error::custom("a key must be a text")),
-        }
     }
 }

@@ -11,9 +11,11 @@ use serde::{Deserialize, Serialize};
 mod decode;
 mod faults;
 mod lenient;
+mod text;
 mod timestamp;
 
 pub use faults::{Fault, Refusal, RefusalKind, is_uid};
+pub use text::{HoldsText, Text};
 pub use timestamp::{Timestamp, TimestampError};
 
 /// The longest document that is read as an order. The API takes less (512 KiB), and what it makes of
@@ -26,73 +28,99 @@ pub const MAX_TEXT_BYTES: usize = 4 << 10;
 /// The most items of one order.
 pub const MAX_ITEMS: usize = 1_000;
 
-/// An order, normalised: what the API accepts, the log carries and the store gives back. Serialises
-/// to go-orders' JSON, field for field and in its order.
+/// An order that owns its texts: what is kept, stored and answered.
+pub type Order = OrderOf<String>;
+
+/// An order that borrows its texts from the document it was read from.
+pub type BorrowedOrder<'d> = OrderOf<Text<'d>>;
+
+pub type Delivery = DeliveryOf<String>;
+pub type Payment = PaymentOf<String>;
+pub type Item = ItemOf<String>;
+
+/// An order, normalised, its texts held as `T`: what the API accepts, the log carries and the store
+/// gives back. Serialises to go-orders' JSON, field for field and in its order.
 ///
 /// `Deserialize` is the quick half of [`Order::decode`]: it refuses more than the rules do (unknown
 /// fields, nulls) and checks no values. Bytes go through `decode` or [`Order::decode_stored`].
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Order {
-    pub order_uid: String,
-    pub track_number: String,
-    pub entry: String,
+#[serde(
+    default,
+    deny_unknown_fields,
+    bound(deserialize = "T: Default + Deserialize<'de>")
+)]
+pub struct OrderOf<T> {
+    pub order_uid: T,
+    pub track_number: T,
+    pub entry: T,
     #[serde(deserialize_with = "decode::object")]
-    pub delivery: Delivery,
+    pub delivery: DeliveryOf<T>,
     #[serde(deserialize_with = "decode::object")]
-    pub payment: Payment,
+    pub payment: PaymentOf<T>,
     #[serde(deserialize_with = "decode::items")]
-    pub items: Vec<Item>,
-    pub locale: String,
-    pub internal_signature: String,
-    pub customer_id: String,
-    pub delivery_service: String,
-    pub shardkey: String,
+    pub items: Vec<ItemOf<T>>,
+    pub locale: T,
+    pub internal_signature: T,
+    pub customer_id: T,
+    pub delivery_service: T,
+    pub shardkey: T,
     pub sm_id: i32,
     pub date_created: Timestamp,
-    pub oof_shard: String,
+    pub oof_shard: T,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Delivery {
-    pub name: String,
-    pub phone: String,
-    pub zip: String,
-    pub city: String,
-    pub address: String,
-    pub region: String,
-    pub email: String,
+#[serde(
+    default,
+    deny_unknown_fields,
+    bound(deserialize = "T: Default + Deserialize<'de>")
+)]
+pub struct DeliveryOf<T> {
+    pub name: T,
+    pub phone: T,
+    pub zip: T,
+    pub city: T,
+    pub address: T,
+    pub region: T,
+    pub email: T,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Payment {
-    pub transaction: String,
-    pub request_id: String,
-    pub currency: String,
-    pub provider: String,
+#[serde(
+    default,
+    deny_unknown_fields,
+    bound(deserialize = "T: Default + Deserialize<'de>")
+)]
+pub struct PaymentOf<T> {
+    pub transaction: T,
+    pub request_id: T,
+    pub currency: T,
+    pub provider: T,
     pub amount: i64,
     pub payment_dt: i64,
-    pub bank: String,
+    pub bank: T,
     pub delivery_cost: i64,
     pub goods_total: i64,
     pub custom_fee: i64,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Item {
+#[serde(
+    default,
+    deny_unknown_fields,
+    bound(deserialize = "T: Default + Deserialize<'de>")
+)]
+pub struct ItemOf<T> {
     pub chrt_id: i64,
-    pub track_number: String,
+    pub track_number: T,
     pub price: i64,
-    pub rid: String,
-    pub name: String,
+    pub rid: T,
+    pub name: T,
     pub sale: i32,
-    pub size: String,
+    pub size: T,
     pub total_price: i64,
     pub nm_id: i64,
-    pub brand: String,
+    pub brand: T,
     pub status: i32,
 }
 

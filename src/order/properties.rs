@@ -76,6 +76,8 @@ proptest! {
         let mut document = order.encode();
         document.pop();
         document.extend_from_slice(br#","unknown":{}}"#);
+        let borrowed = BorrowedOrder::decode(&document).map(|borrowed| borrowed.encode());
+        prop_assert_eq!(borrowed, Ok(order.encode()));
         prop_assert_eq!(Order::decode(&document), Ok(order));
     }
 
@@ -84,6 +86,8 @@ proptest! {
         let once = order.encode();
         let again = Order::decode(&once).map(|order| order.encode());
         prop_assert_eq!(again.as_deref(), Ok(once.as_slice()));
+        let borrowed = BorrowedOrder::decode(&once).map(|order| order.encode());
+        prop_assert_eq!(borrowed.as_deref(), Ok(once.as_slice()));
         // Any other reader sees the same: JSON without raw control characters, each field once.
         let text = String::from_utf8(once).expect("JSON is UTF-8");
         prop_assert!(!text.chars().any(|character| character < ' '));
@@ -107,6 +111,8 @@ proptest! {
             r#"{{"entry":"{inside}","order_uid":"a","date_created":"2021-11-26T06:22:19Z"}}"#
         );
         let order = Order::decode(document.as_bytes());
+        let borrowed = BorrowedOrder::decode(document.as_bytes());
+        prop_assert_eq!(borrowed.map(|order| order.entry.to_string()), Ok(text.clone()));
         prop_assert_eq!(order.map(|order| order.entry), Ok(text));
     }
 
@@ -149,11 +155,14 @@ proptest! {
 
     #[test]
     fn any_bytes_are_decoded_or_refused_without_a_panic(bytes in vec(any::<u8>(), 0..64)) {
-        let _ = Order::decode(&bytes);
+        let refused = Order::decode(&bytes).err();
+        prop_assert_eq!(BorrowedOrder::decode(&bytes).err(), refused);
     }
 
     #[test]
     fn any_member_of_a_wrong_shape_is_refused_or_read_without_a_panic(member in "[\\[\\]{}\":,0-9a-e.\\\\-]{0,24}") {
-        let _ = Order::decode(format!(r#"{{"items":{member},"order_uid":"a"}}"#).as_bytes());
+        let document = format!(r#"{{"items":{member},"order_uid":"a"}}"#);
+        let refused = Order::decode(document.as_bytes()).err();
+        prop_assert_eq!(BorrowedOrder::decode(document.as_bytes()).err(), refused);
     }
 }
