@@ -19,14 +19,16 @@ impl State {
     }
 
     pub fn settle(&mut self, claim: &Claim, to: &Settlement) -> Result<Position, StoreError> {
-        let known_gaps = self.tables.gaps.len();
         let settled = self.tables.settle(claim, to)?;
         let number = self.lane().number;
         if self.ledger.position.is_none() {
             self.ledger.taker = number;
         }
         assert_eq!(self.ledger.taker, number, "a former owner settled");
-        let gaps: Vec<&Gap> = new_gaps(&self.tables, known_gaps);
+        // The same gap may be settled again, when the answer was lost: it is there already.
+        let all = self.tables.gaps.iter();
+        let of_epoch = all.filter(|(_, epoch, _)| *epoch == settled.epoch);
+        let gaps: Vec<&Gap> = of_epoch.map(|(_, _, gap)| gap).collect();
         self.ledger
             .settled(&settled, &self.log, &gaps, &self.accepted);
         self.changed();
