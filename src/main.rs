@@ -15,7 +15,8 @@ use orders::output::{Format, Output, Verbosity};
 use serde_json::json;
 
 /// An order is some thirty small strings. With glibc's allocator 200 clients get little more than
-/// half of the orders in, since its threads wait for each other (`benches/README.md`).
+/// half of the orders in, since its threads wait for each other (`benches/README.md`). It is built
+/// without huge pages, of which a few live bytes would keep two megabytes.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
