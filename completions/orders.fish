@@ -40,6 +40,7 @@ complete -c orders -n "__fish_orders_needs_command" -f -a "serve-api" -d 'Serve 
 complete -c orders -n "__fish_orders_needs_command" -f -a "consume" -d 'Store orders from the log in the database, and answer lookups'
 complete -c orders -n "__fish_orders_needs_command" -f -a "send" -d 'Post orders from files or stdin to the API'
 complete -c orders -n "__fish_orders_needs_command" -f -a "get" -d 'Get orders by their uid from the API'
+complete -c orders -n "__fish_orders_needs_command" -f -a "export" -d 'Write every stored order as JSON, one a line'
 complete -c orders -n "__fish_orders_needs_command" -f -a "completions" -d 'Print the completion script of a shell'
 complete -c orders -n "__fish_orders_using_subcommand up" -l wait -d 'How long to wait for Kafka and the database at the start' -r
 complete -c orders -n "__fish_orders_using_subcommand up" -l brokers -d 'Kafka brokers, separated by commas [env: KAFKA_BROKERS]' -r
@@ -140,6 +141,23 @@ complete -c orders -n "__fish_orders_using_subcommand get" -l env-file -d 'File 
 complete -c orders -n "__fish_orders_using_subcommand get" -s q -l quiet -d 'Say only warnings and errors'
 complete -c orders -n "__fish_orders_using_subcommand get" -s v -l verbose -d 'Say more; -vv says everything'
 complete -c orders -n "__fish_orders_using_subcommand get" -s h -l help -d 'Print help'
+complete -c orders -n "__fish_orders_using_subcommand export" -l to -d 'Where the orders go; `-` is stdout' -r -F
+complete -c orders -n "__fish_orders_using_subcommand export" -l dead-letters -d 'Where the dead letters go: records that could not become orders, with place and reason' -r -F
+complete -c orders -n "__fish_orders_using_subcommand export" -l wait -d 'How long to wait for database and log, and for the store to have what the topic has' -r
+complete -c orders -n "__fish_orders_using_subcommand export" -l brokers -d 'Kafka brokers, separated by commas [env: KAFKA_BROKERS]' -r
+complete -c orders -n "__fish_orders_using_subcommand export" -l topic -d 'Topic of the orders [env: KAFKA_TOPIC] [default: orders]' -r
+complete -c orders -n "__fish_orders_using_subcommand export" -s X -d 'Property of the Kafka client, repeatable [env: KAFKA_PROPERTIES, separated by commas]' -r
+complete -c orders -n "__fish_orders_using_subcommand export" -l db-url -d 'Database, as postgresql://USER@HOST:PORT/DATABASE or sqlite:FILE [env: DB_URL]' -r
+complete -c orders -n "__fish_orders_using_subcommand export" -l data-dir -d 'Folder of the embedded engines [env: ORDERS_DATA_DIR] [default: ./orders-data]' -r
+complete -c orders -n "__fish_orders_using_subcommand export" -l output -d 'Print data as a table or as JSON' -r -f -a "table\t'Columns for people; plain when piped'
+json\t'One JSON document, also when the command fails'"
+complete -c orders -n "__fish_orders_using_subcommand export" -l log-format -d 'Write diagnostics as text or as JSON' -r -f -a "text\t'TIME LEVEL message field=value'
+json\t'One JSON object a line'"
+complete -c orders -n "__fish_orders_using_subcommand export" -l env-file -d 'File with variables [default: .env, where there is one]' -r -F
+complete -c orders -n "__fish_orders_using_subcommand export" -l partial -d 'Export what is stored, without asking whether that is all'
+complete -c orders -n "__fish_orders_using_subcommand export" -s q -l quiet -d 'Say only warnings and errors'
+complete -c orders -n "__fish_orders_using_subcommand export" -s v -l verbose -d 'Say more; -vv says everything'
+complete -c orders -n "__fish_orders_using_subcommand export" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c orders -n "__fish_orders_using_subcommand completions" -l output -d 'Print data as a table or as JSON' -r -f -a "table\t'Columns for people; plain when piped'
 json\t'One JSON document, also when the command fails'"
 complete -c orders -n "__fish_orders_using_subcommand completions" -l log-format -d 'Write diagnostics as text or as JSON' -r -f -a "text\t'TIME LEVEL message field=value'

@@ -24,6 +24,7 @@ Examples:
   orders serve-api                        POST /orders, GET /api/order/<uid>
   orders send order.json                  post an order
   orders get b563feb7b2b84b6test          look one up
+  orders export --to orders.ndjson        write every stored order into a file
 
 Settings come from flags, the environment, a .env file, defaults, in this order.
 With neither KAFKA_BROKERS nor DB_URL, log and orders are files in ./orders-data.
@@ -137,6 +138,8 @@ pub enum Command {
     /// Get orders by their uid from the API
     #[command(after_help = GET_EXAMPLES)]
     Get(commands::get::Args),
+    /// Write every stored order as JSON, one a line
+    Export(commands::export::Args),
     /// Print the completion script of a shell
     Completions(commands::completions::Args),
 }
@@ -169,6 +172,7 @@ pub fn run(cli: Cli, output: &Output) -> anyhow::Result<Exit> {
         Command::Consume(args) => commands::consume::run(args, &context),
         Command::Send(args) => commands::send::run(args, &context),
         Command::Get(args) => commands::get::run(args, &context),
+        Command::Export(args) => commands::export::run(args, &context),
         Command::Completions(args) => commands::completions::run(args, &context),
     }
 }

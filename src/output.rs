@@ -102,6 +102,21 @@ impl Output {
         }
     }
 
+    /// Prints whole lines of data as they are; `false` when nobody reads them any more.
+    pub fn lines(&self, lines: &[u8]) -> anyhow::Result<bool> {
+        self.shared.has_data.store(true, Ordering::Relaxed);
+        let mut stdout = self
+            .shared
+            .stdout
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let written = stdout.write_all(lines).and_then(|()| stdout.flush());
+        match written {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+            written => written.map(|()| true).context("writing to stdout"),
+        }
+    }
+
     /// Prints one JSON document.
     pub fn json(&self, value: &impl Serialize) -> anyhow::Result<()> {
         let text = serde_json::to_string_pretty(value).context("encoding the output as JSON")?;

@@ -4,7 +4,8 @@
 //! `tests/run exec cargo test NAME` runs some of them. `env` holds the builders, the other modules
 //! the rules: `cli` the commands, `pipeline` what works, `bad_input` what comes that is no order,
 //! `services` how both services start, stop and are killed, `faults` what the consumer must survive,
-//! `contract` the promises of the two traits, `embedded` what only the embedded engines can suffer, `architecture` the shape of the code.
+//! `contract` the promises of the two traits, `embedded` what is true of files alone, `architecture` the
+//! shape of the code.
 
 mod architecture;
 mod bad_input;

@@ -13,6 +13,7 @@ use crate::output::Output;
 pub mod completions;
 pub mod consume;
 pub mod create_topics;
+pub mod export;
 pub mod get;
 pub mod migrate;
 mod open;

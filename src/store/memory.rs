@@ -93,7 +93,11 @@ impl Tables {
             }
         };
         if let Some(gap) = &decided.gap {
-            self.gaps.push((settled.id, settled.epoch, gap.clone()));
+            // One epoch passes the same gap only once: the answer to its COMMIT may have been lost.
+            let noted = (settled.id, settled.epoch, gap.clone());
+            if !self.gaps.contains(&noted) {
+                self.gaps.push(noted);
+            }
         }
         Ok(settled)
     }

@@ -6,11 +6,12 @@
 //! position, the fence against a second consumer, and the answer to "did that COMMIT happen?".
 
 use std::collections::VecDeque;
+use std::ops::ControlFlow;
 
 use bytes::Bytes;
 use uuid::Uuid;
 
-use crate::order::Order;
+use crate::order::{Order, Timestamp};
 
 mod adoption;
 #[cfg(test)]
@@ -227,6 +228,10 @@ pub trait StoreEngine: Send + Sync {
     /// Opens a connection for `orders migrate`. Blocks as long.
     fn schema(&self) -> Result<Box<dyn Schema>, StoreError>;
 
+    /// Looks at everything that is stored at one moment, for as long as it takes: nobody has to wait
+    /// for it. Blocks until there is room and time for that (SQLite: until a copy is made).
+    fn snapshot(&self) -> Result<Box<dyn Snapshot>, StoreError>;
+
     /// Host and database, without any secret.
     fn describe(&self) -> String;
 }
@@ -265,6 +270,46 @@ pub trait OrderStore: Send {
 
     /// A round trip that touches nothing.
     fn ping(&mut self) -> Result<(), StoreError>;
+}
+
+/// A dead letter as it is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeptLetter {
+    pub topic: String,
+    pub partition: i32,
+    pub offset: i64,
+    pub key: Option<Vec<u8>>,
+    /// `None` is a null payload.
+    pub payload: Option<Vec<u8>>,
+    /// How long it was; more than is kept where it was longer than 16 MiB.
+    pub payload_bytes: i64,
+    /// SHA-256 of a payload that is not kept whole.
+    pub payload_sha256: Option<Vec<u8>>,
+    pub order_uid: Option<String>,
+    pub accepted_at: Timestamp,
+    pub reason: String,
+    pub dead_at: Timestamp,
+}
+
+/// What somebody who is shown one thing after the other says to each: go on, or that was enough.
+pub type Shown = ControlFlow<()>;
+
+/// Everything that one database holds, at one moment. Memory stays bounded, however much it is.
+pub trait Snapshot {
+    /// The positions of a log.
+    fn positions(&mut self, log_id: &str) -> Result<Vec<Position>, StoreError>;
+
+    /// How many orders and dead letters there are.
+    fn counts(&mut self) -> Result<(u64, u64), StoreError>;
+
+    /// Shows every stored order, by uid. NULLs that other programs left are read as "" or 0.
+    fn each_order(&mut self, show: &mut dyn FnMut(Order) -> Shown) -> Result<(), StoreError>;
+
+    /// Shows every dead letter, the oldest first.
+    fn each_dead_letter(
+        &mut self,
+        show: &mut dyn FnMut(KeptLetter) -> Shown,
+    ) -> Result<(), StoreError>;
 }
 
 /// Which words a database understands: each dialect has its own files of migrations.

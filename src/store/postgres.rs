@@ -30,6 +30,7 @@ mod greeting;
 mod leftovers;
 mod rows;
 mod schema;
+mod snapshot;
 mod take;
 mod url;
 
@@ -129,6 +130,10 @@ impl StoreEngine for PostgresEngine {
 
     fn schema(&self) -> Result<Box<dyn Schema>, StoreError> {
         Ok(Box::new(schema::PostgresSchema::open(self.open()?)))
+    }
+
+    fn snapshot(&self) -> Result<Box<dyn Snapshot>, StoreError> {
+        Ok(Box::new(snapshot::PostgresSnapshot::begin(self.open()?)?))
     }
 
     fn describe(&self) -> String {

@@ -17,7 +17,6 @@ use rusqlite::{
 };
 
 use super::*;
-use crate::order::Timestamp;
 use crate::sqlite::{Access, Kind, Trouble, open};
 
 mod answers;
@@ -25,11 +24,12 @@ mod apply;
 mod leftovers;
 mod rows;
 mod schema;
+mod snapshot;
 mod take;
 
 /// Per connection. A commit of a thousand orders writes some thousand pages: a checkpoint after each
 /// (the default is at 1000 pages) would write every page of an index once a batch.
-const SETTINGS: &str = "PRAGMA cache_size = -16384; PRAGMA wal_autocheckpoint = 8000;";
+const SETTINGS: &str = "PRAGMA cache_size = -32768; PRAGMA wal_autocheckpoint = 8000;";
 
 /// More than there are statements.
 const STATEMENTS: usize = 48;
@@ -60,9 +60,18 @@ impl StoreEngine for SqliteEngine {
         Ok(Box::new(schema::SqliteSchema::open(&self.file)?))
     }
 
+    fn snapshot(&self) -> Result<Box<dyn Snapshot>, StoreError> {
+        Ok(Box::new(snapshot::SqliteSnapshot::take(&self.file)?))
+    }
+
     fn describe(&self) -> String {
         self.file.display().to_string()
     }
+}
+
+fn not_there(file: &Path) -> StoreError {
+    let file = file.display();
+    StoreError::Misconfigured(format!("there is no file `{file}`: run `orders migrate`"))
 }
 
 /// Which file it is, however it is called.
@@ -138,10 +147,7 @@ impl SqliteStore {
     /// The connection, if the file is still the one that was opened.
     fn connection(&mut self) -> Result<&mut Connection, StoreError> {
         let Some(opened) = &mut self.opened else {
-            return Err(StoreError::Misconfigured(format!(
-                "there is no file `{}`: run `orders migrate`",
-                self.file.display()
-            )));
+            return Err(not_there(&self.file));
         };
         opened.check(&self.file)?;
         Ok(&mut opened.connection)

@@ -2,7 +2,7 @@
 
 use super::command::orders;
 
-const COMMANDS: [&str; 8] = [
+const COMMANDS: [&str; 9] = [
     "up",
     "migrate",
     "create-topics",
@@ -10,6 +10,7 @@ const COMMANDS: [&str; 8] = [
     "consume",
     "send",
     "get",
+    "export",
     "completions",
 ];
 
@@ -31,7 +32,7 @@ fn help_has_a_line_for_every_command() {
 
 #[test]
 fn help_of_a_command_names_its_variables_and_never_shows_their_values() {
-    let named: [(&str, &[&str]); 7] = [
+    let named: [(&str, &[&str]); 8] = [
         (
             "up",
             &["KAFKA_BROKERS", "DB_URL", "ORDERS_DATA_DIR", "HTTP_ADDR"],
@@ -48,6 +49,7 @@ fn help_of_a_command_names_its_variables_and_never_shows_their_values() {
         ),
         ("send", &["ORDERS_API_URL"]),
         ("get", &["ORDERS_API_URL"]),
+        ("export", &["KAFKA_BROKERS", "DB_URL"]),
     ];
     for (command, variables) in named {
         let help = orders(&format!("{command} --help"));

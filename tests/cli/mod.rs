@@ -8,6 +8,7 @@ mod command;
 mod completions;
 mod configuration;
 mod create_topics;
+mod export;
 mod help;
 mod migrate;
 mod send_and_get;

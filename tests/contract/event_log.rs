@@ -321,7 +321,10 @@ fn a_reader_rings_when_records_begin_to_wait(subject: &Subject) {
         subject.until("a ring that a record follows", || {
             rung.recv_timeout(PATIENCE).expect("the bell rings");
             match reader.next(10, 1000, Duration::ZERO) {
-                Fetched::Records(records) => Some(assert_eq!(self::value(&records[0]), value)),
+                Fetched::Records(records) => {
+                    assert_eq!(self::value(&records[0]), value);
+                    Some(())
+                }
                 _ => None,
             }
         });

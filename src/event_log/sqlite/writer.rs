@@ -151,6 +151,10 @@ impl Work {
     /// Answers the batch, and everything behind it: nobody waits for a disk that is being mended.
     fn failed(&mut self, batch: Vec<Queued>, failed: &Failed) {
         let reason = self.topic.error("append to", &failed.trouble).message;
+        // Everything that is known of the file is asked anew: the counters too.
+        self.writing = None;
+        self.must_settle |= failed.may_be_there || failed.kind() == Kind::Disk;
+        self.step_back(reason.clone());
         for record in batch {
             record.answer(Err(match failed.kind() {
                 // The transaction was rolled back, or never begun.
@@ -165,10 +169,6 @@ impl Work {
             }
         }
         self.queue.answered();
-        // Everything that is known of the file is asked anew: the counters too.
-        self.writing = None;
-        self.must_settle |= failed.may_be_there || failed.kind() == Kind::Disk;
-        self.step_back(reason);
         // Whoever reads may have to say so, too.
         self.topic.bells.ring();
     }

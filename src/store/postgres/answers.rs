@@ -4,7 +4,7 @@
 //! delivery or payment row: such values read as "" and 0.
 
 use super::*;
-use crate::order::{Delivery, Item, Payment, Timestamp};
+use crate::order::{Delivery, Item, Payment};
 
 /// The columns of one order joined with one of its items; a position's worth of arrays at the end.
 macro_rules! order_columns {
@@ -31,10 +31,11 @@ macro_rules! order_columns {
 /// Every table is reached by its key, so one plan fits every question. Planning five joins anew takes
 /// a millisecond, thirty times what running them takes; and a plan made while the tables are empty,
 /// which would read them whole, must not be the one that stays.
-const BY_KEY: &str = "SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off;
+pub(super) const BY_KEY: &str =
+    "SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off;
     SET enable_hashjoin = off; SET enable_mergejoin = off";
 
-macro_rules! positions {
+macro_rules! with_positions {
     () => {
         "positions AS MATERIALIZED (
             SELECT array_agg(id) AS ids, array_agg(topic_id) AS topic_ids,
@@ -44,9 +45,11 @@ macro_rules! positions {
     };
 }
 
+pub(super) use {order_columns, with_positions};
+
 const ANSWERS: &str = concat!(
     "WITH ",
-    positions!(),
+    with_positions!(),
     " SELECT ",
     order_columns!(),
     r#", q.place, CASE WHEN o.order_uid IS NULL THEN (
@@ -62,7 +65,7 @@ const ANSWERS: &str = concat!(
 
 const LATEST: &str = concat!(
     "WITH ",
-    positions!(),
+    with_positions!(),
     ", newest AS MATERIALIZED (
         SELECT * FROM orders WHERE date_created IS NOT NULL ORDER BY date_created DESC LIMIT $2)
     SELECT ",
@@ -149,7 +152,7 @@ const SOURCE: usize = 40;
 const POSITIONS: usize = 44;
 const PLACE: usize = 49;
 
-fn positions(row: &Row) -> Vec<Position> {
+pub(super) fn positions(row: &Row) -> Vec<Position> {
     let Some(ids) = row.get::<_, Option<Vec<i64>>>(POSITIONS) else {
         return Vec::new();
     };
@@ -174,7 +177,7 @@ fn positions(row: &Row) -> Vec<Position> {
         .collect()
 }
 
-fn stored(row: &Row, positions: &[Position]) -> StoredOrder {
+pub(super) fn stored(row: &Row, positions: &[Position]) -> StoredOrder {
     let order = Order {
         order_uid: row.get(0),
         track_number: row.get(1),
@@ -236,7 +239,7 @@ fn source(row: &Row, positions: &[Position]) -> Option<Source> {
     })
 }
 
-fn item(row: &Row) -> Option<Item> {
+pub(super) fn item(row: &Row) -> Option<Item> {
     row.get::<_, bool>(ITEM).then(|| Item {
         chrt_id: row.get(ITEM + 1),
         track_number: row.get(ITEM + 2),

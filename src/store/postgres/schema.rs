@@ -12,7 +12,7 @@ const LOCK: i64 = 0x6f72_6465_7273;
 
 /// Migrations and waits may be long: none of the session's time-outs may end them. `lock_timeout`
 /// stays: a migration that queues for a table makes everybody else queue behind it.
-const NO_TIMEOUTS: &str = "SELECT set_config(name, '0', false) FROM pg_settings
+pub(super) const NO_TIMEOUTS: &str = "SELECT set_config(name, '0', false) FROM pg_settings
     WHERE name IN ('statement_timeout', 'idle_in_transaction_session_timeout',
                    'idle_session_timeout', 'transaction_timeout')";
 

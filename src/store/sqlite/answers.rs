@@ -35,6 +35,8 @@ const LATEST: &str = concat!(
     " WHERE o.date_created IS NOT NULL ORDER BY o.date_created DESC, o.order_uid LIMIT ?1"
 );
 
+pub(super) const ALL: &str = concat!("SELECT ", order_columns!(), " ORDER BY o.order_uid");
+
 const ITEMS: &str = "
     SELECT COALESCE(chrt_id, 0), COALESCE(track_number, ''), COALESCE(price, 0), COALESCE(rid, ''),
         COALESCE(name, ''), COALESCE(sale, 0), COALESCE(size, ''), COALESCE(total_price, 0),
@@ -100,7 +102,10 @@ fn answer(
     })
 }
 
-fn positions(connection: &Connection, log_id: &str) -> Result<Vec<Position>, SqliteError> {
+pub(super) fn positions(
+    connection: &Connection,
+    log_id: &str,
+) -> Result<Vec<Position>, SqliteError> {
     let mut statement = connection.prepare_cached(POSITIONS)?;
     let positions = statement.query_map([log_id], |row| {
         Ok(Position {
@@ -118,7 +123,7 @@ fn positions(connection: &Connection, log_id: &str) -> Result<Vec<Position>, Sql
 /// Where the columns after those of the order begin.
 const SOURCE: usize = 28;
 
-fn stored(
+pub(super) fn stored(
     connection: &Connection,
     row: &Row<'_>,
     positions: &[Position],
@@ -155,20 +160,21 @@ fn stored(
         delivery_service: row.get(6)?,
         shardkey: row.get(7)?,
         sm_id: row.get(8)?,
-        date_created: Timestamp(micros(row, 9)?),
+        date_created: timestamp(row, 9)?,
         oof_shard: row.get(10)?,
     };
     Ok(StoredOrder {
         order,
         source: source(row, positions)?,
-        accepted_at_us: micros(row, SOURCE + 3)?,
+        accepted_at_us: timestamp(row, SOURCE + 3)?.0,
     })
 }
 
-/// A moment of a column; `None` for NULL, and for a text that is no moment.
-fn micros(row: &Row<'_>, column: usize) -> Result<Option<i64>, SqliteError> {
+/// A moment of a column; no moment for NULL, and for a text that is no moment.
+pub(super) fn timestamp(row: &Row<'_>, column: usize) -> Result<Timestamp, SqliteError> {
     let text = row.get_ref(column)?.as_str_or_null()?;
-    Ok(text.and_then(|text| Timestamp::parse(text).ok()?.0))
+    let parsed = text.and_then(|text| Timestamp::parse(text).ok());
+    Ok(parsed.unwrap_or_default())
 }
 
 /// The source of a row, if its incarnation of the partition is the current one.

@@ -290,3 +290,42 @@ fn a_writer_that_finds_the_file_locked_is_contended() {
     other.execute_batch("ROLLBACK").unwrap();
     assert_eq!(world.apply(vec![named("a")]).unwrap(), Applied::default());
 }
+
+fn names(world: &World) -> Vec<String> {
+    let folder = fs::read_dir(world.file.parent().unwrap()).unwrap();
+    let mut names: Vec<String> = folder
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| name.contains("export"))
+        .collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn a_snapshot_leaves_no_file_and_removes_those_of_exports_that_were_killed() {
+    let mut world = World::new();
+    world.apply(vec![named("a")]).unwrap();
+    let number = Uuid::new_v4().simple();
+    let stale = format!("store.db.export-{number}");
+    let file = world.file.with_file_name(&stale);
+    fs::write(&file, "half of it").unwrap();
+    let own = world.file.with_file_name("store.db.export-of-mine");
+    fs::write(&own, "somebody's own").unwrap();
+    // One that is being made by another export.
+    let made = snapshot::SqliteSnapshot::take(&world.file).unwrap();
+    assert_eq!(names(&world), ["store.db.export-of-mine"]);
+    fs::write(&file, "half of it").unwrap();
+    let maker = fs::File::open(&file).unwrap();
+    rustix::fs::flock(&maker, rustix::fs::FlockOperation::LockExclusive).unwrap();
+    let mut second = snapshot::SqliteSnapshot::take(&world.file).unwrap();
+    assert_eq!(names(&world), [stale.as_str(), "store.db.export-of-mine"]);
+    drop(made);
+    assert_eq!(second.counts().unwrap(), (1, 0));
+}
+
+#[test]
+fn a_snapshot_of_no_file_wants_migrate() {
+    let (_folder, file) = folder();
+    let error = SqliteEngine::new(&file).snapshot().err().unwrap();
+    assert!(error.to_string().contains("run `orders migrate`"));
+}

@@ -99,6 +99,10 @@ impl StoreEngine for Engines {
         unreachable!("a lane migrates nothing")
     }
 
+    fn snapshot(&self) -> Result<Box<dyn Snapshot>, StoreError> {
+        unreachable!("a lane exports nothing")
+    }
+
     fn describe(&self) -> String {
         "the model".into()
     }

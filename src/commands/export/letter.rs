@@ -1,0 +1,117 @@
+//! A dead letter as one line of JSON: where its record is, what it held, and why it is no order.
+//!
+//! Key and payload are texts where they are UTF-8; otherwise base64, under another name, so that no
+//! reader takes one for the other. A null is null. Of a payload longer than 16 MiB only the head was
+//! kept: `payload_bytes` and `payload_sha256` tell of the whole.
+
+use serde_json::{Map, Value, json};
+
+use crate::store::KeptLetter;
+
+/// The line, with its end.
+pub(super) fn line(letter: &KeptLetter) -> Vec<u8> {
+    let mut object = Map::new();
+    let mut put = |name: &str, value: Value| object.insert(name.to_owned(), value);
+    put("topic", json!(letter.topic));
+    put("partition", json!(letter.partition));
+    put("offset", json!(letter.offset));
+    put("order_uid", json!(letter.order_uid));
+    put("reason", json!(letter.reason));
+    put("accepted_at", json!(letter.accepted_at));
+    put("dead_at", json!(letter.dead_at));
+    for (name, bytes) in [("key", &letter.key), ("payload", &letter.payload)] {
+        match bytes.as_deref().map(std::str::from_utf8) {
+            None => put(name, Value::Null),
+            Some(Ok(text)) => put(name, json!(text)),
+            Some(Err(_)) => {
+                let bytes = bytes.as_deref().unwrap_or_default();
+                put(&format!("{name}_base64"), json!(base64(bytes)))
+            }
+        };
+    }
+    put("payload_bytes", json!(letter.payload_bytes));
+    if let Some(digest) = &letter.payload_sha256 {
+        let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+        put("payload_sha256", json!(hex));
+    }
+    let mut line = Value::Object(object).to_string().into_bytes();
+    line.push(b'\n');
+    line
+}
+
+/// RFC 4648, with padding.
+fn base64(bytes: &[u8]) -> String {
+    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
+    for chunk in bytes.chunks(3) {
+        let byte = |at: usize| u32::from(chunk.get(at).copied().unwrap_or(0));
+        let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
+        for place in 0..4 {
+            let sextet = (bits >> (18 - 6 * place)) & 63;
+            let is_padding = place > chunk.len();
+            text.push(if is_padding {
+                '='
+            } else {
+                LETTERS[sextet as usize].into()
+            });
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::order::Timestamp;
+
+    #[test]
+    fn base64_is_that_of_the_rfc() {
+        let pairs = [
+            ("", ""),
+            ("f", "Zg=="),
+            ("fo", "Zm8="),
+            ("foo", "Zm9v"),
+            ("foob", "Zm9vYg=="),
+            ("fooba", "Zm9vYmE="),
+            ("foobar", "Zm9vYmFy"),
+        ];
+        for (bytes, text) in pairs {
+            assert_eq!(base64(bytes.as_bytes()), text);
+        }
+        assert_eq!(base64(b"\xfb\xff"), "+/8=");
+    }
+
+    #[test]
+    fn what_is_no_text_is_told_apart_from_what_looks_like_it() {
+        let letter = KeptLetter {
+            topic: "orders".into(),
+            partition: 3,
+            offset: 7,
+            key: Some(b"key".to_vec()),
+            payload: Some(b"\xff".to_vec()),
+            payload_bytes: 1,
+            payload_sha256: None,
+            order_uid: None,
+            accepted_at: Timestamp(Some(0)),
+            reason: "it is not JSON".into(),
+            dead_at: Timestamp(Some(1)),
+        };
+        let expected = json!({
+            "topic": "orders", "partition": 3, "offset": 7, "key": "key", "payload_base64": "/w==",
+            "payload_bytes": 1, "order_uid": null, "accepted_at": "1970-01-01T00:00:00Z",
+            "reason": "it is not JSON", "dead_at": "1970-01-01T00:00:00.000001Z",
+        });
+        let read: Value = serde_json::from_slice(&line(&letter)).unwrap();
+        assert_eq!(read, expected);
+        let null = KeptLetter {
+            payload: None,
+            key: None,
+            ..letter
+        };
+        let read: Value = serde_json::from_slice(&line(&null)).unwrap();
+        assert_eq!(
+            (&read["key"], &read["payload"]),
+            (&Value::Null, &Value::Null)
+        );
+    }
+}

@@ -1,0 +1,204 @@
+//! Everything at one moment: a copy of the file, which is read for as long as it takes.
+//!
+//! A long read of the file itself would keep its log of changes from ever being emptied. The
+//! surprising thing: the copy has no name any more as soon as it is complete, so it goes with this
+//! process, however that ends. Only one that was killed while it copied leaves a file behind; the
+//! next one removes it, knowing by the kernel's lock that nobody works on it.
+
+use std::ffi::OsString;
+use std::fs::{File, OpenOptions};
+use std::os::unix::fs::OpenOptionsExt;
+
+use rustix::fs::{FlockOperation, flock};
+
+use super::answers::{ALL, positions, stored, timestamp};
+use super::*;
+
+/// What comes after the name of the file in the name of a copy.
+const SUFFIX: &str = ".export-";
+
+const COUNTS: &str = "SELECT (SELECT count(*) FROM orders), (SELECT count(*) FROM dead_letters)";
+
+const LETTERS: &str = r#"
+    SELECT topic, partition, "offset", key, payload, payload_bytes, payload_sha256, order_uid,
+           accepted_at, reason, dead_at
+    FROM dead_letters ORDER BY id"#;
+
+/// A connection to a copy.
+pub(super) struct SqliteSnapshot {
+    connection: Connection,
+    /// For what is said of errors.
+    file: PathBuf,
+    _copy: Copy,
+}
+
+impl SqliteSnapshot {
+    pub(super) fn take(file: &Path) -> Result<SqliteSnapshot, StoreError> {
+        let Some(opened) = Opened::open(file)? else {
+            return Err(not_there(file));
+        };
+        let failed = |error: &io::Error| {
+            let file = file.display();
+            StoreError::Unavailable(format!("could not make a copy beside `{file}`: {error}"))
+        };
+        remove_stale(file).map_err(|error| failed(&error))?;
+        let copy = Copy::create(file).map_err(|error| failed(&error))?;
+        let wrong = |error| classify(&copy.path, &error);
+        let name = copy.path.to_string_lossy();
+        opened
+            .connection
+            .execute("VACUUM INTO ?1", [&name])
+            .map_err(wrong)?;
+        let connection = open(&copy.path, Access::Read).map_err(judged)?;
+        // One transaction, and the copy is surely open before its name goes.
+        connection
+            .execute_batch("BEGIN; SELECT count(*) FROM sqlite_schema;")
+            .map_err(wrong)?;
+        copy.unname();
+        Ok(SqliteSnapshot {
+            connection,
+            file: file.to_owned(),
+            _copy: copy,
+        })
+    }
+
+    fn ask<T>(
+        &self,
+        question: impl FnOnce(&Connection) -> Result<T, SqliteError>,
+    ) -> Result<T, StoreError> {
+        question(&self.connection).map_err(|error| classify(&self.file, &error))
+    }
+}
+
+impl Snapshot for SqliteSnapshot {
+    fn positions(&mut self, log_id: &str) -> Result<Vec<Position>, StoreError> {
+        self.ask(|connection| positions(connection, log_id))
+    }
+
+    fn counts(&mut self) -> Result<(u64, u64), StoreError> {
+        self.ask(|connection| {
+            connection.query_row(COUNTS, [], |row| {
+                let count = |column| row.get(column).map(i64::unsigned_abs);
+                Ok((count(0)?, count(1)?))
+            })
+        })
+    }
+
+    fn each_order(&mut self, show: &mut dyn FnMut(Order) -> Shown) -> Result<(), StoreError> {
+        self.ask(|connection| {
+            let mut statement = connection.prepare(ALL)?;
+            let mut rows = statement.query([])?;
+            while let Some(row) = rows.next()? {
+                if show(stored(connection, row, &[])?.order).is_break() {
+                    break;
+                }
+            }
+            Ok(())
+        })
+    }
+
+    fn each_dead_letter(
+        &mut self,
+        show: &mut dyn FnMut(KeptLetter) -> Shown,
+    ) -> Result<(), StoreError> {
+        self.ask(|connection| {
+            let mut statement = connection.prepare(LETTERS)?;
+            let mut rows = statement.query([])?;
+            while let Some(row) = rows.next()? {
+                if show(letter(row)?).is_break() {
+                    break;
+                }
+            }
+            Ok(())
+        })
+    }
+}
+
+/// Reads the columns of [`LETTERS`].
+fn letter(row: &Row<'_>) -> Result<KeptLetter, SqliteError> {
+    Ok(KeptLetter {
+        topic: row.get(0)?,
+        partition: row.get(1)?,
+        offset: row.get(2)?,
+        key: row.get(3)?,
+        payload: row.get(4)?,
+        payload_bytes: row.get(5)?,
+        payload_sha256: row.get(6)?,
+        order_uid: row.get(7)?,
+        accepted_at: timestamp(row, 8)?,
+        reason: row.get(9)?,
+        dead_at: timestamp(row, 10)?,
+    })
+}
+
+/// The file of a copy, locked; without a name when dropped.
+struct Copy {
+    path: PathBuf,
+    _lock: File,
+}
+
+impl Copy {
+    /// Makes an empty file, which SQLite takes for the copy; readable by this user alone.
+    fn create(file: &Path) -> io::Result<Copy> {
+        let number = uuid::Uuid::new_v4().simple();
+        let path = beside(file, &format!("{SUFFIX}{number}"));
+        let lock = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&path)?;
+        let copy = Copy { path, _lock: lock };
+        flock(&copy._lock, FlockOperation::NonBlockingLockExclusive)?;
+        Ok(copy)
+    }
+
+    /// Takes its name, and that of a journal which an interrupted copy may have.
+    fn unname(&self) {
+        // What cannot be removed now is removed by the next export.
+        let _ = fs::remove_file(&self.path);
+        let _ = fs::remove_file(beside(&self.path, "-journal"));
+    }
+}
+
+impl Drop for Copy {
+    fn drop(&mut self) {
+        self.unname();
+    }
+}
+
+fn beside(file: &Path, suffix: &str) -> PathBuf {
+    let mut name = OsString::from(file.as_os_str());
+    name.push(suffix);
+    PathBuf::from(name)
+}
+
+/// Removes the copies of exports that were killed.
+fn remove_stale(file: &Path) -> io::Result<()> {
+    let folder = match file.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    let mut prefix = file.file_name().unwrap_or_default().to_os_string();
+    prefix.push(SUFFIX);
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let number = name
+            .as_encoded_bytes()
+            .strip_prefix(prefix.as_encoded_bytes());
+        let is_copy = |number: &[u8]| number.len() == 32 && number.is_ascii();
+        if !number.is_some_and(is_copy) {
+            continue;
+        }
+        // One that went meanwhile is another export's own doing.
+        let Ok(lock) = File::open(entry.path()) else {
+            continue;
+        };
+        if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok() {
+            // Dropped at once: it loses its name.
+            let path = entry.path();
+            drop(Copy { path, _lock: lock });
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,324 @@
+//! What befalls the log's files: deleted, replaced, cut short, damaged, locked, on a full disk. No
+//! record is acknowledged that is not in the file at the path, and each trouble names its file.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use orders::event_log::{AppendError, Durability, EventLog, Fetched, LogFault, ReadBack};
+
+use super::log::{Folder, TOPIC, append, create, range, reader, send};
+use crate::env::disk::SmallDisk;
+use crate::env::{PATIENCE, eventually};
+
+/// By another process: one that opened the file here and closed it would take SQLite's locks away.
+fn run(command: &str, arguments: &[&str], file: &Path) {
+    let status = Command::new(command)
+        .args(arguments)
+        .arg(file)
+        .stderr(std::process::Stdio::null())
+        .status();
+    assert!(status.expect("it can be started").success(), "{command}");
+}
+
+fn goes_on(log: &dyn EventLog) -> i64 {
+    eventually("records are taken again", PATIENCE, || {
+        append(log, "key").ok()?.offset
+    })
+}
+
+#[test]
+fn a_record_for_a_deleted_file_is_not_acknowledged_and_a_new_file_is_another_topic() {
+    let folder = Folder::with_topic(1);
+    let log = folder.log();
+    append(&log, "key").expect("acknowledged");
+    let before = log.identity(TOPIC).expect("it is there");
+    for ending in ["db", "db-wal", "db-shm"] {
+        fs::remove_file(folder.file(ending)).expect("the file is there");
+    }
+    for _ in 0..3 {
+        let refused = append(&log, "key").expect_err("it is in no file");
+        let text = refused.to_string();
+        assert!(text.contains("run `orders create-topics`"), "{text}");
+    }
+    assert!(log.identity(TOPIC).expect_err("it is gone").missing);
+    create(&log, 1, &[]).expect("the topic can be made");
+    assert_eq!(goes_on(&log), 0);
+    let after = log.identity(TOPIC).expect("it is there");
+    assert!(after.contradicts(&before));
+}
+
+#[test]
+fn a_topic_made_where_one_was_deleted_has_nothing_of_it() {
+    let folder = Folder::with_topic(1);
+    let log = folder.log();
+    append(&log, "key").expect("acknowledged");
+    // Only the one file: what was written last lies in the other.
+    fs::remove_file(folder.file("db")).expect("the file is there");
+    create(&log, 1, &[]).expect("the topic can be made");
+    assert_eq!(goes_on(&log), 0);
+    assert_eq!(range(&log).high, 1);
+}
+
+#[test]
+fn a_replaced_file_is_not_mixed_with_the_remains_of_the_one_before() {
+    let folder = Folder::with_topic(1);
+    let other = Folder::with_topic(1);
+    let log = folder.log();
+    append(&log, "key").expect("acknowledged");
+    fs::rename(other.file("db"), folder.file("db")).expect("both are on one disk");
+    let refused = append(&log, "key").expect_err("it is two files in one");
+    let text = refused.to_string();
+    assert!(text.contains("orders.db-wal"), "{text}");
+    let error = log.state(TOPIC).expect_err("it is two files in one");
+    assert!(!error.unavailable && !error.missing, "{error:?}");
+    for ending in ["db-wal", "db-shm"] {
+        fs::remove_file(folder.file(ending)).expect("the file is there");
+    }
+    assert_eq!(goes_on(&log), 0);
+}
+
+#[test]
+fn records_survive_that_the_file_they_were_last_written_to_is_taken_away() {
+    let folder = Folder::with_topic(1);
+    let log = folder.log();
+    for _ in 0..5 {
+        append(&log, "key").expect("acknowledged");
+    }
+    fs::remove_file(folder.file("db-wal")).expect("the file is there");
+    let next = goes_on(&log);
+    assert!(next >= 5, "{next}");
+    drop(log);
+    let log = folder.log();
+    assert_eq!(range(&log).high, next + 1);
+    for offset in 0..=next {
+        let found = log.read_from(TOPIC, 0, offset).expect("it can be read");
+        assert!(matches!(found, ReadBack::Record(record) if record.offset == offset));
+    }
+}
+
+/// A kilobyte that no other record has.
+fn value(number: i64) -> Vec<u8> {
+    format!("{number:0>1000}").into_bytes()
+}
+
+/// A log with some hundred kilobytes in its file, and nothing beside it.
+fn filled(folder: &Folder) -> Box<dyn EventLog> {
+    let log = folder.log();
+    let acks: Vec<_> = (0..500)
+        .map(|number| send(&log, Durability::Durable, "key", &value(number)).expect("taken"))
+        .collect();
+    for ack in acks {
+        ack.wait().expect("acknowledged");
+    }
+    drop(log);
+    let log = folder.log();
+    append(&log, "key").expect("acknowledged");
+    eventually("everything is in the one file", PATIENCE, || {
+        (fs::metadata(folder.file("db-wal")).ok()?.len() == 0).then_some(())
+    });
+    Box::new(log)
+}
+
+#[test]
+fn a_file_that_was_cut_short_is_told_by_name_and_not_written_on_to() {
+    let folder = Folder::with_topic(1);
+    let log = filled(&folder);
+    let copy = folder.file("copy");
+    fs::copy(folder.file("db"), &copy).expect("there is room");
+    run("truncate", &["-s", "200000"], &folder.file("db"));
+    for _ in 0..3 {
+        let refused = append(&*log, "key").expect_err("half of the file is gone");
+        let text = refused.to_string();
+        assert!(text.contains("orders.db"), "{text}");
+        assert!(text.contains("put a backup in its place"), "{text}");
+    }
+    let length = fs::metadata(folder.file("db")).expect("it is there").len();
+    assert_eq!(length, 200_000);
+    let error = log.state(TOPIC).expect_err("half of the file is gone");
+    assert!(!error.unavailable && !error.missing, "{error:?}");
+    // A process that did not see it happen notices, too.
+    drop(log);
+    let log = folder.log();
+    let error = log.state(TOPIC).expect_err("half of the file is gone");
+    assert!(
+        error.message.contains("put a backup in its place"),
+        "{error}"
+    );
+
+    fs::rename(copy, folder.file("db")).expect("both are on one disk");
+    for ending in ["db-wal", "db-shm"] {
+        let _ = fs::remove_file(folder.file(ending));
+    }
+    assert_eq!(goes_on(&log), 501);
+}
+
+#[test]
+fn a_damaged_record_is_never_given_nor_passed() {
+    let folder = Folder::with_topic(1);
+    let log = filled(&folder);
+    drop(log);
+    let mut bytes = fs::read(folder.file("db")).expect("it is there");
+    // Pages that were split leave copies behind: all of them.
+    let places: Vec<usize> = bytes
+        .windows(1000)
+        .enumerate()
+        .filter(|(_, window)| *window == value(250))
+        .map(|(at, _)| at)
+        .collect();
+    for at in places {
+        bytes[at + 500] ^= 1;
+    }
+    fs::write(folder.file("db"), bytes).expect("it can be written");
+
+    let log = folder.log();
+    let mut reader = reader(&log, 0);
+    let until = Instant::now() + PATIENCE;
+    let mut next = 0;
+    let reason = loop {
+        assert!(Instant::now() < until, "nothing is said");
+        match reader.next(1, 1 << 20, Duration::from_millis(50)) {
+            Fetched::Records(records) => {
+                assert_eq!(records[0].value.as_deref(), Some(&*value(next)));
+                next += 1;
+            }
+            Fetched::Fault(LogFault::Corrupt(reason)) => break reason,
+            other => panic!("{other:?} at {next}"),
+        }
+    };
+    assert!(reason.contains("orders.db"), "{reason}");
+    assert_eq!(next, 250);
+    assert!(
+        reason.contains(&format!("0/{next} is not what was written")),
+        "{reason}"
+    );
+    let error = log.read_from(TOPIC, 0, next).expect_err("it is damaged");
+    assert!(!error.unavailable && !error.missing, "{error:?}");
+}
+
+#[test]
+fn a_file_that_may_not_be_written_takes_nothing_until_it_may() {
+    let folder = Folder::with_topic(1);
+    append(&folder.log(), "key").expect("acknowledged");
+    run("chattr", &["+i"], &folder.file("db"));
+    let log = folder.log();
+    let refused: Vec<_> = (0..3).map(|_| append(&log, "key")).collect();
+    let complaint = log.complaint();
+    let read = log.read_from(TOPIC, 0, 0);
+    run("chattr", &["-i"], &folder.file("db"));
+    for refused in refused {
+        let refused = refused.expect_err("it is read-only");
+        assert!(matches!(refused, AppendError::NotAccepted(_)), "{refused}");
+        assert!(refused.to_string().contains("orders.db"), "{refused}");
+        assert!(refused.to_string().contains("make the file"), "{refused}");
+    }
+    assert!(complaint.expect("it does not work").contains("orders.db"));
+    assert!(matches!(read, Ok(ReadBack::Record(_))), "{read:?}");
+    assert_eq!(goes_on(&log), 1);
+    assert_eq!(log.complaint(), None);
+}
+
+#[test]
+fn a_lock_that_another_program_keeps_is_told_in_time_and_nothing_is_doubled() {
+    let folder = Folder::with_topic(1);
+    let log = folder.log();
+    append(&log, "key").expect("acknowledged");
+    let foreign = folder.foreign();
+    foreign
+        .execute_batch("BEGIN IMMEDIATE")
+        .expect("nobody writes");
+    let began = Instant::now();
+    let refused = append(&log, "key").expect_err("it is locked");
+    let took = began.elapsed();
+    assert!(matches!(refused, AppendError::NotAccepted(_)), "{refused}");
+    let text = refused.to_string();
+    assert!(text.contains("another program holds it locked"), "{text}");
+    assert!(took < Duration::from_secs(10), "{took:?}");
+    foreign.execute_batch("ROLLBACK").expect("it can be left");
+    assert_eq!(goes_on(&log), 1);
+}
+
+#[test]
+fn orders_are_refused_before_the_disk_is_full_and_taken_when_there_is_room() {
+    let disk = SmallDisk::mount(32);
+    let folder = Folder::at(disk.path().join("log"));
+    folder.create(1, &[]);
+    let log = folder.log();
+    let value = vec![b'v'; 100_000];
+    let mut taken = 0;
+    let full = loop {
+        match send(&log, Durability::Durable, "key", &value).and_then(orders::event_log::Ack::wait)
+        {
+            Ok(_) => taken += 1,
+            Err(full) => break full,
+        }
+    };
+    assert!(matches!(full, AppendError::Full(_)), "{full}");
+    assert!(full.to_string().contains("make room"), "{full}");
+    assert!(
+        log.complaint()
+            .expect("it is nearly full")
+            .contains("make room")
+    );
+    let left = rustix::fs::statvfs(disk.path()).expect("it is mounted");
+    let left = left.f_bavail * left.f_frsize;
+    assert!(left > 2 << 20, "{left} bytes are left");
+    assert!(taken > 50, "{taken} were taken");
+    // Not even lookups when nothing is left at all; reading goes on.
+    disk.fill();
+    let best = send(&log, Durability::BestEffort, "key", &value);
+    let best = best.and_then(orders::event_log::Ack::wait);
+    assert!(matches!(best, Err(AppendError::Full(_))), "{best:?}");
+    assert_eq!(range(&log).high, taken);
+    let last = log.read_from(TOPIC, 0, taken - 1).expect("it can be read");
+    assert!(matches!(last, ReadBack::Record(record) if record.value.as_deref() == Some(&*value)));
+    disk.free();
+    run("truncate", &["-s", "0"], &disk.path().join("room"));
+    run("mount", &["-o", "remount,size=128m"], disk.path());
+    assert_eq!(goes_on(&log), taken);
+    eventually("nothing to complain of", PATIENCE, || {
+        log.complaint().is_none().then_some(())
+    });
+}
+
+#[test]
+fn a_disk_that_is_full_all_at_once_loses_nothing_that_was_acknowledged() {
+    let disk = SmallDisk::mount(16);
+    let folder = Folder::at(disk.path().join("log"));
+    folder.create(1, &[]);
+    let log = folder.log();
+    append(&log, "key").expect("acknowledged");
+    disk.fill();
+    let full = append(&log, "key").expect_err("there is no room");
+    assert!(matches!(full, AppendError::Full(_)), "{full}");
+    assert_eq!(range(&log).high, 1);
+    disk.free();
+    assert_eq!(goes_on(&log), 1);
+}
+
+#[test]
+fn a_reader_that_never_ends_is_told_of_when_it_costs_too_much() {
+    let folder = Folder::with_topic(1);
+    let log = folder.log();
+    append(&log, "key").expect("acknowledged");
+    let foreign = folder.foreign();
+    foreign
+        .execute_batch("BEGIN; SELECT count(*) FROM records")
+        .expect("it can be read");
+    append(&log, "key").expect("acknowledged");
+    // What is behind the last commit counts for nothing but the length.
+    run("truncate", &["-s", "300M"], &folder.file("db-wal"));
+    let complaint = eventually("it is complained of", PATIENCE, || log.complaint());
+    assert!(complaint.contains("orders.db-wal"), "{complaint}");
+    assert!(complaint.contains("another program"), "{complaint}");
+    append(&log, "key").expect("it works all the same");
+    foreign.execute_batch("COMMIT").expect("it can be left");
+    eventually("nothing to complain of", PATIENCE, || {
+        log.complaint().is_none().then_some(())
+    });
+    let length = fs::metadata(folder.file("db-wal"))
+        .expect("it is there")
+        .len();
+    assert!(length < 1 << 20, "{length}");
+}
