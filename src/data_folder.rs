@@ -12,6 +12,10 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
 
+/// What to do about a folder that cannot be used.
+pub const REMEDY: &str = "the data folder must be on a local disk and writable; --data-dir or \
+    ORDERS_DATA_DIR names another one";
+
 /// Why a folder cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum FolderError {
@@ -26,10 +30,7 @@ pub enum FolderError {
         holder: String,
     },
     /// It cannot be made, or not be written.
-    #[error(
-        "could not {attempt} `{path}`: {reason} (the data folder must be on a local disk and \
-         writable; --data-dir or ORDERS_DATA_DIR names another one)"
-    )]
+    #[error("could not {attempt} `{path}`: {reason} ({REMEDY})")]
     Unusable {
         attempt: &'static str,
         path: String,
@@ -153,8 +154,13 @@ pub fn create_durably(folder: &Path) -> io::Result<()> {
     let parent = folder.parent().unwrap_or(Path::new(""));
     create_durably(parent)?;
     match DirBuilder::new().mode(0o700).create(folder) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
-        _ => {}
+        // Somebody else has made it meanwhile, or something else is there.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            if !folder.is_dir() {
+                return Err(io::ErrorKind::NotADirectory.into());
+            }
+        }
+        made => made?,
     }
     sync_folder(folder)?;
     let parent = if parent.as_os_str().is_empty() {
@@ -186,6 +192,19 @@ mod tests {
         assert!(held.to_string().contains("a/b"), "{held}");
         drop(lock);
         data.take(Role::Api).unwrap();
+    }
+
+    #[test]
+    fn a_file_in_the_place_of_the_folder_is_no_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("data");
+        fs::write(&file, "").unwrap();
+        let refused = DataFolder::new(&file).create().unwrap_err().to_string();
+        let said = format!(
+            "could not make the data folder `{}`: not a dir",
+            file.display()
+        );
+        assert!(refused.starts_with(&said), "{refused}");
     }
 
     #[test]

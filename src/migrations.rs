@@ -257,7 +257,7 @@ pub fn run(
     }
     for file in &pending {
         tell(&format!("applying {}", file.name));
-        apply(schema, file, deadline, tell)
+        once_free(file.name, deadline, tell, || schema.apply(file.migration()))
             .with_context(|| format!("applying migration `{}`", file.name))?;
     }
     Ok(pending)
@@ -284,7 +284,7 @@ fn lock(
     tell: &dyn Fn(&str),
 ) -> anyhow::Result<()> {
     let mut mentioned: Option<Instant> = None;
-    while !schema.try_lock()? {
+    while !once_free("a lock", deadline, tell, || schema.try_lock())? {
         if Instant::now() >= deadline {
             let message = format!("another `orders migrate` still held the lock after {within:?}");
             let hint = "wait for it to end, or give it longer with --wait";
@@ -299,20 +299,17 @@ fn lock(
     Ok(())
 }
 
-/// A table that others are using is tried again until the deadline: nothing of the file was applied.
-fn apply(
-    schema: &mut dyn Schema,
-    file: &File,
+/// What others are using is tried again until the deadline: a failed attempt has changed nothing.
+fn once_free<T>(
+    what: &str,
     deadline: Instant,
     tell: &dyn Fn(&str),
-) -> Result<(), StoreError> {
+    mut attempt: impl FnMut() -> Result<T, StoreError>,
+) -> Result<T, StoreError> {
     loop {
-        match schema.apply(file.migration()) {
+        match attempt() {
             Err(StoreError::Contended(why)) if Instant::now() < deadline => {
-                tell(&format!(
-                    "{} must wait, a table is in use: {why}",
-                    file.name
-                ));
+                tell(&format!("{what} must wait, a table is in use: {why}"));
                 thread::sleep(POLL);
             }
             outcome => return outcome,

@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use serde_json::{Value, json};
 
 use crate::commands::{Context, open, wait_for};
-use crate::config::{DataArgs, LogArgs, LogSettings, StoreArgs, duration};
+use crate::config::{DataArgs, LogArgs, LogEngine, LogSettings, StoreArgs, duration};
 use crate::event_log::sqlite::Reach;
 use crate::event_log::{EventLog, LogError, OffsetRange, TopicDescription, TopicSpec};
 use crate::exit::{Exit, Failure};
@@ -61,6 +61,11 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     let settings = args
         .log
         .settle(&context.environment, &StoreArgs::default(), &args.data)?;
+    if let LogEngine::Embedded(folder) = &settings.engine
+        && !args.check
+    {
+        folder.create()?;
+    }
     let log = open::log(&settings, Reach::OtherProcesses)?;
     let brokers = connect(&*log, &settings, args.wait, context)?;
     let asked = Asked {

@@ -31,6 +31,10 @@ mod take;
 /// (the default is at 1000 pages) would write every page of an index once a batch.
 const SETTINGS: &str = "PRAGMA cache_size = -32768; PRAGMA wal_autocheckpoint = 8000;";
 
+/// What to do about a path that cannot be one.
+const ELSEWHERE: &str = "it must be a file on a local disk, in a folder that can be written; DB_URL \
+    names another, as in sqlite:/var/lib/orders/store.db";
+
 /// More than there are statements.
 const STATEMENTS: usize = 48;
 
@@ -85,11 +89,19 @@ struct Identity {
 /// open too would drop SQLite's locks.
 fn identity(file: &Path) -> Result<Option<Identity>, StoreError> {
     match fs::metadata(file) {
+        Ok(found) if found.is_dir() => Err(StoreError::Misconfigured(format!(
+            "`{}` is a folder ({ELSEWHERE})",
+            file.display()
+        ))),
         Ok(found) => Ok(Some(Identity {
             device: found.dev(),
             inode: found.ino(),
         })),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        // Waiting does not make a folder of a file that is in its place.
+        Err(error) if error.kind() == io::ErrorKind::NotADirectory => Err(
+            StoreError::Misconfigured(format!("`{}`: {error} ({ELSEWHERE})", file.display())),
+        ),
         Err(error) => Err(StoreError::Unavailable(format!(
             "`{}`: {error}",
             file.display()

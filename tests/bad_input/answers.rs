@@ -6,9 +6,17 @@ use std::thread;
 use serde_json::{Value, json};
 
 use super::{Findings, World, get};
+use crate::env::engines::both_keep;
 use crate::env::kafka::Outgoing;
 use crate::env::orders::{order, order_version};
-use crate::env::{PATIENCE, eventually, http};
+use crate::env::{Engines, PATIENCE, eventually, http};
+
+both_keep! {
+    [
+        answers_that_nobody_asked_for_change_nothing,
+        a_lookup_that_waits_takes_only_the_answer_to_its_own_question,
+    ]
+}
 
 /// An answer with all headers that a true one has; its accept time is later than any order's.
 fn forged(uid: &str, order: &Value) -> Outgoing {
@@ -50,13 +58,12 @@ fn unasked(uid: &str) -> Vec<Outgoing> {
     ]
 }
 
-#[test]
-fn answers_that_nobody_asked_for_change_nothing() {
-    let mut world = World::start(1);
-    let kafka = world.env.kafka();
+fn answers_that_nobody_asked_for_change_nothing(engines: &Engines) {
+    let mut world = World::start(*engines, 1);
+    let log = world.env.log();
     let mut connection = world.connect();
     let stored = Outgoing::new("stored", order_version("stored", 3).to_string());
-    kafka.produce(&world.env.topic(), &[stored]);
+    log.produce(&world.env.topic(), &[stored]);
     world.env.wait_until_applied();
     let body = order_version("cached", 5).to_string();
     let posted = connection.post("/orders", body.as_bytes());
@@ -65,7 +72,7 @@ fn answers_that_nobody_asked_for_change_nothing() {
 
     let uids = ["stored", "cached", "never", "none"];
     let answers: Vec<Outgoing> = uids.into_iter().flat_map(unasked).collect();
-    kafka.produce(&world.env.found_topic(), &answers);
+    log.produce(&world.env.found_topic(), &answers);
     // Behind all of them: the API has read them when it hears this answer.
     assert_eq!(get(&mut connection, "behind-them").status, 404);
     let mut findings = Findings::default();
@@ -98,16 +105,16 @@ fn answers_that_nobody_asked_for_change_nothing() {
     world.still_works();
 }
 
-#[test]
-fn a_lookup_that_waits_takes_only_the_answer_to_its_own_question() {
-    let mut world = World::start(1);
-    let kafka = world.env.kafka();
-    kafka.produce(
+fn a_lookup_that_waits_takes_only_the_answer_to_its_own_question(engines: &Engines) {
+    let mut world = World::start(*engines, 1);
+    let log = world.env.log();
+    log.produce(
         &world.env.topic(),
         &[Outgoing::new("asked", order("asked").to_string())],
     );
     world.env.wait_until_applied();
     // An instance that did not see it come, and that waits as long as it takes.
+    world.api.stop();
     world.api = world
         .env
         .serve_api()
@@ -118,7 +125,7 @@ fn a_lookup_that_waits_takes_only_the_answer_to_its_own_question() {
     let urls = ["asked", "nobody"].map(|uid| format!("{}/api/order/{uid}", world.api.url()));
     let waiting = urls.map(|url| thread::spawn(move || http::get(&url)));
     eventually("both lookups in the topic", PATIENCE, || {
-        let lookups = kafka.read_all(&world.env.lookup_topic());
+        let lookups = log.read_all(&world.env.lookup_topic());
         let is_there = |uid: &str| lookups.iter().any(|lookup| lookup.key_text() == uid);
         (is_there("asked") && is_there("nobody")).then_some(())
     });
@@ -133,7 +140,7 @@ fn a_lookup_that_waits_takes_only_the_answer_to_its_own_question() {
         })
     });
     let others: Vec<Outgoing> = others.into_iter().flatten().collect();
-    kafka.produce(&world.env.found_topic(), &others);
+    log.produce(&world.env.found_topic(), &others);
     world.consumer.thaw();
 
     let [asked, nobody] = waiting.map(|each| each.join().expect("an answer"));

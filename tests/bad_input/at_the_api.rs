@@ -7,11 +7,19 @@ use serde_json::Value;
 
 use super::rows::{Case, MARK, Verdict, cases};
 use super::{Findings, World, get, pointers};
+use crate::env::Engines;
+use crate::env::engines::both_keep;
 use crate::env::http::Response;
 
-#[test]
-fn each_document_is_answered_as_it_deserves_and_only_orders_reach_the_log() {
-    let (mut world, cases, mut findings) = (World::start(2), cases("api"), Findings::default());
+both_keep! {
+    [
+        each_document_is_answered_as_it_deserves_and_only_orders_reach_the_log,
+    ]
+}
+
+fn each_document_is_answered_as_it_deserves_and_only_orders_reach_the_log(engines: &Engines) {
+    let (mut world, cases, mut findings) =
+        (World::start(*engines, 2), cases("api"), Findings::default());
     let mut connection = world.connect();
     for case in &cases {
         // A refusal leaves the connection usable: the whole table goes over one.
@@ -142,7 +150,7 @@ fn check_answer(case: &Case, answer: &Response, findings: &mut Findings) {
 /// The log has each accepted order once, in one form, and nothing else.
 fn check_log(world: &World, cases: &[Case], findings: &mut Findings) {
     let mut in_log: BTreeMap<String, Vec<Value>> = BTreeMap::new();
-    for record in world.env.kafka().read_all(&world.env.topic()) {
+    for record in world.env.log().read_all(&world.env.topic()) {
         let value = record.value.as_deref().unwrap_or_default();
         let value = serde_json::from_slice(value).unwrap_or(Value::Null);
         in_log.entry(record.key_text()).or_default().push(value);

@@ -7,13 +7,19 @@ use serde_json::json;
 
 use super::Findings;
 use super::requests::{Request, post, requests, sized};
+use crate::env::engines::both_keep;
 use crate::env::http::{self, Connection, Response};
 use crate::env::orders::order;
-use crate::env::{Env, PATIENCE, Process, eventually};
+use crate::env::{Engines, Env, PATIENCE, Process, eventually};
 
-#[test]
-fn every_odd_request_is_answered_and_nothing_of_it_reaches_the_log() {
-    let env = Env::ready();
+both_keep! {
+    [
+        every_odd_request_is_answered_and_nothing_of_it_reaches_the_log,
+    ]
+}
+
+fn every_odd_request_is_answered_and_nothing_of_it_reaches_the_log(engines: &Engines) {
+    let env = engines.ready();
     let (api, mut findings) = (env.api(), Findings::default());
     let mut accepted = 0;
     for request in requests() {
@@ -23,7 +29,7 @@ fn every_odd_request_is_answered_and_nothing_of_it_reaches_the_log() {
     methods(&api, &mut findings);
     endless(&api, &mut findings);
     hidden(&api, &mut findings);
-    let ends: i64 = env.kafka().ends(&env.topic()).iter().sum();
+    let ends: i64 = env.log().ends(&env.topic()).iter().sum();
     findings.equal("the log", "the number of records", ends, accepted as i64);
     findings.report();
 
@@ -148,18 +154,18 @@ fn hidden(api: &Process, findings: &mut Findings) {
 
 /// The topic takes less than the API does: that order is refused, and no other.
 fn larger_than_the_log_takes(env: &Env, api: &Process) {
-    let kafka = env.kafka();
-    kafka.configure_topic(&env.topic(), "max.message.bytes", "50000");
+    let log = env.log();
+    log.configure_topic(&env.topic(), "max.message.bytes", "50000");
     let url = format!("{}/orders", api.url());
     let mut large = order("larger-than-the-log-takes");
     let item = large["items"][0].clone();
     large["items"] = vec![item; 500].into();
     let large = large.to_string();
-    // The broker may take a moment to heed its new setting.
+    // A broker may take a moment to heed its new setting.
     eventually("the topic takes less", PATIENCE, || {
         (http::post(&url, &large).status == 413).then_some(())
     });
-    let before = kafka.ends(&env.topic());
+    let before = log.ends(&env.topic());
     let answer = http::post(&url, &large);
     let kind = &answer.json()["type"];
     assert_eq!(
@@ -168,6 +174,6 @@ fn larger_than_the_log_takes(env: &Env, api: &Process) {
         "{}",
         answer.text()
     );
-    assert_eq!(kafka.ends(&env.topic()), before);
+    assert_eq!(log.ends(&env.topic()), before);
     assert_eq!(http::post(&url, order("small").to_string()).status, 202);
 }

@@ -26,7 +26,7 @@ use serde_json::Value;
 use crate::env::auditor::audit_offsets;
 use crate::env::orders::order;
 use crate::env::process::metric;
-use crate::env::{Env, PATIENCE, Process, eventually, http};
+use crate::env::{Engines, Env, PATIENCE, Process, eventually, http};
 
 /// What was not as it should be. A test collects all of it before it fails.
 #[derive(Default)]
@@ -70,8 +70,8 @@ struct World {
 
 impl World {
     /// Nothing is in the API's cache but what it accepts or follows.
-    fn start(partitions: i32) -> World {
-        World::on(Env::with_partitions(partitions))
+    fn start(engines: Engines, partitions: i32) -> World {
+        World::on(engines.with_partitions(partitions))
     }
 
     fn on(env: Env) -> World {

@@ -1,21 +1,28 @@
 //! What a POST accepted comes back exactly: from the cache, from the store through a lookup, from a
-//! warm start, and in the columns of PostgreSQL.
+//! warm start, and in the columns of the store.
 //!
 //! A run prints its seed; `ORDERS_TEST_SEED=<seed>` draws the same orders again.
 
 use std::collections::HashMap;
 
-use postgres::Row;
-use serde_json::{Value, json};
+use jiff::SignedDuration;
+use jiff::civil::date;
+use serde_json::Value;
 
 use super::spelling::{Draw, Spelled};
 use super::{Findings, World, get};
-use crate::env::{Db, http};
+use crate::env::engines::both_keep;
+use crate::env::{Db, Engines, http};
+
+both_keep! {
+    [
+        what_was_accepted_comes_back_exactly_from_cache_store_and_columns,
+    ]
+}
 
 const ORDERS: usize = 200;
 
-#[test]
-fn what_was_accepted_comes_back_exactly_from_cache_store_and_columns() {
+fn what_was_accepted_comes_back_exactly_from_cache_store_and_columns(engines: &Engines) {
     let seed = match std::env::var("ORDERS_TEST_SEED") {
         Ok(seed) => seed.parse().expect("ORDERS_TEST_SEED is a number"),
         Err(_) => uuid::Uuid::new_v4().as_u64_pair().0,
@@ -23,7 +30,7 @@ fn what_was_accepted_comes_back_exactly_from_cache_store_and_columns() {
     println!("ORDERS_TEST_SEED={seed}");
     let mut draw = Draw::new(seed);
     let orders: Vec<Spelled> = (0..ORDERS).map(|_| draw.order()).collect();
-    let (mut world, mut findings) = (World::start(4), Findings::default());
+    let (mut world, mut findings) = (World::start(*engines, 4), Findings::default());
     let mut connection = world.connect();
     for spelled in &orders {
         let answer = connection
@@ -112,43 +119,38 @@ fn compare(place: &str, found: &Value, expected: &Value, findings: &mut Findings
 }
 
 fn compare_columns(db: &mut Db, orders: &[Spelled], findings: &mut Findings) {
-    let rows = db.client().query(
-        "SELECT o.*, d.*, p.*, (extract(epoch FROM date_created) * 1000000)::bigint AS micros
-         FROM orders o JOIN delivery d USING (order_uid) JOIN payment p USING (order_uid)",
-        &[],
-    );
-    let rows = rows.expect("the orders can be read");
-    let items = db.client().query("SELECT * FROM items ORDER BY id", &[]);
     let mut items_of: HashMap<String, Vec<Value>> = HashMap::new();
-    for row in items.expect("the items can be read") {
-        items_of
-            .entry(row.get("order_uid"))
-            .or_default()
-            .push(item(&row));
+    for mut row in db.json(ITEM, "items ORDER BY id") {
+        let uid = row["order_uid"].take();
+        row.as_object_mut().expect("a row").remove("order_uid");
+        let uid = uid.as_str().expect("items belong to an order");
+        items_of.entry(uid.to_owned()).or_default().push(row);
     }
-    let mut stored: HashMap<String, &Row> = HashMap::new();
-    for row in &rows {
-        stored.insert(row.get("order_uid"), row);
+    let members = format!("{ORDER}, 'date_created', {}", db.moment("date_created"));
+    let from = "orders o JOIN delivery d USING (order_uid) JOIN payment p USING (order_uid)";
+    let mut stored: HashMap<String, Value> = HashMap::new();
+    for row in db.json(&members, from) {
+        let uid = row["order_uid"].as_str().expect("an order has a uid");
+        stored.insert(uid.to_owned(), row);
     }
     findings.equal(
         "the store",
         "the number of orders",
-        rows.len(),
+        stored.len(),
         orders.len(),
     );
     for spelled in orders {
-        let Some(row) = stored.get(&spelled.uid) else {
+        let Some(mut found) = stored.remove(&spelled.uid) else {
             findings.holds(&spelled.uid, false, "it is not stored");
             continue;
         };
-        let micros: i64 = row.get("micros");
+        let date = found["date_created"].as_str().expect("a date").to_owned();
         findings.equal(
             &spelled.uid,
             "the date in the store",
-            micros,
-            spelled.micros,
+            date,
+            moment(spelled.micros),
         );
-        let mut found = columns(row);
         found["items"] = items_of.remove(&spelled.uid).unwrap_or_default().into();
         found["date_created"] = spelled.order["date_created"].clone();
         let place = format!("the columns of {}", spelled.uid);
@@ -156,39 +158,27 @@ fn compare_columns(db: &mut Db, orders: &[Spelled], findings: &mut Findings) {
     }
 }
 
-/// The columns of one joined row in the shape of the JSON; the track number is the order's.
-fn columns(row: &Row) -> Value {
-    let text = |name: &str| row.get::<_, Option<String>>(name);
-    let number = |name: &str| row.get::<_, Option<i64>>(name);
-    json!({
-        "order_uid": text("order_uid"), "track_number": text("track_number"),
-        "entry": text("entry"), "locale": text("locale"),
-        "internal_signature": text("internal_signature"), "customer_id": text("customer_id"),
-        "delivery_service": text("delivery_service"), "shardkey": text("shardkey"),
-        "sm_id": row.get::<_, Option<i32>>("sm_id"), "oof_shard": text("oof_shard"),
-        "delivery": {
-            "name": text("name"), "phone": text("phone"), "zip": text("zip"),
-            "city": text("city"), "address": text("address"), "region": text("region"),
-            "email": text("email")
-        },
-        "payment": {
-            "transaction": text("transaction_id"), "request_id": text("request_id"),
-            "currency": text("currency"), "provider": text("provider"),
-            "amount": number("amount"), "payment_dt": number("payment_dt"), "bank": text("bank"),
-            "delivery_cost": number("delivery_cost"), "goods_total": number("goods_total"),
-            "custom_fee": number("custom_fee")
-        }
-    })
+/// The date as every store shows it.
+fn moment(micros: i64) -> String {
+    let moment = date(1970, 1, 1).at(0, 0, 0, 0) + SignedDuration::from_micros(micros);
+    moment.strftime("%Y-%m-%dT%H:%M:%S.%6fZ").to_string()
 }
 
-fn item(row: &Row) -> Value {
-    let text = |name: &str| row.get::<_, Option<String>>(name);
-    let number = |name: &str| row.get::<_, Option<i64>>(name);
-    let small = |name: &str| row.get::<_, Option<i32>>(name);
-    json!({
-        "chrt_id": number("chrt_id"), "track_number": text("track_number"),
-        "price": number("price"), "rid": text("rid"), "name": text("name"),
-        "sale": small("sale"), "size": text("size"), "total_price": number("total_price"),
-        "nm_id": number("nm_id"), "brand": text("brand"), "status": small("status")
-    })
-}
+/// One joined row in the shape of the JSON; the track number is the order's.
+const ORDER: &str = "
+    'order_uid', order_uid, 'track_number', track_number, 'entry', entry, 'locale', locale,
+    'internal_signature', internal_signature, 'customer_id', customer_id,
+    'delivery_service', delivery_service, 'shardkey', shardkey, 'sm_id', sm_id,
+    'oof_shard', oof_shard,
+    'delivery', OBJECT(
+        'name', name, 'phone', phone, 'zip', zip, 'city', city, 'address', address,
+        'region', region, 'email', email),
+    'payment', OBJECT(
+        'transaction', transaction_id, 'request_id', request_id, 'currency', currency,
+        'provider', provider, 'amount', amount, 'payment_dt', payment_dt, 'bank', bank,
+        'delivery_cost', delivery_cost, 'goods_total', goods_total, 'custom_fee', custom_fee)";
+
+const ITEM: &str = "
+    'order_uid', order_uid, 'chrt_id', chrt_id, 'track_number', track_number, 'price', price,
+    'rid', rid, 'name', name, 'sale', sale, 'size', size, 'total_price', total_price,
+    'nm_id', nm_id, 'brand', brand, 'status', status";

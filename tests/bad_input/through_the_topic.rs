@@ -7,14 +7,26 @@ use serde_json::Value;
 
 use super::rows::{Case, MARK, Verdict, cases};
 use super::{Findings, World, get, metric};
+use crate::env::Engines;
+use crate::env::database::bytes;
+use crate::env::engines::both_keep;
 use crate::env::kafka::Outgoing;
 
-#[test]
-fn each_document_is_stored_or_becomes_a_dead_letter_with_its_bytes_and_reason() {
-    let (mut world, cases, mut findings) = (World::start(3), cases("topic"), Findings::default());
+both_keep! {
+    [
+        each_document_is_stored_or_becomes_a_dead_letter_with_its_bytes_and_reason,
+    ]
+}
+
+fn each_document_is_stored_or_becomes_a_dead_letter_with_its_bytes_and_reason(engines: &Engines) {
+    let (mut world, cases, mut findings) = (
+        World::start(*engines, 3),
+        cases("topic"),
+        Findings::default(),
+    );
     let record = |case: &Case| Outgoing::new(case.uid.as_str(), case.bytes.clone());
     let records: Vec<Outgoing> = cases.iter().map(record).collect();
-    world.env.kafka().produce(&world.env.topic(), &records);
+    world.env.log().produce(&world.env.topic(), &records);
     world.env.wait_until_applied();
 
     let places = places(&world);
@@ -69,7 +81,7 @@ fn each_document_is_stored_or_becomes_a_dead_letter_with_its_bytes_and_reason() 
 
 /// Where each document lies, by its key.
 fn places(world: &World) -> HashMap<String, (i32, i64)> {
-    let records = world.env.kafka().read_all(&world.env.topic());
+    let records = world.env.log().read_all(&world.env.topic());
     let place =
         |record: &crate::env::kafka::Stored| (record.key_text(), (record.partition, record.offset));
     records.iter().map(place).collect()
@@ -78,27 +90,30 @@ fn places(world: &World) -> HashMap<String, (i32, i64)> {
 struct Letter {
     key: Option<Vec<u8>>,
     payload: Option<Vec<u8>>,
-    payload_bytes: i64,
+    payload_bytes: String,
     order_uid: Option<String>,
     reason: String,
 }
 
 fn dead_letters(world: &World) -> HashMap<(i32, i64), Letter> {
-    let query = "SELECT partition, \"offset\", key, payload, payload_bytes, order_uid, reason
-                 FROM dead_letters";
-    let rows = world.env.db().client().query(query, &[]);
-    let rows = rows.expect("the dead letters can be read");
-    let letter = |row: &postgres::Row| {
+    let rows = world.env.db().text(
+        "SELECT partition, \"offset\", key, payload, payload_bytes, order_uid, reason
+         FROM dead_letters",
+    );
+    let letter = |row: &str| {
+        let cells: Vec<&str> = row.splitn(7, '|').collect();
         let letter = Letter {
-            key: row.get(2),
-            payload: row.get(3),
-            payload_bytes: row.get(4),
-            order_uid: row.get(5),
-            reason: row.get(6),
+            key: bytes(cells[2]),
+            payload: bytes(cells[3]),
+            payload_bytes: cells[4].to_owned(),
+            order_uid: Some(cells[5].to_owned()).filter(|uid| !uid.is_empty()),
+            reason: cells[6].to_owned(),
         };
-        ((row.get(0), row.get(1)), letter)
+        let place = (cells[0].parse(), cells[1].parse());
+        let place = (place.0.expect("a number"), place.1.expect("a number"));
+        (place, letter)
     };
-    rows.iter().map(letter).collect()
+    rows.lines().map(letter).collect()
 }
 
 fn check_letter(case: &Case, letter: Option<Letter>, findings: &mut Findings) {
@@ -123,7 +138,7 @@ fn check_letter(case: &Case, letter: Option<Letter>, findings: &mut Findings) {
         name,
         "the length",
         letter.payload_bytes,
-        case.bytes.len() as i64,
+        case.bytes.len().to_string(),
     );
     findings.equal(
         name,

@@ -2,8 +2,22 @@
 
 use serde_json::json;
 
-use crate::env::Env;
+use crate::env::engines::both_keep;
 use crate::env::kafka::Outgoing;
+use crate::env::{Engines, Env};
+
+both_keep! {
+    [
+        missing_topics_are_made_and_a_second_run_changes_nothing,
+        a_check_of_missing_topics_is_3_and_makes_none,
+        a_setting_that_was_changed_later_is_drift,
+        a_topic_without_records_is_given_the_partitions_asked_for,
+        a_topic_that_has_had_records_is_refused_more_partitions,
+        with_all_every_topic_of_the_cluster_is_listed,
+        with_json_the_topics_are_one_document,
+        more_copies_than_brokers_are_a_mistake_of_usage,
+    ]
+}
 
 /// The table of topics as it is printed: name, partitions, replicas, records, offsets.
 fn table(topics: &[(String, usize, usize, &str)]) -> String {
@@ -23,8 +37,13 @@ fn table(topics: &[(String, usize, usize, &str)]) -> String {
 }
 
 fn untouched(env: &Env) -> String {
+    let (partitions, offsets) = if env.is_embedded() {
+        (1, "0-0")
+    } else {
+        (4, "0-0 0-0 0-0 0-0")
+    };
     table(&[
-        (env.topic(), 4, 0, "0-0 0-0 0-0 0-0"),
+        (env.topic(), partitions, 0, offsets),
         (env.lookup_topic(), 1, 0, "0-0"),
         (env.found_topic(), 1, 0, "0-0"),
     ])
@@ -34,9 +53,8 @@ fn an_order() -> Outgoing {
     Outgoing::new("uid", "an order").to(0)
 }
 
-#[test]
-fn missing_topics_are_made_and_a_second_run_changes_nothing() {
-    let env = Env::new();
+fn missing_topics_are_made_and_a_second_run_changes_nothing(engines: &Engines) {
+    let env = engines.bare();
     let made = env.orders(&["create-topics"]).run().succeeds();
     assert_eq!(made.stdout, untouched(&env));
     let (orders, lookup, found) = (env.topic(), env.lookup_topic(), env.found_topic());
@@ -72,9 +90,8 @@ fn what_is_in_the_topics_is_counted() {
     assert_eq!((listed.stdout, listed.stderr), (expected, String::new()));
 }
 
-#[test]
-fn a_check_of_missing_topics_is_3_and_makes_none() {
-    let env = Env::new();
+fn a_check_of_missing_topics_is_3_and_makes_none(engines: &Engines) {
+    let env = engines.bare();
     let checked = env.orders(&["create-topics", "--check"]).run().exits(3);
     let said: String = [env.topic(), env.lookup_topic(), env.found_topic()]
         .map(|topic| format!("warning: topic `{topic}` is missing\n"))
@@ -84,7 +101,7 @@ fn a_check_of_missing_topics_is_3_and_makes_none() {
         checked.stdout,
         "topic  partitions  replicas  records  offsets\n"
     );
-    assert_eq!(env.kafka().partitions(&env.topic()), 0);
+    assert_eq!(env.log().partitions(&env.topic()), 0);
 }
 
 #[test]
@@ -119,14 +136,16 @@ fn a_topic_that_differs_is_said_left_as_it_is_and_3_for_a_check() {
     assert_eq!(env.kafka().partitions(&topic), 2);
 }
 
-#[test]
-fn a_setting_that_was_changed_later_is_drift() {
-    let env = Env::with_partitions(4);
+fn a_setting_that_was_changed_later_is_drift(engines: &Engines) {
+    let env = engines.with_partitions(engines.pick(4, 1));
     env.orders(&["create-topics", "--check"]).run().succeeds();
-    env.kafka()
+    env.log()
         .configure_topic(&env.lookup_topic(), "retention.ms", "1000");
-    env.kafka()
-        .configure_topic(&env.topic(), "unclean.leader.election.enable", "true");
+    let (of_orders, from, to) = engines.pick(
+        ("unclean.leader.election.enable", "true", "false"),
+        ("retention.ms", "1000", "2592000000"),
+    );
+    env.log().configure_topic(&env.topic(), of_orders, from);
     let checked = env.orders(&["create-topics", "--check"]).run().exits(3);
     for said in [
         format!(
@@ -134,7 +153,7 @@ fn a_setting_that_was_changed_later_is_drift() {
             env.lookup_topic()
         ),
         format!(
-            "warning: topic `{}` has unclean.leader.election.enable=true, not false\n",
+            "warning: topic `{}` has {of_orders}={from}, not {to}\n",
             env.topic()
         ),
     ] {
@@ -142,9 +161,8 @@ fn a_setting_that_was_changed_later_is_drift() {
     }
 }
 
-#[test]
-fn a_topic_without_records_is_given_the_partitions_asked_for() {
-    let env = Env::with_partitions(1);
+fn a_topic_without_records_is_given_the_partitions_asked_for(engines: &Engines) {
+    let env = engines.with_partitions(1);
     let grown = env
         .orders(&["create-topics", "--partitions", "3"])
         .run()
@@ -154,18 +172,17 @@ fn a_topic_without_records_is_given_the_partitions_asked_for() {
         env.topic()
     );
     assert_eq!(grown.stderr, said);
-    assert_eq!(env.kafka().partitions(&env.topic()), 3);
+    assert_eq!(env.log().partitions(&env.topic()), 3);
 }
 
-#[test]
-fn a_topic_that_has_had_records_is_refused_more_partitions() {
-    let env = Env::with_partitions(2);
+fn a_topic_that_has_had_records_is_refused_more_partitions(engines: &Engines) {
+    let env = engines.with_partitions(2);
     let refused = format!(
         "topic `{}` has 2 partition(s), not 3, and cannot be given more: it has had records, and an \
          order's next version would go to another partition",
         env.topic()
     );
-    env.kafka().produce(&env.topic(), &[an_order()]);
+    env.log().produce(&env.topic(), &[an_order()]);
     for _ in 0..2 {
         let ran = env
             .orders(&["create-topics", "--partitions", "3"])
@@ -176,17 +193,21 @@ fn a_topic_that_has_had_records_is_refused_more_partitions() {
         let check = ["create-topics", "--partitions", "3", "--check"];
         let checked = env.orders(&check).run().exits(3);
         assert_eq!(checked.stderr, format!("warning: {refused}\n"));
-        assert_eq!(env.kafka().partitions(&env.topic()), 2);
+        assert_eq!(env.log().partitions(&env.topic()), 2);
         // The second time the record is gone; its order may still be stored.
-        env.kafka().delete_records(&env.topic(), 0, 1);
+        if *engines == Engines::Servers {
+            env.kafka().delete_records(&env.topic(), 0, 1);
+        }
     }
 }
 
-#[test]
-fn with_all_every_topic_of_the_cluster_is_listed() {
-    let env = Env::with_partitions(4);
+fn with_all_every_topic_of_the_cluster_is_listed(engines: &Engines) {
+    let env = engines.with_partitions(4);
     let other = format!("{}-of-others", env.topic());
-    env.kafka().create_topic(&other, 1);
+    env.orders(&["create-topics", "--partitions", "1"])
+        .env("KAFKA_TOPIC", &other)
+        .run()
+        .succeeds();
     let own = env.orders(&["create-topics"]).run().succeeds();
     assert!(!own.stdout.contains(&other), "{}", own.stdout);
     let all = env.orders(&["create-topics", "--all"]).run().succeeds();
@@ -200,19 +221,19 @@ fn with_all_every_topic_of_the_cluster_is_listed() {
     }
 }
 
-#[test]
-fn with_json_the_topics_are_one_document() {
-    let env = Env::with_partitions(2);
-    env.kafka().produce(&env.topic(), &[an_order()]);
+fn with_json_the_topics_are_one_document(engines: &Engines) {
+    let env = engines.with_partitions(2);
+    let placed = env.log().produce(&env.topic(), &[an_order()]);
     let args = ["create-topics", "--partitions", "2", "--output", "json"];
     let ran = env.orders(&args).run().succeeds();
     let offsets = |low: i64, high: i64| json!({ "low": low, "high": high });
+    let filled = [0, 1].map(|partition| offsets(0, i64::from(placed[0].0 == partition)));
     let empty = |name: String| json!({ "name": name, "partitions": 1, "replicas": 1, "records": 0, "offsets": [offsets(0, 0)] });
     let expected = json!({
         "topics": [
             {
                 "name": env.topic(), "partitions": 2, "replicas": 1, "records": 1,
-                "offsets": [offsets(0, 1), offsets(0, 0)]
+                "offsets": filled
             },
             empty(env.lookup_topic()),
             empty(env.found_topic()),
@@ -222,9 +243,8 @@ fn with_json_the_topics_are_one_document() {
     assert_eq!(ran.json(), expected);
 }
 
-#[test]
-fn more_copies_than_brokers_are_a_mistake_of_usage() {
-    let env = Env::new();
+fn more_copies_than_brokers_are_a_mistake_of_usage(engines: &Engines) {
+    let env = engines.bare();
     let ran = env
         .orders(&["create-topics", "--replication-factor", "3"])
         .run()
@@ -232,5 +252,5 @@ fn more_copies_than_brokers_are_a_mistake_of_usage() {
     let said = "error: `--replication-factor` is 3, and the cluster has 1 broker(s)\n\
                 hint: ask for fewer copies, or add brokers\n";
     assert_eq!((ran.stdout.as_str(), ran.stderr.as_str()), ("", said));
-    assert_eq!(env.kafka().partitions(&env.topic()), 0);
+    assert_eq!(env.log().partitions(&env.topic()), 0);
 }

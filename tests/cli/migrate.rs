@@ -1,13 +1,58 @@
 //! `orders migrate`: what it says and does to a database, and when it refuses one.
 
-use crate::env::{Db, Env, PATIENCE, Process, eventually, given};
+use std::any::Any;
+use std::fs::{self, File};
+
+use rustix::fs::{FlockOperation, flock};
+
+use crate::env::engines::both_keep;
+use crate::env::{Db, Engines, Env, PATIENCE, Process, eventually, given};
+
+both_keep! {
+    [
+        an_empty_database_gets_its_tables_and_a_second_run_has_nothing_to_do,
+        two_runs_at_once_both_succeed_and_apply_everything_once,
+        a_run_waits_for_another_one_and_says_so,
+        a_table_in_use_is_waited_for_without_holding_anything,
+        a_file_checked_out_with_crlf_is_the_same_migration,
+        a_file_that_was_applied_from_another_text_is_refused,
+        a_database_that_knows_more_is_left_alone,
+        a_dry_run_writes_nothing_not_even_the_history,
+        the_status_is_3_while_something_is_pending_and_then_0,
+        another_programs_table_of_that_name_is_not_touched,
+    ]
+}
 
 /// The schema as go-orders makes it.
 const GO_ORDERS: &str = include_str!("../../migrations/001_init.sql");
 
+const GO_ORDERS_IN_A_FILE: &str = include_str!("../../migrations/sqlite/001_init.sql");
+
 const FILES: [&str; 2] = ["001_init.sql", "002_exactly_once.sql"];
 
 const TABLES: &str = "SELECT count(*) FROM pg_class WHERE relnamespace = 'public'::regnamespace";
+
+/// Nothing was written: no table, and where the database is a file, not even that.
+fn assert_untouched(env: &Env) {
+    if env.is_embedded() {
+        assert!(!env.data_dir().exists());
+    } else {
+        assert_eq!(env.db().number(TABLES), 0);
+    }
+}
+
+/// What another `orders migrate` holds while it is at work; dropping it gives it back.
+fn lock_of_another(env: &Env) -> Box<dyn Any> {
+    if env.is_embedded() {
+        fs::create_dir_all(env.data_dir()).expect("the folder is writable");
+        let folder = File::open(env.data_dir()).expect("it was just made");
+        flock(&folder, FlockOperation::LockExclusive).expect("nobody has it");
+        return Box::new(folder);
+    }
+    let mut other = env.db();
+    other.run("SELECT pg_advisory_lock(122537101324915)");
+    Box::new(other)
+}
 
 /// The table of migrations, all in one state and without the time they were applied at.
 fn table(state: &str) -> String {
@@ -28,9 +73,8 @@ fn without_times(table: &str) -> String {
     table.lines().map(untimed).collect()
 }
 
-#[test]
-fn an_empty_database_gets_its_tables_and_a_second_run_has_nothing_to_do() {
-    let env = Env::new();
+fn an_empty_database_gets_its_tables_and_a_second_run_has_nothing_to_do(engines: &Engines) {
+    let env = engines.bare();
     let first = env.orders(&["migrate"]).run().succeeds();
     assert_eq!(without_times(&first.stdout), table("applied"));
     assert_eq!(
@@ -42,9 +86,8 @@ fn an_empty_database_gets_its_tables_and_a_second_run_has_nothing_to_do() {
     assert_eq!(second.stderr, "nothing to apply\n");
 }
 
-#[test]
-fn two_runs_at_once_both_succeed_and_apply_everything_once() {
-    let env = Env::new();
+fn two_runs_at_once_both_succeed_and_apply_everything_once(engines: &Engines) {
+    let env = engines.bare();
     let runs: Vec<_> = std::thread::scope(|scope| {
         let run = || {
             env.orders(&["migrate", "--output", "json"])
@@ -72,14 +115,13 @@ fn two_runs_at_once_both_succeed_and_apply_everything_once() {
     assert_eq!(versions, "1\n2");
 }
 
-#[test]
-fn a_run_waits_for_another_one_and_says_so() {
-    let env = Env::new();
-    let mut other = env.db();
-    // What another `orders migrate` holds while it is at work.
-    other.run("SELECT pg_advisory_lock(122537101324915)");
+fn a_run_waits_for_another_one_and_says_so(engines: &Engines) {
+    let env = engines.bare();
+    let other = lock_of_another(&env);
     let impatient = env.orders(&["migrate", "--wait", "1s"]).run().exits(4);
-    let (_, database) = env.db_url.rsplit_once('@').expect("the URL names a user");
+    let end_of_scheme = engines.pick('@', ':');
+    let named = env.db_url.rsplit_once(end_of_scheme);
+    let (_, database) = named.expect("it is a URL");
     let said = format!(
         "another `orders migrate` holds the lock: waiting for it to end\n\
          error: migrating the database `{database}`: another `orders migrate` still held the lock \
@@ -90,7 +132,7 @@ fn a_run_waits_for_another_one_and_says_so() {
 
     let mut patient = env.orders(&["migrate"]).spawn();
     patient.wait_for_line("another `orders migrate` holds the lock: waiting for it to end");
-    other.run("SELECT pg_advisory_unlock_all()");
+    drop(other);
     assert!(
         patient.wait_exit(PATIENCE).success(),
         "{:?}",
@@ -99,18 +141,14 @@ fn a_run_waits_for_another_one_and_says_so() {
     assert_eq!(env.db().count("orders_migrations"), 2);
 }
 
-#[test]
-fn a_table_in_use_is_waited_for_without_holding_anything() {
-    let env = Env::new();
-    let mut db = env.db();
-    db.run(GO_ORDERS);
-    db.run("BEGIN; SELECT * FROM orders; SELECT * FROM items");
+fn a_table_in_use_is_waited_for_without_holding_anything(engines: &Engines) {
+    let env = engines.bare();
+    fs::create_dir_all(env.data_dir()).expect("the folder is writable");
+    env.db().run(engines.pick(GO_ORDERS, GO_ORDERS_IN_A_FILE));
+    let lock = env.db().lock_writers();
     let mut waiting = env.orders(&["migrate", "--wait", "60s"]).spawn();
-    wait_for_said(
-        &mut waiting,
-        "002_exactly_once.sql must wait, a table is in use",
-    );
-    db.run("COMMIT");
+    wait_for_said(&mut waiting, "must wait, a table is in use");
+    drop(lock);
     assert!(
         waiting.wait_exit(PATIENCE).success(),
         "{:?}",
@@ -150,12 +188,12 @@ fn wait_for_said(process: &mut Process, text: &str) {
     });
 }
 
-#[test]
-fn a_file_checked_out_with_crlf_is_the_same_migration() {
-    let env = Env::new();
+fn a_file_checked_out_with_crlf_is_the_same_migration(engines: &Engines) {
+    let env = engines.bare();
     env.orders(&["migrate"]).run().succeeds();
     for (version, name) in FILES.iter().enumerate() {
-        let path = format!("{}/migrations/{name}", env!("CARGO_MANIFEST_DIR"));
+        let folder = engines.pick("migrations", "migrations/sqlite");
+        let path = format!("{}/{folder}/{name}", env!("CARGO_MANIFEST_DIR"));
         let text = std::fs::read_to_string(path).expect("the migration is there");
         let with_crlf = text.replace("\r\n", "\n").replace('\n', "\r\n");
         let noted = env.db().text(&format!(
@@ -166,9 +204,8 @@ fn a_file_checked_out_with_crlf_is_the_same_migration() {
     }
 }
 
-#[test]
-fn a_file_that_was_applied_from_another_text_is_refused() {
-    let env = Env::new();
+fn a_file_that_was_applied_from_another_text_is_refused(engines: &Engines) {
+    let env = engines.bare();
     env.orders(&["migrate"]).run().succeeds();
     env.db()
         .run("UPDATE orders_migrations SET checksum = 'edited' WHERE version = 2");
@@ -183,12 +220,13 @@ fn a_file_that_was_applied_from_another_text_is_refused() {
     assert_eq!(status.json()["migrations"][1]["state"], "diverged");
 }
 
-#[test]
-fn a_database_that_knows_more_is_left_alone() {
-    let env = Env::new();
+fn a_database_that_knows_more_is_left_alone(engines: &Engines) {
+    let env = engines.bare();
     env.orders(&["migrate"]).run().succeeds();
-    env.db()
-        .run("INSERT INTO orders_migrations VALUES (999, '999_later.sql', 'x')");
+    env.db().run(
+        "INSERT INTO orders_migrations (version, name, checksum)
+              VALUES (999, '999_later.sql', 'x')",
+    );
     let refused = env.orders(&["migrate"]).run().exits(1);
     let text = "the database knows migration `999_later.sql`, which this program does not\n\
                 hint: use the program that wrote it, or a newer one\n";
@@ -196,29 +234,27 @@ fn a_database_that_knows_more_is_left_alone() {
     env.orders(&["migrate", "--status"]).run().exits(3);
 }
 
-#[test]
-fn a_dry_run_writes_nothing_not_even_the_history() {
-    let env = Env::new();
+fn a_dry_run_writes_nothing_not_even_the_history(engines: &Engines) {
+    let env = engines.bare();
     let dry = env.orders(&["migrate", "--dry-run"]).run().succeeds();
     assert_eq!(dry.stdout, table("pending"));
     let said = "would apply 001_init.sql, 002_exactly_once.sql; nothing was written\n";
     assert_eq!(dry.stderr, said);
-    assert_eq!(env.db().number(TABLES), 0);
+    assert_untouched(&env);
 
     env.orders(&["migrate"]).run().succeeds();
     let dry = env.orders(&["migrate", "--dry-run"]).run().succeeds();
     assert_eq!(dry.stderr, "nothing to apply\n");
 }
 
-#[test]
-fn the_status_is_3_while_something_is_pending_and_then_0() {
-    let env = Env::new();
+fn the_status_is_3_while_something_is_pending_and_then_0(engines: &Engines) {
+    let env = engines.bare();
     let pending = env.orders(&["migrate", "--status"]).run().exits(3);
     assert_eq!(
         (pending.stdout, pending.stderr),
         (table("pending"), String::new())
     );
-    assert_eq!(env.db().number(TABLES), 0, "asking writes nothing");
+    assert_untouched(&env);
     env.orders(&["migrate"]).run().succeeds();
     let done = env.orders(&["migrate", "--status"]).run().succeeds();
     assert_eq!(without_times(&done.stdout), table("applied"));
@@ -245,15 +281,16 @@ fn a_database_in_another_encoding_is_refused_untouched() {
     assert_eq!(env.db().number(TABLES), 0);
 }
 
-#[test]
-fn another_programs_table_of_that_name_is_not_touched() {
-    let env = Env::new();
+fn another_programs_table_of_that_name_is_not_touched(engines: &Engines) {
+    let env = engines.bare();
+    fs::create_dir_all(env.data_dir()).expect("the folder is writable");
     env.db().run("CREATE TABLE orders (id INT, wine TEXT)");
     let refused = env.orders(&["migrate"]).run().exits(1);
     let text = "there is a table `orders` that is not an order table, it has no column `order_uid`: \
                 use a database of its own";
     assert!(refused.stderr.contains(text), "{}", refused.stderr);
-    assert_eq!(env.db().number(TABLES), 1);
+    let tables = engines.pick(TABLES, "SELECT count(*) FROM sqlite_schema");
+    assert_eq!(env.db().number(tables), 1);
 }
 
 #[test]

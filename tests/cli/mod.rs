@@ -9,6 +9,7 @@ mod completions;
 mod configuration;
 mod create_topics;
 mod export;
+mod files;
 mod help;
 mod migrate;
 mod send_and_get;

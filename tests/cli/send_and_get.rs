@@ -5,9 +5,21 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use crate::env::engines::both_keep;
 use crate::env::orders::{order, order_version};
 use crate::env::process::Output;
-use crate::env::{Env, Process};
+use crate::env::{Engines, Env, Process};
+
+both_keep! {
+    [
+        one_order_an_array_lines_and_stdin_are_all_sent,
+        an_order_is_shown_as_tables_or_as_the_json_it_was_sent_as,
+        several_orders_are_an_array_with_an_entry_for_each,
+        an_unknown_order_is_3,
+        an_order_that_nobody_can_look_up_yet_is_4_and_a_wait_ends_when_it_is_there,
+        a_file_is_sent_on_while_the_api_is_restarted,
+    ]
+}
 
 const EXAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/test_order.json");
 
@@ -59,8 +71,8 @@ struct Pipeline {
 }
 
 impl Pipeline {
-    fn start() -> Pipeline {
-        let env = Env::ready();
+    fn start(engines: Engines) -> Pipeline {
+        let env = engines.ready();
         let (api, consumer) = (env.api(), env.consumer());
         Pipeline {
             api,
@@ -87,7 +99,7 @@ impl Pipeline {
 
     /// The keys of the log, in order.
     fn sent(&self) -> Vec<String> {
-        let records = self.env.kafka().read_all(&self.env.topic());
+        let records = self.env.log().read_all(&self.env.topic());
         records.iter().map(|record| record.key_text()).collect()
     }
 }
@@ -96,9 +108,8 @@ fn lines(orders: &[Value]) -> String {
     orders.iter().map(|order| format!("{order}\n")).collect()
 }
 
-#[test]
-fn one_order_an_array_lines_and_stdin_are_all_sent() {
-    let pipeline = Pipeline::start();
+fn one_order_an_array_lines_and_stdin_are_all_sent(engines: &Engines) {
+    let pipeline = Pipeline::start(*engines);
     let one = pipeline.run(&["send", EXAMPLE]).succeeds();
     assert_eq!(
         (one.stdout.as_str(), one.stderr.as_str()),
@@ -150,7 +161,7 @@ fn one_order_an_array_lines_and_stdin_are_all_sent() {
 
 #[test]
 fn refused_orders_are_named_with_their_line_and_every_reason_and_the_others_are_sent() {
-    let pipeline = Pipeline::start();
+    let pipeline = Pipeline::start(Engines::Servers);
     let mut wrong = order("wrong");
     (wrong["sm_id"], wrong["locale"]) = (json!("x"), json!(5));
     let text = lines(&[order("first"), wrong]) + "{broken\n" + &lines(&[order("last")]);
@@ -187,7 +198,7 @@ fn refused_orders_are_named_with_their_line_and_every_reason_and_the_others_are_
 
 #[test]
 fn a_refused_order_of_an_array_is_named_by_the_line_it_begins_in() {
-    let pipeline = Pipeline::start();
+    let pipeline = Pipeline::start(Engines::Servers);
     let text = format!(
         "[\n{},\n{{\"order_uid\": \"lacks-a-date\"}}\n]",
         order("good")
@@ -201,7 +212,7 @@ fn a_refused_order_of_an_array_is_named_by_the_line_it_begins_in() {
 
 #[test]
 fn nothing_is_sent_when_one_of_the_files_is_not_there() {
-    let pipeline = Pipeline::start();
+    let pipeline = Pipeline::start(Engines::Servers);
     let ran = pipeline.run(&["send", EXAMPLE, "absent.json"]).exits(2);
     let said = "error: reading orders from `absent.json`: No such file or directory (os error 2)\n\
                 hint: name files with orders, or `-` for stdin\n";
@@ -214,9 +225,8 @@ fn nothing_is_sent_when_one_of_the_files_is_not_there() {
     );
 }
 
-#[test]
-fn an_order_is_shown_as_tables_or_as_the_json_it_was_sent_as() {
-    let pipeline = Pipeline::start();
+fn an_order_is_shown_as_tables_or_as_the_json_it_was_sent_as(engines: &Engines) {
+    let pipeline = Pipeline::start(*engines);
     pipeline.run(&["send", EXAMPLE]).succeeds();
     let shown = pipeline.run(&["get", "b563feb7b2b84b6test"]).succeeds();
     assert_eq!((shown.stdout.as_str(), shown.stderr.as_str()), (TABLES, ""));
@@ -228,9 +238,8 @@ fn an_order_is_shown_as_tables_or_as_the_json_it_was_sent_as() {
     assert_eq!(json.json(), example);
 }
 
-#[test]
-fn several_orders_are_an_array_with_an_entry_for_each() {
-    let pipeline = Pipeline::start();
+fn several_orders_are_an_array_with_an_entry_for_each(engines: &Engines) {
+    let pipeline = Pipeline::start(*engines);
     pipeline.file(
         "lines.ndjson",
         &lines(&[order("one"), order_version("two", 2)]),
@@ -253,9 +262,8 @@ fn several_orders_are_an_array_with_an_entry_for_each() {
     assert_eq!(mixed.stderr, format!("error: {absent}\n"));
 }
 
-#[test]
-fn an_unknown_order_is_3() {
-    let pipeline = Pipeline::start();
+fn an_unknown_order_is_3(engines: &Engines) {
+    let pipeline = Pipeline::start(*engines);
     let said = "order `absent` was not found: no such order";
     for wait in ["0s", "10s"] {
         let asked = Instant::now();
@@ -280,9 +288,8 @@ fn an_unknown_order_is_3() {
     );
 }
 
-#[test]
-fn an_order_that_nobody_can_look_up_yet_is_4_and_a_wait_ends_when_it_is_there() {
-    let env = Env::ready();
+fn an_order_that_nobody_can_look_up_yet_is_4_and_a_wait_ends_when_it_is_there(engines: &Engines) {
+    let env = engines.ready();
     env.db()
         .run("INSERT INTO orders (order_uid) VALUES ('stored')");
     let api = env.serve_api().env("LOOKUP_WAIT_MS", "200").start();
@@ -331,9 +338,8 @@ fn an_api_that_is_away_is_5_and_says_what_to_do() {
     assert_eq!(json.json()["exit_code"], 5);
 }
 
-#[test]
-fn a_file_is_sent_on_while_the_api_is_restarted() {
-    let env = Env::ready();
+fn a_file_is_sent_on_while_the_api_is_restarted(engines: &Engines) {
+    let env = engines.ready();
     let port = format!("127.0.0.1:{}", crate::env::private::free_port());
     let api = || env.serve_api().env("HTTP_ADDR", &port).start();
     let mut running = api();
@@ -347,7 +353,7 @@ fn a_file_is_sent_on_while_the_api_is_restarted() {
         .env("ORDERS_API_URL", format!("http://{port}"))
         .spawn();
     crate::env::eventually("some orders in the log", Duration::from_secs(30), || {
-        (env.kafka().ends(&env.topic())[0] > 200).then_some(())
+        (env.log().ends(&env.topic())[0] > 200).then_some(())
     });
     running.kill9();
     assert!(sending.is_running(), "it was still sending");
@@ -358,7 +364,7 @@ fn a_file_is_sent_on_while_the_api_is_restarted() {
         sending.lines()
     );
     let mut sent: Vec<String> = env
-        .kafka()
+        .log()
         .read_all(&env.topic())
         .iter()
         .map(|record| record.key_text())

@@ -8,9 +8,9 @@ use orders::event_log::{
     NewRecord, ReadBack, Reader, Record,
 };
 
-use crate::contract::each_engine_keeps;
 use crate::contract::logs::{Subject, append, send};
 use crate::env::PATIENCE;
+use crate::env::engines::each_engine_keeps;
 
 each_engine_keeps! {
     [kafka => super::Subject::kafka(), sqlite => super::Subject::sqlite()]

@@ -7,7 +7,7 @@ use orders::event_log::sqlite::{Reach, SqliteLog};
 use orders::event_log::{Ack, Appended, Durability, EventLog, NewRecord, TopicSpec};
 use tempfile::TempDir;
 
-use crate::env::{Env, PATIENCE, eventually};
+use crate::env::{Env, Files, PATIENCE, eventually};
 
 /// A log, and names of its own in it.
 pub struct Subject {
@@ -78,12 +78,7 @@ impl Subject {
     pub fn delete_topic(&self, topic: &str) {
         match &self.engine {
             Engine::Kafka(env) => env.kafka().delete_topic(topic),
-            Engine::Sqlite(folder) => {
-                for file in ["db", "db-wal", "db-shm"] {
-                    let path = folder.path().join(format!("log/{topic}.{file}"));
-                    std::fs::remove_file(path).expect("the file is there");
-                }
-            }
+            Engine::Sqlite(folder) => Files::new(&folder.path().join("log")).delete_topic(topic),
         }
     }
 

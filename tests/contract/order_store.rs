@@ -9,8 +9,8 @@ use orders::store::{
 use serde_json::json;
 use uuid::Uuid;
 
-use crate::contract::each_engine_keeps;
 use crate::contract::stores::Database;
+use crate::env::engines::each_engine_keeps;
 use crate::env::orders::order_version;
 
 each_engine_keeps! {

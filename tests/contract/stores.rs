@@ -62,13 +62,6 @@ impl Database {
 
     /// A check that only some orders break, as a database of later days may have one.
     pub fn refuse_entry(&self, entry: &str) {
-        self.db().run(&match self.dialect {
-            Dialect::Postgres => format!("ALTER TABLE orders ADD CHECK (entry <> '{entry}')"),
-            // A table that is there cannot be given a check.
-            Dialect::Sqlite => format!(
-                "CREATE TRIGGER refuse BEFORE INSERT ON orders WHEN NEW.entry = '{entry}'
-                 BEGIN SELECT RAISE(ABORT, 'refused by a check'); END"
-            ),
-        });
+        self.db().refuse("entries", &format!("entry = '{entry}'"));
     }
 }

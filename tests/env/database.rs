@@ -7,6 +7,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use postgres::{Client, NoTls, SimpleQueryMessage};
+use rusqlite::Connection;
+use serde_json::Value;
 
 use super::{PATIENCE, SqliteFile};
 
@@ -57,6 +59,68 @@ impl Db {
         }
     }
 
+    /// One JSON document a row: `members` are names and columns, such as `'uid', order_uid`;
+    /// `OBJECT(…)` is one inside.
+    pub fn json(&mut self, members: &str, from: &str) -> Vec<Value> {
+        let object = self.spelled("json_build_object", "json_object");
+        let members = members.replace("OBJECT", object);
+        let rows = self.text(&format!("SELECT {object}({members}) FROM {from}"));
+        let document = |row: &str| serde_json::from_str(row).expect("the engine writes JSON");
+        rows.lines().map(document).collect()
+    }
+
+    /// What gives a moment as the embedded store has it: `2021-11-26T06:22:19.000000Z`.
+    pub fn moment(&self, column: &str) -> String {
+        let format = "'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"'";
+        let postgres = format!("to_char({column} AT TIME ZONE 'UTC', {format})");
+        self.spelled(&postgres, column).to_owned()
+    }
+
+    /// Has the database refuse orders of which this is true, such as `locale = 'xx'`.
+    pub fn refuse(&mut self, rule: &str, wrong: &str) {
+        let check =
+            format!("ALTER TABLE orders ADD CONSTRAINT {rule} CHECK (NOT ({wrong})) NOT VALID");
+        // A table that is there cannot be given a check.
+        let trigger = format!(
+            "CREATE TRIGGER {rule} BEFORE INSERT ON orders WHEN NEW.{wrong}
+             BEGIN SELECT RAISE(ABORT, 'refused by {rule}'); END"
+        );
+        let statement = self.spelled(&check, &trigger).to_owned();
+        self.run(&statement);
+    }
+
+    /// Takes that rule back.
+    pub fn allow(&mut self, rule: &str) {
+        let check = format!("ALTER TABLE orders DROP CONSTRAINT {rule}");
+        let trigger = format!("DROP TRIGGER {rule}");
+        let statement = self.spelled(&check, &trigger).to_owned();
+        self.run(&statement);
+    }
+
+    /// Keeps everybody else from writing orders, not from reading them, while it is there.
+    pub fn lock_writers(self) -> WriteLock {
+        match self {
+            Db::Postgres(mut client) => {
+                let lock = "BEGIN; LOCK TABLE orders IN EXCLUSIVE MODE";
+                client.batch_execute(lock).expect("it can be locked");
+                WriteLock::Postgres(client)
+            }
+            Db::Sqlite(file) => {
+                let connection = file.open();
+                let locked = connection.execute_batch("BEGIN IMMEDIATE");
+                locked.expect("it can be locked");
+                WriteLock::Sqlite(connection)
+            }
+        }
+    }
+
+    fn spelled<'a>(&self, postgres: &'a str, sqlite: &'a str) -> &'a str {
+        match self {
+            Db::Postgres(_) => postgres,
+            Db::Sqlite(_) => sqlite,
+        }
+    }
+
     /// One number.
     pub fn number(&mut self, query: &str) -> i64 {
         let text = self.text(query);
@@ -87,6 +151,22 @@ impl Db {
             thread::sleep(Duration::from_millis(10));
         }
     }
+}
+
+/// Ends with the connection that has it.
+pub enum WriteLock {
+    Postgres(Box<Client>),
+    Sqlite(Connection),
+}
+
+/// Bytes as both engines show them, such as `\\x00ff`; `None` for NULL.
+pub fn bytes(shown: &str) -> Option<Vec<u8>> {
+    let digits = shown.strip_prefix("\\x")?.as_bytes();
+    let byte = |pair: &[u8]| {
+        let pair = str::from_utf8(pair).ok()?;
+        u8::from_str_radix(pair, 16).ok()
+    };
+    digits.chunks(2).map(byte).collect()
 }
 
 fn text_of(client: &mut Client, query: &str) -> String {

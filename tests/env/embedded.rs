@@ -71,6 +71,28 @@ impl Files {
         rows.map(|row| row.expect("a record")).collect()
     }
 
+    pub fn configure_topic(&self, topic: &str, key: &str, value: &str) {
+        self.file(topic).run(&format!(
+            "UPDATE topic SET settings = json_set(settings, '$.\"{key}\"', '{value}')"
+        ));
+    }
+
+    /// How many partitions there are; 0 where there is no such topic.
+    pub fn partitions(&self, topic: &str) -> i32 {
+        if !self.0.join(format!("{topic}.db")).exists() {
+            return 0;
+        }
+        i32::try_from(self.ends(topic).len()).expect("partitions are few")
+    }
+
+    /// Takes the topic's files away.
+    pub fn delete_topic(&self, topic: &str) {
+        for file in ["db", "db-wal", "db-shm"] {
+            let path = self.0.join(format!("{topic}.{file}"));
+            std::fs::remove_file(path).expect("the file is there");
+        }
+    }
+
     /// The next offset of each partition.
     pub fn ends(&self, topic: &str) -> Vec<i64> {
         let rows = self

@@ -26,6 +26,22 @@ impl Log {
         }
     }
 
+    /// Gives a topic this setting, as an operator would.
+    pub fn configure_topic(&self, topic: &str, key: &str, value: &str) {
+        match self {
+            Log::Kafka(kafka) => kafka.configure_topic(topic, key, value),
+            Log::Embedded(files) => files.configure_topic(topic, key, value),
+        }
+    }
+
+    /// How many partitions there are; 0 where there is no such topic.
+    pub fn partitions(&self, topic: &str) -> i32 {
+        match self {
+            Log::Kafka(kafka) => kafka.partitions(topic),
+            Log::Embedded(files) => files.partitions(topic),
+        }
+    }
+
     /// The next offset of each partition.
     pub fn ends(&self, topic: &str) -> Vec<i64> {
         match self {

@@ -5,7 +5,7 @@
 //! `tests/run`; tests that stop or freeze a server start a private one (`private`).
 
 // A helper may wait for the test that needs it.
-#![allow(dead_code, unused_imports)]
+#![allow(dead_code, unused_imports, unused_macros)]
 
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
@@ -19,6 +19,7 @@ pub mod auditor;
 pub mod database;
 pub mod disk;
 pub mod embedded;
+pub mod engines;
 pub mod http;
 pub mod kafka;
 pub mod log;
@@ -30,6 +31,7 @@ pub mod sqlite;
 
 pub use database::Db;
 pub use embedded::Files;
+pub use engines::Engines;
 pub use kafka::Kafka;
 pub use log::Log;
 pub use process::{Orders, Process};
@@ -226,6 +228,23 @@ impl Env {
 
     pub fn kafka(&self) -> Kafka {
         Kafka::new(&self.brokers)
+    }
+
+    /// Deletes the topic of orders and makes it again, with one partition. Where it is a file nobody
+    /// may have it open.
+    pub fn recreate_topic(&self) {
+        let topic = self.topic();
+        match self.log() {
+            Log::Kafka(kafka) => {
+                kafka.delete_topic(&topic);
+                kafka.create_topic(&topic, 1);
+            }
+            Log::Embedded(files) => {
+                files.delete_topic(&topic);
+                let args = ["create-topics", "--partitions", "1"];
+                self.orders(&args).run().succeeds();
+            }
+        }
     }
 
     /// Waits until every record of the topic is accounted for by the positions in the store.

@@ -1,5 +1,6 @@
 //! A test's own eyes on a SQLite file: plain SQL, answers as text in PostgreSQL's spelling.
 
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use rusqlite::Connection;
@@ -61,8 +62,12 @@ fn text_of(value: ValueRef<'_>) -> String {
         ValueRef::Integer(number) => number.to_string(),
         ValueRef::Real(number) => number.to_string(),
         ValueRef::Text(text) => String::from_utf8_lossy(text).into_owned(),
-        ValueRef::Blob(bytes) => bytes
-            .iter()
-            .fold("\\x".to_owned(), |text, byte| format!("{text}{byte:02x}")),
+        ValueRef::Blob(bytes) => {
+            let mut text = "\\x".to_owned();
+            for byte in bytes {
+                write!(text, "{byte:02x}").expect("a text can be written to");
+            }
+            text
+        }
     }
 }

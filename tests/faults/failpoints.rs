@@ -3,8 +3,16 @@
 use std::os::unix::process::ExitStatusExt;
 
 use super::{Posting, Stream, assert_all_stored, expect, orders};
+use crate::env::engines::both_keep;
 use crate::env::private::free_port;
-use crate::env::{Env, Orders, PATIENCE, eventually};
+use crate::env::{Engines, Env, Orders, PATIENCE, eventually};
+
+both_keep! {
+    [
+        consumers_that_die_around_a_commit_or_while_they_take_over_lose_and_double_nothing,
+        an_api_that_dies_between_the_logs_answer_and_its_own_loses_no_order_and_doubles_none,
+    ]
+}
 
 const FAILPOINT: &str = "ORDERS_FAILPOINT";
 
@@ -17,9 +25,10 @@ fn dies_at(posting: &Posting, command: Orders<'_>, place: &str) {
     process.wait_for_line("ORDERS_FAILPOINT is set");
 }
 
-#[test]
-fn consumers_that_die_around_a_commit_or_while_they_take_over_lose_and_double_nothing() {
-    let env = Env::with_partitions(2);
+fn consumers_that_die_around_a_commit_or_while_they_take_over_lose_and_double_nothing(
+    engines: &Engines,
+) {
+    let env = engines.with_partitions(2);
     let api = env.api();
     let posting = Posting::start(&env, &api.url(), 1_000);
     // Both lanes come by `in_assign` twice: the fourth time everything is written and nothing read.
@@ -30,6 +39,8 @@ fn consumers_that_die_around_a_commit_or_while_they_take_over_lose_and_double_no
         "before_commit:2",
         "in_assign",
         "in_assign:4",
+        "in_poll",
+        "in_poll:20",
     ];
     for (number, place) in places.into_iter().enumerate() {
         posting.post(20);
@@ -38,18 +49,21 @@ fn consumers_that_die_around_a_commit_or_while_they_take_over_lose_and_double_no
         dies_at(&posting, env.consume().env("KAFKA_GROUP", group), place);
     }
 
-    // One that dies while it takes over from another, which is alive.
     let mut heir = env.consumer();
-    dies_at(&posting, env.consume(), "in_assign");
+    if *engines == Engines::Servers {
+        // One that dies while it takes over from another, which is alive.
+        dies_at(&posting, env.consume(), "in_assign");
+    }
     env.wait_until_applied();
     heir.wait_ready();
     posting.finish_and_audit(&env, &api);
     assert!(heir.is_running());
 }
 
-#[test]
-fn an_api_that_dies_between_kafkas_answer_and_its_own_loses_no_order_and_doubles_none() {
-    let env = Env::ready();
+fn an_api_that_dies_between_the_logs_answer_and_its_own_loses_no_order_and_doubles_none(
+    engines: &Engines,
+) {
+    let env = engines.ready();
     let _consumer = env.consumer();
     let port = format!("127.0.0.1:{}", free_port());
     let serve = || env.serve_api().env("HTTP_ADDR", &port);
@@ -57,7 +71,7 @@ fn an_api_that_dies_between_kafkas_answer_and_its_own_loses_no_order_and_doubles
     for place in ["after_ack", "after_ack:2", "after_ack:100"] {
         dies_at(&posting, serve(), place);
         // The log has an order that nobody was answered for; it is sent again.
-        let in_log: i64 = env.kafka().ends(&env.topic()).iter().sum();
+        let in_log: i64 = env.log().ends(&env.topic()).iter().sum();
         let accepted = i64::try_from(posting.accepted()).expect("a small number");
         assert!(
             in_log > accepted,

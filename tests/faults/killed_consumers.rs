@@ -2,16 +2,22 @@
 
 use std::time::Duration;
 
+use crate::env::engines::both_keep;
 use crate::env::kafka::Outgoing;
 use crate::env::orders::order;
-use crate::env::{Env, Process};
+use crate::env::{Engines, Env, Process};
+
+both_keep! {
+    [
+        after_a_killed_consumer_the_next_one_stores_within_thirty_seconds,
+    ]
+}
 
 /// From a kill until things go again.
 const RECOVERY: Duration = Duration::from_secs(30);
 
-#[test]
-fn after_a_killed_consumer_the_next_one_stores_within_thirty_seconds() {
-    let env = Env::ready();
+fn after_a_killed_consumer_the_next_one_stores_within_thirty_seconds(engines: &Engines) {
+    let env = engines.ready();
     let mut consumer = env.consumer();
     produce_and_wait(&env, "before");
     for round in 0..3 {
@@ -23,7 +29,7 @@ fn after_a_killed_consumer_the_next_one_stores_within_thirty_seconds() {
 }
 
 fn produce_and_wait(env: &Env, uid: &str) {
-    env.kafka()
+    env.log()
         .produce(&env.topic(), &[Outgoing::new(uid, order(uid).to_string())]);
     env.wait_until_applied_within(RECOVERY);
 }

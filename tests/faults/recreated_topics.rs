@@ -3,28 +3,30 @@
 
 use super::{Expected, accepted_ago, assert_stored, expect, orders};
 use crate::env::auditor::audit_answers;
+use crate::env::engines::both_keep;
 use crate::env::orders::order;
-use crate::env::{Env, Kafka, PATIENCE, Process, eventually, http};
+use crate::env::{Engines, Env, Log, PATIENCE, Process, eventually, http};
+
+both_keep! {
+    [
+        a_topic_made_again_while_the_consumer_is_stopped_is_read_from_its_start,
+    ]
+}
 
 const HOUR: u64 = 3600;
 
 /// Fills the topic past offset 100, where the position stood: new orders, older versions of those
 /// that are stored, on both sides of the position, and newer ones.
-fn refill(kafka: &Kafka, topic: &str, expected: &mut Expected) {
+fn refill(log: &Log, topic: &str, expected: &mut Expected) {
     let records = [
         accepted_ago(orders("old", 50, 1, 1), HOUR),
         accepted_ago(orders("new", 150, 1, 1), 0),
         accepted_ago(orders("old", 100, 2, 1), HOUR),
         accepted_ago(orders("old", 20, 9, 1), 0),
     ];
-    kafka.produce(topic, &records.concat());
+    log.produce(topic, &records.concat());
     expect(expected, "new", 150, 1);
     expect(expected, "old", 20, 9);
-}
-
-fn recreate(kafka: &Kafka, topic: &str) {
-    kafka.delete_topic(topic);
-    kafka.create_topic(topic, 1);
 }
 
 fn assert_read_from_its_start(env: &Env, expected: &Expected) {
@@ -59,31 +61,30 @@ fn assert_goes_on(env: &Env, api: &Process, expected: &mut Expected) {
 fn a_topic_made_again_while_the_services_run_is_read_from_its_start() {
     let env = Env::ready();
     let (api, consumer) = (env.api(), env.consumer());
-    let (kafka, mut expected) = (env.kafka(), Expected::new());
-    kafka.produce(&env.topic(), &accepted_ago(orders("old", 100, 5, 1), 10));
+    let (log, mut expected) = (env.log(), Expected::new());
+    log.produce(&env.topic(), &accepted_ago(orders("old", 100, 5, 1), 10));
     expect(&mut expected, "old", 100, 5);
     env.wait_until_applied();
 
-    recreate(&kafka, &env.topic());
-    refill(&kafka, &env.topic(), &mut expected);
+    env.recreate_topic();
+    refill(&log, &env.topic(), &mut expected);
     assert_read_from_its_start(&env, &expected);
     assert_goes_on(&env, &api, &mut expected);
     consumer.wait_ready();
     api.wait_ready();
 }
 
-#[test]
-fn a_topic_made_again_while_the_consumer_is_stopped_is_read_from_its_start() {
-    let env = Env::ready();
-    let (kafka, mut expected) = (env.kafka(), Expected::new());
-    kafka.produce(&env.topic(), &accepted_ago(orders("old", 100, 5, 1), 10));
+fn a_topic_made_again_while_the_consumer_is_stopped_is_read_from_its_start(engines: &Engines) {
+    let env = engines.ready();
+    let (log, mut expected) = (env.log(), Expected::new());
+    log.produce(&env.topic(), &accepted_ago(orders("old", 100, 5, 1), 10));
     expect(&mut expected, "old", 100, 5);
     let mut consumer = env.consumer();
     env.wait_until_applied();
     assert_eq!(consumer.stop().code(), Some(0));
 
-    recreate(&kafka, &env.topic());
-    refill(&kafka, &env.topic(), &mut expected);
+    env.recreate_topic();
+    refill(&log, &env.topic(), &mut expected);
     let consumer = env.consumer();
     assert_read_from_its_start(&env, &expected);
     consumer.wait_ready();
@@ -93,15 +94,15 @@ fn a_topic_made_again_while_the_consumer_is_stopped_is_read_from_its_start() {
 fn a_topic_made_again_while_the_consumer_is_frozen_is_read_from_its_start() {
     let env = Env::ready();
     let consumer = env.consumer();
-    let (kafka, mut expected) = (env.kafka(), Expected::new());
-    kafka.produce(&env.topic(), &accepted_ago(orders("old", 100, 5, 1), 10));
+    let (log, mut expected) = (env.log(), Expected::new());
+    log.produce(&env.topic(), &accepted_ago(orders("old", 100, 5, 1), 10));
     expect(&mut expected, "old", 100, 5);
     env.wait_until_applied();
 
     // It sees nothing of the change: to its client the topic has simply grown.
     consumer.freeze();
-    recreate(&kafka, &env.topic());
-    refill(&kafka, &env.topic(), &mut expected);
+    env.recreate_topic();
+    refill(&log, &env.topic(), &mut expected);
     consumer.thaw();
     assert_read_from_its_start(&env, &expected);
     consumer.wait_ready();

@@ -2,13 +2,25 @@
 
 use std::time::{Duration, Instant};
 
+use crate::env::engines::both_keep;
 use crate::env::kafka::Outgoing;
 use crate::env::orders::{order, order_version};
-use crate::env::{Env, PATIENCE, eventually, http};
+use crate::env::{Engines, PATIENCE, eventually, http};
 
-#[test]
-fn an_unknown_uid_is_known_to_be_unknown() {
-    let env = Env::ready();
+both_keep! {
+    [
+        an_unknown_uid_is_known_to_be_unknown,
+        a_slow_consumer_makes_a_lookup_queued_not_a_lie,
+        many_who_ask_for_one_order_cause_one_lookup,
+        a_dead_lettered_uid_is_not_found_and_says_where_it_is,
+        an_order_written_by_another_program_is_answered_from_the_store,
+        a_bare_lookup_without_headers_is_answered_too,
+        a_version_that_may_not_be_the_newest_says_so,
+    ]
+}
+
+fn an_unknown_uid_is_known_to_be_unknown(engines: &Engines) {
+    let env = engines.ready();
     let api = env.api();
     let _consumer = env.consumer();
 
@@ -26,11 +38,10 @@ fn an_unknown_uid_is_known_to_be_unknown() {
     );
 }
 
-#[test]
-fn a_slow_consumer_makes_a_lookup_queued_not_a_lie() {
-    let env = Env::ready();
+fn a_slow_consumer_makes_a_lookup_queued_not_a_lie(engines: &Engines) {
+    let env = engines.ready();
     let consumer = env.consumer();
-    env.kafka().produce(
+    env.log().produce(
         &env.topic(),
         &[Outgoing::new("slow-1", order("slow-1").to_string())],
     );
@@ -66,11 +77,10 @@ fn a_slow_consumer_makes_a_lookup_queued_not_a_lie() {
     assert_eq!(found.json(), order("slow-1"));
 }
 
-#[test]
-fn many_who_ask_for_one_order_cause_one_lookup() {
-    let env = Env::ready();
+fn many_who_ask_for_one_order_cause_one_lookup(engines: &Engines) {
+    let env = engines.ready();
     let consumer = env.consumer();
-    env.kafka().produce(
+    env.log().produce(
         &env.topic(),
         &[Outgoing::new("wanted", order("wanted").to_string())],
     );
@@ -85,7 +95,7 @@ fn many_who_ask_for_one_order_cause_one_lookup() {
             .map(|_| scope.spawn(|| http::get(&url).status))
             .collect();
         eventually("the lookup in the topic", PATIENCE, || {
-            (!env.kafka().read_all(&env.lookup_topic()).is_empty()).then_some(())
+            (!env.log().read_all(&env.lookup_topic()).is_empty()).then_some(())
         });
         consumer.thaw();
         let statuses: Vec<u16> = asking
@@ -95,18 +105,17 @@ fn many_who_ask_for_one_order_cause_one_lookup() {
         assert_eq!(statuses, [200; 20]);
     });
     // A lookup that is not answered is asked again every 500 ms; twenty times would be one each.
-    let lookups = env.kafka().read_all(&env.lookup_topic()).len();
+    let lookups = env.log().read_all(&env.lookup_topic()).len();
     assert!(lookups <= 10, "20 requests caused {lookups} lookups");
 }
 
-#[test]
-fn a_dead_lettered_uid_is_not_found_and_says_where_it_is() {
-    let env = Env::ready();
+fn a_dead_lettered_uid_is_not_found_and_says_where_it_is(engines: &Engines) {
+    let env = engines.ready();
     let api = env.api();
     let _consumer = env.consumer();
     let mut broken = order("dead-1");
     broken["items"][0]["price"] = "much".into();
-    env.kafka()
+    env.log()
         .produce(&env.topic(), &[Outgoing::new("dead-1", broken.to_string())]);
     env.wait_until_applied();
 
@@ -117,9 +126,8 @@ fn a_dead_lettered_uid_is_not_found_and_says_where_it_is() {
     assert!(said.contains(&format!("{}/0/0", env.topic())), "{said}");
 }
 
-#[test]
-fn an_order_written_by_another_program_is_answered_from_the_store() {
-    let env = Env::ready();
+fn an_order_written_by_another_program_is_answered_from_the_store(engines: &Engines) {
+    let env = engines.ready();
     env.db().run(
         "INSERT INTO orders (order_uid, track_number) VALUES ('bare', 'T');
          INSERT INTO items (order_uid, chrt_id) VALUES ('bare', 5)",
@@ -137,11 +145,10 @@ fn an_order_written_by_another_program_is_answered_from_the_store() {
     assert_eq!(got["items"][0]["chrt_id"], 5);
 }
 
-#[test]
-fn a_bare_lookup_without_headers_is_answered_too() {
-    let env = Env::ready();
+fn a_bare_lookup_without_headers_is_answered_too(engines: &Engines) {
+    let env = engines.ready();
     let _consumer = env.consumer();
-    env.kafka().produce(
+    env.log().produce(
         &env.topic(),
         &[Outgoing::new(
             "plain",
@@ -150,7 +157,7 @@ fn a_bare_lookup_without_headers_is_answered_too() {
     );
     env.wait_until_applied();
 
-    env.kafka().produce(
+    env.log().produce(
         &env.lookup_topic(),
         &[
             Outgoing::new("plain", "plain"),
@@ -158,7 +165,7 @@ fn a_bare_lookup_without_headers_is_answered_too() {
         ],
     );
     let answers = eventually("two answers", PATIENCE, || {
-        Some(env.kafka().read_all(&env.found_topic())).filter(|answers| answers.len() == 2)
+        Some(env.log().read_all(&env.found_topic())).filter(|answers| answers.len() == 2)
     });
     let of = |uid: &str| {
         answers
@@ -172,17 +179,15 @@ fn a_bare_lookup_without_headers_is_answered_too() {
     assert_eq!(of("none").value, None, "no such order");
 }
 
-#[test]
-fn a_version_that_may_not_be_the_newest_says_so() {
-    let env = Env::ready();
+fn a_version_that_may_not_be_the_newest_says_so(engines: &Engines) {
+    let env = engines.ready();
     let _consumer = env.consumer();
     let version = |number| Outgoing::new("aged", order_version("aged", number).to_string());
-    env.kafka().produce(&env.topic(), &[version(1)]);
+    env.log().produce(&env.topic(), &[version(1)]);
     env.wait_until_applied();
     // The consumer may read the store and cannot write: a backlog of one stands.
-    let mut locker = env.db();
-    locker.run("BEGIN; LOCK TABLE orders IN EXCLUSIVE MODE");
-    env.kafka().produce(&env.topic(), &[version(2)]);
+    let lock = env.db().lock_writers();
+    env.log().produce(&env.topic(), &[version(2)]);
     let api = env.serve_api().env("CACHE_LOAD_LIMIT", "0").start();
     let url = format!("{}/api/order/aged", api.url());
 
@@ -190,7 +195,7 @@ fn a_version_that_may_not_be_the_newest_says_so() {
     assert_eq!((old.status, old.json()), (200, order_version("aged", 1)));
     assert_eq!(old.header("order-behind"), Some("1"));
 
-    locker.run("COMMIT");
+    drop(lock);
     let new = eventually("version 2", PATIENCE, || {
         let answer = http::get(&url);
         let is_new = answer.json() == order_version("aged", 2);

@@ -1,8 +1,19 @@
 //! Which version of an order stays: the later in one log, the later accepted across logs.
 
+use crate::env::engines::both_keep;
 use crate::env::kafka::Outgoing;
 use crate::env::orders::order_version;
-use crate::env::{Env, http};
+use crate::env::{Engines, http};
+
+both_keep! {
+    [
+        of_two_versions_in_one_batch_the_later_is_stored_whole,
+        a_replay_from_the_start_of_the_log_leaves_every_order_as_it_was,
+        an_older_version_in_a_recreated_topic_does_not_overwrite_a_newer_one,
+        a_row_that_another_program_wrote_is_older_than_any_record,
+        the_api_and_the_store_agree_on_the_last_of_many_concurrent_posts,
+    ]
+}
 
 const AMOUNT: &str = "SELECT p.amount, (SELECT count(*) FROM items) FROM payment p";
 
@@ -11,25 +22,23 @@ fn version(uid: &str, version: u32, accepted_at_us: i64) -> Outgoing {
         .header("accepted-at", accepted_at_us.to_string())
 }
 
-#[test]
-fn of_two_versions_in_one_batch_the_later_is_stored_whole() {
-    let env = Env::ready();
+fn of_two_versions_in_one_batch_the_later_is_stored_whole(engines: &Engines) {
+    let env = engines.ready();
     let versions: Vec<Outgoing> = (1..=5)
         .map(|number| version("same", number, 1_000))
         .collect();
-    env.kafka().produce(&env.topic(), &versions);
+    env.log().produce(&env.topic(), &versions);
     let _consumer = env.consumer();
     env.wait_until_applied();
     // Version 5 has three items.
     assert_eq!(env.db().text(AMOUNT), "5|3");
 }
 
-#[test]
-fn a_replay_from_the_start_of_the_log_leaves_every_order_as_it_was() {
-    let env = Env::ready();
+fn a_replay_from_the_start_of_the_log_leaves_every_order_as_it_was(engines: &Engines) {
+    let env = engines.ready();
     let mut consumer = env.consumer();
     for number in 1..=4 {
-        env.kafka()
+        env.log()
             .produce(&env.topic(), &[version("again", number, 1_000)]);
         env.wait_until_applied();
     }
@@ -49,11 +58,10 @@ fn a_replay_from_the_start_of_the_log_leaves_every_order_as_it_was() {
     assert_eq!(db.text(AMOUNT), "4|2");
 }
 
-#[test]
-fn an_older_version_in_a_recreated_topic_does_not_overwrite_a_newer_one() {
-    let env = Env::ready();
+fn an_older_version_in_a_recreated_topic_does_not_overwrite_a_newer_one(engines: &Engines) {
+    let env = engines.ready();
     let mut consumer = env.consumer();
-    env.kafka().produce(
+    env.log().produce(
         &env.topic(),
         &[
             version("kept", 7, 2_000_000),
@@ -63,9 +71,8 @@ fn an_older_version_in_a_recreated_topic_does_not_overwrite_a_newer_one() {
     env.wait_until_applied();
     assert_eq!(consumer.stop().code(), Some(0));
 
-    env.kafka().delete_topic(&env.topic());
-    env.kafka().create_topic(&env.topic(), 1);
-    env.kafka().produce(
+    env.recreate_topic();
+    env.log().produce(
         &env.topic(),
         &[
             version("kept", 3, 1_000_000),
@@ -86,23 +93,21 @@ fn an_older_version_in_a_recreated_topic_does_not_overwrite_a_newer_one() {
     assert_eq!(db.text("SELECT from_offset, to_offset FROM log_gaps"), "2|");
 }
 
-#[test]
-fn a_row_that_another_program_wrote_is_older_than_any_record() {
-    let env = Env::ready();
-    env.db().run(
+fn a_row_that_another_program_wrote_is_older_than_any_record(engines: &Engines) {
+    let env = engines.ready();
+    let items = ["('adopted', 5)"; 9].join(", ");
+    env.db().run(&format!(
         "INSERT INTO orders (order_uid, track_number) VALUES ('adopted', 'old');
-         INSERT INTO items (order_uid, chrt_id) SELECT 'adopted', n FROM generate_series(1, 9) n",
-    );
+         INSERT INTO items (order_uid, chrt_id) VALUES {items}"
+    ));
     let _consumer = env.consumer();
-    env.kafka()
-        .produce(&env.topic(), &[version("adopted", 2, 1)]);
+    env.log().produce(&env.topic(), &[version("adopted", 2, 1)]);
     env.wait_until_applied();
     assert_eq!(env.db().text(AMOUNT), "2|3");
 }
 
-#[test]
-fn the_api_and_the_store_agree_on_the_last_of_many_concurrent_posts() {
-    let env = Env::ready();
+fn the_api_and_the_store_agree_on_the_last_of_many_concurrent_posts(engines: &Engines) {
+    let env = engines.ready();
     let (api, _consumer) = (env.api(), env.consumer());
     let url = format!("{}/orders", api.url());
     std::thread::scope(|scope| {
@@ -120,7 +125,7 @@ fn the_api_and_the_store_agree_on_the_last_of_many_concurrent_posts() {
     let stored = env.db().text("SELECT amount FROM payment");
     let cached = http::get(&format!("{}/api/order/contested", api.url())).json();
     assert_eq!(cached["payment"]["amount"].to_string(), stored);
-    let last = env.kafka().read_all(&env.topic()).pop().expect("a record");
+    let last = env.log().read_all(&env.topic()).pop().expect("a record");
     assert_eq!(
         env.db().text("SELECT source_offset FROM orders"),
         last.offset.to_string()

@@ -10,6 +10,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 
 use super::*;
+use crate::data_folder::REMEDY;
 
 /// A file as the disk knows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,7 +89,11 @@ impl TopicFile {
 
     fn look(&self) -> Result<Seen, Trouble> {
         let failed = |error: io::Error| {
-            Trouble::new(Kind::Missing, &self.path, format!("not found: {error}"))
+            let reason = match error.kind() {
+                io::ErrorKind::NotFound => format!("not found: {error}"),
+                _ => format!("{error} ({REMEDY})"),
+            };
+            Trouble::new(Kind::Missing, &self.path, reason)
         };
         // In this order: a checkpoint moves pages out of the second into the first.
         let wal = fs::metadata(&self.wal).ok();

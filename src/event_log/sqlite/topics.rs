@@ -10,7 +10,7 @@ use std::io::Write as _;
 use rustix::fs::{FlockOperation, flock};
 
 use super::*;
-use crate::data_folder::{create_durably, sync_folder};
+use crate::data_folder::{REMEDY, create_durably, sync_folder};
 
 /// The name of the log, in its folder; no topic's file can have that name.
 const ID: &str = "id";
@@ -78,11 +78,11 @@ impl Folder {
         };
         attempt().map_err(|error| LogError {
             message: format!(
-                "could not make the log in `{}`: {error} (the data folder must be on a local disk \
-                 and writable)",
+                "could not make the log in `{}`: {error} ({REMEDY})",
                 self.path.display()
             ),
-            unavailable: true,
+            // Nothing was made, and waiting helps nobody.
+            unavailable: false,
             missing: false,
         })
     }

@@ -59,7 +59,9 @@ impl SqliteSchema {
 
     fn failed(&self, attempt: &str, error: &io::Error) -> StoreError {
         let file = self.file.display();
-        StoreError::Unavailable(format!("could not {attempt} for `{file}`: {error}"))
+        StoreError::Unavailable(format!(
+            "could not {attempt} for `{file}`: {error} ({ELSEWHERE})"
+        ))
     }
 
     /// Makes the file where there is none, readable by this user alone, and has it on the disk.
@@ -157,8 +159,9 @@ impl Schema for SqliteSchema {
             Err(rustix::io::Errno::WOULDBLOCK) => return Ok(false),
             Err(error) => return Err(self.failed("lock the folder", &error.into())),
         }
-        self.lock = Some(folder);
+        // Where this fails the folder is closed, and so unlocked for the next attempt.
         self.create()?;
+        self.lock = Some(folder);
         Ok(true)
     }
 

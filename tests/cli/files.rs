@@ -1,0 +1,132 @@
+//! The embedded engines at the command line, on paths that are wrong: every error names the path and
+//! what to do.
+
+use std::fs;
+
+use crate::env::Env;
+
+/// A data folder whose place a file has.
+fn occupied() -> Env {
+    let env = Env::embedded();
+    fs::write(env.data_dir(), "a file").expect("the folder is writable");
+    env
+}
+
+#[test]
+fn a_file_in_the_place_of_the_data_folder_is_an_error_that_names_it_and_the_flag() {
+    let env = occupied();
+    let folder = env.data_dir().display().to_string();
+    let elsewhere = "--data-dir or ORDERS_DATA_DIR names another one";
+    for args in [
+        &["create-topics"][..],
+        &["up"],
+        &["serve-api"],
+        &["consume"],
+    ] {
+        let refused = env.orders(args).run().exits(1);
+        let said = format!("could not make the data folder `{folder}`: not a directory (");
+        assert!(
+            refused.stderr.contains(&said),
+            "{args:?}: {}",
+            refused.stderr
+        );
+        assert!(
+            refused.stderr.contains(elsewhere),
+            "{args:?}: {}",
+            refused.stderr
+        );
+    }
+    let checked = env
+        .orders(&["create-topics", "--check", "--wait", "0s"])
+        .run();
+    assert!(checked.stderr.contains(&folder), "{}", checked.stderr);
+    assert!(checked.stderr.contains(elsewhere), "{}", checked.stderr);
+    assert_eq!(fs::read(env.data_dir()).expect("it is there"), b"a file");
+}
+
+#[test]
+fn a_folder_that_cannot_be_made_is_an_error_and_no_outage_to_wait_for() {
+    let env = Env::embedded();
+    // Nobody makes folders there, not even root.
+    let made = env
+        .orders(&["create-topics"])
+        .env("ORDERS_DATA_DIR", "/proc/orders")
+        .run()
+        .exits(1);
+    let said = "error: could not make the data folder `/proc/orders`: ";
+    assert!(made.stderr.starts_with(said), "{}", made.stderr);
+    let migrated = env
+        .orders(&["migrate"])
+        .env("DB_URL", "sqlite:/proc/orders/store.db")
+        .run()
+        .exits(5);
+    let said = "could not make the folder for `/proc/orders/store.db`: ";
+    assert!(migrated.stderr.contains(said), "{}", migrated.stderr);
+    assert!(
+        migrated.stderr.contains("DB_URL names another"),
+        "{}",
+        migrated.stderr
+    );
+}
+
+#[test]
+fn a_store_whose_path_cannot_be_a_file_is_an_error_that_names_it_at_once() {
+    let env = occupied();
+    fs::create_dir(env.path().join("folder.db")).expect("the folder is writable");
+    for file in ["orders-data/store.db", "folder.db"] {
+        let path = env.path().join(file).display().to_string();
+        for args in [
+            &["migrate"][..],
+            &["migrate", "--status"],
+            &["migrate", "--dry-run"],
+        ] {
+            let migrate = env.orders(args).env("DB_URL", format!("sqlite:{path}"));
+            let refused = migrate.run().exits(1).stderr;
+            let named = format!("error: connecting to the database `{path}`: ");
+            assert!(refused.starts_with(&named), "{refused}");
+            assert!(refused.contains("DB_URL names another"), "{refused}");
+        }
+    }
+}
+
+#[test]
+fn a_store_named_by_a_url_is_made_where_it_says_and_nowhere_else() {
+    let env = Env::embedded();
+    let absolute = env.path().join("deep/er/store.db");
+    for (url, file) in [
+        (format!("sqlite:{}", absolute.display()), absolute),
+        ("sqlite:here.db".to_owned(), env.path().join("here.db")),
+    ] {
+        env.orders(&["migrate"]).env("DB_URL", url).run().succeeds();
+        assert!(file.is_file(), "{}", file.display());
+    }
+    assert!(!env.data_dir().exists());
+}
+
+#[test]
+fn a_consumer_on_a_file_that_is_no_database_says_so_and_goes_on_when_it_is_one() {
+    let env = Env::embedded();
+    env.orders(&["create-topics"]).run().succeeds();
+    let store = env.data_dir().join("store.db");
+    fs::write(&store, [b'x'; 5_000]).expect("the folder is writable");
+    let consumer = env.consume().spawn();
+    let said = consumer.wait_for_line("file is not a database");
+    assert!(said.contains(&store.display().to_string()), "{said}");
+    assert_eq!(consumer.readiness().0, 503);
+    assert_eq!(fs::read(&store).expect("it is there"), [b'x'; 5_000]);
+
+    fs::remove_file(&store).expect("the folder is writable");
+    env.orders(&["migrate"]).run().succeeds();
+    consumer.wait_ready();
+}
+
+#[test]
+fn a_consumer_on_a_file_of_a_newer_program_says_which_to_use() {
+    let env = Env::embedded().prepared(1);
+    env.db().run(
+        "INSERT INTO orders_migrations (version, name, checksum) VALUES (999, '999_later.sql', 'x')",
+    );
+    let consumer = env.consume().spawn();
+    consumer.wait_for_line("the database has migrations that this program does not know: update");
+    assert_eq!(consumer.readiness().0, 503);
+}
