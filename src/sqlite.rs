@@ -88,7 +88,12 @@ pub struct Trouble {
 impl Trouble {
     /// What `error` means for `file`.
     pub fn of(file: &Path, error: &rusqlite::Error) -> Trouble {
-        Trouble::new(kind(error), file, error.to_string())
+        let kind = match kind(error) {
+            // It is there, so it is what lies beside it that may not be made or opened.
+            Kind::Missing if file.is_file() => Kind::ReadOnly,
+            kind => kind,
+        };
+        Trouble::new(kind, file, error.to_string())
     }
 
     /// A trouble that SQLite did not report itself.
@@ -106,7 +111,11 @@ impl Trouble {
             Kind::Full => Some("make room on its disk; work goes on by itself"),
             Kind::ReadOnly => Some("make the file and its folder writable; work goes on by itself"),
             Kind::Missing => None,
-            Kind::Damaged => Some("stop everything that uses it and put a backup in its place"),
+            // A disk that fails while it is read looks the same.
+            Kind::Damaged => Some(
+                "look whether its disk reports errors; if not, stop everything that uses it and \
+                 put a backup in its place",
+            ),
             Kind::Disk => Some("look after the disk; work goes on by itself when it is well"),
             Kind::Refused | Kind::Misused => None,
         }
@@ -124,6 +133,10 @@ impl fmt::Display for Trouble {
 }
 
 fn kind(error: &rusqlite::Error) -> Kind {
+    if error.sqlite_extended_error_code() == Some(rusqlite::ffi::SQLITE_IOERR_SHMSIZE) {
+        // The index beside the file could not be made as long as it must be.
+        return Kind::Full;
+    }
     let Some(code) = error.sqlite_error_code() else {
         return Kind::Misused;
     };
@@ -158,8 +171,21 @@ pub fn open(file: &Path, access: Access) -> Result<Connection, Trouble> {
     }
     let connection =
         Connection::open_with_flags(file, flags).map_err(|error| Trouble::of(file, &error))?;
+    // SQLite opens what may not be written all the same. Whatever it made beside the file then could
+    // not be written either, not even when the file can.
+    let wants_to_write = access != Access::Read || !beside(file, "-wal").exists();
+    if wants_to_write && connection.is_readonly("main").unwrap_or(false) {
+        return Err(Trouble::new(Kind::ReadOnly, file, "it may not be written"));
+    }
     settle(&connection, access).map_err(|error| Trouble::of(file, &error))?;
     Ok(connection)
+}
+
+/// The file whose name is that of `file` with something behind it.
+pub fn beside(file: &Path, suffix: &str) -> PathBuf {
+    let mut name = file.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
 }
 
 fn settle(connection: &Connection, access: Access) -> rusqlite::Result<()> {
@@ -219,6 +245,13 @@ mod tests {
         assert_eq!(damaged.kind, Kind::Damaged);
         assert!(damaged.to_string().contains("a.db"), "{damaged}");
         assert!(damaged.to_string().contains("put a backup"), "{damaged}");
+    }
+
+    #[test]
+    fn a_disk_too_full_for_the_index_beside_a_file_is_a_full_disk() {
+        let code = rusqlite::ffi::SQLITE_IOERR_SHMSIZE;
+        let error = rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(code), None);
+        assert_eq!(Trouble::of(Path::new("a.db"), &error).kind, Kind::Full);
     }
 
     #[test]

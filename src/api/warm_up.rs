@@ -31,11 +31,17 @@ const CATCH_UP: Duration = Duration::from_secs(5);
 /// Opens the producers' connections, so that the first order does not pay for it; retries for ever.
 pub fn warm_producers(log: &dyn EventLog, note: &Note, shutdown: &Shutdown) {
     let mut pause = FIRST_PAUSE;
+    let mut failed = false;
     loop {
         let warmed = log.warm_up(Durability::Durable);
         match warmed.and_then(|()| log.warm_up(Durability::BestEffort)) {
             Ok(()) => return note.set(true, "connected"),
-            Err(error) => note.set(false, &error.message),
+            Err(error) => {
+                note.set(false, &error.message);
+                if !std::mem::replace(&mut failed, true) {
+                    warn!("orders cannot be taken yet, trying on: {}", error.message);
+                }
+            }
         }
         if shutdown.wait_timeout(pause) {
             return;

@@ -120,7 +120,17 @@ fn connect(
 ) -> anyhow::Result<usize> {
     let what = settings.describe();
     let is_away = |error: &LogError| error.unavailable;
-    match wait_for(&context.output, &what, within, is_away, || log.brokers()) {
+    // Files have no brokers, but may not be readable yet.
+    let topics = &settings.topics;
+    let names = [&*topics.orders, &*topics.lookup, &*topics.found];
+    let ask = || {
+        let brokers = log.brokers()?;
+        match log.describe(Some(&names)) {
+            Err(error) if error.unavailable => Err(error),
+            _ => Ok(brokers),
+        }
+    };
+    match wait_for(&context.output, &what, within, is_away, ask) {
         Err(error) if error.unavailable => {
             let message = format!(
                 "no answer from {what} after waiting {} s",

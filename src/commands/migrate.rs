@@ -109,7 +109,13 @@ fn connect(
     let database = engine.describe();
     let what = format!("the database `{database}`");
     let is_away = |error: &StoreError| matches!(error, StoreError::Unavailable(_));
-    match wait_for(&context.output, &what, within, is_away, || engine.schema()) {
+    // The first question, too: a file is opened before it is read.
+    let ask = || {
+        let mut schema = engine.schema()?;
+        schema.history()?;
+        Ok(schema)
+    };
+    match wait_for(&context.output, &what, within, is_away, ask) {
         Err(error) if is_away(&error) => {
             let message = format!(
                 "no database at `{database}` after waiting {} s",

@@ -155,7 +155,10 @@ pub fn look_at_database(
         .expect("no thread panics while holding this lock") = None;
     match answer {
         Ok(SchemaState::Current) => {
-            context.status.well(DATABASE, context.store.describe());
+            match context.store.complaint() {
+                Some(complaint) => context.status.ill(DATABASE, complaint),
+                None => context.status.well(DATABASE, context.store.describe()),
+            }
             context.status.well(MIGRATIONS, "all applied");
         }
         Ok(other) => {

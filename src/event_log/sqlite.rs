@@ -175,6 +175,10 @@ impl EventLog for SqliteLog {
             });
         }
         for name in names {
+            // As its writer will: better told now than to the first order.
+            let topic = self.folder.topic(&name);
+            let opened = topic.file.open(Access::Write);
+            opened.map_err(|trouble| topic.error("open", &trouble))?;
             self.identity(&name)?;
         }
         Ok(())

@@ -234,6 +234,12 @@ pub trait StoreEngine: Send + Sync {
 
     /// Host and database, without any secret.
     fn describe(&self) -> String;
+
+    /// What its operators should know though it works, in a sentence; `None` when all is well.
+    /// Never blocks.
+    fn complaint(&self) -> Option<String> {
+        None
+    }
 }
 
 /// One connection, owned by one thread.

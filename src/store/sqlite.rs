@@ -1,26 +1,30 @@
 //! The store in a SQLite file: nothing to install, one machine.
 //!
 //! Owns opening the file, noticing that it is gone, and what SQLite's errors mean for the consumer;
-//! the parts live in `sqlite/`: `take` (positions), `apply` and `rows` (batches), `answers` (reading)
-//! and `schema` (migrations). The surprising thing: a file that is not there is no error of
-//! connecting. As with a server whose database has no tables, the answer is `orders migrate`, and
-//! only that makes a file; a consumer with a wrong path must not begin a second store.
+//! the parts live in `sqlite/`: `take` (positions), `apply` and `rows` (batches), `answers` and
+//! `snapshot` (reading), `beside` (the file beside the file) and `schema` (migrations). The
+//! surprising thing: a file that is not there is no error of connecting. As with a server whose
+//! database has no tables, the answer is `orders migrate`, and only that makes a file; a consumer
+//! with a wrong path must not begin a second store.
 
 use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rusqlite::{
     Connection, Error as SqliteError, OptionalExtension, Row, Transaction, TransactionBehavior,
     ffi, params,
 };
 
+use self::beside::Beside;
 use super::*;
 use crate::sqlite::{Access, Kind, Trouble, open};
 
 mod answers;
 mod apply;
+mod beside;
 mod leftovers;
 mod rows;
 mod schema;
@@ -41,6 +45,7 @@ const STATEMENTS: usize = 48;
 /// A SQLite file that connections can be opened to.
 pub struct SqliteEngine {
     file: PathBuf,
+    beside: Arc<Beside>,
 }
 
 impl SqliteEngine {
@@ -48,15 +53,26 @@ impl SqliteEngine {
     pub fn new(file: &Path) -> SqliteEngine {
         SqliteEngine {
             file: file.to_owned(),
+            beside: Arc::new(Beside::of(file)),
         }
     }
 }
 
 impl StoreEngine for SqliteEngine {
     fn connect(&self) -> Result<Box<dyn OrderStore>, StoreError> {
+        self.beside.belongs_to(&self.file)?;
+        let opened = Opened::open(&self.file)?;
+        if let Some(opened) = &opened {
+            // A backup made by `VACUUM INTO` is a file of SQLite's usual mode.
+            let settled = opened.connection.execute_batch("PRAGMA journal_mode = WAL");
+            settled.map_err(|error| classify(&self.file, &error))?;
+            self.beside.note(opened.identity)?;
+        }
         Ok(Box::new(SqliteStore {
-            opened: Opened::open(&self.file)?,
+            opened,
             file: self.file.clone(),
+            beside: self.beside.clone(),
+            version: None,
         }))
     }
 
@@ -70,6 +86,10 @@ impl StoreEngine for SqliteEngine {
 
     fn describe(&self) -> String {
         self.file.display().to_string()
+    }
+
+    fn complaint(&self) -> Option<String> {
+        self.beside.complaint()
     }
 }
 
@@ -153,6 +173,9 @@ struct SqliteStore {
     file: PathBuf,
     /// `None` when there was no file.
     opened: Option<Opened>,
+    beside: Arc<Beside>,
+    /// The number that others' commits change, as the last ping saw it.
+    version: Option<i64>,
 }
 
 impl SqliteStore {
@@ -291,7 +314,8 @@ impl OrderStore for SqliteStore {
                 .prepare_cached("SELECT count(*) FROM sqlite_schema")?
                 .query_row([], |_| Ok(()))?;
             Ok(())
-        })
+        })?;
+        self.tidy()
     }
 }
 

@@ -1,60 +1,8 @@
 //! kill -9 at any moment: what was answered with 202 is there, and no file is damaged.
 
-use std::path::Path;
-use std::time::Duration;
-
-use crate::env::auditor::{Poster, Record, Task, audit, audit_answers};
+use super::{audit_all, await_more, posters};
+use crate::env::Env;
 use crate::env::private::free_port;
-use crate::env::{Db, Env, eventually};
-
-const RECOVERY: Duration = Duration::from_secs(30);
-
-fn posters(env: &Env, authority: &str) -> [Poster; 4] {
-    [0, 1, 2, 3].map(|number| {
-        let task = Task {
-            authority: authority.to_owned(),
-            prefix: format!("poster{number}"),
-            orders: u32::MAX,
-            poison_every: 20,
-        };
-        Poster::start(env, &task)
-    })
-}
-
-fn await_more(posters: &[Poster], orders: usize) {
-    let accepted = || posters.iter().map(Poster::accepted).sum::<usize>();
-    let before = accepted();
-    eventually("orders to be accepted", RECOVERY, || {
-        (accepted() >= before + orders).then_some(())
-    });
-}
-
-fn audit_all(env: &Env, posters: [Poster; 4], api_url: &str) {
-    let records = posters.into_iter().map(|poster| poster.end(RECOVERY));
-    let record = records.reduce(Record::merge).expect("there were posters");
-    env.wait_until_applied_within(RECOVERY);
-    audit(env, &record);
-    audit_answers(env, api_url);
-    let mut db = env.db();
-    assert_eq!(db.count("dead_letters") + db.count("log_gaps"), 0);
-    check_integrity(&env.data_dir());
-}
-
-/// Every file of the folder, the log's too, is as SQLite would have it.
-fn check_integrity(folder: &Path) {
-    let mut checked = 0;
-    for entry in std::fs::read_dir(folder).expect("the folder can be read") {
-        let path = entry.expect("the entry can be read").path();
-        if path.is_dir() {
-            check_integrity(&path);
-        } else if path.extension().is_some_and(|extension| extension == "db") {
-            let said = Db::open_file(&path).text("PRAGMA integrity_check");
-            assert_eq!(said, "ok", "{}", path.display());
-            checked += 1;
-        }
-    }
-    assert!(checked > 0, "no files in {}", folder.display());
-}
 
 #[test]
 fn everything_in_one_process_killed_again_and_again_keeps_every_202() {

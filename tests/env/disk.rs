@@ -37,13 +37,31 @@ impl SmallDisk {
         self.dir.path()
     }
 
-    /// Takes every byte that is free.
-    pub fn fill(&self) {
-        let mut filler = File::options()
+    /// How many bytes are free.
+    pub fn room(&self) -> u64 {
+        let found = rustix::fs::statvfs(self.path()).expect("the disk is there");
+        found.f_bavail * found.f_frsize
+    }
+
+    /// Takes what is free but for so many bytes.
+    pub fn fill_but(&self, bytes: u64) {
+        let taken = self.room().saturating_sub(bytes);
+        let zeros = vec![0; usize::try_from(taken).expect("a small disk")];
+        let filled = self.open_filler().write_all(&zeros);
+        filled.expect("so much was free");
+    }
+
+    fn open_filler(&self) -> File {
+        let filler = File::options()
             .create(true)
             .append(true)
-            .open(self.filler())
-            .expect("the disk takes another file");
+            .open(self.filler());
+        filler.expect("the disk takes another file")
+    }
+
+    /// Takes every byte that is free.
+    pub fn fill(&self) {
+        let mut filler = self.open_filler();
         for size in [1 << 20, 4 << 10] {
             let bytes = vec![0; size];
             loop {

@@ -20,6 +20,7 @@ pub mod database;
 pub mod disk;
 pub mod embedded;
 pub mod engines;
+pub mod failing_disk;
 pub mod http;
 pub mod kafka;
 pub mod log;
@@ -32,6 +33,7 @@ pub mod sqlite;
 pub use database::Db;
 pub use embedded::Files;
 pub use engines::Engines;
+pub use failing_disk::FailingDisk;
 pub use kafka::Kafka;
 pub use log::Log;
 pub use process::{Orders, Process};
@@ -76,6 +78,8 @@ pub struct Env {
     /// Where the database is dropped at the end; `None` when it is a file.
     server_url: Option<String>,
     pub dir: TempDir,
+    /// The folder of the embedded engines.
+    data_dir: PathBuf,
     transcripts: Mutex<Vec<process::Transcript>>,
 }
 
@@ -98,6 +102,7 @@ impl Env {
             db_url: format!("{server}/{name}"),
             brokers: brokers.to_owned(),
             server_url: Some(postgres.to_owned()),
+            data_dir: PathBuf::new(),
             dir: folder(),
             transcripts: Mutex::default(),
             name,
@@ -107,13 +112,23 @@ impl Env {
     /// The embedded engines, in a data folder that is not there yet. Uses no server.
     pub fn embedded() -> Env {
         let dir = folder();
-        let store = dir.path().join("orders-data/store.db");
+        let data_dir = dir.path().join("orders-data");
+        Env::with_files(dir, data_dir)
+    }
+
+    /// The same in a folder of the test's choice, such as one on a small disk.
+    pub fn embedded_in(data_dir: &Path) -> Env {
+        Env::with_files(folder(), data_dir.to_owned())
+    }
+
+    fn with_files(dir: TempDir, data_dir: PathBuf) -> Env {
         Env {
             name: "t".into(),
             brokers: "embedded".into(),
-            db_url: format!("sqlite:{}", store.display()),
+            db_url: format!("sqlite:{}", data_dir.join("store.db").display()),
             server_url: None,
             dir,
+            data_dir,
             transcripts: Mutex::default(),
         }
     }
@@ -123,8 +138,18 @@ impl Env {
     }
 
     /// The folder of the embedded engines.
-    pub fn data_dir(&self) -> PathBuf {
-        self.path().join("orders-data")
+    pub fn data_dir(&self) -> &Path {
+        &self.data_dir
+    }
+
+    /// The file of the embedded store.
+    pub fn store_file(&self) -> PathBuf {
+        self.data_dir.join("store.db")
+    }
+
+    /// The file of the embedded log's topic of orders.
+    pub fn log_file(&self) -> PathBuf {
+        self.data_dir.join("log").join(self.topic() + ".db")
     }
 
     /// Migrated, with topics of one partition.

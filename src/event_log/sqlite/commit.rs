@@ -68,6 +68,10 @@ impl Writing {
                 Patience::Short
             };
             patience.set(&open.connection)?;
+            if !patient {
+                // It could not be written a moment ago; a lock that others hold shows only here.
+                open.connection.execute_batch("BEGIN IMMEDIATE; ROLLBACK")?;
+            }
             let version = open.version()?;
             let head = tables::head(&open.connection)?;
             Ok((version, head, tables::counters(&open.connection)?))

@@ -120,7 +120,8 @@ impl TopicFile {
             && last.wal == before.wal
         {
             let reason = format!(
-                "the file was replaced, and `{}` beside it belongs to the one before: remove that",
+                "the file was replaced, and `{}` beside it belongs to the one before: remove it, \
+                 and its -shm",
                 self.wal.display()
             );
             return Err(Trouble::new(Kind::Damaged, &self.path, reason));
@@ -134,6 +135,10 @@ impl TopicFile {
             .and_then(|_| connection.execute_batch("PRAGMA wal_autocheckpoint = 0"))
             .map_err(failed)?;
         self.examine(&connection)?;
+        // A backup made by `VACUUM INTO` is a file of SQLite's usual mode.
+        connection
+            .execute_batch("PRAGMA journal_mode = WAL")
+            .map_err(failed)?;
         // Only now the second file is sure to be there, and to stay while this is open.
         let seen = self.look()?;
         let Some(wal) = seen.wal.filter(|_| seen.file == before.file) else {

@@ -210,6 +210,8 @@ impl Work {
         // A deleted file is let go of, even if nobody ever writes to it again.
         if is_due && !writing.is_current(&self.topic) {
             self.writing = None;
+            // Whether there is room is asked of the next record: until one comes nobody looks.
+            self.topic.health.set_room(None);
             return;
         }
         if let Err(trouble) = writing.keep_house(&self.topic, is_due) {

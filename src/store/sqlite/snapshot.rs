@@ -5,7 +5,6 @@
 //! process, however that ends. Only one that was killed while it copied leaves a file behind; the
 //! next one removes it, knowing by the kernel's lock that nobody works on it.
 
-use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt;
 
@@ -13,6 +12,7 @@ use rustix::fs::{FlockOperation, flock};
 
 use super::answers::{ALL, positions, stored, timestamp};
 use super::*;
+use crate::sqlite::beside;
 
 /// What comes after the name of the file in the name of a copy.
 const SUFFIX: &str = ".export-";
@@ -164,12 +164,6 @@ impl Drop for Copy {
     fn drop(&mut self) {
         self.unname();
     }
-}
-
-fn beside(file: &Path, suffix: &str) -> PathBuf {
-    let mut name = OsString::from(file.as_os_str());
-    name.push(suffix);
-    PathBuf::from(name)
 }
 
 /// Removes the copies of exports that were killed.

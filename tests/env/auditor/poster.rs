@@ -264,7 +264,7 @@ impl Posting {
                 Answer::Broken => "unknown",
                 Answer::Heard(answer) => match answer.status {
                     202 => "accepted",
-                    503 if answer.text().contains("not_accepted") => "refused",
+                    503 | 507 if answer.text().contains("not_accepted") => "refused",
                     503 => "unknown",
                     status => panic!("`{uid}` was answered {status}: {}", answer.text()),
                 },

@@ -1,0 +1,127 @@
+//! The file beside the store's, where SQLite keeps what was written last: whose it is, and that it
+//! does not grow without end.
+//!
+//! Owns refusing a file that was put in another's place (SQLite would write what is beside it into it),
+//! and emptying it when nobody writes. The surprising thing: SQLite does so only while it commits.
+//! What grew under a long reader would stay, and on a full disk no commit ever comes.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use super::*;
+use crate::sqlite::Patience;
+
+/// From here on it is told of.
+const LARGE: u64 = 256 << 20;
+
+/// What the connections to one file know of the file beside it.
+pub(super) struct Beside {
+    wal: PathBuf,
+    known: Mutex<Known>,
+}
+
+#[derive(Default)]
+struct Known {
+    /// The file opened last, and what was beside it then.
+    last: Option<(Identity, Identity)>,
+    complaint: Option<String>,
+}
+
+impl Beside {
+    pub(super) fn of(file: &Path) -> Beside {
+        Beside {
+            wal: crate::sqlite::beside(file, "-wal"),
+            known: Mutex::default(),
+        }
+    }
+
+    /// Refuses a file beside which lies what belongs to the one before.
+    pub(super) fn belongs_to(&self, file: &Path) -> Result<(), StoreError> {
+        let (now, wal) = (identity(file)?, identity(&self.wal)?);
+        let last = self.known().last;
+        match (now.zip(wal), last) {
+            (Some((now, wal)), Some(last)) if now != last.0 && wal == last.1 => {
+                let reason = format!(
+                    "the file was replaced, and `{}` beside it belongs to the one before: remove \
+                     it, and its -shm",
+                    self.wal.display()
+                );
+                Err(judged(Trouble::new(Kind::Damaged, file, reason)))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The file was opened, and has what is beside it now.
+    pub(super) fn note(&self, file: Identity) -> Result<(), StoreError> {
+        self.known().last = identity(&self.wal)?.map(|wal| (file, wal));
+        Ok(())
+    }
+
+    pub(super) fn complaint(&self) -> Option<String> {
+        self.known().complaint.clone()
+    }
+
+    fn length(&self) -> u64 {
+        fs::metadata(&self.wal).map_or(0, |metadata| metadata.len())
+    }
+
+    fn tell(&self, length: u64, is_held: bool) {
+        self.known().complaint = (is_held && length >= LARGE).then(|| {
+            format!(
+                "`{}` has grown to {} MiB and cannot be emptied: another program has been reading \
+                 the orders for long, end that",
+                self.wal.display(),
+                length >> 20,
+            )
+        });
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl SqliteStore {
+    /// Empties the file beside, if nobody has written since the last time or it is large.
+    pub(super) fn tidy(&mut self) -> Result<(), StoreError> {
+        let length = self.beside.length();
+        let failed = {
+            let file = self.file.clone();
+            move |error: SqliteError| classify(&file, &error)
+        };
+        let connection = self.connection()?;
+        let version = connection
+            .query_row("PRAGMA data_version", [], |row| row.get(0))
+            .map_err(&failed)?;
+        // In this order: a commit in between only puts it off.
+        let is_idle = self.version.replace(version) == Some(version);
+        if length == 0 || !is_idle && length < LARGE {
+            self.beside.tell(length, false);
+            return Ok(());
+        }
+        let connection = self.connection()?;
+        let emptied = empty(connection).map_err(&failed)?;
+        self.beside.tell(length, !emptied);
+        Ok(())
+    }
+}
+
+/// Whether nothing is beside the file now; where others read on, not all can be moved.
+fn empty(connection: &Connection) -> Result<bool, SqliteError> {
+    // Writers need not wait for the long part.
+    if !checkpoint(connection, "PASSIVE")? {
+        return Ok(false);
+    }
+    Patience::None.set(connection)?;
+    let emptied = checkpoint(connection, "TRUNCATE");
+    Patience::Waited.set(connection)?;
+    emptied
+}
+
+/// Moves what is beside the file into it; whether that was all.
+fn checkpoint(connection: &Connection, how: &str) -> Result<bool, SqliteError> {
+    connection.query_row(&format!("PRAGMA wal_checkpoint({how})"), [], |row| {
+        let (busy, there, moved): (i64, i64, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
+        Ok(busy == 0 && there == moved)
+    })
+}

@@ -1,0 +1,209 @@
+//! Files that are taken away, replaced, cut short or were never ours: told with a remedy, never written
+//! on top of, and no 202 for what has no name.
+
+use std::fs::{self, File};
+use std::path::Path;
+
+use super::{RECOVERY, await_more, check_integrity, post, posters, wait_until_unready};
+use crate::env::auditor::{Record, audit};
+use crate::env::private::free_port;
+use crate::env::{Env, PATIENCE, SqliteFile, eventually};
+
+fn beside(file: &Path, suffix: &str) -> std::path::PathBuf {
+    let mut name = file.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}
+
+/// The one to whom it may be answered: neither accepted nor left open.
+fn assert_refused(env_up: &crate::env::Process, uid: &str) {
+    let answer = post(env_up, uid);
+    assert_eq!(answer.status, 503, "{}", answer.text());
+}
+
+#[test]
+fn a_log_file_deleted_under_a_running_process_takes_no_order_and_a_new_one_is_read_from_its_start()
+{
+    let env = Env::embedded();
+    let up = env.up();
+    assert_eq!(post(&up, "before").status, 202);
+    env.wait_until_applied();
+    for suffix in ["", "-wal", "-shm"] {
+        fs::remove_file(beside(&env.log_file(), suffix)).expect("it is there");
+    }
+    assert_refused(&up, "lost");
+    wait_until_unready(&up, "run `orders create-topics`");
+    env.orders(&["create-topics"]).run().succeeds();
+    eventually("orders to be accepted", RECOVERY, || {
+        (post(&up, "after").status == 202).then_some(())
+    });
+    up.wait_ready_within(RECOVERY);
+    let mut db = env.db();
+    db.eventually("SELECT order_uid FROM orders ORDER BY 1", "after\nbefore");
+    assert_eq!(db.count("log_gaps"), 1, "that it was another log is noted");
+    check_integrity(env.data_dir());
+}
+
+#[test]
+fn a_log_file_replaced_by_an_older_copy_is_not_taken_for_the_same() {
+    let env = Env::embedded();
+    let up = env.up();
+    for number in 0..5 {
+        assert_eq!(post(&up, &format!("old{number}")).status, 202);
+    }
+    let copy = env.path().join("copy.db");
+    SqliteFile::new(&env.log_file()).run(&format!("VACUUM INTO '{}'", copy.display()));
+    for number in 0..3 {
+        assert_eq!(post(&up, &format!("new{number}")).status, 202);
+    }
+    env.wait_until_applied();
+    fs::rename(&copy, env.log_file()).expect("it can be replaced");
+    // What lies beside it is of the file before.
+    let said = wait_until_unready(&up, "belongs to the one before: remove it, and its -shm");
+    assert!(said.contains("t-orders.db-wal"), "{said}");
+    assert_refused(&up, "lost");
+    fs::remove_file(beside(&env.log_file(), "-wal")).expect("it is there");
+    let _ = fs::remove_file(beside(&env.log_file(), "-shm"));
+    // As many as were lost and more: the position is inside the log again, and yet elsewhere.
+    for number in 0..6 {
+        let uid = format!("again{number}");
+        eventually("orders to be accepted", RECOVERY, || {
+            (post(&up, &uid).status == 202).then_some(())
+        });
+    }
+    up.wait_ready_within(RECOVERY);
+    let mut db = env.db();
+    db.eventually("SELECT count(*) FROM orders", 14);
+    assert_eq!(db.count("log_gaps"), 1, "that it was rewritten is noted");
+    check_integrity(env.data_dir());
+}
+
+#[test]
+fn a_log_file_cut_short_is_named_with_the_remedy_and_nothing_is_written_on_top() {
+    for keep in [2, 0] {
+        let env = Env::embedded();
+        let mut up = env.up();
+        assert_eq!(post(&up, "before").status, 202);
+        env.wait_until_applied();
+        let wal = beside(&env.log_file(), "-wal");
+        eventually("everything is in the file itself", PATIENCE, || {
+            (fs::metadata(&wal).ok()?.len() == 0).then_some(())
+        });
+        let half = keep * fs::metadata(env.log_file()).expect("it is there").len() / 4;
+        let cut = File::options().write(true).open(env.log_file());
+        cut.and_then(|file| file.set_len(half))
+            .expect("it can be cut");
+        assert_refused(&up, "lost");
+        let said = wait_until_unready(&up, "t-orders.db`: ");
+        assert!(said.contains("put a backup in its place"), "{said}");
+        up.kill9();
+        // Nor by a process that never saw it whole.
+        let up = env.orders(&["up"]).spawn();
+        up.wait_for_line("put a backup in its place");
+        assert_eq!(
+            fs::metadata(env.log_file()).expect("it is there").len(),
+            half
+        );
+    }
+}
+
+#[test]
+fn a_store_deleted_under_a_running_consumer_is_filled_again_from_the_log() {
+    let env = Env::embedded();
+    let port = format!("127.0.0.1:{}", free_port());
+    let up = env.orders(&["up"]).env("HTTP_ADDR", &port).start();
+    let posters = posters(&env, &port);
+    await_more(&posters, 100);
+    for suffix in ["", "-wal", "-shm"] {
+        fs::remove_file(beside(&env.store_file(), suffix)).expect("it is there");
+    }
+    let said = wait_until_unready(&up, "run `orders migrate`");
+    assert!(said.contains("store.db"), "{said}");
+    // The log is well.
+    await_more(&posters, 50);
+    assert!(!env.store_file().exists(), "only `migrate` makes a store");
+    env.orders(&["migrate"]).run().succeeds();
+    up.wait_ready_within(RECOVERY);
+    super::audit_all(&env, posters, &up.url());
+}
+
+#[test]
+fn a_store_replaced_by_an_older_copy_is_filled_up_from_the_log() {
+    let env = Env::embedded();
+    let port = format!("127.0.0.1:{}", free_port());
+    let up = env.orders(&["up"]).env("HTTP_ADDR", &port).start();
+    let posters = posters(&env, &port);
+    await_more(&posters, 100);
+    let copy = env.path().join("copy.db");
+    SqliteFile::new(&env.store_file()).run(&format!("VACUUM INTO '{}'", copy.display()));
+    await_more(&posters, 200);
+    let records = posters.into_iter().map(|poster| poster.end(RECOVERY));
+    let record = records.reduce(Record::merge).expect("there were posters");
+    env.wait_until_applied();
+    fs::rename(&copy, env.store_file()).expect("it can be replaced");
+    // What lies beside it is of the file before.
+    let said = wait_until_unready(&up, "belongs to the one before: remove it, and its -shm");
+    assert!(said.contains("store.db-wal"), "{said}");
+    fs::remove_file(beside(&env.store_file(), "-wal")).expect("it is there");
+    let _ = fs::remove_file(beside(&env.store_file(), "-shm"));
+    up.wait_ready_within(RECOVERY);
+    env.wait_until_applied_within(RECOVERY);
+    audit(&env, &record);
+    check_integrity(env.data_dir());
+}
+
+#[test]
+fn a_store_cut_short_is_named_with_the_remedy_and_a_backup_is_filled_up_from_the_log() {
+    let env = Env::embedded();
+    let up = env.up();
+    for number in 0..10 {
+        assert_eq!(post(&up, &format!("a{number}")).status, 202);
+    }
+    env.wait_until_applied();
+    let backup = env.path().join("backup.db");
+    SqliteFile::new(&env.store_file()).run(&format!("VACUUM INTO '{}'", backup.display()));
+    assert_eq!(post(&up, "b").status, 202);
+    env.wait_until_applied();
+    SqliteFile::new(&env.store_file()).run("PRAGMA wal_checkpoint(TRUNCATE)");
+    let half = fs::metadata(env.store_file()).expect("it is there").len() / 2;
+    let cut = File::options().write(true).open(env.store_file());
+    cut.and_then(|file| file.set_len(half))
+        .expect("it can be cut");
+    assert_eq!(post(&up, "c").status, 202, "the log is well");
+    let said = wait_until_unready(&up, "store.db`: ");
+    assert!(said.contains("put a backup in its place"), "{said}");
+
+    for suffix in ["-wal", "-shm"] {
+        let _ = fs::remove_file(beside(&env.store_file(), suffix));
+    }
+    fs::rename(&backup, env.store_file()).expect("it can be replaced");
+    up.wait_ready_within(RECOVERY);
+    env.db().eventually("SELECT count(*) FROM orders", 12);
+    check_integrity(env.data_dir());
+}
+
+#[test]
+fn files_of_something_else_are_named_with_the_remedy_and_left_alone() {
+    let garbage = "no database, by far not, but long enough to be read as one. ".repeat(100);
+    for file in ["store.db", "log/t-orders.db"] {
+        let env = Env::embedded().prepared(1);
+        let path = env.data_dir().join(file);
+        for suffix in ["-wal", "-shm"] {
+            let _ = fs::remove_file(beside(&path, suffix));
+        }
+        fs::write(&path, &garbage).expect("it can be written");
+        for command in ["up", "serve-api", "consume"] {
+            if (file, command) == ("store.db", "serve-api") {
+                // Only warms its cache with it.
+                continue;
+            }
+            let process = env.orders(&[command]).spawn();
+            let said = process.wait_for_line("put a backup in its place");
+            assert!(said.contains(file), "{said}");
+        }
+        assert!(
+            fs::read(&path).expect("it is there") == garbage.as_bytes(),
+            "{file}"
+        );
+    }
+}

@@ -1,0 +1,197 @@
+//! The disk reports errors: no 202 for what is not on it, nothing lost or doubled, no wrong answer, and
+//! it goes on by itself when the disk is well.
+
+use super::{RECOVERY, accepted, audit_all, await_more, get, post, posters, wait_until_unready};
+use crate::env::failing_disk::{Call, Errno, FailingDisk};
+use crate::env::private::free_port;
+use crate::env::{Env, Process, eventually};
+
+/// `orders up` on a failing disk.
+struct World {
+    env: Env,
+    disk: FailingDisk,
+    port: String,
+}
+
+impl World {
+    fn new() -> World {
+        let env = Env::embedded();
+        World {
+            disk: FailingDisk::new(&env),
+            port: format!("127.0.0.1:{}", free_port()),
+            env,
+        }
+    }
+
+    fn start(&self) -> Process {
+        let up = self.env.orders(&["up"]).env("HTTP_ADDR", &self.port);
+        self.disk.under(up).env("CACHE_LOAD_LIMIT", "0").spawn()
+    }
+}
+
+#[test]
+fn an_order_whose_write_or_fsync_fails_is_not_accepted_and_the_log_goes_on_when_the_disk_is_well() {
+    let world = World::new();
+    let mut up = world.start();
+    let posters = posters(&world.env, &world.port);
+    for (call, errno) in [
+        (Call::Sync, Errno::Io),
+        (Call::Write, Errno::Io),
+        (Call::Write, Errno::NoSpace),
+        (Call::Sync, Errno::Io),
+    ] {
+        await_more(&posters, 50);
+        world.disk.fail(&[(call, errno, "t-orders.db-wal")]);
+        let said = wait_until_unready(&up, "t-orders.db");
+        let remedy = match errno {
+            Errno::Io => "look after the disk",
+            Errno::NoSpace => "make room",
+        };
+        assert!(said.contains(remedy), "{call:?} {errno:?}: {said}");
+        let promised = accepted(&posters);
+        let refused = post(&up, "refused");
+        let status = if errno == Errno::Io { 503 } else { 507 };
+        assert_eq!(refused.status, status, "{}", refused.text());
+        assert_eq!(accepted(&posters), promised, "{call:?} {errno:?}");
+        if (call, errno) == (Call::Write, Errno::Io) {
+            up.kill9();
+            up = world.start();
+        }
+        world.disk.heal();
+    }
+    await_more(&posters, 50);
+    up.wait_ready_within(RECOVERY);
+    audit_all(&world.env, posters, &up.url());
+}
+
+#[test]
+fn a_log_whose_records_cannot_be_moved_into_its_file_loses_none() {
+    let world = World::new();
+    let mut up = world.start();
+    let posters = posters(&world.env, &world.port);
+    await_more(&posters, 50);
+    for call in [Call::Sync, Call::Write] {
+        world.disk.fail(&[
+            (call, Errno::Io, "t-orders.db"),
+            (Call::Sync, Errno::Io, "t-orders.db-wal"),
+        ]);
+        wait_until_unready(&up, "t-orders.db");
+        // The one file is well before the other: what is in it is not believed yet.
+        world.disk.fail(&[(call, Errno::Io, "t-orders.db")]);
+        let promised = accepted(&posters);
+        assert_eq!(post(&up, "refused").status, 503);
+        assert_eq!(accepted(&posters), promised);
+        if call == Call::Write {
+            up.kill9();
+            up = world.start();
+        }
+        world.disk.heal();
+        await_more(&posters, 50);
+    }
+    up.wait_ready_within(RECOVERY);
+    audit_all(&world.env, posters, &up.url());
+}
+
+#[test]
+fn a_store_whose_disk_fails_waits_and_stores_each_order_once() {
+    let world = World::new();
+    let mut up = world.start();
+    let posters = posters(&world.env, &world.port);
+    for (number, (call, errno)) in [
+        (Call::Sync, Errno::Io),
+        (Call::Write, Errno::Io),
+        (Call::Write, Errno::NoSpace),
+        (Call::Sync, Errno::Io),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        await_more(&posters, 50);
+        world.disk.fail(&[(call, errno, "store.db-wal")]);
+        let said = wait_until_unready(&up, "store.db");
+        let remedy = match errno {
+            Errno::Io => "look after the disk",
+            Errno::NoSpace => "make room",
+        };
+        assert!(said.contains(remedy), "{call:?} {errno:?}: {said}");
+        // The log is well, so orders are taken.
+        await_more(&posters, 50);
+        if number % 2 == 1 || call == Call::Sync {
+            // Whether the last COMMIT is there only shows when the file is opened anew.
+            up.kill9();
+            up = world.start();
+        }
+        world.disk.heal();
+        up.wait_ready_within(RECOVERY);
+        world.env.wait_until_applied_within(RECOVERY);
+    }
+    audit_all(&world.env, posters, &up.url());
+}
+
+#[test]
+fn a_store_that_cannot_be_read_is_never_a_404_for_an_order_that_is_there() {
+    let world = World::new();
+    let up = world.start();
+    let posters = posters(&world.env, &world.port);
+    await_more(&posters, 200);
+    let records: Vec<_> = posters.into_iter().map(|it| it.end(RECOVERY)).collect();
+    world.env.wait_until_applied_within(RECOVERY);
+    drop(up);
+    // Nothing is in a cache, neither the API's nor SQLite's.
+    let up = world.start();
+    up.wait_ready_within(RECOVERY);
+    let failing = [
+        (Call::Read, Errno::Io, "store.db"),
+        (Call::Read, Errno::Io, "store.db-wal"),
+    ];
+    // Before the connection for lookups is there, and in the middle of its work.
+    for record in &records[..2] {
+        world.disk.fail(&failing);
+        for (uid, _) in record.accepted().into_iter().take(5) {
+            let answer = get(&up, uid);
+            let status = answer.status;
+            assert!(matches!(status, 200 | 202 | 503), "{}", answer.text());
+        }
+        world.disk.heal();
+        eventually("a lookup to be answered", RECOVERY, || {
+            let uid = record.accepted().into_keys().next_back()?;
+            (get(&up, uid).status == 200).then_some(())
+        });
+    }
+    world.disk.fail(&failing);
+    let said = wait_until_unready(&up, "store.db");
+    assert!(said.contains("look after the disk"), "{said}");
+    world.disk.heal();
+    up.wait_ready_within(RECOVERY);
+    for (uid, _) in records[0].accepted().into_iter().take(5) {
+        eventually(format!("`{uid}`"), RECOVERY, || {
+            let answer = get(&up, uid);
+            assert_ne!(answer.status, 404);
+            (answer.status == 200).then_some(())
+        });
+    }
+}
+
+#[test]
+fn a_log_that_cannot_be_read_is_waited_for_and_nothing_is_skipped() {
+    let world = World::new();
+    let mut up = world.start();
+    let posters = posters(&world.env, &world.port);
+    for file in ["t-orders.db", "t-orders.db-wal"] {
+        await_more(&posters, 100);
+        // In the middle of work, and before it begins.
+        for killed in [false, true] {
+            let mark = if killed { 0 } else { up.mark() };
+            world.disk.fail(&[(Call::Read, Errno::Io, file)]);
+            if killed {
+                up.kill9();
+                up = world.start();
+            }
+            up.wait_for_line_after(mark, "t-orders.db`: ", RECOVERY);
+            world.disk.heal();
+            await_more(&posters, 20);
+            up.wait_ready_within(RECOVERY);
+        }
+    }
+    audit_all(&world.env, posters, &up.url());
+}

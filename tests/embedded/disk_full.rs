@@ -1,0 +1,153 @@
+//! The disk of the data folder is full, or nearly so: refused honestly, nothing lost, and it goes on by
+//! itself when there is room again.
+
+use super::{RECOVERY, accepted, audit_all, await_more, get, post, posters, wait_until_unready};
+use crate::env::auditor::{Poster, Task, audit};
+use crate::env::disk::SmallDisk;
+use crate::env::private::free_port;
+use crate::env::{Env, PATIENCE, Process, eventually};
+
+const MIB: u64 = 1 << 20;
+
+/// On a disk of 32 MiB; the log keeps a tenth of it.
+fn on_a_small_disk() -> (SmallDisk, Env) {
+    let disk = SmallDisk::mount(32);
+    let env = Env::embedded_in(&disk.path().join("data"));
+    (disk, env)
+}
+
+fn start_at(env: &Env, port: &str) -> Process {
+    env.orders(&["up"]).env("HTTP_ADDR", port).spawn()
+}
+
+#[test]
+fn a_disk_that_fills_up_refuses_orders_in_time_and_what_was_accepted_is_stored_and_read() {
+    let (disk, env) = on_a_small_disk();
+    let port = format!("127.0.0.1:{}", free_port());
+    let up = start_at(&env, &port);
+    up.wait_ready();
+    let posters = posters(&env, &port);
+    await_more(&posters, 50);
+    disk.fill_but(8 * MIB);
+
+    let said = wait_until_unready(&up, "make room");
+    let folder = env.data_dir().display().to_string();
+    assert!(said.contains(&folder), "{said}");
+    let refused = eventually("a full disk is told", PATIENCE, || {
+        let answer = post(&up, "refused");
+        (answer.status == 507).then_some(answer)
+    });
+    assert_eq!(refused.json()["outcome"], "not_accepted");
+    assert_eq!(refused.header("retry-after"), Some("30"));
+    // The reserve is for what was accepted.
+    let promised = accepted(&posters);
+    env.wait_until_applied_within(RECOVERY);
+    assert!(disk.room() > MIB / 4, "{} bytes are left", disk.room());
+    assert_eq!(get(&up, "poster0-0").status, 200);
+    assert_eq!(
+        get(&up, "nobody").status,
+        404,
+        "lookups live on the reserve"
+    );
+
+    // Now somebody else takes the rest.
+    disk.fill();
+    assert_eq!(post(&up, "refused").status, 507);
+    assert_eq!(get(&up, "poster0-0").status, 200);
+    assert_eq!(accepted(&posters), promised);
+    disk.free();
+    await_more(&posters, 200);
+    up.wait_ready_within(RECOVERY);
+    audit_all(&env, posters, &up.url());
+}
+
+#[test]
+fn a_disk_that_somebody_else_fills_to_the_last_byte_in_the_middle_of_orders_loses_none() {
+    let (disk, env) = on_a_small_disk();
+    let port = format!("127.0.0.1:{}", free_port());
+    let up = start_at(&env, &port);
+    let posters = posters(&env, &port);
+    for _ in 0..3 {
+        await_more(&posters, 100);
+        disk.fill();
+        wait_until_unready(&up, "make room");
+        assert_eq!(post(&up, "refused").status, 507);
+        disk.free();
+    }
+    await_more(&posters, 100);
+    up.wait_ready_within(RECOVERY);
+    audit_all(&env, posters, &up.url());
+}
+
+#[test]
+fn killed_on_a_full_disk_it_starts_and_waits_for_room() {
+    let (disk, env) = on_a_small_disk();
+    let port = format!("127.0.0.1:{}", free_port());
+    let mut up = start_at(&env, &port);
+    let posters = posters(&env, &port);
+    await_more(&posters, 100);
+    disk.fill();
+    wait_until_unready(&up, "make room");
+    up.kill9();
+    for _ in 0..2 {
+        let mut up = start_at(&env, &port);
+        up.wait_for_line("make room");
+        up.kill9();
+    }
+    let up = start_at(&env, &port);
+    up.wait_for_line("make room");
+    disk.free();
+    await_more(&posters, 100);
+    up.wait_ready_within(RECOVERY);
+    audit_all(&env, posters, &up.url());
+}
+
+#[test]
+fn a_consumer_on_a_full_disk_waits_and_stores_everything_when_there_is_room() {
+    let (disk, env) = on_a_small_disk();
+    let env = env.prepared(1);
+    let api = env.api();
+    let task = Task {
+        authority: api.url(),
+        prefix: "waiting".into(),
+        orders: 400,
+        poison_every: 0,
+    };
+    let record = Poster::start(&env, &task).finish(PATIENCE);
+    disk.fill();
+    let mut consumer = env.consume().spawn();
+    consumer.wait_for_line("make room");
+    consumer.kill9();
+    let consumer = env.consume().spawn();
+    consumer.wait_for_line("make room");
+    disk.free();
+    consumer.wait_ready_within(RECOVERY);
+    env.wait_until_applied_within(RECOVERY);
+    audit(&env, &record);
+}
+
+/// Whoever makes room by taking the log itself away has a new one that works.
+#[test]
+fn a_log_that_was_made_anew_while_the_disk_was_full_takes_orders() {
+    let (disk, env) = on_a_small_disk();
+    let up = env.up();
+    assert_eq!(post(&up, "before").status, 202);
+    env.wait_until_applied();
+    disk.fill_but(MIB);
+    eventually("a full disk is told", PATIENCE, || {
+        (post(&up, "refused").status == 507).then_some(())
+    });
+    let logs = std::fs::read_dir(env.data_dir().join("log")).expect("it is there");
+    for file in logs {
+        std::fs::remove_file(file.expect("it can be read").path()).expect("it can be removed");
+    }
+    wait_until_unready(&up, "run `orders create-topics`");
+    disk.free();
+    env.orders(&["create-topics"]).run().succeeds();
+    eventually("orders to be accepted", RECOVERY, || {
+        (post(&up, "after").status == 202).then_some(())
+    });
+    up.wait_ready_within(RECOVERY);
+    let orders = "SELECT order_uid FROM orders ORDER BY 1";
+    env.db().eventually(orders, "after\nbefore");
+}

@@ -1,0 +1,177 @@
+//! Others who read and write the same files: for long, or all the time.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use rusqlite::Connection;
+
+use super::{RECOVERY, accepted, audit_all, await_more, post, posters, wait_until_unready};
+use crate::env::auditor::Poster;
+use crate::env::disk::SmallDisk;
+use crate::env::private::free_port;
+use crate::env::{Env, SqliteFile, eventually};
+
+fn wal_of(file: &Path) -> PathBuf {
+    PathBuf::from(format!("{}-wal", file.display()))
+}
+
+fn length_of_wal(file: &Path) -> u64 {
+    fs::metadata(wal_of(file)).map_or(0, |metadata| metadata.len())
+}
+
+/// A connection that stays inside a snapshot until it is dropped.
+fn read_on(file: &Path) -> Connection {
+    let reader = SqliteFile::new(file).open();
+    reader.execute_batch("BEGIN").expect("a transaction begins");
+    let rows = reader.query_row("SELECT count(*) FROM sqlite_schema", [], |row| {
+        row.get::<_, i64>(0)
+    });
+    assert!(rows.expect("it can be read") > 0);
+    reader
+}
+
+#[test]
+fn a_long_reader_of_somebody_else_costs_room_and_orders_are_refused_before_the_disk_is_full() {
+    for of_the_log in [true, false] {
+        let disk = SmallDisk::mount(32);
+        let env = Env::embedded_in(&disk.path().join("data"));
+        let port = format!("127.0.0.1:{}", free_port());
+        let up = env.orders(&["up"]).env("HTTP_ADDR", &port).start();
+        disk.fill_but(12 << 20);
+        let posters = posters(&env, &port);
+        await_more(&posters, 20);
+        let file = if of_the_log {
+            env.log_file()
+        } else {
+            env.store_file()
+        };
+        let reader = read_on(&file);
+        wait_until_unready(&up, "make room");
+        eventually("a refusal", RECOVERY, || {
+            (post(&up, "refused").status == 507).then_some(())
+        });
+        env.wait_until_applied_within(RECOVERY);
+        assert!(disk.room() > 256 << 10, "{} bytes are left", disk.room());
+        let promised = accepted(&posters);
+        let grown = length_of_wal(&file);
+        drop(reader);
+        eventually("the WAL to shrink", RECOVERY, || {
+            (length_of_wal(&file) < grown).then_some(())
+        });
+        eventually("orders to be accepted", RECOVERY, || {
+            (accepted(&posters) > promised).then_some(())
+        });
+        disk.free();
+        await_more(&posters, 50);
+        up.wait_ready_within(RECOVERY);
+        audit_all(&env, posters, &up.url());
+    }
+}
+
+#[test]
+fn a_long_reader_of_somebody_else_is_told_of_before_it_costs_the_disk() {
+    let env = Env::embedded();
+    let up = env.up();
+    for (file, remedy) in [
+        (env.log_file(), "reading the topic for long, end that"),
+        (env.store_file(), "reading the orders for long, end that"),
+    ] {
+        assert_eq!(post(&up, "before").status, 202);
+        env.wait_until_applied();
+        let reader = read_on(&file);
+        assert_eq!(post(&up, "after").status, 202);
+        env.wait_until_applied();
+        // What lies behind the last commit counts for nothing but the length.
+        let wal = File::options().write(true).open(wal_of(&file));
+        let grown = wal.and_then(|wal| wal.set_len(300 << 20));
+        grown.expect("a file without content costs nothing");
+        let said = wait_until_unready(&up, remedy);
+        assert!(said.contains("-wal` has grown to 300"), "{said}");
+        assert_eq!(post(&up, "meanwhile").status, 202);
+        drop(reader);
+        up.wait_ready_within(RECOVERY);
+        eventually("the WAL to shrink", RECOVERY, || {
+            (length_of_wal(&file) < 1 << 20).then_some(())
+        });
+    }
+}
+
+/// Nobody else could empty the WAL within a second if one of ours read for longer.
+#[test]
+fn no_connection_of_ours_reads_for_longer_than_a_second() {
+    let env = Env::embedded();
+    let port = format!("127.0.0.1:{}", free_port());
+    let up = env.orders(&["up"]).env("HTTP_ADDR", &port).start();
+    let posters = posters(&env, &port);
+    await_more(&posters, 500);
+    let probe = |file: &Path| {
+        let connection = SqliteFile::new(file).open();
+        eventually("nobody to read for long", Duration::from_secs(1), || {
+            let emptied = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| {
+                row.get::<_, i64>(0)
+            });
+            (emptied.ok()? == 0).then_some(())
+        });
+    };
+    let until = Instant::now() + Duration::from_secs(3);
+    while Instant::now() < until {
+        probe(&env.log_file());
+        probe(&env.store_file());
+    }
+    posters.iter().for_each(Poster::hold);
+    for poster in &posters {
+        poster.wait_until_held(RECOVERY);
+    }
+    let until = Instant::now() + Duration::from_secs(2);
+    while Instant::now() < until {
+        probe(&env.log_file());
+        probe(&env.store_file());
+    }
+    posters.iter().for_each(Poster::go_on);
+    audit_all(&env, posters, &up.url());
+}
+
+#[test]
+fn a_writer_of_somebody_else_that_holds_the_lock_for_ten_seconds_is_waited_for() {
+    let env = Env::embedded();
+    let port = format!("127.0.0.1:{}", free_port());
+    let mut up = env.orders(&["up"]).env("HTTP_ADDR", &port).start();
+    let posters = posters(&env, &port);
+    await_more(&posters, 50);
+    let writers = [env.log_file(), env.store_file()].map(|file| {
+        let writer = SqliteFile::new(&file).open();
+        writer
+            .execute_batch("BEGIN IMMEDIATE")
+            .expect("the lock is given");
+        writer
+    });
+    let until = Instant::now() + Duration::from_secs(10);
+    // What was under way when the lock was taken.
+    assert_eq!(post(&up, "refused").status, 503);
+    let promised = accepted(&posters);
+    let mut named = false;
+    while Instant::now() < until {
+        let asked = Instant::now();
+        let refused = post(&up, "refused");
+        assert_eq!(refused.status, 503, "{}", refused.text());
+        assert!(
+            refused.text().contains("not_accepted"),
+            "{}",
+            refused.text()
+        );
+        assert!(
+            asked.elapsed() < Duration::from_secs(8),
+            "{:?}",
+            asked.elapsed()
+        );
+        named |= up.readiness().1.contains("another program holds it locked");
+    }
+    assert!(named, "{:?}", up.readiness());
+    assert_eq!(accepted(&posters), promised);
+    drop(writers);
+    await_more(&posters, 100);
+    assert!(up.is_running());
+    up.wait_ready_within(RECOVERY);
+    audit_all(&env, posters, &up.url());
+}
