@@ -104,6 +104,11 @@ impl Connection {
         }
     }
 
+    /// Has the next call connect anew.
+    pub fn close(&mut self) {
+        self.store = None;
+    }
+
     fn once<T>(
         &mut self,
         call: impl FnOnce(&mut dyn OrderStore) -> Result<T, StoreError>,

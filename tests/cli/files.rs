@@ -3,7 +3,7 @@
 
 use std::fs;
 
-use crate::env::Env;
+use crate::env::{Env, PATIENCE, eventually};
 
 /// A data folder whose place a file has.
 fn occupied() -> Env {
@@ -116,6 +116,20 @@ fn a_consumer_on_a_file_that_is_no_database_says_so_and_goes_on_when_it_is_one()
     assert_eq!(fs::read(&store).expect("it is there"), [b'x'; 5_000]);
 
     fs::remove_file(&store).expect("the folder is writable");
+    env.orders(&["migrate"]).run().succeeds();
+    consumer.wait_ready();
+}
+
+#[test]
+fn a_consumer_that_was_started_before_its_store_was_made_begins_when_it_is_made() {
+    let env = Env::embedded();
+    env.orders(&["create-topics"]).run().succeeds();
+    let consumer = env.consume().spawn();
+    consumer.wait_for_line("2 migration(s) pending: run `orders migrate`");
+    eventually("the partition waits", PATIENCE, || {
+        let (status, said) = consumer.readiness();
+        (status == 503 && said.contains("partition 0: being taken")).then_some(())
+    });
     env.orders(&["migrate"]).run().succeeds();
     consumer.wait_ready();
 }

@@ -63,6 +63,8 @@ impl Lane {
                     self.context
                         .status
                         .ill(status::MIGRATIONS, watch::schema_trouble(other));
+                    // To a connection that found no file there is none, even when one was made.
+                    connection.close();
                     self.pause(HOUSEKEEPING)?;
                 }
             }
