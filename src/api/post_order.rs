@@ -137,7 +137,7 @@ fn note(app: &App, order_uid: &str, appended: &Result<Appended, AppendError>) {
         Err(error) => {
             debug!(order_uid, "order not accepted: {error}");
             if !app.appends_fail.swap(true, Ordering::Relaxed) {
-                warn!("orders are answered with 503: {error}");
+                warn!("orders are refused: {error}");
             }
         }
     }

@@ -315,7 +315,8 @@ impl OrderStore for SqliteStore {
                 .query_row([], |_| Ok(()))?;
             Ok(())
         })?;
-        self.tidy()
+        self.tidy();
+        Ok(())
     }
 }
 

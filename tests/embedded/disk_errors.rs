@@ -1,9 +1,13 @@
 //! The disk reports errors: no 202 for what is not on it, nothing lost or doubled, no wrong answer, and
 //! it goes on by itself when the disk is well.
 
-use super::{RECOVERY, accepted, audit_all, await_more, get, post, posters, wait_until_unready};
+use super::{
+    RECOVERY, accepted, audit_all, await_more, check_integrity, get, post, posters,
+    wait_until_unready,
+};
 use crate::env::failing_disk::{Call, Errno, FailingDisk};
 use crate::env::private::free_port;
+use crate::env::process::metric;
 use crate::env::{Env, Process, eventually};
 
 /// `orders up` on a failing disk.
@@ -126,6 +130,33 @@ fn a_store_whose_disk_fails_waits_and_stores_each_order_once() {
         world.env.wait_until_applied_within(RECOVERY);
     }
     audit_all(&world.env, posters, &up.url());
+}
+
+#[test]
+fn a_store_whose_changes_cannot_be_moved_into_its_file_goes_on_and_says_so() {
+    let world = World::new();
+    let up = world.start();
+    up.wait_ready();
+    world.disk.fail(&[
+        (Call::Sync, Errno::Io, "store.db"),
+        (Call::Write, Errno::Io, "store.db"),
+    ]);
+    let rounds = metric(&up, "orders_consumer_rounds_total");
+    assert_eq!(post(&up, "a").status, 202);
+    let said = wait_until_unready(&up, "store.db");
+    assert!(said.contains("look after the disk"), "{said}");
+    assert_eq!(post(&up, "b").status, 202);
+    let orders = "SELECT order_uid FROM orders ORDER BY 1";
+    world.env.db().eventually(orders, "a\nb");
+    world.disk.heal();
+    up.wait_ready_within(RECOVERY);
+    let wal = world.env.data_dir().join("store.db-wal");
+    eventually("the WAL to be emptied", RECOVERY, || {
+        (std::fs::metadata(&wal).ok()?.len() == 0).then_some(())
+    });
+    // Nobody had to begin anew for that.
+    assert_eq!(metric(&up, "orders_consumer_rounds_total"), rounds);
+    check_integrity(world.env.data_dir());
 }
 
 #[test]

@@ -104,26 +104,32 @@ fn killed_on_a_full_disk_it_starts_and_waits_for_room() {
 
 #[test]
 fn a_consumer_on_a_full_disk_waits_and_stores_everything_when_there_is_room() {
-    let (disk, env) = on_a_small_disk();
-    let env = env.prepared(1);
-    let api = env.api();
-    let task = Task {
-        authority: api.url(),
-        prefix: "waiting".into(),
-        orders: 400,
-        poison_every: 0,
-    };
-    let record = Poster::start(&env, &task).finish(PATIENCE);
-    disk.fill();
-    let mut consumer = env.consume().spawn();
-    consumer.wait_for_line("make room");
-    consumer.kill9();
-    let consumer = env.consume().spawn();
-    consumer.wait_for_line("make room");
-    disk.free();
-    consumer.wait_ready_within(RECOVERY);
-    env.wait_until_applied_within(RECOVERY);
-    audit(&env, &record);
+    // Without room for the files beside the store's, and with room for those and no orders.
+    for left in [0, 200 << 10] {
+        let (disk, env) = on_a_small_disk();
+        let env = env.prepared(1);
+        let api = env.api();
+        let task = Task {
+            authority: api.url(),
+            prefix: "waiting".into(),
+            orders: 400,
+            poison_every: 0,
+        };
+        let record = Poster::start(&env, &task).finish(PATIENCE);
+        disk.fill_but(left);
+        let mut consumer = env.consume().spawn();
+        for _ in 0..2 {
+            let said = wait_until_unready(&consumer, "make room");
+            assert!(said.contains("store.db"), "{said}");
+            consumer.kill9();
+            consumer = env.consume().spawn();
+        }
+        wait_until_unready(&consumer, "make room");
+        disk.free();
+        consumer.wait_ready_within(RECOVERY);
+        env.wait_until_applied_within(RECOVERY);
+        audit(&env, &record);
+    }
 }
 
 /// Whoever makes room by taking the log itself away has a new one that works.

@@ -172,6 +172,11 @@ fn a_writer_of_somebody_else_that_holds_the_lock_for_ten_seconds_is_waited_for()
     drop(writers);
     await_more(&posters, 100);
     assert!(up.is_running());
+    let said = up.lines();
+    let again = said
+        .iter()
+        .filter(|line| line.contains("can be written again"));
+    assert_eq!(again.count(), 1, "{said:?}");
     up.wait_ready_within(RECOVERY);
     audit_all(&env, posters, &up.url());
 }

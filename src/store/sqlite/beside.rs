@@ -65,15 +65,15 @@ impl Beside {
         fs::metadata(&self.wal).map_or(0, |metadata| metadata.len())
     }
 
-    fn tell(&self, length: u64, is_held: bool) {
-        self.known().complaint = (is_held && length >= LARGE).then(|| {
+    fn too_large(&self, length: u64) -> Option<String> {
+        (length >= LARGE).then(|| {
             format!(
                 "`{}` has grown to {} MiB and cannot be emptied: another program has been reading \
                  the orders for long, end that",
                 self.wal.display(),
                 length >> 20,
             )
-        });
+        })
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
@@ -82,27 +82,30 @@ impl Beside {
 }
 
 impl SqliteStore {
-    /// Empties the file beside, if nobody has written since the last time or it is large.
-    pub(super) fn tidy(&mut self) -> Result<(), StoreError> {
+    /// Empties the file beside, if nobody has written since the last time or it is large. What goes
+    /// wrong is told, and no failure: orders can be stored all the same.
+    pub(super) fn tidy(&mut self) {
+        let complaint = self
+            .emptied()
+            .unwrap_or_else(|error| Some(error.to_string()));
+        self.beside.known().complaint = complaint;
+    }
+
+    fn emptied(&mut self) -> Result<Option<String>, StoreError> {
         let length = self.beside.length();
-        let failed = {
-            let file = self.file.clone();
-            move |error: SqliteError| classify(&file, &error)
-        };
+        let file = self.file.clone();
+        let failed = |error: SqliteError| classify(&file, &error);
         let connection = self.connection()?;
         let version = connection
             .query_row("PRAGMA data_version", [], |row| row.get(0))
-            .map_err(&failed)?;
-        // In this order: a commit in between only puts it off.
+            .map_err(failed)?;
+        // A commit that comes after this only puts it off.
         let is_idle = self.version.replace(version) == Some(version);
         if length == 0 || !is_idle && length < LARGE {
-            self.beside.tell(length, false);
-            return Ok(());
+            return Ok(None);
         }
-        let connection = self.connection()?;
-        let emptied = empty(connection).map_err(&failed)?;
-        self.beside.tell(length, !emptied);
-        Ok(())
+        let is_empty = empty(self.connection()?).map_err(failed)?;
+        Ok(self.beside.too_large(length).filter(|_| !is_empty))
     }
 }
 
