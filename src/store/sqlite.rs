@@ -33,7 +33,7 @@ mod take;
 
 /// Per connection. A commit of a thousand orders writes some thousand pages: a checkpoint after each
 /// (the default is at 1000 pages) would write every page of an index once a batch.
-const SETTINGS: &str = "PRAGMA cache_size = -32768; PRAGMA wal_autocheckpoint = 8000;";
+const SETTINGS: &str = "PRAGMA cache_size = -24576; PRAGMA wal_autocheckpoint = 8000;";
 
 /// What to do about a path that cannot be one.
 const ELSEWHERE: &str = "it must be a file on a local disk, in a folder that can be written; DB_URL \
