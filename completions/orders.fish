@@ -50,7 +50,7 @@ complete -c orders -n "__fish_orders_using_subcommand up" -l db-url -d 'Database
 complete -c orders -n "__fish_orders_using_subcommand up" -l data-dir -d 'Folder of the embedded engines [env: ORDERS_DATA_DIR] [default: ./orders-data]' -r
 complete -c orders -n "__fish_orders_using_subcommand up" -l group -d 'Consumer group [env: KAFKA_GROUP] [default: order-service-group]' -r
 complete -c orders -n "__fish_orders_using_subcommand up" -l http-addr -d 'Address of the public API; port 0 picks one [env: HTTP_ADDR] [default: 127.0.0.1:8080]' -r
-complete -c orders -n "__fish_orders_using_subcommand up" -l admin-addr -d 'Address of /livez, /readyz and /metrics; port 0 picks one [env: ADMIN_ADDR] [default: 127.0.0.1:8081 for serve-api, 127.0.0.1:8082 for consume]' -r
+complete -c orders -n "__fish_orders_using_subcommand up" -l admin-addr -d 'Address of /livez, /readyz and /metrics; port 0 picks one [env: ADMIN_ADDR] [default: 127.0.0.1:8081, for consume 127.0.0.1:8082]' -r
 complete -c orders -n "__fish_orders_using_subcommand up" -l output -d 'Print data as a table or as JSON' -r -f -a "table\t'Columns for people; plain when piped'
 json\t'One JSON document, also when the command fails'"
 complete -c orders -n "__fish_orders_using_subcommand up" -l log-format -d 'Write diagnostics as text or as JSON' -r -f -a "text\t'TIME LEVEL message field=value'
@@ -96,7 +96,7 @@ complete -c orders -n "__fish_orders_using_subcommand serve-api" -s X -d 'Proper
 complete -c orders -n "__fish_orders_using_subcommand serve-api" -l db-url -d 'Database, as postgresql://USER@HOST:PORT/DATABASE or sqlite:FILE [env: DB_URL]' -r
 complete -c orders -n "__fish_orders_using_subcommand serve-api" -l data-dir -d 'Folder of the embedded engines [env: ORDERS_DATA_DIR] [default: ./orders-data]' -r
 complete -c orders -n "__fish_orders_using_subcommand serve-api" -l http-addr -d 'Address of the public API; port 0 picks one [env: HTTP_ADDR] [default: 127.0.0.1:8080]' -r
-complete -c orders -n "__fish_orders_using_subcommand serve-api" -l admin-addr -d 'Address of /livez, /readyz and /metrics; port 0 picks one [env: ADMIN_ADDR] [default: 127.0.0.1:8081 for serve-api, 127.0.0.1:8082 for consume]' -r
+complete -c orders -n "__fish_orders_using_subcommand serve-api" -l admin-addr -d 'Address of /livez, /readyz and /metrics; port 0 picks one [env: ADMIN_ADDR] [default: 127.0.0.1:8081, for consume 127.0.0.1:8082]' -r
 complete -c orders -n "__fish_orders_using_subcommand serve-api" -l output -d 'Print data as a table or as JSON' -r -f -a "table\t'Columns for people; plain when piped'
 json\t'One JSON document, also when the command fails'"
 complete -c orders -n "__fish_orders_using_subcommand serve-api" -l log-format -d 'Write diagnostics as text or as JSON' -r -f -a "text\t'TIME LEVEL message field=value'
@@ -111,7 +111,7 @@ complete -c orders -n "__fish_orders_using_subcommand consume" -s X -d 'Property
 complete -c orders -n "__fish_orders_using_subcommand consume" -l db-url -d 'Database, as postgresql://USER@HOST:PORT/DATABASE or sqlite:FILE [env: DB_URL]' -r
 complete -c orders -n "__fish_orders_using_subcommand consume" -l data-dir -d 'Folder of the embedded engines [env: ORDERS_DATA_DIR] [default: ./orders-data]' -r
 complete -c orders -n "__fish_orders_using_subcommand consume" -l group -d 'Consumer group [env: KAFKA_GROUP] [default: order-service-group]' -r
-complete -c orders -n "__fish_orders_using_subcommand consume" -l admin-addr -d 'Address of /livez, /readyz and /metrics; port 0 picks one [env: ADMIN_ADDR] [default: 127.0.0.1:8081 for serve-api, 127.0.0.1:8082 for consume]' -r
+complete -c orders -n "__fish_orders_using_subcommand consume" -l admin-addr -d 'Address of /livez, /readyz and /metrics; port 0 picks one [env: ADMIN_ADDR] [default: 127.0.0.1:8081, for consume 127.0.0.1:8082]' -r
 complete -c orders -n "__fish_orders_using_subcommand consume" -l accept-gap -d 'Go on without records that were deleted before they were read, repeatable' -r
 complete -c orders -n "__fish_orders_using_subcommand consume" -l output -d 'Print data as a table or as JSON' -r -f -a "table\t'Columns for people; plain when piped'
 json\t'One JSON document, also when the command fails'"

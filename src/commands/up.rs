@@ -35,9 +35,9 @@ use health::Both;
 
 const EXAMPLES: &str = "\
 Examples:
-  orders up                       everything in files of ./orders-data, nothing to install
-  orders up --demo                and an order through every hop, with the time of each
-  orders up --http-addr :0        on a free port, which it says
+  orders up                                       in files of ./orders-data, nothing to install
+  orders up --demo                                an order through every hop, with the time of each
+  orders up --http-addr 127.0.0.1:0               on a free port, which it says
   orders up --brokers HOST:9092 --db-url postgresql://…    on Kafka and PostgreSQL";
 
 /// How long to wait between two looks whether everything is ready.

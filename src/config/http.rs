@@ -74,7 +74,7 @@ impl HttpArgs {
 #[derive(clap::Args, Clone, Debug, Default)]
 pub struct AdminArgs {
     /// Address of /livez, /readyz and /metrics; port 0 picks one [env: ADMIN_ADDR]
-    /// [default: 127.0.0.1:8081 for serve-api, 127.0.0.1:8082 for consume]
+    /// [default: 127.0.0.1:8081, for consume 127.0.0.1:8082]
     #[arg(long, value_name = "ADDR:PORT", help_heading = "HTTP")]
     pub admin_addr: Option<String>,
 }
