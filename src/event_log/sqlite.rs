@@ -2,7 +2,7 @@
 //!
 //! Owns which topics a process uses and what their troubles mean to its callers; the parts live in
 //! `sqlite/`: `file` (what is open is what is at the path), `tables` (records as they lie there),
-//! `queue`, `writer` and `commit` (append), `room` and `retention` (what keeps it from growing
+//! `queue`, `writer`, `commit` and `failed` (append), `room` and `retention` (what keeps it from growing
 //! without end), `topic` (snapshots), `bells` (waking), `membership` and `follower` (reading),
 //! `topics` (making and describing them), `taken` (how far consumers are). One file a topic, since
 //! each topic is written by one process. The surprising thing: nothing is opened before it is
@@ -18,7 +18,9 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, Error as SqlError, OptionalExtension, Result as SqlResult};
+#[cfg(test)]
+use rusqlite::ffi;
+use rusqlite::{Connection, Error as SqlError, ErrorCode, OptionalExtension, Result as SqlResult};
 
 use self::bells::{Bells, Watched};
 use self::file::{Open, TopicFile};
@@ -32,6 +34,7 @@ use crate::sqlite::{Access, Kind, Patience, Trouble};
 
 mod bells;
 mod commit;
+mod failed;
 mod file;
 mod follower;
 mod membership;

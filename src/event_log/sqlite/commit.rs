@@ -6,6 +6,7 @@
 //! have forgotten, and a later sync that succeeds says nothing of it; so all of it is moved into the
 //! topic's file, and synced there, before the next record is taken.
 
+use super::failed::Failed;
 use super::retention::Retention;
 use super::*;
 
@@ -21,26 +22,6 @@ const OVERHEAD_BYTES: u64 = 16 << 10;
 
 /// How long there must have been nothing to append before the WAL is emptied.
 const IDLE: Duration = Duration::from_secs(1);
-
-/// A transaction that failed.
-pub(super) struct Failed {
-    pub(super) trouble: Trouble,
-    /// It cannot be said whether the records are in the file.
-    pub(super) may_be_there: bool,
-}
-
-impl Failed {
-    pub(super) fn surely(trouble: Trouble) -> Failed {
-        Failed {
-            trouble,
-            may_be_there: false,
-        }
-    }
-
-    pub(super) fn kind(&self) -> Kind {
-        self.trouble.kind
-    }
-}
 
 /// The file while it is written.
 pub(super) struct Writing {
@@ -179,14 +160,7 @@ impl Writing {
             }
         };
         if let Err(error) = self.open.connection.execute_batch("COMMIT") {
-            let trouble = self.open.trouble(&error);
-            // What did not fit was not written to its end, so no recovery takes it for a commit; a
-            // lock that was not given was asked for before anything was written.
-            let surely_not = matches!(trouble.kind, Kind::Full | Kind::Busy | Kind::ReadOnly);
-            return Err(Failed {
-                trouble,
-                may_be_there: !surely_not,
-            });
+            return Err(Failed::committing(self.open.trouble(&error), &error));
         }
         // COMMIT has returned after its sync, yet perhaps into a file that nobody will ever open
         // again. What is not at the path now is not acknowledged.

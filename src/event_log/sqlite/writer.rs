@@ -7,7 +7,8 @@
 
 use std::thread::JoinHandle;
 
-use super::commit::{Failed, Writing};
+use super::commit::Writing;
+use super::failed::Failed;
 use super::*;
 
 /// A batch is what is waiting, up to this much.
