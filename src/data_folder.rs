@@ -146,29 +146,39 @@ impl DataFolder {
     }
 }
 
-/// Makes `folder` and what is missing above it; each new entry is on the disk when this returns.
+/// Makes `folder` and what is missing above it; it is on the disk when this returns. Also when it was
+/// there: whoever made it may have been killed before it was safe.
 pub fn create_durably(folder: &Path) -> io::Result<()> {
-    if folder.as_os_str().is_empty() || folder.is_dir() {
-        return Ok(());
-    }
-    let parent = folder.parent().unwrap_or(Path::new(""));
-    create_durably(parent)?;
-    match DirBuilder::new().mode(0o700).create(folder) {
-        // Somebody else has made it meanwhile, or something else is there.
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            if !folder.is_dir() {
-                return Err(io::ErrorKind::NotADirectory.into());
-            }
+    if !folder.is_dir() {
+        let above = folder_of(folder);
+        if !above.is_dir() {
+            // Each is on the disk before the one in it is made.
+            create_durably(above)?;
         }
-        made => made?,
+        match DirBuilder::new().mode(0o700).create(folder) {
+            // Somebody else has made it meanwhile, or something else is there.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                if !folder.is_dir() {
+                    return Err(io::ErrorKind::NotADirectory.into());
+                }
+            }
+            made => made?,
+        }
     }
     sync_folder(folder)?;
-    let parent = if parent.as_os_str().is_empty() {
-        Path::new(".")
-    } else {
-        parent
-    };
-    sync_folder(parent)
+    match sync_folder(folder_of(folder)) {
+        // A folder of somebody else's, which may be passed and not be read.
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+        synced => synced,
+    }
+}
+
+/// The folder that `path` is in.
+pub fn folder_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    }
 }
 
 /// Has the entries of `folder` on the disk: a new file is not safe before that.
@@ -205,6 +215,13 @@ mod tests {
             file.display()
         );
         assert!(refused.starts_with(&said), "{refused}");
+    }
+
+    #[test]
+    fn the_folder_of_a_bare_name_is_the_current_one() {
+        for (path, folder) in [("a", "."), ("a/b", "a"), ("/a", "/"), ("./a", ".")] {
+            assert_eq!(folder_of(Path::new(path)), Path::new(folder), "{path}");
+        }
     }
 
     #[test]

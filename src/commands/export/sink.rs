@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 
-use crate::data_folder::sync_folder;
+use crate::data_folder::{folder_of, sync_folder};
 use crate::exit::{Exit, Failure};
 use crate::output::Output;
 
@@ -115,15 +115,10 @@ impl<'o> Sink<'o> {
             return Ok(());
         };
         let goal = part.goal.display().to_string();
-        let parent = part.goal.parent().unwrap_or(Path::new(""));
-        let folder = match parent.as_os_str().is_empty() {
-            true => Path::new("."),
-            false => parent,
-        };
         part.file
             .sync_all()
             .and_then(|()| fs::rename(&part.path, &part.goal))
-            .and_then(|()| sync_folder(folder))
+            .and_then(|()| sync_folder(folder_of(&part.goal)))
             .with_context(|| format!("writing `{goal}`"))?;
         part.is_finished = true;
         Ok(())

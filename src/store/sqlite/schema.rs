@@ -11,7 +11,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use rustix::fs::{FlockOperation, flock};
 
 use super::*;
-use crate::data_folder::{create_durably, sync_folder};
+use crate::data_folder::{create_durably, folder_of, sync_folder};
 use crate::store::adoption;
 
 const HAS_HISTORY: &str = "
@@ -50,13 +50,6 @@ impl SqliteSchema {
         })
     }
 
-    fn folder(&self) -> &Path {
-        match self.file.parent() {
-            Some(folder) if !folder.as_os_str().is_empty() => folder,
-            _ => Path::new("."),
-        }
-    }
-
     fn failed(&self, attempt: &str, error: &io::Error) -> StoreError {
         let file = self.file.display();
         StoreError::Unavailable(format!(
@@ -77,7 +70,8 @@ impl SqliteSchema {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             Err(error) => return Err(self.failed("make the file", &error)),
         }
-        sync_folder(self.folder()).map_err(|error| self.failed("sync the folder", &error))?;
+        sync_folder(folder_of(&self.file))
+            .map_err(|error| self.failed("sync the folder", &error))?;
         let Some(identity) = identity(&self.file)? else {
             return Err(StoreError::Unavailable(format!(
                 "`{}` was deleted as soon as it was made",
@@ -151,9 +145,10 @@ impl Schema for SqliteSchema {
     }
 
     fn try_lock(&mut self) -> Result<bool, StoreError> {
-        create_durably(self.folder()).map_err(|error| self.failed("make the folder", &error))?;
-        let folder =
-            File::open(self.folder()).map_err(|error| self.failed("open the folder", &error))?;
+        create_durably(folder_of(&self.file))
+            .map_err(|error| self.failed("make the folder", &error))?;
+        let folder = File::open(folder_of(&self.file))
+            .map_err(|error| self.failed("open the folder", &error))?;
         match flock(&folder, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}
             Err(rustix::io::Errno::WOULDBLOCK) => return Ok(false),

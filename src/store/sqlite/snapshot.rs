@@ -12,6 +12,7 @@ use rustix::fs::{FlockOperation, flock};
 
 use super::answers::{ALL, positions, stored, timestamp};
 use super::*;
+use crate::data_folder::folder_of;
 use crate::sqlite::beside;
 
 /// What comes after the name of the file in the name of a copy.
@@ -168,13 +169,9 @@ impl Drop for Copy {
 
 /// Removes the copies of exports that were killed.
 fn remove_stale(file: &Path) -> io::Result<()> {
-    let folder = match file.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
-    };
     let mut prefix = file.file_name().unwrap_or_default().to_os_string();
     prefix.push(SUFFIX);
-    for entry in fs::read_dir(folder)? {
+    for entry in fs::read_dir(folder_of(file))? {
         let entry = entry?;
         let name = entry.file_name();
         let number = name
