@@ -7,21 +7,24 @@
 
 use std::ffi::c_int;
 use std::fmt;
+use std::fs::Metadata;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
-/// How long one waits before it asks again for a lock, and how often it asks: about six seconds.
+/// How long one waits before it asks again for a lock.
 const BUSY_PAUSE: Duration = Duration::from_micros(200);
-const BUSY_TRIES: c_int = 25_000;
 
 /// Before this version two processes could damage a WAL (sqlite.org/wal.html#walresetbug).
 const OLDEST_SQLITE: i32 = 3_051_003;
 
-/// How long a connection waits for the locks of others; as it is opened, some six seconds.
+/// How long a connection waits for the locks of others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Patience {
+    /// Some six seconds: every connection, as it is opened.
+    Usual,
     /// Some four seconds: whoever waits for the outcome has about five.
     Waited,
     /// Some three quarters of a second.
@@ -38,6 +41,7 @@ impl Patience {
             tries < TRIES
         }
         connection.busy_handler(match self {
+            Patience::Usual => Some(again::<25_000>),
             Patience::Waited => Some(again::<15_000>),
             Patience::Short => Some(again::<3_000>),
             Patience::None => None,
@@ -54,6 +58,24 @@ pub enum Access {
     Write,
     /// Reading a file that is there; it must be writable all the same, as readers share its index.
     Read,
+}
+
+/// Which file it is, however it is called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Identity {
+    device: u64,
+    inode: u64,
+}
+
+impl Identity {
+    /// Of what was found. Never ask by opening: closing a file that SQLite has open too would drop
+    /// SQLite's locks.
+    pub fn of(found: &Metadata) -> Identity {
+        Identity {
+            device: found.dev(),
+            inode: found.ino(),
+        }
+    }
 }
 
 /// What befell a file.
@@ -103,6 +125,16 @@ impl Trouble {
             file: file.to_owned(),
             reason: reason.into(),
         }
+    }
+
+    /// The file was put in another's place, and beside it lies what belongs to that.
+    pub fn replaced(file: &Path, wal: &Path) -> Trouble {
+        let reason = format!(
+            "the file was replaced, and `{}` beside it belongs to the one before: remove it, and \
+             its -shm",
+            wal.display()
+        );
+        Trouble::new(Kind::Damaged, file, reason)
     }
 
     fn remedy(&self) -> Option<&'static str> {
@@ -189,10 +221,7 @@ pub fn beside(file: &Path, suffix: &str) -> PathBuf {
 }
 
 fn settle(connection: &Connection, access: Access) -> rusqlite::Result<()> {
-    connection.busy_handler(Some(|tries| {
-        std::thread::sleep(BUSY_PAUSE);
-        tries < BUSY_TRIES
-    }))?;
+    Patience::Usual.set(connection)?;
     // FULL: in WAL mode NORMAL would lose the last commits when the power goes.
     // The memory map is off: a failing disk would end the process with a signal.
     connection.execute_batch(

@@ -7,7 +7,6 @@ use crate::commands::{Context, open};
 use crate::config::{AdminArgs, DataArgs, GroupArgs, LogArgs, StoreArgs};
 use crate::consumer::{self, AcceptedGap, Settings, Status};
 use crate::data_folder::Role;
-use crate::event_log::sqlite::Reach;
 use crate::exit::Exit;
 use crate::shutdown::Shutdown;
 
@@ -51,7 +50,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
 
     let shutdown = Shutdown::install()?;
     let _role = open::take(&log_settings, Role::Consumer)?;
-    let log = open::log(&log_settings, Reach::OtherProcesses)?;
+    let log = open::log(&log_settings)?;
     let store = open::store(&store_settings)?;
     let status = Status::new();
     let _admin = Admin::start(admin_addr, status.clone())?;

@@ -9,7 +9,6 @@ use serde_json::{Value, json};
 
 use crate::commands::{Context, open, wait_for};
 use crate::config::{DataArgs, LogArgs, LogEngine, LogSettings, StoreArgs, duration};
-use crate::event_log::sqlite::Reach;
 use crate::event_log::{EventLog, LogError, OffsetRange, TopicDescription, TopicSpec};
 use crate::exit::{Exit, Failure};
 use plan::{Asked, Finding, findings, specs};
@@ -66,7 +65,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     {
         folder.create()?;
     }
-    let log = open::log(&settings, Reach::OtherProcesses)?;
+    let log = open::log(&settings)?;
     let brokers = connect(&*log, &settings, args.wait, context)?;
     let asked = Asked {
         partitions: args.partitions,

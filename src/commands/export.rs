@@ -14,7 +14,6 @@ use serde_json::json;
 use self::sink::Sink;
 use crate::commands::{Context, open, wait_for};
 use crate::config::{DataArgs, LogArgs, StoreArgs, duration};
-use crate::event_log::sqlite::Reach;
 use crate::event_log::{LogError, TopicState};
 use crate::exit::{Exit, Failure};
 use crate::migrations::{self, SchemaState};
@@ -125,7 +124,7 @@ fn asked_log(args: &Args, context: &Context) -> anyhow::Result<Topic> {
     let settings = args
         .log
         .settle(&context.environment, &args.store, &args.data)?;
-    let log = open::log(&settings, Reach::OtherProcesses)?;
+    let log = open::log(&settings)?;
     let what = settings.describe();
     let name = settings.topics.orders;
     let is_away = |error: &LogError| error.unavailable;

@@ -17,9 +17,17 @@ use crate::store::StoreEngine;
 use crate::store::postgres::PostgresEngine;
 use crate::store::sqlite::SqliteEngine;
 
-/// The event log; it connects in the background. `reach` says whether other processes may use an
-/// embedded one at the same time.
-pub fn log(settings: &LogSettings, reach: Reach) -> anyhow::Result<Arc<dyn EventLog>> {
+/// The event log; it connects in the background. Other processes may use it at the same time.
+pub fn log(settings: &LogSettings) -> anyhow::Result<Arc<dyn EventLog>> {
+    log_within(settings, Reach::OtherProcesses)
+}
+
+/// As [`log`], where an embedded one is used by this process alone: it need not look for others.
+pub fn log_of_one_process(settings: &LogSettings) -> anyhow::Result<Arc<dyn EventLog>> {
+    log_within(settings, Reach::ThisProcess)
+}
+
+fn log_within(settings: &LogSettings, reach: Reach) -> anyhow::Result<Arc<dyn EventLog>> {
     let (brokers, properties) = match &settings.engine {
         LogEngine::Kafka {
             brokers,

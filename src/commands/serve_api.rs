@@ -12,7 +12,6 @@ use crate::config::{
     StoreArgs,
 };
 use crate::data_folder::Role;
-use crate::event_log::sqlite::Reach;
 use crate::exit::{Exit, Failure};
 use crate::shutdown::Shutdown;
 
@@ -51,7 +50,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     let shutdown = Shutdown::install()?;
     let _role = open::take(&log_settings, Role::Api)?;
     let listener = listen(http.addr)?;
-    let log = open::log(&log_settings, Reach::OtherProcesses)?;
+    let log = open::log(&log_settings)?;
     let store = store_settings.as_ref().map(open::store).transpose()?;
     let api = Api::new(settings, log, store);
     let _admin = Admin::start(admin_addr, api.health())?;

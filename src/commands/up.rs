@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, anyhow};
 
-use crate::admin::Admin;
+use crate::admin::{Admin, reachable};
 use crate::api::Api;
 use crate::commands::serve_api::{api_settings, listen};
 use crate::commands::{Context, create_topics, migrate, open};
@@ -22,10 +22,11 @@ use crate::config::{
 };
 use crate::consumer::{self, Status};
 use crate::data_folder::Role;
-use crate::event_log::sqlite::Reach;
+use crate::event_log::EventLog;
 use crate::exit::Exit;
 use crate::output::Output;
 use crate::shutdown::Shutdown;
+use crate::store::StoreEngine;
 
 mod demo;
 mod health;
@@ -91,10 +92,10 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
         accepted_gaps: Vec::new(),
     };
 
-    let _roles = [Role::Api, Role::Consumer].map(|role| open::take(&log_settings, role));
-    let _roles = _roles.into_iter().collect::<Result<Vec<_>, _>>()?;
+    let _api_role = open::take(&log_settings, Role::Api)?;
+    let _consumer_role = open::take(&log_settings, Role::Consumer)?;
     let listener = listen(http.addr)?;
-    let log = open::log(&log_settings, Reach::ThisProcess)?;
+    let log = open::log_of_one_process(&log_settings)?;
     let store = open::store(&store_settings)?;
     migrate::apply_pending(&*store, args.wait, context)?;
     create_topics::make_missing(&*log, &log_settings, args.wait, context)?;
@@ -146,8 +147,8 @@ impl Consuming {
     /// A consumer that gives up stops everything.
     fn start(
         settings: consumer::Settings,
-        log: Arc<dyn crate::event_log::EventLog>,
-        store: Arc<dyn crate::store::StoreEngine>,
+        log: Arc<dyn EventLog>,
+        store: Arc<dyn StoreEngine>,
         status: Arc<Status>,
         everything: &Shutdown,
     ) -> anyhow::Result<Consuming> {
@@ -268,16 +269,5 @@ Ctrl-C stops it; whatever was answered with 202 is kept.",
             url => format!(" --api-url {url}"),
         };
         format!("{program} send{api} {order}")
-    }
-}
-
-/// Where to reach an address that may stand for every interface.
-fn reachable(addr: SocketAddr) -> SocketAddr {
-    match addr {
-        SocketAddr::V4(v4) if v4.ip().is_unspecified() => ([127, 0, 0, 1], addr.port()).into(),
-        SocketAddr::V6(v6) if v6.ip().is_unspecified() => {
-            (std::net::Ipv6Addr::LOCALHOST, addr.port()).into()
-        }
-        addr => addr,
     }
 }

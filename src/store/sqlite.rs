@@ -9,7 +9,6 @@
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -20,7 +19,7 @@ use rusqlite::{
 
 use self::beside::Beside;
 use super::*;
-use crate::sqlite::{Access, Kind, Trouble, open};
+use crate::sqlite::{Access, Identity, Kind, Trouble, open};
 
 mod answers;
 mod apply;
@@ -98,13 +97,6 @@ fn not_there(file: &Path) -> StoreError {
     StoreError::Misconfigured(format!("there is no file `{file}`: run `orders migrate`"))
 }
 
-/// Which file it is, however it is called.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Identity {
-    device: u64,
-    inode: u64,
-}
-
 /// What is at `file` now; `None` when nothing is. Never opens it: closing a file that SQLite has
 /// open too would drop SQLite's locks.
 fn identity(file: &Path) -> Result<Option<Identity>, StoreError> {
@@ -113,10 +105,7 @@ fn identity(file: &Path) -> Result<Option<Identity>, StoreError> {
             "`{}` is a folder ({ELSEWHERE})",
             file.display()
         ))),
-        Ok(found) => Ok(Some(Identity {
-            device: found.dev(),
-            inode: found.ino(),
-        })),
+        Ok(found) => Ok(Some(Identity::of(&found))),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         // Waiting does not make a folder of a file that is in its place.
         Err(error) if error.kind() == io::ErrorKind::NotADirectory => Err(

@@ -7,32 +7,16 @@
 //! means than SQLite would give up SQLite's locks on it.
 
 use std::fs;
-use std::os::unix::fs::MetadataExt;
 
 use super::*;
 use crate::data_folder::REMEDY;
-
-/// A file as the disk knows it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Inode {
-    device: u64,
-    number: u64,
-}
-
-impl Inode {
-    fn of(metadata: &fs::Metadata) -> Inode {
-        Inode {
-            device: metadata.dev(),
-            number: metadata.ino(),
-        }
-    }
-}
+use crate::sqlite::Identity;
 
 /// What is at the path of a topic: the file, and what was written and is not in it yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Seen {
-    file: Inode,
-    wal: Option<Inode>,
+    file: Identity,
+    wal: Option<Identity>,
     length: u64,
     wal_length: u64,
 }
@@ -48,8 +32,8 @@ pub(super) struct TopicFile {
 pub(super) struct Open {
     pub(super) connection: Connection,
     path: PathBuf,
-    file: Inode,
-    wal: Inode,
+    file: Identity,
+    wal: Identity,
 }
 
 impl Open {
@@ -99,8 +83,8 @@ impl TopicFile {
         let wal = fs::metadata(&self.wal).ok();
         let file = fs::metadata(&self.path).map_err(failed)?;
         Ok(Seen {
-            file: Inode::of(&file),
-            wal: wal.as_ref().map(Inode::of),
+            file: Identity::of(&file),
+            wal: wal.as_ref().map(Identity::of),
             length: file.len(),
             wal_length: wal.map_or(0, |wal| wal.len()),
         })
@@ -119,12 +103,7 @@ impl TopicFile {
             && last.wal.is_some()
             && last.wal == before.wal
         {
-            let reason = format!(
-                "the file was replaced, and `{}` beside it belongs to the one before: remove it, \
-                 and its -shm",
-                self.wal.display()
-            );
-            return Err(Trouble::new(Kind::Damaged, &self.path, reason));
+            return Err(Trouble::replaced(&self.path, &self.wal));
         }
         let connection = crate::sqlite::open(&self.path, access)?;
         let failed = |error: SqlError| Trouble::of(&self.path, &error);

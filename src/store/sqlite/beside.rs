@@ -40,12 +40,7 @@ impl Beside {
         let last = self.known().last;
         match (now.zip(wal), last) {
             (Some((now, wal)), Some(last)) if now != last.0 && wal == last.1 => {
-                let reason = format!(
-                    "the file was replaced, and `{}` beside it belongs to the one before: remove \
-                     it, and its -shm",
-                    self.wal.display()
-                );
-                Err(judged(Trouble::new(Kind::Damaged, file, reason)))
+                Err(judged(Trouble::replaced(file, &self.wal)))
             }
             _ => Ok(()),
         }
@@ -117,7 +112,7 @@ fn empty(connection: &Connection) -> Result<bool, SqliteError> {
     }
     Patience::None.set(connection)?;
     let emptied = checkpoint(connection, "TRUNCATE");
-    Patience::Waited.set(connection)?;
+    Patience::Usual.set(connection)?;
     emptied
 }
 
