@@ -4,7 +4,10 @@
 //! one line in `each_engine_keeps!`.
 
 mod event_log;
+mod log_reading;
 pub mod logs;
 mod memory;
 mod order_store;
+mod owner;
+mod store_reading;
 mod stores;

@@ -1,14 +1,9 @@
 //! What every store promises.
 
-use bytes::Bytes;
-use orders::order::Order;
-use orders::store::{
-    Answer, Batch, Claim, DeadLetter, Gap, OrderStore, Position, RefusalWindow, Settlement, Shown,
-    SourcedOrder, StoreError, Tail,
-};
+use orders::store::{Answer, Gap, Settlement, SourcedOrder, StoreError};
 use serde_json::json;
-use uuid::Uuid;
 
+use crate::contract::owner::{AMOUNTS, LOG, claim, dead, decoded, settle, sourced};
 use crate::contract::stores::Database;
 use crate::env::engines::each_engine_keeps;
 use crate::env::orders::order_version;
@@ -30,118 +25,8 @@ each_engine_keeps! {
         a_refused_order_becomes_a_dead_letter_and_its_neighbours_are_stored,
         a_schema_that_refuses_good_orders_stops_everything,
         dead_letters_and_gaps_are_kept_with_their_batch,
-        answers_know_stored_dead_and_absent_orders,
-        the_latest_orders_come_with_their_positions,
-        a_snapshot_shows_all_of_one_moment_and_nothing_later,
-        a_snapshot_shows_dead_letters_as_they_are_kept,
     ]
 }
-
-const LOG: &str = "cluster/orders";
-
-impl Database {
-    /// A store that has taken partition 0 of a fresh log.
-    fn owner(&self) -> Owner {
-        let mut store = self.store();
-        let claim = claim();
-        assert_eq!(
-            store.take(&claim).expect("the partition can be taken"),
-            None
-        );
-        let position = settle(&mut *store, &claim, "topic-1", 1, 0);
-        Owner {
-            store,
-            claim,
-            position,
-            window: RefusalWindow::default(),
-        }
-    }
-}
-
-fn claim() -> Claim {
-    Claim {
-        log_id: LOG.into(),
-        partition: 0,
-        owner: Uuid::new_v4(),
-        group: "group".into(),
-        host: "host".into(),
-    }
-}
-
-fn settle(
-    store: &mut dyn OrderStore,
-    claim: &Claim,
-    topic_id: &str,
-    epoch: i32,
-    next_offset: i64,
-) -> Position {
-    let decided = Settlement {
-        topic_id: topic_id.into(),
-        epoch,
-        next_offset,
-        gap: None,
-    };
-    store
-        .settle(claim, &decided)
-        .expect("the position can be settled")
-}
-
-/// Whoever holds a partition, and where it is.
-struct Owner {
-    store: Box<dyn OrderStore>,
-    claim: Claim,
-    position: Position,
-    window: RefusalWindow,
-}
-
-impl Owner {
-    fn batch(&self, orders: Vec<SourcedOrder>) -> Batch {
-        let start = self.position.next_offset;
-        let last = orders
-            .iter()
-            .map(|order| order.offset + 1)
-            .max()
-            .unwrap_or(start);
-        Batch {
-            position_id: self.position.id,
-            owner: self.claim.owner,
-            epoch: self.position.epoch,
-            topic: "orders".into(),
-            partition: 0,
-            start,
-            end: last,
-            tail: Some(Tail {
-                offset: last - 1,
-                digest: [7; 32],
-            }),
-            orders,
-            dead_letters: Vec::new(),
-            gaps: Vec::new(),
-        }
-    }
-
-    fn apply(&mut self, batch: &Batch) -> Result<orders::store::Applied, StoreError> {
-        let applied = self.store.apply(batch, &mut self.window)?;
-        self.position.next_offset = batch.end;
-        Ok(applied)
-    }
-}
-
-/// One version of an order at an offset, accepted at that many seconds.
-fn sourced(uid: &str, version: u32, offset: i64, accepted_s: i64) -> SourcedOrder {
-    SourcedOrder {
-        order: decoded(order_version(uid, version)),
-        offset,
-        accepted_at_us: accepted_s * 1_000_000,
-        supersedes: false,
-    }
-}
-
-fn decoded(order: serde_json::Value) -> Order {
-    Order::decode(order.to_string().as_bytes()).expect("the order is valid")
-}
-
-const AMOUNTS: &str = "SELECT order_uid, amount FROM payment ORDER BY order_uid";
 
 fn a_position_is_there_from_the_first_settlement_on(subject: &Database) {
     let mut owner = subject.owner();
@@ -356,17 +241,6 @@ fn a_schema_that_refuses_good_orders_stops_everything(subject: &Database) {
     assert_eq!(db.text("SELECT next_offset FROM log_positions"), "0");
 }
 
-fn dead(offset: i64, uid: Option<&str>) -> DeadLetter {
-    DeadLetter {
-        offset,
-        key: None,
-        payload: Some(Bytes::from_static(b"\x00\xffraw")),
-        accepted_at_us: 1,
-        order_uid: uid.map(str::to_owned),
-        reason: "it is not JSON".into(),
-    }
-}
-
 fn dead_letters_and_gaps_are_kept_with_their_batch(subject: &Database) {
     let mut owner = subject.owner();
     let mut batch = owner.batch(vec![sourced("a", 1, 4, 1)]);
@@ -385,135 +259,5 @@ fn dead_letters_and_gaps_are_kept_with_their_batch(subject: &Database) {
     assert_eq!(
         db.text("SELECT epoch, from_offset, to_offset, reason FROM log_gaps"),
         "1|1|3|a hole"
-    );
-}
-
-fn answers_know_stored_dead_and_absent_orders(subject: &Database) {
-    let mut owner = subject.owner();
-    let mut batch = owner.batch(vec![sourced("a", 1, 1, 1)]);
-    batch.dead_letters = vec![dead(0, Some("d"))];
-    owner.apply(&batch).expect("the batch is stored");
-    let answers = owner
-        .store
-        .answers(LOG, &["absent", "a", "d"])
-        .expect("the store answers");
-    assert!(matches!(answers.answers[0], Answer::Absent));
-    assert!(matches!(answers.answers[1], Answer::Stored(_)));
-    assert!(matches!(&answers.answers[2], Answer::DeadLettered { place } if place == "orders/0/0"));
-    assert_eq!(answers.positions.len(), 1);
-    assert_eq!(answers.positions[0].next_offset, 2);
-}
-
-fn the_latest_orders_come_with_their_positions(subject: &Database) {
-    let mut owner = subject.owner();
-    for number in 0..5 {
-        let batch = owner.batch(vec![sourced(&format!("uid-{number}"), 1, number, number)]);
-        owner.apply(&batch).expect("the batch is stored");
-    }
-    let latest = owner.store.latest(LOG, 3).expect("the store answers");
-    assert_eq!(latest.orders.len(), 3);
-    assert_eq!(latest.positions[0].next_offset, 5);
-}
-
-/// More orders than a page of PostgreSQL's holds, in an order that is not that of their uids.
-fn a_snapshot_shows_all_of_one_moment_and_nothing_later(subject: &Database) {
-    let mut owner = subject.owner();
-    let uid = |number: i64| format!("uid-{:03}", number * 7 % 250);
-    for start in [0, 125] {
-        let orders = (start..start + 125).map(|number| {
-            let version = u32::try_from(number % 4).expect("it is small");
-            sourced(&uid(number), version, number, number)
-        });
-        let batch = owner.batch(orders.collect());
-        owner.apply(&batch).expect("the batch is stored");
-    }
-    subject
-        .db()
-        .run("INSERT INTO orders (order_uid) VALUES ('zz-nulls')");
-    let mut snapshot = subject.engine.snapshot().expect("a snapshot can be made");
-    let later = owner.batch(vec![sourced("uid-000", 9, 250, 500)]);
-    owner.apply(&later).expect("nobody waits for a snapshot");
-
-    assert_eq!(snapshot.counts().expect("the store answers"), (251, 0));
-    let positions = snapshot.positions(LOG).expect("the store answers");
-    let known: Vec<(i32, i64)> = positions
-        .iter()
-        .map(|position| (position.epoch, position.next_offset))
-        .collect();
-    assert_eq!(known, [(1, 250)]);
-    assert_eq!(snapshot.positions("other").expect("the store answers"), []);
-    let mut expected: Vec<Order> = (0..250)
-        .map(|number| {
-            let version = u32::try_from(number % 4).expect("it is small");
-            decoded(order_version(&uid(number), version))
-        })
-        .collect();
-    expected.sort_by(|one, other| one.order_uid.cmp(&other.order_uid));
-    expected.push(Order {
-        order_uid: "zz-nulls".into(),
-        ..Order::default()
-    });
-    let mut shown = Vec::new();
-    let each = snapshot.each_order(&mut |order| {
-        shown.push(order);
-        Shown::Continue(())
-    });
-    each.expect("the store answers");
-    assert!(shown == expected, "{shown:#?}");
-
-    let mut first = 0;
-    let each = snapshot.each_order(&mut |_| {
-        first += 1;
-        Shown::Break(())
-    });
-    each.expect("the store answers");
-    assert_eq!(first, 1);
-}
-
-fn a_snapshot_shows_dead_letters_as_they_are_kept(subject: &Database) {
-    let mut owner = subject.owner();
-    let mut batch = owner.batch(vec![sourced("a", 1, 3, 1)]);
-    let huge = vec![b'x'; (16 << 20) + 1];
-    batch.dead_letters = vec![
-        DeadLetter {
-            key: Some(Bytes::from_static(b"\xff")),
-            payload: None,
-            accepted_at_us: 1_637_907_739_000_001,
-            ..dead(0, Some("d"))
-        },
-        DeadLetter {
-            payload: Some(huge.into()),
-            ..dead(1, None)
-        },
-        dead(2, None),
-    ];
-    owner.apply(&batch).expect("the batch is stored");
-    let mut snapshot = subject.engine.snapshot().expect("a snapshot can be made");
-    assert_eq!(snapshot.counts().expect("the store answers"), (1, 3));
-    let mut letters = Vec::new();
-    let each = snapshot.each_dead_letter(&mut |letter| {
-        letters.push(letter);
-        Shown::Continue(())
-    });
-    each.expect("the store answers");
-    let [null, long, raw] = &letters[..] else {
-        panic!("there are three")
-    };
-    assert_eq!(
-        (null.topic.as_str(), null.partition, null.offset),
-        ("orders", 0, 0)
-    );
-    assert_eq!(null.key.as_deref(), Some(&b"\xff"[..]));
-    assert_eq!((&null.payload, null.payload_bytes), (&None, 0));
-    assert_eq!(null.order_uid.as_deref(), Some("d"));
-    assert_eq!(null.accepted_at.to_string(), "2021-11-26T06:22:19.000001Z");
-    assert!(null.dead_at.0.is_some());
-    assert_eq!(long.payload.as_ref().map(Vec::len), Some(1 << 20));
-    assert_eq!(long.payload_bytes, (16 << 20) + 1);
-    assert_eq!(long.payload_sha256.as_ref().map(Vec::len), Some(32));
-    assert_eq!(raw.payload.as_deref(), Some(&b"\x00\xffraw"[..]));
-    assert_eq!(
-        (&raw.payload_sha256, raw.reason.as_str()),
-        (&None, "it is not JSON")
     );
 }

@@ -22,6 +22,10 @@ fn dies_at(posting: &Posting, command: Orders<'_>, place: &str) {
     posting.post_until(place, 200, || !process.is_running());
     let status = process.wait_exit(PATIENCE);
     assert_eq!(status.signal(), Some(9), "{place}: {:?}", process.lines());
+    // Lines are written by a thread of their own, and at the first poll it may not have come round.
+    if place != "in_poll" {
+        process.wait_for_line("ORDERS_FAILPOINT is set");
+    }
 }
 
 fn consumers_that_die_around_a_commit_or_while_they_take_over_lose_and_double_nothing(

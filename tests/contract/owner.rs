@@ -1,0 +1,129 @@
+//! Whoever holds a partition of a fresh log, and what it writes.
+
+use bytes::Bytes;
+use orders::order::Order;
+use orders::store::{
+    Batch, Claim, DeadLetter, OrderStore, Position, RefusalWindow, Settlement, SourcedOrder,
+    StoreError, Tail,
+};
+use uuid::Uuid;
+
+use crate::contract::stores::Database;
+use crate::env::orders::order_version;
+
+pub const LOG: &str = "cluster/orders";
+
+impl Database {
+    /// A store that has taken partition 0 of a fresh log.
+    pub fn owner(&self) -> Owner {
+        let mut store = self.store();
+        let claim = claim();
+        assert_eq!(
+            store.take(&claim).expect("the partition can be taken"),
+            None
+        );
+        let position = settle(&mut *store, &claim, "topic-1", 1, 0);
+        Owner {
+            store,
+            claim,
+            position,
+            window: RefusalWindow::default(),
+        }
+    }
+}
+
+pub fn claim() -> Claim {
+    Claim {
+        log_id: LOG.into(),
+        partition: 0,
+        owner: Uuid::new_v4(),
+        group: "group".into(),
+        host: "host".into(),
+    }
+}
+
+pub fn settle(
+    store: &mut dyn OrderStore,
+    claim: &Claim,
+    topic_id: &str,
+    epoch: i32,
+    next_offset: i64,
+) -> Position {
+    let decided = Settlement {
+        topic_id: topic_id.into(),
+        epoch,
+        next_offset,
+        gap: None,
+    };
+    store
+        .settle(claim, &decided)
+        .expect("the position can be settled")
+}
+
+/// Whoever holds a partition, and where it is.
+pub struct Owner {
+    pub store: Box<dyn OrderStore>,
+    pub claim: Claim,
+    pub position: Position,
+    pub window: RefusalWindow,
+}
+
+impl Owner {
+    pub fn batch(&self, orders: Vec<SourcedOrder>) -> Batch {
+        let start = self.position.next_offset;
+        let last = orders
+            .iter()
+            .map(|order| order.offset + 1)
+            .max()
+            .unwrap_or(start);
+        Batch {
+            position_id: self.position.id,
+            owner: self.claim.owner,
+            epoch: self.position.epoch,
+            topic: "orders".into(),
+            partition: 0,
+            start,
+            end: last,
+            tail: Some(Tail {
+                offset: last - 1,
+                digest: [7; 32],
+            }),
+            orders,
+            dead_letters: Vec::new(),
+            gaps: Vec::new(),
+        }
+    }
+
+    pub fn apply(&mut self, batch: &Batch) -> Result<orders::store::Applied, StoreError> {
+        let applied = self.store.apply(batch, &mut self.window)?;
+        self.position.next_offset = batch.end;
+        Ok(applied)
+    }
+}
+
+/// One version of an order at an offset, accepted at that many seconds.
+pub fn sourced(uid: &str, version: u32, offset: i64, accepted_s: i64) -> SourcedOrder {
+    SourcedOrder {
+        order: decoded(order_version(uid, version)),
+        offset,
+        accepted_at_us: accepted_s * 1_000_000,
+        supersedes: false,
+    }
+}
+
+pub fn decoded(order: serde_json::Value) -> Order {
+    Order::decode(order.to_string().as_bytes()).expect("the order is valid")
+}
+
+pub const AMOUNTS: &str = "SELECT order_uid, amount FROM payment ORDER BY order_uid";
+
+pub fn dead(offset: i64, uid: Option<&str>) -> DeadLetter {
+    DeadLetter {
+        offset,
+        key: None,
+        payload: Some(Bytes::from_static(b"\x00\xffraw")),
+        accepted_at_us: 1,
+        order_uid: uid.map(str::to_owned),
+        reason: "it is not JSON".into(),
+    }
+}

@@ -1,0 +1,153 @@
+//! What every store gives back of what it holds.
+
+use bytes::Bytes;
+use orders::order::Order;
+use orders::store::{Answer, DeadLetter, Shown};
+
+use crate::contract::owner::{LOG, dead, decoded, sourced};
+use crate::contract::stores::Database;
+use crate::env::engines::each_engine_keeps;
+use crate::env::orders::order_version;
+
+each_engine_keeps! {
+    [
+        postgres => super::Database::postgres(),
+        sqlite => super::Database::sqlite(),
+    ]
+    [
+        answers_know_stored_dead_and_absent_orders,
+        the_latest_orders_come_with_their_positions,
+        a_snapshot_shows_all_of_one_moment_and_nothing_later,
+        a_snapshot_shows_dead_letters_as_they_are_kept,
+    ]
+}
+
+fn answers_know_stored_dead_and_absent_orders(subject: &Database) {
+    let mut owner = subject.owner();
+    let mut batch = owner.batch(vec![sourced("a", 1, 1, 1)]);
+    batch.dead_letters = vec![dead(0, Some("d"))];
+    owner.apply(&batch).expect("the batch is stored");
+    let answers = owner
+        .store
+        .answers(LOG, &["absent", "a", "d"])
+        .expect("the store answers");
+    assert!(matches!(answers.answers[0], Answer::Absent));
+    assert!(matches!(answers.answers[1], Answer::Stored(_)));
+    assert!(matches!(&answers.answers[2], Answer::DeadLettered { place } if place == "orders/0/0"));
+    assert_eq!(answers.positions.len(), 1);
+    assert_eq!(answers.positions[0].next_offset, 2);
+}
+
+fn the_latest_orders_come_with_their_positions(subject: &Database) {
+    let mut owner = subject.owner();
+    for number in 0..5 {
+        let batch = owner.batch(vec![sourced(&format!("uid-{number}"), 1, number, number)]);
+        owner.apply(&batch).expect("the batch is stored");
+    }
+    let latest = owner.store.latest(LOG, 3).expect("the store answers");
+    assert_eq!(latest.orders.len(), 3);
+    assert_eq!(latest.positions[0].next_offset, 5);
+}
+
+/// More orders than a page of PostgreSQL's holds, in an order that is not that of their uids.
+fn a_snapshot_shows_all_of_one_moment_and_nothing_later(subject: &Database) {
+    let mut owner = subject.owner();
+    let uid = |number: i64| format!("uid-{:03}", number * 7 % 250);
+    for start in [0, 125] {
+        let orders = (start..start + 125).map(|number| {
+            let version = u32::try_from(number % 4).expect("it is small");
+            sourced(&uid(number), version, number, number)
+        });
+        let batch = owner.batch(orders.collect());
+        owner.apply(&batch).expect("the batch is stored");
+    }
+    subject
+        .db()
+        .run("INSERT INTO orders (order_uid) VALUES ('zz-nulls')");
+    let mut snapshot = subject.engine.snapshot().expect("a snapshot can be made");
+    let later = owner.batch(vec![sourced("uid-000", 9, 250, 500)]);
+    owner.apply(&later).expect("nobody waits for a snapshot");
+
+    assert_eq!(snapshot.counts().expect("the store answers"), (251, 0));
+    let positions = snapshot.positions(LOG).expect("the store answers");
+    let known: Vec<(i32, i64)> = positions
+        .iter()
+        .map(|position| (position.epoch, position.next_offset))
+        .collect();
+    assert_eq!(known, [(1, 250)]);
+    assert_eq!(snapshot.positions("other").expect("the store answers"), []);
+    let mut expected: Vec<Order> = (0..250)
+        .map(|number| {
+            let version = u32::try_from(number % 4).expect("it is small");
+            decoded(order_version(&uid(number), version))
+        })
+        .collect();
+    expected.sort_by(|one, other| one.order_uid.cmp(&other.order_uid));
+    expected.push(Order {
+        order_uid: "zz-nulls".into(),
+        ..Order::default()
+    });
+    let mut shown = Vec::new();
+    let each = snapshot.each_order(&mut |order| {
+        shown.push(order);
+        Shown::Continue(())
+    });
+    each.expect("the store answers");
+    assert!(shown == expected, "{shown:#?}");
+
+    let mut first = 0;
+    let each = snapshot.each_order(&mut |_| {
+        first += 1;
+        Shown::Break(())
+    });
+    each.expect("the store answers");
+    assert_eq!(first, 1);
+}
+
+fn a_snapshot_shows_dead_letters_as_they_are_kept(subject: &Database) {
+    let mut owner = subject.owner();
+    let mut batch = owner.batch(vec![sourced("a", 1, 3, 1)]);
+    let huge = vec![b'x'; (16 << 20) + 1];
+    batch.dead_letters = vec![
+        DeadLetter {
+            key: Some(Bytes::from_static(b"\xff")),
+            payload: None,
+            accepted_at_us: 1_637_907_739_000_001,
+            ..dead(0, Some("d"))
+        },
+        DeadLetter {
+            payload: Some(huge.into()),
+            ..dead(1, None)
+        },
+        dead(2, None),
+    ];
+    owner.apply(&batch).expect("the batch is stored");
+    let mut snapshot = subject.engine.snapshot().expect("a snapshot can be made");
+    assert_eq!(snapshot.counts().expect("the store answers"), (1, 3));
+    let mut letters = Vec::new();
+    let each = snapshot.each_dead_letter(&mut |letter| {
+        letters.push(letter);
+        Shown::Continue(())
+    });
+    each.expect("the store answers");
+    let [null, long, raw] = &letters[..] else {
+        panic!("there are three")
+    };
+    assert_eq!(
+        (null.topic.as_str(), null.partition, null.offset),
+        ("orders", 0, 0)
+    );
+    assert_eq!(null.key.as_deref(), Some(&b"\xff"[..]));
+    assert_eq!((&null.payload, null.payload_bytes), (&None, 0));
+    assert_eq!(null.order_uid.as_deref(), Some("d"));
+    assert_eq!(null.accepted_at.to_string(), "2021-11-26T06:22:19.000001Z");
+    assert!(null.dead_at.0.is_some());
+    assert_eq!(long.payload.as_ref().map(Vec::len), Some(1 << 20));
+    assert_eq!(long.payload_bytes, (16 << 20) + 1);
+    assert_eq!(long.payload_sha256.as_ref().map(Vec::len), Some(32));
+    assert_eq!(raw.payload.as_deref(), Some(&b"\x00\xffraw"[..]));
+    assert_eq!(
+        (&raw.payload_sha256, raw.reason.as_str()),
+        (&None, "it is not JSON")
+    );
+}
