@@ -1,20 +1,13 @@
-//! The quick way from bytes to an [`Order`](super::Order), and when to leave it.
+//! The way in: from bytes of unknown origin to an [`Order`](super::Order).
 //!
-//! The typed pass takes what nearly every document is: known fields of the right types. Whatever it
-//! stumbles over (an unknown field, a null, `-0`, a wrong type, broken JSON) is decided by the
-//! lenient pass alone, so the two cannot disagree on what is refused: this one only ever says yes,
-//! and then the rules on values are checked as well. Derived visitors would read an array as a
-//! struct, field by field; [`object`] keeps them to JSON objects.
+//! Nearly every document is taken by the quick pass. Whatever that stumbles over (an unknown field, a
+//! null, `-0`, a wrong type, broken JSON) is decided by the lenient pass alone, so the two cannot
+//! disagree on what is refused; then the rules on values are checked, whoever has read it.
 
-use std::fmt;
-use std::marker::PhantomData;
-
-use serde::de::value::MapAccessDeserializer;
-use serde::de::{Deserializer, Error, MapAccess, SeqAccess, Visitor};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use super::faults::{self, Faults};
-use super::{HoldsText, ItemOf, MAX_DOCUMENT_BYTES, MAX_ITEMS, OrderOf, Refusal, lenient};
+use super::{HoldsText, MAX_DOCUMENT_BYTES, OrderOf, Refusal, lenient, quick};
 
 impl<'d, T: HoldsText<'d>> OrderOf<T> {
     /// Decodes, validates and normalises one order. Bounded in time and memory whatever the bytes
@@ -26,7 +19,7 @@ impl<'d, T: HoldsText<'d>> OrderOf<T> {
     /// uid.
     pub fn decode(bytes: &'d [u8]) -> Result<OrderOf<T>, Refusal> {
         let text = text_of(bytes)?;
-        let (order, mut found) = match typed(text) {
+        let (order, mut found) = match quick::read(text) {
             Some(order) => (order, Faults::default()),
             None => lenient::read(text)?,
         };
@@ -42,21 +35,10 @@ impl<'d, T: HoldsText<'d>> OrderOf<T> {
     /// A [`Refusal`] where the document is no JSON or has a field of a wrong type.
     pub fn decode_stored(bytes: &'d [u8]) -> Result<OrderOf<T>, Refusal> {
         let text = text_of(bytes)?;
-        match typed(text) {
+        match quick::read(text) {
             Some(order) => Ok(order),
             None => lenient::read(text).and_then(|(order, found)| found.settle(order)),
         }
-    }
-}
-
-impl<T: Serialize> OrderOf<T> {
-    /// The order as JSON: normalised, go-orders' fields in go-orders' order, no white space.
-    pub fn encode(&self) -> Vec<u8> {
-        // Room for a usual order of a few items, so that the buffer does not grow step by step.
-        let mut json = Vec::with_capacity(1_024);
-        serde_json::to_writer(&mut json, self)
-            .expect("an order has only text keys and whole numbers, and a Vec takes every write");
-        json
     }
 }
 
@@ -89,71 +71,3 @@ fn text_of(bytes: &[u8]) -> Result<&str, Refusal> {
 struct OnlyUid {
     order_uid: String,
 }
-
-fn typed<'d, T: HoldsText<'d>>(text: &'d str) -> Option<OrderOf<T>> {
-    let mut json = serde_json::Deserializer::from_str(text);
-    let order = json.deserialize_map(ObjectOnly(PhantomData)).ok()?;
-    json.end().ok()?;
-    Some(order)
-}
-
-/// Deserialises a struct from a JSON object, and from nothing else.
-pub(super) fn object<'de, D, T>(deserializer: D) -> Result<T, D::Error>
-where
-    D: Deserializer<'de>,
-    T: Deserialize<'de>,
-{
-    deserializer.deserialize_map(ObjectOnly(PhantomData))
-}
-
-struct ObjectOnly<T>(PhantomData<T>);
-
-impl<'de, T: Deserialize<'de>> Visitor<'de> for ObjectOnly<T> {
-    type Value = T;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<T, A::Error> {
-        T::deserialize(MapAccessDeserializer::new(map))
-    }
-}
-
-/// Deserialises at most [`MAX_ITEMS`] items; null is none (Go writes a nil slice so).
-pub(super) fn items<'de, D, T>(deserializer: D) -> Result<Vec<ItemOf<T>>, D::Error>
-where
-    D: Deserializer<'de>,
-    T: Default + Deserialize<'de>,
-{
-    deserializer.deserialize_any(Items(PhantomData))
-}
-
-struct Items<T>(PhantomData<T>);
-
-impl<'de, T: Default + Deserialize<'de>> Visitor<'de> for Items<T> {
-    type Value = Vec<ItemOf<T>>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an array of items")
-    }
-
-    fn visit_unit<E: Error>(self) -> Result<Vec<ItemOf<T>>, E> {
-        Ok(Vec::new())
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<Vec<ItemOf<T>>, A::Error> {
-        let mut items = Vec::new();
-        while let Some(ObjectItem(item)) = sequence.next_element()? {
-            if items.len() == MAX_ITEMS {
-                return Err(A::Error::custom("too many items"));
-            }
-            items.push(item);
-        }
-        Ok(items)
-    }
-}
-
-#[derive(Deserialize)]
-#[serde(bound(deserialize = "T: Default + Deserialize<'de>"))]
-struct ObjectItem<T>(#[serde(deserialize_with = "object")] ItemOf<T>);

@@ -2,15 +2,18 @@
 //!
 //! One set of rules serves the API and the consumer, so that what one accepts the other stores:
 //! [`Order::decode`] is the only way in for bytes from outside. It is quick where the input is good
-//! (`decode`), and where it is not it reads the whole document again leniently to name every fault
+//! (`quick`), and where it is not it reads the whole document again leniently to name every fault
 //! at once (`lenient`, `faults`). The surprising thing: what an order lacks reads as "" or 0, as
 //! go-orders has it; only `order_uid` and `date_created` must be there.
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 mod decode;
+mod encode;
 mod faults;
+mod fields;
 mod lenient;
+mod quick;
 mod text;
 mod timestamp;
 
@@ -39,25 +42,15 @@ pub type Payment = PaymentOf<String>;
 pub type Item = ItemOf<String>;
 
 /// An order, normalised, its texts held as `T`: what the API accepts, the log carries and the store
-/// gives back. Serialises to go-orders' JSON, field for field and in its order.
-///
-/// `Deserialize` is the quick half of [`Order::decode`]: it refuses more than the rules do (unknown
-/// fields, nulls) and checks no values. Bytes go through `decode` or [`Order::decode_stored`].
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(
-    default,
-    deny_unknown_fields,
-    bound(deserialize = "T: Default + Deserialize<'de>")
-)]
+/// gives back. [`Order::encode`] writes go-orders' JSON, field for field and in its order; so does
+/// `Serialize`, for documents that hold an order among other things.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct OrderOf<T> {
     pub order_uid: T,
     pub track_number: T,
     pub entry: T,
-    #[serde(deserialize_with = "decode::object")]
     pub delivery: DeliveryOf<T>,
-    #[serde(deserialize_with = "decode::object")]
     pub payment: PaymentOf<T>,
-    #[serde(deserialize_with = "decode::items")]
     pub items: Vec<ItemOf<T>>,
     pub locale: T,
     pub internal_signature: T,
@@ -69,12 +62,7 @@ pub struct OrderOf<T> {
     pub oof_shard: T,
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(
-    default,
-    deny_unknown_fields,
-    bound(deserialize = "T: Default + Deserialize<'de>")
-)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct DeliveryOf<T> {
     pub name: T,
     pub phone: T,
@@ -85,12 +73,7 @@ pub struct DeliveryOf<T> {
     pub email: T,
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(
-    default,
-    deny_unknown_fields,
-    bound(deserialize = "T: Default + Deserialize<'de>")
-)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct PaymentOf<T> {
     pub transaction: T,
     pub request_id: T,
@@ -104,12 +87,7 @@ pub struct PaymentOf<T> {
     pub custom_fee: i64,
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(
-    default,
-    deny_unknown_fields,
-    bound(deserialize = "T: Default + Deserialize<'de>")
-)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct ItemOf<T> {
     pub chrt_id: i64,
     pub track_number: T,

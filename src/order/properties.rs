@@ -64,10 +64,72 @@ prop_compose! {
     }
 }
 
+/// Members of an order, right and nearly right, as JSON text.
+fn members() -> impl Strategy<Value = String> {
+    let name = prop::sample::select(vec![
+        "order_uid",
+        "entry",
+        "sm_id",
+        "date_created",
+        "items",
+        "delivery",
+        "payment",
+        "unknown",
+        "",
+    ]);
+    let value = prop_oneof![
+        r#""[a-z0-9 :TZ\\"/\t-]{0,9}""#,
+        "-?[0-9]{1,20}([.eE][0-9]{0,2})?",
+        Just(r#""2021-11-26T06:22:19.5+03:00""#.to_owned()),
+        Just("null".to_owned()),
+        Just(r#"[{"sale":1,"rid":"\u0041"},{}]"#.to_owned()),
+        Just(r#"{"name":"a","bank":"b"}"#.to_owned()),
+        "[\\[\\]{}:, 0-9a-z\"\\\\]{0,9}",
+    ];
+    let space = "[ \n\r\t]{0,1}";
+    vec((space, name, space, value), 0..4).prop_map(|members| {
+        let member =
+            |(before, name, after, value)| format!("{before}\"{name}\"{after}:{value}{before}");
+        members
+            .into_iter()
+            .map(member)
+            .collect::<Vec<_>>()
+            .join(",")
+    })
+}
+
 proptest! {
     #[test]
     fn what_is_written_is_read_back(order in order()) {
         prop_assert_eq!(Order::decode(&order.encode()), Ok(order));
+    }
+
+    #[test]
+    fn what_is_written_by_hand_is_what_serde_writes(order in order()) {
+        let written = String::from_utf8(order.encode()).expect("JSON is UTF-8");
+        prop_assert_eq!(written, serde_json::to_string(&order).expect("it has only text keys"));
+    }
+
+    #[test]
+    fn what_is_written_is_read_the_quick_way(order in order()) {
+        let small = |number: i64| number.unsigned_abs() < 10_u64.pow(18);
+        let numbers = |item: &Item| [item.chrt_id, item.price, item.total_price, item.nm_id];
+        let paid = &order.payment;
+        let paid = [paid.amount, paid.payment_dt, paid.delivery_cost, paid.goods_total, paid.custom_fee];
+        let is_quick = order.items.iter().flat_map(numbers).chain(paid).all(small);
+        let text = String::from_utf8(order.encode()).expect("JSON is UTF-8");
+        prop_assert_eq!(quick::read(&text), is_quick.then_some(order));
+    }
+
+    #[test]
+    fn what_the_quick_way_takes_the_lenient_way_takes_as_the_same(members in members()) {
+        let text = format!("{{{members}}}");
+        if let Some(order) = quick::read::<String>(&text) {
+            let (same, faults) = lenient::read(&text).map_err(|refusal| {
+                TestCaseError::fail(format!("{text}: {refusal}"))
+            })?;
+            prop_assert_eq!(faults.settle(same), Ok(order));
+        }
     }
 
     #[test]

@@ -9,10 +9,9 @@ use std::fmt;
 use std::ops::Deref;
 
 use serde::de::{Deserialize, Deserializer, Error, Visitor};
-use serde::{Serialize, Serializer};
 
 /// A type that holds a text of the document `'d`.
-pub trait HoldsText<'d>: AsRef<str> + Default + Deserialize<'d> + From<Cow<'d, str>> {}
+pub trait HoldsText<'d>: AsRef<str> + Default + From<Cow<'d, str>> {}
 
 impl HoldsText<'_> for String {}
 impl<'d> HoldsText<'d> for Text<'d> {}
@@ -44,12 +43,6 @@ impl<'d> From<Cow<'d, str>> for Text<'d> {
 impl<'d> From<Text<'d>> for Cow<'d, str> {
     fn from(text: Text<'d>) -> Cow<'d, str> {
         text.0
-    }
-}
-
-impl Serialize for Text<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self)
     }
 }
 

@@ -9,7 +9,6 @@ use std::fmt;
 
 use jiff::SignedDuration;
 use jiff::civil::{DateTime, date};
-use serde::de::{self, Deserialize, Deserializer, Visitor};
 use serde::{Serialize, Serializer};
 
 const MICROS_PER_SECOND: i64 = 1_000_000;
@@ -49,6 +48,28 @@ impl Timestamp {
     /// The moment with all six digits of its fraction, as in `2021-11-26T06:22:19.000000Z`: texts of
     /// this form are sorted by time. `None` where there is none to write.
     pub fn sortable(&self) -> Option<String> {
+        let digits = self.digits()?;
+        Some(String::from_utf8_lossy(&digits).into_owned())
+    }
+
+    /// Appends the canonical text: in UTC, with a fraction only when it is not zero; nothing for
+    /// `None`.
+    pub(super) fn write_to(&self, text: &mut Vec<u8>) {
+        let Some(digits) = self.digits() else {
+            return;
+        };
+        let (clock, fraction) = digits[..26].split_at(19);
+        text.extend_from_slice(clock);
+        let zeros = fraction.iter().rev().take_while(|digit| **digit == b'0');
+        let kept = fraction.len() - zeros.count();
+        if kept > 1 {
+            text.extend_from_slice(&fraction[..kept]);
+        }
+        text.push(b'Z');
+    }
+
+    /// `YYYY-MM-DDTHH:MM:SS.ffffffZ`
+    fn digits(&self) -> Option<[u8; 27]> {
         let utc = self.0.and_then(civil)?;
         let mut text = *b"0000-00-00T00:00:00.000000Z";
         let mut put = |at: std::ops::Range<usize>, mut number: i32| {
@@ -64,7 +85,7 @@ impl Timestamp {
         put(14..16, utc.minute().into());
         put(17..19, utc.second().into());
         put(20..26, utc.subsec_nanosecond() / 1_000);
-        Some(String::from_utf8_lossy(&text).into_owned())
+        Some(text)
     }
 
     /// Reads RFC 3339, strictly (see the module's head). A fraction is truncated to microseconds.
@@ -185,51 +206,15 @@ fn digits(text: &[u8]) -> Option<i64> {
 
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Some(utc) = self.0.and_then(civil) else {
-            return Ok(());
-        };
-        let (year, month, day) = (utc.year(), utc.month(), utc.day());
-        let (hour, minute, second) = (utc.hour(), utc.minute(), utc.second());
-        write!(
-            f,
-            "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}"
-        )?;
-        let micros = utc.subsec_nanosecond() / 1_000;
-        if micros != 0 {
-            let padded = format!("{micros:06}");
-            write!(f, ".{}", padded.trim_end_matches('0'))?;
-        }
-        f.write_str("Z")
+        let mut text = Vec::new();
+        self.write_to(&mut text);
+        f.write_str(&String::from_utf8_lossy(&text))
     }
 }
 
 impl Serialize for Timestamp {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
-    }
-}
-
-impl<'de> Deserialize<'de> for Timestamp {
-    /// Reads what [`Serialize`] writes: RFC 3339, or "" for `None`.
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Timestamp, D::Error> {
-        struct Text;
-
-        impl Visitor<'_> for Text {
-            type Value = Timestamp;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a date and time as RFC 3339 writes it")
-            }
-
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<Timestamp, E> {
-                match text {
-                    "" => Ok(Timestamp(None)),
-                    _ => Timestamp::parse(text).map_err(E::custom),
-                }
-            }
-        }
-
-        deserializer.deserialize_str(Text)
     }
 }
 
