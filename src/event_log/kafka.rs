@@ -1,7 +1,7 @@
 //! The event log on Apache Kafka: the one file that names rdkafka (beside `kafka/topic_ids.rs`).
 //!
 //! Owns how clients are configured and what their errors mean; the parts live in `kafka/`:
-//! `producer` (append), `questions` (ends, states, records at an offset), `topics` (making and
+//! `producer` and `ways` (append), `questions` (ends, states, records at an offset), `topics` (making and
 //! describing them), `membership` and `follower` (reading). The surprising thing: a client that is
 //! waiting in a fetch answers questions up to half a second late, so questions have a client of
 //! their own (`helper`), and a record at an exact offset is read by a fresh one.
@@ -37,6 +37,7 @@ mod producer;
 mod questions;
 mod topic_ids;
 mod topics;
+mod ways;
 
 /// How long a question to the broker may take.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
@@ -49,8 +50,7 @@ pub struct KafkaLog {
     /// Answers questions; never fetches records, so that it answers at once.
     helper: BaseConsumer<Connected>,
     partitions_seen: Mutex<BTreeMap<String, usize>>,
-    durable: producer::Slot,
-    best_effort: producer::Slot,
+    producers: producer::Producers,
 }
 
 impl KafkaLog {
@@ -81,8 +81,7 @@ impl KafkaLog {
             connection,
             helper,
             partitions_seen: Mutex::default(),
-            durable: producer::Slot::default(),
-            best_effort: producer::Slot::default(),
+            producers: producer::Producers::default(),
         })
     }
 
@@ -104,23 +103,15 @@ impl KafkaLog {
 
 impl EventLog for KafkaLog {
     fn append(&self, durability: Durability, record: NewRecord<'_>) -> Result<Ack, AppendError> {
-        self.producer(durability)
-            .map_err(|error| AppendError::NotAccepted(error.message))?
-            .append(record)
+        self.hand_over(durability, record)
     }
 
     fn warm_up(&self, durability: Durability) -> Result<(), LogError> {
-        self.producer(durability)?.warm_up()
+        self.warm_up_producers(durability)
     }
 
     fn flush(&self, within: Duration) {
-        let until = Instant::now() + within;
-        for producer in [self.durable.get(), self.best_effort.get()]
-            .into_iter()
-            .flatten()
-        {
-            producer.flush(until.saturating_duration_since(Instant::now()));
-        }
+        self.flush_producers(within);
     }
 
     fn identity(&self, topic: &str) -> Result<TopicId, LogError> {

@@ -4,6 +4,7 @@
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpStream};
+use std::time::Duration;
 
 use super::PATIENCE;
 
@@ -98,6 +99,13 @@ impl Connection {
             authority: authority.to_owned(),
             stream: BufReader::new(stream),
         })
+    }
+
+    /// Answers that take longer than this are an error.
+    pub fn give_up_after(self, wait: Duration) -> Connection {
+        let set = self.stream.get_ref().set_read_timeout(Some(wait));
+        set.expect("a socket takes its options");
+        self
     }
 
     pub fn get(&mut self, path: &str) -> io::Result<Response> {

@@ -7,6 +7,7 @@ mod crowds;
 mod descriptors;
 mod freezes;
 mod full_disk;
+mod impatience;
 mod kills;
 mod lost_answers;
 mod new_partitions;

@@ -1,8 +1,10 @@
-//! Appending: one librdkafka producer a durability, its acknowledgements handed to whoever waits.
+//! Appending: librdkafka's producers, and their acknowledgements handed to whoever waits.
 //!
 //! Nothing here blocks on the network: a full queue is refused at once, and every queued record is
-//! answered within `message.timeout.ms`. A timeout is "unknown": the broker may have the record.
+//! answered within `message.timeout.ms`. A timeout is "unknown": the broker may have the record. There
+//! are two producers for what must be durable, see `ways`, and one for what may be lost.
 
+use super::ways::{Passage, Way, Ways};
 use super::*;
 
 /// librdkafka gives a record up after this long; the API's deadline is longer by two seconds.
@@ -12,36 +14,74 @@ const MESSAGE_TIMEOUT_MS: &str = "5000";
 /// before it is replaced in turn.
 const REPLACED_AFTER: Duration = Duration::from_secs(1);
 
-/// The producer of one durability, made at its first use and made anew after a fatal error.
-#[derive(Default)]
-pub(super) struct Slot(RwLock<Option<Arc<KafkaProducer>>>);
+/// How long a crowd's records are gathered.
+const GATHER_MS: &str = "2";
 
-pub(super) struct KafkaProducer {
+/// The producers of a log, and which of them an order goes by.
+#[derive(Default)]
+pub(super) struct Producers {
+    prompt: Slot,
+    gathering: Slot,
+    best_effort: Slot,
+    ways: Arc<Ways>,
+}
+
+impl Producers {
+    fn slot(&self, kind: Kind) -> &Slot {
+        match kind {
+            Kind::Durable(Way::Prompt) => &self.prompt,
+            Kind::Durable(Way::Gathering) => &self.gathering,
+            Kind::BestEffort => &self.best_effort,
+        }
+    }
+}
+
+/// What a producer is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Durable(Way),
+    BestEffort,
+}
+
+/// One producer, made at its first use and made anew after a fatal error.
+#[derive(Default)]
+struct Slot(RwLock<Option<Arc<KafkaProducer>>>);
+
+struct KafkaProducer {
     client: ThreadedProducer<Acknowledging>,
     dead: AtomicBool,
     made_at: Instant,
 }
 
-struct Acknowledging(Connected);
+struct Acknowledging {
+    connected: Connected,
+    ways: Arc<Ways>,
+}
 
 impl ClientContext for Acknowledging {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        self.0.log(level, facility, message);
+        self.connected.log(level, facility, message);
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        self.0.error(error, reason);
+        self.connected.error(error, reason);
     }
 }
 
-impl ProducerContext for Acknowledging {
-    type DeliveryOpaque = Box<AckSender>;
+/// Who is told what became of a record, and its passage where it must be durable.
+struct Waiting {
+    sender: AckSender,
+    passage: Option<Passage>,
+}
 
-    fn delivery(&self, result: &DeliveryResult<'_>, waiting: Box<AckSender>) {
+impl ProducerContext for Acknowledging {
+    type DeliveryOpaque = Box<Waiting>;
+
+    fn delivery(&self, result: &DeliveryResult<'_>, waiting: Box<Waiting>) {
         let answer = match result {
-            // `acks=all`: every in-sync replica has the record (durable producer).
+            // `acks=all`: every in-sync replica has the record (durable producers).
             Ok(message) => {
-                self.0.0.answered();
+                self.connected.0.answered();
                 Ok(Appended {
                     partition: message.partition(),
                     offset: Some(message.offset()).filter(|offset| *offset >= 0),
@@ -49,8 +89,23 @@ impl ProducerContext for Acknowledging {
             }
             Err((error, _)) => Err(refusal(error)),
         };
+        if let Some(passage) = waiting.passage {
+            let (Ok(message) | Err((_, message))) = result;
+            self.leave(passage, &answer, message.partition());
+        }
         // Nobody waits any more: the record's fate is the same.
-        let _ = waiting.send(answer);
+        let _ = waiting.sender.send(answer);
+    }
+}
+
+impl Acknowledging {
+    fn leave(&self, passage: Passage, answer: &Result<Appended, AppendError>, partition: i32) {
+        match answer {
+            Ok(_) => self.ways.acknowledged(passage, partition),
+            // Without a partition it was never sent to a broker.
+            Err(AppendError::Unknown(_)) if partition >= 0 => self.ways.doubted(passage, partition),
+            Err(_) => self.ways.refused(passage),
+        }
     }
 }
 
@@ -67,19 +122,64 @@ fn refusal(error: &KafkaError) -> AppendError {
 }
 
 impl Slot {
-    pub(super) fn get(&self) -> Option<Arc<KafkaProducer>> {
+    fn get(&self) -> Option<Arc<KafkaProducer>> {
         let slot = self.0.read();
         slot.unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
 impl KafkaLog {
-    /// The producer for that durability.
-    pub(super) fn producer(&self, durability: Durability) -> Result<Arc<KafkaProducer>, LogError> {
-        let slot = match durability {
-            Durability::Durable => &self.durable,
-            Durability::BestEffort => &self.best_effort,
+    /// Hands a record to the producer it goes by. An error means that no client has it.
+    pub(super) fn hand_over(
+        &self,
+        durability: Durability,
+        record: NewRecord<'_>,
+    ) -> Result<Ack, AppendError> {
+        let ways = &self.producers.ways;
+        let passage = match durability {
+            Durability::Durable => Some(ways.enter(record.key)),
+            Durability::BestEffort => None,
         };
+        let kind = passage.map_or(Kind::BestEffort, |passage| Kind::Durable(passage.way));
+        let producer = self.producer(kind);
+        let appended = producer
+            .map_err(|error| AppendError::NotAccepted(error.message))
+            .and_then(|producer| producer.append(record, passage));
+        if let (Err(_), Some(passage)) = (&appended, passage) {
+            ways.refused(passage);
+        }
+        appended
+    }
+
+    pub(super) fn warm_up_producers(&self, durability: Durability) -> Result<(), LogError> {
+        match durability {
+            Durability::Durable => {
+                self.producer(Kind::Durable(Way::Prompt))?.warm_up()?;
+                self.producer(Kind::Durable(Way::Gathering))?.warm_up()
+            }
+            Durability::BestEffort => self.producer(Kind::BestEffort)?.warm_up(),
+        }
+    }
+
+    pub(super) fn flush_producers(&self, within: Duration) {
+        let until = Instant::now() + within;
+        let Producers {
+            prompt,
+            gathering,
+            best_effort,
+            ..
+        } = &self.producers;
+        for producer in [prompt, gathering, best_effort]
+            .map(Slot::get)
+            .iter()
+            .flatten()
+        {
+            producer.flush(until.saturating_duration_since(Instant::now()));
+        }
+    }
+
+    fn producer(&self, kind: Kind) -> Result<Arc<KafkaProducer>, LogError> {
+        let slot = self.producers.slot(kind);
         if let Some(producer) = slot.get().filter(|producer| !producer.is_to_be_replaced()) {
             return Ok(producer);
         }
@@ -90,7 +190,7 @@ impl KafkaLog {
         {
             return Ok(producer.clone());
         }
-        let made = Arc::new(KafkaProducer::open(self, durability)?);
+        let made = Arc::new(KafkaProducer::open(self, kind)?);
         if let Some(dead) = held.replace(made.clone()) {
             // Its records are answered by its own delivery reports, which dropping it would purge.
             std::thread::spawn(move || dead.flush(ANSWER_WITHIN));
@@ -100,25 +200,31 @@ impl KafkaLog {
 }
 
 impl KafkaProducer {
-    fn open(log: &KafkaLog, durability: Durability) -> Result<KafkaProducer, LogError> {
+    fn open(log: &KafkaLog, kind: Kind) -> Result<KafkaProducer, LogError> {
         let mut config = log.base.clone();
         config
             .set("acks", "all")
             .set("message.timeout.ms", MESSAGE_TIMEOUT_MS)
-            // Alone a record leaves at once; under load two requests in flight batch by themselves.
+            // Alone a record leaves at once; two requests in flight batch by themselves.
             .set("linger.ms", "0")
             .set("max.in.flight.requests.per.connection", "2")
             .set("queue.buffering.max.messages", "10000")
-            .set("queue.buffering.max.kbytes", "32768")
+            .set("queue.buffering.max.kbytes", "16384")
             // As go-orders' producer chooses partitions: both may write the same topic.
             .set("partitioner", "fnv1a_random");
-        if durability == Durability::Durable {
-            config.set("enable.idempotence", "true");
-        } else {
-            config.set("acks", "1");
-        }
+        match kind {
+            Kind::Durable(Way::Prompt) => config.set("enable.idempotence", "true"),
+            Kind::Durable(Way::Gathering) => config
+                .set("enable.idempotence", "true")
+                .set("linger.ms", GATHER_MS),
+            Kind::BestEffort => config.set("acks", "1"),
+        };
+        let context = Acknowledging {
+            connected: Connected(log.connection.clone()),
+            ways: log.producers.ways.clone(),
+        };
         let client = config
-            .create_with_context(Acknowledging(Connected(log.connection.clone())))
+            .create_with_context(context)
             .map_err(|error| describe_error("set up the Kafka producer", &error))?;
         Ok(KafkaProducer {
             client,
@@ -142,10 +248,11 @@ impl KafkaProducer {
         self.dead.load(Ordering::Relaxed) && self.made_at.elapsed() >= REPLACED_AFTER
     }
 
-    pub(super) fn append(&self, record: NewRecord<'_>) -> Result<Ack, AppendError> {
+    fn append(&self, record: NewRecord<'_>, passage: Option<Passage>) -> Result<Ack, AppendError> {
         let (sender, ack) = Ack::pair();
+        let waiting = Box::new(Waiting { sender, passage });
         let mut outgoing: BaseRecord<'_, [u8], [u8], _> =
-            BaseRecord::with_opaque_to(record.topic, Box::new(sender)).key(record.key);
+            BaseRecord::with_opaque_to(record.topic, waiting).key(record.key);
         if let Some(value) = record.value {
             outgoing = outgoing.payload(value);
         }
@@ -170,7 +277,7 @@ impl KafkaProducer {
     }
 
     /// Without this the first acknowledgement of an idempotent producer takes up to a second.
-    pub(super) fn warm_up(&self) -> Result<(), LogError> {
+    fn warm_up(&self) -> Result<(), LogError> {
         self.client
             .client()
             .fetch_metadata(None, ANSWER_WITHIN)
@@ -178,7 +285,7 @@ impl KafkaProducer {
             .map_err(|error| describe_error("reach Kafka", &error))
     }
 
-    pub(super) fn flush(&self, within: Duration) {
+    fn flush(&self, within: Duration) {
         if let Err(error) = self.client.flush(within) {
             tracing::warn!("records were not acknowledged before the end: {error}");
         }

@@ -1,0 +1,99 @@
+//! Clients that do not wait for an answer and post the next version of their order.
+
+use std::collections::HashMap;
+use std::io::ErrorKind;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use super::RECOVERY;
+use crate::env::http::Connection;
+use crate::env::orders::order_version;
+use crate::env::private::PrivateKafka;
+use crate::env::{Env, Process, eventually, given};
+
+/// Enough for their orders to be gathered while Kafka keeps them waiting.
+const CROWD: usize = 96;
+
+/// After this long a client gives a version up.
+const IMPATIENCE: Duration = Duration::from_millis(500);
+
+#[test]
+fn a_version_that_its_client_gave_up_is_never_written_after_the_one_posted_next() {
+    let kafka = PrivateKafka::start();
+    let env = Env::on(&kafka.brokers(), &given("ORDERS_TEST_PG")).prepared(2);
+    let api = env.api();
+    let clients = Clients::default();
+    thread::scope(|scope| {
+        for number in 0..CROWD {
+            let (api, clients) = (&api, &clients);
+            scope.spawn(move || clients.post_versions(api, &format!("crowd-{number}")));
+        }
+        for _ in 0..4 {
+            clients.wait_for_more(&clients.accepted);
+            kafka.freeze();
+            // Some versions lie with the broker then, others wait for their turn in the API.
+            clients.wait_for_more(&clients.given_up);
+            clients.wait_for_more(&clients.given_up);
+            kafka.thaw();
+        }
+        clients.wait_for_more(&clients.accepted);
+        clients.are_to_end.store(true, Ordering::Relaxed);
+    });
+    let mut written: HashMap<String, u32> = HashMap::new();
+    for record in env.kafka().read_all(&env.topic()) {
+        let order: serde_json::Value =
+            serde_json::from_slice(&record.value.unwrap_or_default()).expect("an order is JSON");
+        let version = order["payment"]["amount"].as_u64().expect("a version") as u32;
+        let uid = order["order_uid"].as_str().expect("a uid").to_owned();
+        let before = written.insert(uid.clone(), version).unwrap_or_default();
+        assert!(
+            before < version,
+            "version {version} of `{uid}` was written after version {before}"
+        );
+    }
+    assert_eq!(written.len(), CROWD);
+    api.assert_bounded();
+}
+
+#[derive(Default)]
+struct Clients {
+    accepted: AtomicUsize,
+    given_up: AtomicUsize,
+    are_to_end: AtomicBool,
+}
+
+impl Clients {
+    /// Posts one version after another, each as soon as the one before is accepted or given up.
+    fn post_versions(&self, api: &Process, uid: &str) {
+        let mut connection = None;
+        let mut version = 0;
+        while !self.are_to_end.load(Ordering::Relaxed) {
+            version += 1;
+            let body = order_version(uid, version).to_string();
+            let kept = connection.get_or_insert_with(|| {
+                let opened = Connection::open(&api.url()).expect("the API takes connections");
+                opened.give_up_after(IMPATIENCE)
+            });
+            match kept.post("/orders", body.as_bytes()) {
+                Ok(answer) => {
+                    assert_eq!(answer.status, 202, "{}", answer.text());
+                    self.accepted.fetch_add(1, Ordering::Relaxed);
+                }
+                Err(error) => {
+                    assert_eq!(error.kind(), ErrorKind::WouldBlock, "{error}");
+                    self.given_up.fetch_add(1, Ordering::Relaxed);
+                    connection = None;
+                }
+            }
+        }
+    }
+
+    /// Waits until it is by one for each client more than now.
+    fn wait_for_more(&self, count: &AtomicUsize) {
+        let wanted = count.load(Ordering::Relaxed) + CROWD;
+        eventually("the clients to go on", RECOVERY, || {
+            (count.load(Ordering::Relaxed) >= wanted).then_some(())
+        });
+    }
+}
