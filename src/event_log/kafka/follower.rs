@@ -3,7 +3,7 @@
 use super::*;
 
 /// How much the broker gathers before it answers, if it comes before the time is over.
-const GATHER_BYTES: &str = "131072";
+const GATHER_BYTES: &str = "1048576";
 
 pub(super) struct KafkaFollower {
     consumer: BaseConsumer<Connected>,
