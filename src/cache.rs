@@ -140,6 +140,12 @@ impl OrderCache {
         self.lock().get(uid, Instant::now())
     }
 
+    /// Whether there is an entry of that uid which `is_it`; nobody counts as having asked for it.
+    pub fn holds(&self, uid: &str, is_it: impl FnOnce(&Entry) -> bool) -> bool {
+        let held = self.lock();
+        held.slots.peek(uid).is_some_and(|slot| is_it(&slot.entry))
+    }
+
     /// Puts `entry` in unless what is held is newer, and returns what is held then.
     pub fn put(&self, uid: &str, entry: Entry) -> Arc<Entry> {
         self.put_shared(uid, &Arc::new(entry))

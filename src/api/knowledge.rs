@@ -88,14 +88,14 @@ impl Knowledge {
     /// are orders that it accepted itself, and those are here before the follower comes to them. The
     /// offset must be the same: only then is the key known to be the uid.
     pub fn holds(&self, topic_id: &TopicId, place: (i32, i64), key: &[u8]) -> bool {
-        let held = std::str::from_utf8(key)
-            .ok()
-            .and_then(|uid| self.cache.get(uid));
-        let held = held.as_ref().filter(|held| held.behind.is_none());
-        held.and_then(|held| held.version.as_ref())
-            .is_some_and(|held| {
-                (held.partition, held.offset) == place && held.topic_id == *topic_id
+        std::str::from_utf8(key).is_ok_and(|uid| {
+            self.cache.holds(uid, |held| {
+                held.behind.is_none()
+                    && held.version.as_ref().is_some_and(|held| {
+                        (held.partition, held.offset) == place && held.topic_id == *topic_id
+                    })
             })
+        })
     }
 
     /// The follower read a record of the topic of orders.

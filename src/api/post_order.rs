@@ -19,6 +19,7 @@ use tracing::{debug, info, warn};
 
 use super::App;
 use super::body::{self, Granted};
+use super::get_order;
 use super::knowledge::Beginning;
 use super::problem::Problem;
 use crate::event_log::{ACCEPTED_AT, AppendError, Appended, Durability, NewRecord};
@@ -164,8 +165,8 @@ fn check_type(headers: &HeaderMap) -> Result<(), Problem> {
 
 fn accepted(order_uid: &str) -> Response<Body> {
     // A uid has no character that JSON, a path or a header would escape.
-    let body = format!(r#"{{"status":"accepted","order_uid":"{order_uid}"}}"#);
-    let location = HeaderValue::try_from(format!("/api/order/{order_uid}"));
+    let body = [r#"{"status":"accepted","order_uid":""#, order_uid, r#""}"#].concat();
+    let location = HeaderValue::try_from([get_order::PATH, order_uid].concat());
     let mut response = Response::new(Body::from(body));
     *response.status_mut() = StatusCode::ACCEPTED;
     let headers = response.headers_mut();
