@@ -2,7 +2,7 @@
 //! it goes on by itself when the disk is well.
 
 use super::{
-    RECOVERY, accepted, audit_all, await_more, check_integrity, get, post, posters,
+    RECOVERY, accepted, audit_all, await_more, check_integrity, get, post, posters, promised,
     wait_until_unready,
 };
 use crate::env::failing_disk::{Call, Errno, FailingDisk};
@@ -52,7 +52,7 @@ fn an_order_whose_write_or_fsync_fails_is_not_accepted_and_the_log_goes_on_when_
             Errno::NoSpace => "make room",
         };
         assert!(said.contains(remedy), "{call:?} {errno:?}: {said}");
-        let promised = accepted(&posters);
+        let promised = promised(&posters);
         let refused = post(&up, "refused");
         let status = if errno == Errno::Io { 503 } else { 507 };
         assert_eq!(refused.status, status, "{}", refused.text());
@@ -82,7 +82,7 @@ fn a_log_whose_records_cannot_be_moved_into_its_file_loses_none() {
         wait_until_unready(&up, "t-orders.db");
         // The one file is well before the other: what is in it is not believed yet.
         world.disk.fail(&[(call, Errno::Io, "t-orders.db")]);
-        let promised = accepted(&posters);
+        let promised = promised(&posters);
         assert_eq!(post(&up, "refused").status, 503);
         assert_eq!(accepted(&posters), promised);
         if call == Call::Write {

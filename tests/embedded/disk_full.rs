@@ -1,7 +1,9 @@
 //! The disk of the data folder is full, or nearly so: refused honestly, nothing lost, and it goes on by
 //! itself when there is room again.
 
-use super::{RECOVERY, accepted, audit_all, await_more, get, post, posters, wait_until_unready};
+use super::{
+    RECOVERY, accepted, audit_all, await_more, get, post, posters, promised, wait_until_unready,
+};
 use crate::env::auditor::{Poster, Task, audit};
 use crate::env::disk::SmallDisk;
 use crate::env::private::free_port;
@@ -40,7 +42,7 @@ fn a_disk_that_fills_up_refuses_orders_in_time_and_what_was_accepted_is_stored_a
     assert_eq!(refused.json()["outcome"], "not_accepted");
     assert_eq!(refused.header("retry-after"), Some("30"));
     // The reserve is for what was accepted.
-    let promised = accepted(&posters);
+    let promised = promised(&posters);
     env.wait_until_applied_within(RECOVERY);
     assert!(disk.room() > MIB / 4, "{} bytes are left", disk.room());
     assert_eq!(get(&up, "poster0-0").status, 200);

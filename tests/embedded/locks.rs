@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 
-use super::{RECOVERY, accepted, audit_all, await_more, post, posters, wait_until_unready};
+use super::{
+    RECOVERY, accepted, audit_all, await_more, post, posters, promised, wait_until_unready,
+};
 use crate::env::auditor::Poster;
 use crate::env::disk::SmallDisk;
 use crate::env::private::free_port;
@@ -149,7 +151,7 @@ fn a_writer_of_somebody_else_that_holds_the_lock_for_ten_seconds_is_waited_for()
     let until = Instant::now() + Duration::from_secs(10);
     // What was under way when the lock was taken.
     assert_eq!(post(&up, "refused").status, 503);
-    let promised = accepted(&posters);
+    let promised = promised(&posters);
     let mut named = false;
     while Instant::now() < until {
         let asked = Instant::now();

@@ -78,6 +78,15 @@ fn accepted(posters: &[Poster]) -> usize {
     posters.iter().map(Poster::accepted).sum()
 }
 
+/// How many orders they were promised, as soon as each has written down that it is refused: before
+/// that its last promise may be on the way.
+fn promised(posters: &[Poster]) -> usize {
+    eventually("every poster to be refused", RECOVERY, || {
+        posters.iter().all(Poster::is_refused).then_some(())
+    });
+    accepted(posters)
+}
+
 /// Posts one order.
 fn post(process: &Process, uid: &str) -> Response {
     http::post(&format!("{}/orders", process.url()), order(uid).to_string())

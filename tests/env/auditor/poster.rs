@@ -83,6 +83,14 @@ impl Poster {
             .count()
     }
 
+    /// Whether the last answer that it wrote down was no 202.
+    pub fn is_refused(&self) -> bool {
+        let record = fs::read_to_string(&self.path).unwrap_or_default();
+        let last = record.strip_suffix('\n').unwrap_or_default();
+        let last = last.lines().next_back().unwrap_or_default();
+        last.starts_with("refused ") || last.starts_with("unknown ")
+    }
+
     pub fn wait_for_accepted(&self, orders: usize, within: Duration) {
         eventually(format!("{orders} accepted orders"), within, || {
             (self.accepted() >= orders).then_some(())
