@@ -159,10 +159,13 @@ impl OrderCache {
 
     /// As [`OrderCache::put`] for a record that a follower read, with one exception: where a higher
     /// offset of its partition has been forgotten, a newer version of this very order may have been
-    /// among it, so the record only replaces an older entry and never begins one.
-    pub fn put_followed(&self, uid: &str, entry: Entry) -> Option<Arc<Entry>> {
+    /// among it, so the record only replaces an older entry and never begins one. Nor does it where
+    /// `may_begin` is false.
+    pub fn put_followed(&self, uid: &str, entry: Entry, may_begin: bool) -> Option<Arc<Entry>> {
         let entry = Arc::new(entry);
-        self.put_where(uid, &entry, |forgotten| !forgotten.may_outrank(&entry))
+        self.put_where(uid, &entry, |forgotten| {
+            may_begin && !forgotten.may_outrank(&entry)
+        })
     }
 
     fn put_where(

@@ -109,8 +109,11 @@ impl Knowledge {
             offset: record.offset,
             accepted_at_us: record.accepted_at_us(),
         };
+        // What was accepted before this log was followed may be outranked by a version that only the
+        // store knows, of a log that had this name before.
+        let may_begin = version.accepted_at_us >= self.orders.begun_at_us();
         let entry = Entry::new(body, Some(version), None);
-        match self.cache.put_followed(&uid, entry) {
+        match self.cache.put_followed(&uid, entry, may_begin) {
             Some(held) => self.lookups.arrived(&uid, &held),
             None => self.lookups.doubt(&uid),
         }
@@ -321,6 +324,19 @@ mod tests {
         let other_key = body(&record("b", ORDER, &headers));
         assert_eq!(other_key.map(|(uid, _)| uid), Some("a".into()));
         assert_eq!(body(&record("a", "garbage", &headers)), None);
+    }
+
+    #[test]
+    fn a_followed_order_is_kept_unless_a_log_before_this_one_may_have_had_a_newer_version() {
+        let knowledge = knowledge();
+        let topic_id = TopicId("t".into());
+        let mut followed = record("a", ORDER, &[("accepted-at", "9")]);
+        knowledge.followed(&followed, &topic_id);
+        assert!(knowledge.cache.get("a").is_none());
+        let later = knowledge.orders.begun_at_us() + 1;
+        followed.headers[0].1 = Bytes::from(later.to_string());
+        knowledge.followed(&followed, &topic_id);
+        assert!(knowledge.cache.get("a").is_some());
     }
 
     #[test]

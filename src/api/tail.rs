@@ -6,10 +6,11 @@
 //! thing: *live* means having reached the ends of some question not older than three seconds, not of
 //! the last one, so that a busy log does not make an instance doubt itself once a second.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::post_order::micros_since_epoch;
 use crate::event_log::{TopicEnds, TopicId};
 
 /// How old the newest question may be whose ends were reached.
@@ -66,6 +67,8 @@ pub struct Tail {
     /// Milliseconds after `origin`, plus one, of the newest question whose ends were reached; 0 when
     /// there is none. Beside the lock, since every GET reads it.
     verified: AtomicU64,
+    /// When it last began, in microseconds since the epoch.
+    begun_at_us: AtomicI64,
     inner: Mutex<Inner>,
 }
 
@@ -83,6 +86,7 @@ impl Tail {
             topic: topic.into(),
             origin: Instant::now(),
             verified: AtomicU64::new(0),
+            begun_at_us: AtomicI64::new(0),
             inner: Mutex::new(inner),
         }
     }
@@ -91,6 +95,8 @@ impl Tail {
     /// followed is cleared: what enters later is then known to lie beyond the start.
     pub fn begin(&self, ends: &TopicEnds, now: Instant) {
         let mut inner = self.lock();
+        self.begun_at_us
+            .store(micros_since_epoch(Duration::ZERO), Ordering::Relaxed);
         let at = |high: &i64| Partition {
             start: *high,
             position: *high,
@@ -102,6 +108,11 @@ impl Tail {
         inner.target = None;
         inner.command = None;
         self.verified.store(0, Ordering::Relaxed);
+    }
+
+    /// When it last began, by the clock that accept times are read from.
+    pub fn begun_at_us(&self) -> i64 {
+        self.begun_at_us.load(Ordering::Relaxed)
     }
 
     /// The follower gave the record before `next`.

@@ -123,7 +123,7 @@ fn take(cache: &OrderCache, model: &mut Model, step: Step) {
             assert_eq!(held.body, expected, "what a put gives back");
         }
         Step::Followed(uid, came) => {
-            cache.put_followed(UIDS[uid], entry(&came));
+            cache.put_followed(UIDS[uid], entry(&came), true);
             model.follow(uid, came);
         }
         Step::Removed(uid) => {
@@ -200,7 +200,7 @@ fn put_and_get(cache: &OrderCache, puts: &[(usize, i64, bool)]) {
     let mut seen = [-1; UIDS.len()];
     for (uid, offset, followed) in puts {
         let held = if *followed {
-            cache.put_followed(UIDS[*uid], versioned(*offset))
+            cache.put_followed(UIDS[*uid], versioned(*offset), true)
         } else {
             Some(cache.put(UIDS[*uid], versioned(*offset)))
         };
@@ -229,7 +229,7 @@ fn an_order_that_was_evicted_never_comes_back_in_an_older_version() {
         for (uid, offset) in puts {
             // An order's versions have offsets of their own.
             let (name, offset) = (format!("uid-{uid}"), offset * 12 + uid as i64);
-            cache.put_followed(&name, versioned(offset));
+            cache.put_followed(&name, versioned(offset), true);
             if let Some(held) = cache.get(&name) {
                 let known = newest.entry(uid).or_insert(-1);
                 assert!(offset_of(&held) >= *known, "`{name}` went back");

@@ -86,18 +86,18 @@ fn a_lagging_follower_does_not_bring_back_what_an_evicted_entry_had_replaced() {
     cache.lock().forget("a");
     assert!(
         cache
-            .put_followed("a", entry("v1", Some(version("t", 0, 7, 1))))
+            .put_followed("a", entry("v1", Some(version("t", 0, 7, 1))), true)
             .is_none()
     );
     assert!(cache.get("a").is_none());
     assert!(
         cache
-            .put_followed("a", entry("v2", Some(version("t", 0, 8, 2))))
+            .put_followed("a", entry("v2", Some(version("t", 0, 8, 2))), true)
             .is_some()
     );
     assert!(
         cache
-            .put_followed("b", entry("b1", Some(version("t", 1, 0, 1))))
+            .put_followed("b", entry("b1", Some(version("t", 1, 0, 1))), true)
             .is_some()
     );
 }
@@ -114,7 +114,7 @@ fn eviction_for_want_of_room_is_remembered() {
     assert!(cache.bytes() <= 1_000);
     assert!(
         cache
-            .put_followed("other", entry("y", Some(version("t", 0, 0, 1))))
+            .put_followed("other", entry("y", Some(version("t", 0, 0, 1))), true)
             .is_none()
     );
 }
@@ -141,7 +141,7 @@ fn what_has_expired_is_gone_whether_asked_for_or_not_and_is_remembered() {
     assert!(cache.get("a").is_none());
     assert_eq!((cache.len(), cache.bytes()), (0, 0));
     let older = entry("older", Some(version("t", 0, 7, 1)));
-    assert!(cache.put_followed("a", older).is_none());
+    assert!(cache.put_followed("a", older, true).is_none());
 }
 
 #[test]
