@@ -196,7 +196,7 @@ impl Api {
         listener
             .set_nonblocking(true)
             .context("preparing the listener")?;
-        let threads = self.start_threads(shutdown)?;
+        let threads = self.start_threads(&runtime, shutdown)?;
         let serving = async {
             let listener = tokio::net::TcpListener::from_std(listener)?;
             tokio::spawn(beat(app.clone()));
@@ -213,11 +213,18 @@ impl Api {
         served
     }
 
-    fn start_threads(&self, shutdown: &Shutdown) -> anyhow::Result<Vec<JoinHandle<()>>> {
+    fn start_threads(
+        &self,
+        runtime: &Runtime,
+        shutdown: &Shutdown,
+    ) -> anyhow::Result<Vec<JoinHandle<()>>> {
         let log = |run: fn(&dyn EventLog, &Knowledge, &Shutdown)| {
             move |app: &App, shutdown: &Shutdown| run(&*app.log, &app.knowledge, shutdown)
         };
-        let producers = |app: &App, shutdown: &Shutdown| {
+        let runtime = runtime.handle().clone();
+        let producers = move |app: &App, shutdown: &Shutdown| {
+            // They are made here, and acknowledge to the runtime.
+            let _entered = runtime.enter();
             warm_up::warm_producers(&*app.log, &app.producer, shutdown)
         };
         let mut threads = vec![

@@ -23,7 +23,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, DeliveryResult, Header, Headers, Message, OwnedHeaders};
 #[cfg(test)]
 use rdkafka::mocking::MockCluster;
-use rdkafka::producer::{BaseRecord, Producer, ProducerContext, ThreadedProducer};
+use rdkafka::producer::{BaseRecord, Producer, ProducerContext};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 #[cfg(test)]
 use rdkafka::types::RDKafkaApiKey;
@@ -31,6 +31,7 @@ use rdkafka::types::RDKafkaRespErr;
 
 use super::*;
 
+mod delivery_reports;
 mod follower;
 mod membership;
 mod producer;

@@ -4,6 +4,7 @@
 //! answered within `message.timeout.ms`. A timeout is "unknown": the broker may have the record. There
 //! are two producers for what must be durable, see `ways`, and one for what may be lost.
 
+use super::delivery_reports::Polled;
 use super::ways::{Passage, Way, Ways};
 use super::*;
 
@@ -48,7 +49,7 @@ enum Kind {
 struct Slot(RwLock<Option<Arc<KafkaProducer>>>);
 
 struct KafkaProducer {
-    client: ThreadedProducer<Acknowledging>,
+    client: Polled<Acknowledging>,
     dead: AtomicBool,
     made_at: Instant,
 }
@@ -227,7 +228,7 @@ impl KafkaProducer {
             .create_with_context(context)
             .map_err(|error| describe_error("set up the Kafka producer", &error))?;
         Ok(KafkaProducer {
-            client,
+            client: Polled::new(client),
             dead: AtomicBool::new(false),
             made_at: Instant::now(),
         })
@@ -237,7 +238,7 @@ impl KafkaProducer {
     fn examine(&self, error: &KafkaError) -> AppendError {
         let is_fatal = error.rdkafka_error_code() == Some(RDKafkaErrorCode::Fatal);
         if is_fatal && !self.dead.swap(true, Ordering::Relaxed) {
-            let reason = self.client.client().fatal_error();
+            let reason = self.client.producer().client().fatal_error();
             let reason = reason.map_or_else(|| error.to_string(), |(_, reason)| reason);
             tracing::error!("the Kafka producer is dead, making another: {reason}");
         }
@@ -266,7 +267,7 @@ impl KafkaProducer {
             }
             outgoing = outgoing.headers(headers);
         }
-        match self.client.send(outgoing) {
+        match self.client.producer().send(outgoing) {
             Ok(()) => Ok(ack),
             Err((error, _)) => Err(match self.examine(&error) {
                 // The client refused it before it left: it will never be in the log.
@@ -278,15 +279,15 @@ impl KafkaProducer {
 
     /// Without this the first acknowledgement of an idempotent producer takes up to a second.
     fn warm_up(&self) -> Result<(), LogError> {
-        self.client
-            .client()
+        let client = self.client.producer().client();
+        client
             .fetch_metadata(None, ANSWER_WITHIN)
             .map(|_| ())
             .map_err(|error| describe_error("reach Kafka", &error))
     }
 
     fn flush(&self, within: Duration) {
-        if let Err(error) = self.client.flush(within) {
+        if let Err(error) = self.client.producer().flush(within) {
             tracing::warn!("records were not acknowledged before the end: {error}");
         }
     }
