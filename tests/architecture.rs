@@ -60,12 +60,12 @@ fn names(code: &str, word: &str) -> bool {
 }
 
 #[test]
-fn the_kafka_client_is_named_in_one_source_file_and_the_one_for_topic_ids() {
+fn the_kafka_client_is_named_in_one_source_file_and_unsafe_code_is_where_its_safe_interface_ends() {
     assert_eq!(sources_naming("rdkafka::"), ["src/event_log/kafka.rs"]);
-    assert_eq!(
-        sources_naming("rdkafka_sys"),
-        ["src/event_log/kafka/topic_ids.rs"]
-    );
+    let native = ["delivery_reports", "lifeline", "topic_ids"]
+        .map(|file| format!("src/event_log/kafka/{file}.rs"));
+    assert_eq!(sources_naming("rdkafka_sys"), native);
+    assert_eq!(sources_naming("unsafe"), native);
 }
 
 #[test]

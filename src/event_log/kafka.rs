@@ -1,10 +1,11 @@
-//! The event log on Apache Kafka: the one file that names rdkafka (beside `kafka/topic_ids.rs`).
+//! The event log on Apache Kafka: the one file that names rdkafka.
 //!
 //! Owns how clients are configured and what their errors mean; the parts live in `kafka/`:
-//! `producer` and `ways` (append), `questions` (ends, states, records at an offset), `topics` (making and
-//! describing them), `membership` and `follower` (reading). The surprising thing: a client that is
-//! waiting in a fetch answers questions up to half a second late, so questions have a client of
-//! their own (`helper`), and a record at an exact offset is read by a fresh one.
+//! `producer`, `ways` and `delivery_reports` (append), `questions` (ends, states, records at an
+//! offset), `topics` (making and describing them), `membership` and `follower` (reading), `lifeline`
+//! (what keeps them all connected). The surprising thing: a client that is waiting in a fetch answers
+//! questions up to half a second late, so questions have a client of their own (`helper`), and a
+//! record at an exact offset is read by a fresh one.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -23,16 +24,18 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, DeliveryResult, Header, Headers, Message, OwnedHeaders};
 #[cfg(test)]
 use rdkafka::mocking::MockCluster;
-use rdkafka::producer::{BaseRecord, Producer, ProducerContext};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 #[cfg(test)]
 use rdkafka::types::RDKafkaApiKey;
 use rdkafka::types::RDKafkaRespErr;
 
 use super::*;
+use lifeline::Lifeline;
 
 mod delivery_reports;
 mod follower;
+mod lifeline;
 mod membership;
 mod producer;
 mod questions;
@@ -74,7 +77,7 @@ impl KafkaLog {
         let helper = base
             .clone()
             .set("isolation.level", "read_uncommitted")
-            .create_with_context(Connected(connection.clone()))
+            .create_with_context(Connected::new(&connection, brokers))
             .map_err(|error| describe_error("set up the Kafka client", &error))?;
         Ok(KafkaLog {
             base,
@@ -84,6 +87,11 @@ impl KafkaLog {
             partitions_seen: Mutex::default(),
             producers: producer::Producers::default(),
         })
+    }
+
+    /// The context of one more client.
+    fn connected(&self) -> Connected {
+        Connected::new(&self.connection, &self.brokers)
     }
 
     /// Settings of every client that reads records.
@@ -211,8 +219,19 @@ impl Connection {
 }
 
 /// The context of clients that need no callbacks but the connection's.
-#[derive(Clone)]
-struct Connected(Arc<Connection>);
+struct Connected {
+    connection: Arc<Connection>,
+    lifeline: Lifeline,
+}
+
+impl Connected {
+    fn new(connection: &Arc<Connection>, brokers: &str) -> Connected {
+        Connected {
+            connection: connection.clone(),
+            lifeline: Lifeline::to(brokers),
+        }
+    }
+}
 
 impl ClientContext for Connected {
     fn log(&self, _level: RDKafkaLogLevel, facility: &str, message: &str) {
@@ -220,7 +239,10 @@ impl ClientContext for Connected {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        note_error(&self.0, &error, reason);
+        if error.rdkafka_error_code() == Some(RDKafkaErrorCode::AllBrokersDown) {
+            self.lifeline.all_are_down();
+        }
+        note_error(&self.connection, &error, reason);
     }
 }
 

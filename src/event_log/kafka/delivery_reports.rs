@@ -8,15 +8,15 @@
 use std::ffi::c_void;
 use std::marker::PhantomData;
 use std::ptr;
-use std::sync::{Arc, Weak};
+use std::sync::Weak;
 use std::thread;
-use std::time::Duration;
 
-use rdkafka::producer::{BaseProducer, Producer, ProducerContext};
 use rdkafka_sys as native;
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::task::yield_now;
+
+use super::*;
 
 /// How long the thread waits at a time.
 const POLL: Duration = Duration::from_millis(100);

@@ -36,7 +36,7 @@ impl KafkaFollower {
             }
         }
         let consumer = config
-            .create_with_context(Connected(log.connection.clone()))
+            .create_with_context(log.connected())
             .map_err(|error| describe_error(&format!("follow topic `{topic}`"), &error))?;
         let mut follower = KafkaFollower {
             consumer,
@@ -50,6 +50,8 @@ impl KafkaFollower {
 
 impl Follower for KafkaFollower {
     fn next(&mut self, wait: Duration, knows: &Knows<'_>) -> Option<Followed> {
+        let client = self.consumer.client();
+        client.context().lifeline.hold(client);
         match self.consumer.poll(wait)? {
             Ok(message) => {
                 self.connection.answered();

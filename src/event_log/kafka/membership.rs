@@ -65,7 +65,7 @@ impl KafkaMembership {
     ) -> Result<KafkaMembership, LogError> {
         let failed = |error: KafkaError| describe_error(&format!("join group `{group}`"), &error);
         let context = GroupContext {
-            connected: Connected(log.connection.clone()),
+            connected: log.connected(),
             events: Mutex::new(VecDeque::new()),
         };
         let mut config = log.reading(group);
@@ -107,6 +107,8 @@ impl Membership for KafkaMembership {
         if let Some(event) = self.next_event() {
             return Some(event);
         }
+        let lifeline = &self.consumer.context().connected.lifeline;
+        lifeline.hold(self.consumer.client());
         match self.consumer.poll(wait) {
             // Every assigned partition has its own queue, so this record slipped past the split.
             // Dropping it would be a hole: have everything read again from the store's positions.
@@ -142,7 +144,7 @@ impl Membership for KafkaMembership {
                 let reader = KafkaReader {
                     partition: *partition,
                     queue,
-                    connection: self.consumer.context().connected.0.clone(),
+                    connection: self.consumer.context().connected.connection.clone(),
                     event: None,
                 };
                 Ok(Box::new(reader) as Box<dyn Reader>)

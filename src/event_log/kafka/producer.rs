@@ -82,7 +82,7 @@ impl ProducerContext for Acknowledging {
         let answer = match result {
             // `acks=all`: every in-sync replica has the record (durable producers).
             Ok(message) => {
-                self.connected.0.answered();
+                self.connected.connection.answered();
                 Ok(Appended {
                     partition: message.partition(),
                     offset: Some(message.offset()).filter(|offset| *offset >= 0),
@@ -221,7 +221,7 @@ impl KafkaProducer {
             Kind::BestEffort => config.set("acks", "1"),
         };
         let context = Acknowledging {
-            connected: Connected(log.connection.clone()),
+            connected: log.connected(),
             ways: log.producers.ways.clone(),
         };
         let client = config
@@ -267,7 +267,10 @@ impl KafkaProducer {
             }
             outgoing = outgoing.headers(headers);
         }
-        match self.client.producer().send(outgoing) {
+        let producer = self.client.producer();
+        let lifeline = &producer.context().connected.lifeline;
+        lifeline.hold(producer.client());
+        match producer.send(outgoing) {
             Ok(()) => Ok(ack),
             Err((error, _)) => Err(match self.examine(&error) {
                 // The client refused it before it left: it will never be in the log.

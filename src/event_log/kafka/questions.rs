@@ -120,7 +120,7 @@ impl KafkaLog {
                 .base
                 .clone()
                 .set("isolation.level", "read_uncommitted")
-                .create_with_context(Connected(self.connection.clone()))
+                .create_with_context(self.connected())
                 .map_err(|error| describe_error(&attempt(), &error))?;
             answer = list_offsets(&fresh, &asked);
             std::thread::spawn(move || drop(fresh));
@@ -168,7 +168,7 @@ impl KafkaLog {
         let reader: BaseConsumer<Connected> = self
             .reading("orders-read-back")
             .set("fetch.wait.max.ms", "10")
-            .create_with_context(Connected(self.connection.clone()))
+            .create_with_context(self.connected())
             .map_err(|error| describe_error(&attempt, &error))?;
         let found = read_one(&reader, &attempt, topic, partition, offset);
         // Closing takes up to 100 ms; nobody need wait for it.
@@ -187,9 +187,12 @@ impl KafkaLog {
         }
     }
 
-    /// Takes the helper's own events off its queue, so that they cannot pile up there.
+    /// Takes the helper's own events off its queue, so that they cannot pile up there, and sees to it
+    /// that it has brokers.
     fn serve_helper(&self) {
         while self.helper.poll(Duration::ZERO).is_some() {}
+        let client = self.helper.client();
+        client.context().lifeline.hold(client);
     }
 }
 

@@ -1,6 +1,6 @@
 //! Topic ids (KIP-516) and partition lists by DescribeTopics, which rdkafka's safe interface lacks.
 //!
-//! The only unsafe code of the program. Every native object made here is destroyed here by a guard;
+//! Every native object made here is destroyed here by a guard;
 //! what leaves are plain values. A broker older than 2.8 answers a zero id, which comes out as an
 //! unknown [`TopicId`].
 
