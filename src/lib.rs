@@ -24,3 +24,4 @@ mod replayable;
 pub mod shutdown;
 pub mod sqlite;
 pub mod store;
+pub mod time_of_day;

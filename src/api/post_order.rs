@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{Request, State};
@@ -25,6 +25,7 @@ use super::problem::Problem;
 use crate::event_log::{ACCEPTED_AT, AppendError, Appended, Durability, NewRecord};
 use crate::failpoint;
 use crate::order::BorrowedOrder;
+use crate::time_of_day;
 
 /// How long an acknowledgement may take. More than the log's own delivery timeout (5 s, checked once
 /// a second), so that normally the log says what became of the order and not this clock.
@@ -76,7 +77,7 @@ async fn read(
 
 async fn append(app: &App, order_uid: &str, encoded: Bytes) -> Result<(), Problem> {
     let before = begun(app).await?;
-    let accepted_at_us = micros_since_epoch(Duration::ZERO);
+    let accepted_at_us = time_of_day::micros();
     let accepted_at = accepted_at_us.to_string();
     let record = NewRecord {
         topic: &app.settings.orders_topic,
@@ -174,14 +175,6 @@ fn accepted(order_uid: &str) -> Response<Body> {
     headers.insert(LOCATION, location.expect("a valid uid is visible ASCII"));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     response
-}
-
-/// The time of day, `later` from now, in microseconds since the epoch.
-pub fn micros_since_epoch(later: Duration) -> i64 {
-    let since = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    i64::try_from((since + later).as_micros()).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]

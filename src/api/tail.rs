@@ -11,8 +11,8 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::post_order::micros_since_epoch;
 use crate::event_log::{TopicEnds, TopicId};
+use crate::time_of_day;
 
 /// How old the newest question may be whose ends were reached.
 const FRESH: Duration = Duration::from_secs(3);
@@ -97,7 +97,7 @@ impl Tail {
     pub fn begin(&self, ends: &TopicEnds, now: Instant) {
         let mut inner = self.lock();
         self.begun_at_us
-            .store(micros_since_epoch(Duration::ZERO), Ordering::Relaxed);
+            .store(time_of_day::micros(), Ordering::Relaxed);
         let at = |high: &i64| Partition {
             start: *high,
             position: *high,

@@ -8,7 +8,7 @@
 
 use std::time::{Duration, Instant};
 
-use self::question::{Lookup, now_us, parse};
+use self::question::{Lookup, parse};
 use super::Context;
 use super::status::LOOKUPS;
 use crate::event_log::{
@@ -16,6 +16,7 @@ use crate::event_log::{
     TopicEnds, TopicId,
 };
 use crate::store::{Answer, Answers, OrderStore, Position, StoredOrder};
+use crate::time_of_day;
 
 mod question;
 
@@ -171,7 +172,7 @@ impl Lookups {
     }
 
     fn keep(&mut self, record: Record) -> bool {
-        let lookup = parse(record).filter(|lookup| lookup.deadline_us > now_us());
+        let lookup = parse(record).filter(|lookup| lookup.deadline_us > time_of_day::micros());
         let Some(lookup) = lookup.filter(|_| self.kept.len() < MAX_KEPT) else {
             // Malformed, late, or one too many: the API asks again while somebody waits.
             self.context.status.lookups_dropped.inc();
@@ -188,7 +189,7 @@ impl Lookups {
     }
 
     fn answer_kept(&mut self) {
-        let now = now_us();
+        let now = time_of_day::micros();
         let before = self.kept.len();
         self.kept.retain(|lookup| lookup.deadline_us > now);
         self.context

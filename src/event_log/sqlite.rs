@@ -14,7 +14,7 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use rusqlite::config::DbConfig;
@@ -31,6 +31,7 @@ use self::topic::{Found, Topic};
 use self::writer::Writer;
 use super::*;
 use crate::sqlite::{Access, Kind, Patience, Trouble};
+use crate::time_of_day;
 
 mod bells;
 mod commit;
@@ -287,6 +288,5 @@ impl EventLog for SqliteLog {
 
 /// The time of day, in milliseconds since the epoch.
 fn now_ms() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    since.map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(0))
+    time_of_day::micros() / 1_000
 }

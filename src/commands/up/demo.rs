@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::thread;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 
@@ -11,6 +11,7 @@ use crate::event_log::EventLog;
 use crate::order::Order;
 use crate::output::Output;
 use crate::store::{Answer, OrderStore, StoreEngine};
+use crate::time_of_day;
 
 const ORDER: &str = include_str!("../../../examples/test_order.json");
 
@@ -40,7 +41,7 @@ impl Demo {
         let uid = &order.order_uid;
         let mut hops = Vec::new();
 
-        let began_us = micros_since_epoch();
+        let began_us = time_of_day::micros();
         let began = Instant::now();
         match client.send(ORDER.as_bytes(), PATIENCE)? {
             Sent::Accepted { .. } => {}
@@ -103,9 +104,4 @@ fn has_row(
         answers.as_slice(),
         [Answer::Stored(stored)] if stored.accepted_at_us >= Some(since_us)
     ))
-}
-
-fn micros_since_epoch() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    since.map_or(0, |since| since.as_micros() as i64)
 }

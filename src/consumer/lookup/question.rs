@@ -4,6 +4,7 @@
 //! ten thousand lookups are kept. When it is answered is decided in `lookup`.
 
 use crate::event_log::Record;
+use crate::time_of_day;
 
 /// A lookup without a deadline is worth answering for this long.
 const DEFAULT_PATIENCE_US: i64 = 30_000_000;
@@ -50,7 +51,7 @@ pub(super) fn parse(record: Record) -> Option<Lookup> {
         && !uid.chars().any(char::is_control)
         && record.headers.iter().map(header_bytes).sum::<usize>() <= MAX_HEADER_BYTES;
     // No deadline is worth more than the longest that an API sets, whatever its clock says.
-    let latest_us = now_us().saturating_add(DEFAULT_PATIENCE_US);
+    let latest_us = time_of_day::micros().saturating_add(DEFAULT_PATIENCE_US);
     let deadline_us = record.number_header(DEADLINE).unwrap_or_else(|| {
         record
             .timestamp_ms
@@ -63,13 +64,5 @@ pub(super) fn parse(record: Record) -> Option<Lookup> {
         headers: record.headers,
         deadline_us: deadline_us.min(latest_us),
         told: false,
-    })
-}
-
-/// The time of day in microseconds since the epoch.
-pub(super) fn now_us() -> i64 {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    since.map_or(0, |since| {
-        i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
     })
 }
