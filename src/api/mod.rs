@@ -223,7 +223,7 @@ impl Api {
         };
         let runtime = runtime.handle().clone();
         let producers = move |app: &App, shutdown: &Shutdown| {
-            // They are made here, and acknowledge to the runtime.
+            // They are made here: in its context, so that their acknowledgements come on the runtime.
             let _entered = runtime.enter();
             warm_up::warm_producers(&*app.log, &app.producer, shutdown)
         };

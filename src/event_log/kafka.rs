@@ -24,6 +24,8 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, DeliveryResult, Header, Headers, Message, OwnedHeaders};
 #[cfg(test)]
 use rdkafka::mocking::MockCluster;
+#[cfg(test)]
+use rdkafka::producer::DefaultProducerContext;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 #[cfg(test)]
@@ -222,6 +224,8 @@ impl Connection {
 struct Connected {
     connection: Arc<Connection>,
     lifeline: Lifeline,
+    /// A log line came since this was asked last.
+    logged: AtomicBool,
 }
 
 impl Connected {
@@ -229,6 +233,7 @@ impl Connected {
         Connected {
             connection: connection.clone(),
             lifeline: Lifeline::to(brokers),
+            logged: AtomicBool::new(false),
         }
     }
 }
@@ -236,12 +241,10 @@ impl Connected {
 impl ClientContext for Connected {
     fn log(&self, _level: RDKafkaLogLevel, facility: &str, message: &str) {
         tracing::debug!(facility, "librdkafka: {message}");
+        self.logged.store(true, Ordering::Relaxed);
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        if error.rdkafka_error_code() == Some(RDKafkaErrorCode::AllBrokersDown) {
-            self.lifeline.all_are_down();
-        }
         note_error(&self.connection, &error, reason);
     }
 }

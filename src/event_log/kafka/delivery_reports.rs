@@ -2,49 +2,63 @@
 //!
 //! On the tokio runtime where there is one: a thread that only polls is woken for every report, to
 //! wake the runtime's threads in turn, and with a few dozen clients that is a good part of what an
-//! order costs (benches/README.md). Elsewhere such a thread it is. The surprising thing: librdkafka
-//! tells only that its queue is no longer empty, so whoever was told must leave it empty.
+//! order costs (benches/README.md). Elsewhere such a thread it is, and also when the runtime has
+//! ended before the producer. The surprising thing: librdkafka tells only that its queue is no longer
+//! empty, so whoever was told must leave it empty.
 
 use std::ffi::c_void;
 use std::marker::PhantomData;
 use std::ptr;
 use std::sync::Weak;
-use std::thread;
+use std::thread::{self, JoinHandle};
 
 use rdkafka_sys as native;
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
-use tokio::task::yield_now;
+use tokio::time::{MissedTickBehavior, interval};
 
 use super::*;
 
-/// How long the thread waits at a time.
-const POLL: Duration = Duration::from_millis(100);
+/// How long there is no report before the producer is tended again.
+const TEND_EVERY: Duration = Duration::from_millis(100);
 
 /// A producer whose delivery reports are asked for as long as this is held.
 pub(super) struct Polled<C: ProducerContext + 'static> {
     producer: Arc<BaseProducer<C>>,
-    /// Rings when there are reports; `None` where a thread waits for them.
-    bell: Option<Arc<Notify>>,
+    /// After the producer: they go in this order, and the poller ends when it finds it gone.
+    poller: Poller,
+}
+
+enum Poller {
+    /// A task that is rung for.
+    Task(Arc<Notify>),
+    Thread(Option<JoinHandle<()>>),
 }
 
 impl<C: ProducerContext + 'static> Polled<C> {
-    /// Has them asked for by the tokio runtime in whose context this is called, or else by a thread.
-    pub(super) fn new(producer: BaseProducer<C>) -> Polled<C> {
+    /// Has them asked for by the tokio runtime in whose context this is called, or else by a thread;
+    /// and the producer tended some times a second.
+    pub(super) fn new(producer: BaseProducer<C>, tend: fn(&BaseProducer<C>)) -> Polled<C> {
         let producer = Arc::new(producer);
-        let weak = Arc::downgrade(&producer);
-        let bell = if let Ok(runtime) = Handle::try_current() {
-            let bell = Arc::new(Notify::new());
-            Reports::of(&producer).ring(&bell);
-            // What came before the bell was there.
-            bell.notify_one();
-            runtime.spawn(poll_when_rung(weak, bell.clone()));
-            Some(bell)
-        } else {
-            thread::spawn(move || poll(&weak));
-            None
+        let tended = Tended {
+            producer: Arc::downgrade(&producer),
+            tend,
         };
-        Polled { producer, bell }
+        let poller = if let Ok(runtime) = Handle::try_current() {
+            let bell = Arc::new(Notify::new());
+            // SAFETY: the poller keeps the bell until after `drop` has silenced it.
+            unsafe { Reports::of(&producer).ring(Arc::as_ptr(&bell)) };
+            // For what came before the bell was there.
+            bell.notify_one();
+            let rung = bell.clone();
+            // Outside of the future, so that its end is heard even where the runtime takes no more.
+            let task = Task(tended);
+            runtime.spawn(async move { task.poll_when(&rung).await });
+            Poller::Task(bell)
+        } else {
+            Poller::Thread(Some(thread::spawn(move || tended.poll())))
+        };
+        Polled { producer, poller }
     }
 
     pub(super) fn producer(&self) -> &BaseProducer<C> {
@@ -54,35 +68,80 @@ impl<C: ProducerContext + 'static> Polled<C> {
 
 impl<C: ProducerContext> Drop for Polled<C> {
     fn drop(&mut self) {
-        if let Some(bell) = &self.bell {
-            Reports::of(&self.producer).ring_no_more(bell);
-            // The last time: its task finds the producer gone.
-            bell.notify_one();
+        if let Poller::Task(_) = self.poller {
+            Reports::of(&self.producer).ring_no_more();
         }
     }
 }
 
-/// Neither holds the producer while it waits without an end.
-fn poll<C: ProducerContext>(producer: &Weak<BaseProducer<C>>) {
-    while let Some(producer) = producer.upgrade() {
-        producer.poll(POLL);
+impl Drop for Poller {
+    fn drop(&mut self) {
+        match self {
+            Poller::Task(bell) => bell.notify_one(),
+            // A thread that panicked has said so.
+            Poller::Thread(thread) => drop(thread.take().map(JoinHandle::join)),
+        }
     }
 }
 
-async fn poll_when_rung<C: ProducerContext>(producer: Weak<BaseProducer<C>>, bell: Arc<Notify>) {
-    loop {
-        bell.notified().await;
-        let Some(producer) = producer.upgrade() else {
-            return;
-        };
-        // One event at a time, each with the reports of a whole request. It rings again only from
-        // empty: a report left behind would wait for ever.
+/// A producer that is polled and tended until nobody else holds it.
+struct Tended<C: ProducerContext + 'static> {
+    producer: Weak<BaseProducer<C>>,
+    tend: fn(&BaseProducer<C>),
+}
+
+impl<C: ProducerContext> Tended<C> {
+    fn poll(&self) {
+        while let Some(producer) = self.producer.upgrade() {
+            producer.poll(TEND_EVERY);
+            (self.tend)(&producer);
+        }
+    }
+}
+
+struct Task<C: ProducerContext + 'static>(Tended<C>);
+
+impl<C: ProducerContext + 'static> Task<C> {
+    async fn poll_when(&self, rung: &Notify) {
+        let mut ticks = interval(TEND_EVERY);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            producer.poll(Duration::ZERO);
-            if Reports::of(&producer).are_none() {
-                break;
+            let is_tick = tokio::select! {
+                () = rung.notified() => false,
+                _ = ticks.tick() => true,
+            };
+            let Some(producer) = self.0.producer.upgrade() else {
+                return;
+            };
+            if is_tick {
+                (self.0.tend)(&producer);
             }
-            yield_now().await;
+            // One event at a time, each with the reports of a whole request. It rings again only from
+            // empty: a report left behind would wait for ever.
+            loop {
+                producer.poll(Duration::ZERO);
+                if Reports::of(&producer).are_none() {
+                    break;
+                }
+            }
+            // Its end takes up to half a second, which the runtime's threads do not have.
+            if let Some(last) = Arc::into_inner(producer) {
+                thread::spawn(move || drop(last));
+            }
+        }
+    }
+}
+
+impl<C: ProducerContext + 'static> Drop for Task<C> {
+    /// Not because of the producer's end, but because of the runtime's: others may still use it.
+    fn drop(&mut self) {
+        if self.0.producer.strong_count() > 0 {
+            let Tended { producer, tend } = &self.0;
+            let tended = Tended {
+                producer: producer.clone(),
+                tend: *tend,
+            };
+            thread::spawn(move || tended.poll());
         }
     }
 }
@@ -116,21 +175,20 @@ impl<'producer> Reports<'producer> {
         unsafe { native::rd_kafka_queue_length(self.queue) == 0 }
     }
 
-    /// Rings the bell, from any thread, whenever the queue is no longer empty; until `ring_no_more`.
-    fn ring(&self, bell: &Arc<Notify>) {
-        let bell = Arc::into_raw(bell.clone()).cast_mut().cast::<c_void>();
-        // SAFETY: the queue is live, and the bell is held until `ring_no_more`.
+    /// Rings the bell, from any thread, whenever the queue is no longer empty.
+    ///
+    /// # Safety
+    /// The bell must live until `ring_no_more` has returned.
+    unsafe fn ring(&self, bell: *const Notify) {
+        let bell = bell.cast_mut().cast::<c_void>();
+        // SAFETY: the queue is live; of the bell as the caller promises.
         unsafe { native::rd_kafka_queue_cb_event_enable(self.queue, Some(ring), bell) }
     }
 
-    /// To be called once, with the bell given to `ring`.
-    fn ring_no_more(&self, bell: &Arc<Notify>) {
+    fn ring_no_more(&self) {
         // SAFETY: the queue is live. Both this and the ringing hold the queue's lock, so from here on
-        // nobody uses the count that `ring` took.
-        unsafe {
-            native::rd_kafka_queue_cb_event_enable(self.queue, None, ptr::null_mut());
-            Arc::decrement_strong_count(Arc::as_ptr(bell));
-        }
+        // nobody uses the bell.
+        unsafe { native::rd_kafka_queue_cb_event_enable(self.queue, None, ptr::null_mut()) }
     }
 }
 
@@ -141,3 +199,6 @@ unsafe extern "C" fn ring(_: *mut native::rd_kafka_t, bell: *mut c_void) {
     // SAFETY: as the caller promises.
     unsafe { &*bell.cast::<Notify>() }.notify_one();
 }
+
+#[cfg(test)]
+mod tests;

@@ -50,9 +50,12 @@ impl KafkaFollower {
 
 impl Follower for KafkaFollower {
     fn next(&mut self, wait: Duration, knows: &Knows<'_>) -> Option<Followed> {
-        let client = self.consumer.client();
-        client.context().lifeline.hold(client);
-        match self.consumer.poll(wait)? {
+        let Some(event) = self.consumer.poll(wait) else {
+            let client = self.consumer.client();
+            client.context().lifeline.hold(client);
+            return None;
+        };
+        match event {
             Ok(message) => {
                 self.connection.answered();
                 let (partition, offset) = (message.partition(), message.offset());

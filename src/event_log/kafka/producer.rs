@@ -24,7 +24,7 @@ pub(super) struct Producers {
     prompt: Slot,
     gathering: Slot,
     best_effort: Slot,
-    ways: Arc<Ways>,
+    pub(super) ways: Arc<Ways>,
 }
 
 impl Producers {
@@ -120,6 +120,11 @@ fn refusal(error: &KafkaError) -> AppendError {
         Some(code) => AppendError::Unknown(code.to_string()),
         None => AppendError::Unknown(error.to_string()),
     }
+}
+
+fn tend(producer: &BaseProducer<Acknowledging>) {
+    let lifeline = &producer.context().connected.lifeline;
+    lifeline.hold(producer.client());
 }
 
 impl Slot {
@@ -228,7 +233,7 @@ impl KafkaProducer {
             .create_with_context(context)
             .map_err(|error| describe_error("set up the Kafka producer", &error))?;
         Ok(KafkaProducer {
-            client: Polled::new(client),
+            client: Polled::new(client, tend),
             dead: AtomicBool::new(false),
             made_at: Instant::now(),
         })
@@ -267,10 +272,7 @@ impl KafkaProducer {
             }
             outgoing = outgoing.headers(headers);
         }
-        let producer = self.client.producer();
-        let lifeline = &producer.context().connected.lifeline;
-        lifeline.hold(producer.client());
-        match producer.send(outgoing) {
+        match self.client.producer().send(outgoing) {
             Ok(()) => Ok(ack),
             Err((error, _)) => Err(match self.examine(&error) {
                 // The client refused it before it left: it will never be in the log.

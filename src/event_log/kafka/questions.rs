@@ -190,9 +190,13 @@ impl KafkaLog {
     /// Takes the helper's own events off its queue, so that they cannot pile up there, and sees to it
     /// that it has brokers.
     fn serve_helper(&self) {
-        while self.helper.poll(Duration::ZERO).is_some() {}
         let client = self.helper.client();
-        client.context().lifeline.hold(client);
+        let Connected {
+            lifeline, logged, ..
+        } = &**client.context();
+        // A log line is served, too, and then the queue looks empty.
+        while self.helper.poll(Duration::ZERO).is_some() || logged.swap(false, Ordering::Relaxed) {}
+        lifeline.hold(client);
     }
 }
 
