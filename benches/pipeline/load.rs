@@ -29,6 +29,12 @@ impl Load {
         self.took += time;
     }
 
+    /// Adds another run of the same.
+    pub fn join(&mut self, other: Load) {
+        self.micros.extend(other.micros);
+        self.took += other.took;
+    }
+
     pub fn per_second(&self) -> f64 {
         self.micros.len() as f64 / self.took.as_secs_f64()
     }

@@ -78,6 +78,10 @@ fn tell(what: &str) {
     eprintln!("measuring {what}");
 }
 
+/// How often POST and its limit are measured in turn: the speed of a shared machine moves within
+/// seconds, and by as much as is to be told.
+const TURNS: usize = 3;
+
 /// POST with 1, 32 and 200 connections, beside the same three of a bare handler and Kafka's own
 /// producer.
 fn post(report: &mut Report) {
@@ -96,8 +100,11 @@ fn post(report: &mut Report) {
     }
     for connections in [1, 32, 200] {
         tell(&format!("POST, {connections} connections"));
-        let ours = run(&api.url(), connections, Requests::Orders);
-        let bare = run(limit.url(), connections, Requests::Orders);
+        let (mut ours, mut bare) = (Load::default(), Load::default());
+        for _ in 0..TURNS {
+            ours.join(run(&api.url(), connections, Requests::Orders));
+            bare.join(run(limit.url(), connections, Requests::Orders));
+        }
         let name = format!(
             "POST, {connections} connection{}",
             if connections == 1 { "" } else { "s" }
