@@ -1,3 +1,5 @@
+//! Against the mock cluster that librdkafka brings: what matters here is who polls, not what Kafka does.
+
 use std::sync::mpsc::sync_channel;
 
 use tokio::runtime::{Builder, Runtime};
