@@ -3,9 +3,9 @@
 //! Owns the positions of one followed topic and the decisions that follow from comparing them with
 //! the ends the log tells: live or not, new partitions, another log under the same name, a follower
 //! that stands still. State behind a lock, which reads no clock but the accept times' when it begins;
-//! the threads in `followers` act on it. The surprising
-//! thing: *live* means having reached the ends of some question not older than three seconds, not of
-//! the last one, so that a busy log does not make an instance doubt itself once a second.
+//! the threads in `followers` act on it. The surprising thing: *live* means having reached the ends of
+//! some question not older than three seconds, not of the last one, so that a busy log does not make
+//! an instance doubt itself once a second.
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};

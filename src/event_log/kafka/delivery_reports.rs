@@ -25,15 +25,14 @@ const TEND_EVERY: Duration = Duration::from_millis(100);
 /// A producer whose delivery reports are asked for as long as this is held.
 pub(super) struct Polled<C: ProducerContext + 'static> {
     producer: Arc<BaseProducer<C>>,
-    /// After the producer: they go in this order, and the poller ends when it finds it gone.
-    poller: Poller,
+    /// What is rung for a task, which ends soon after it finds the producer gone.
+    bell: Option<Arc<Notify>>,
+    /// After the producer: they go in this order, and the thread ends when it finds it gone.
+    _thread: Option<Joined>,
 }
 
-enum Poller {
-    /// A task that is rung for.
-    Task(Arc<Notify>),
-    Thread(Option<JoinHandle<()>>),
-}
+/// A thread whose end is waited for.
+struct Joined(Option<JoinHandle<()>>);
 
 impl<C: ProducerContext + 'static> Polled<C> {
     /// Has them asked for by the tokio runtime in whose context this is called, or else by a thread;
@@ -44,21 +43,24 @@ impl<C: ProducerContext + 'static> Polled<C> {
             producer: Arc::downgrade(&producer),
             tend,
         };
-        let poller = if let Ok(runtime) = Handle::try_current() {
+        let (bell, thread) = if let Ok(runtime) = Handle::try_current() {
             let bell = Arc::new(Notify::new());
-            // SAFETY: the poller keeps the bell until after `drop` has silenced it.
+            // SAFETY: the bell is kept until after `drop` has silenced it.
             unsafe { Reports::of(&producer).ring(Arc::as_ptr(&bell)) };
-            // For what came before the bell was there.
-            bell.notify_one();
             let rung = bell.clone();
             // Outside of the future, so that its end is heard even where the runtime takes no more.
             let task = Task(tended);
             runtime.spawn(async move { task.poll_when(&rung).await });
-            Poller::Task(bell)
+            (Some(bell), None)
         } else {
-            Poller::Thread(Some(thread::spawn(move || tended.poll())))
+            let thread = thread::spawn(move || tended.poll());
+            (None, Some(Joined(Some(thread))))
         };
-        Polled { producer, poller }
+        Polled {
+            producer,
+            bell,
+            _thread: thread,
+        }
     }
 
     pub(super) fn producer(&self) -> &BaseProducer<C> {
@@ -68,19 +70,16 @@ impl<C: ProducerContext + 'static> Polled<C> {
 
 impl<C: ProducerContext> Drop for Polled<C> {
     fn drop(&mut self) {
-        if let Poller::Task(_) = self.poller {
+        if self.bell.is_some() {
             Reports::of(&self.producer).ring_no_more();
         }
     }
 }
 
-impl Drop for Poller {
+impl Drop for Joined {
     fn drop(&mut self) {
-        match self {
-            Poller::Task(bell) => bell.notify_one(),
-            // A thread that panicked has said so.
-            Poller::Thread(thread) => drop(thread.take().map(JoinHandle::join)),
-        }
+        // A thread that panicked has said so.
+        drop(self.0.take().map(JoinHandle::join));
     }
 }
 
@@ -106,6 +105,7 @@ impl<C: ProducerContext + 'static> Task<C> {
         let mut ticks = interval(TEND_EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
+            // The first tick comes at once, for what was there before the bell.
             let is_tick = tokio::select! {
                 () = rung.notified() => false,
                 _ = ticks.tick() => true,
@@ -117,7 +117,7 @@ impl<C: ProducerContext + 'static> Task<C> {
                 (self.0.tend)(&producer);
             }
             // One event at a time, each with the reports of a whole request. It rings again only from
-            // empty: a report left behind would wait for ever.
+            // empty: a report left behind would wait for the next tick.
             loop {
                 producer.poll(Duration::ZERO);
                 if Reports::of(&producer).are_none() {

@@ -1,8 +1,7 @@
 //! Topic ids (KIP-516) and partition lists by DescribeTopics, which rdkafka's safe interface lacks.
 //!
-//! Every native object made here is destroyed here by a guard;
-//! what leaves are plain values. A broker older than 2.8 answers a zero id, which comes out as an
-//! unknown [`TopicId`].
+//! Every native object made here is destroyed here by a guard; what leaves are plain values. A broker
+//! older than 2.8 answers a zero id, which comes out as an unknown [`TopicId`].
 
 use std::ffi::{CStr, CString};
 use std::marker::PhantomData;
