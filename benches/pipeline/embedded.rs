@@ -5,8 +5,9 @@ use std::io::Write;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use crate::env::orders::order;
-use crate::env::{Env, http};
+use support::orders::order;
+use support::{Env, http};
+
 use crate::load::{self, Load, Requests};
 use crate::report::{Report, Row};
 use crate::{BACKLOG, LOOKUPS, applied_per_second, backlog, run, tell, visible_times};

@@ -15,9 +15,8 @@ use rdkafka::client::ClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::message::DeliveryResult;
 use rdkafka::producer::{BaseRecord, ProducerContext, ThreadedProducer};
+use support::{Env, given};
 use tokio::sync::oneshot;
-
-use crate::env::{Env, given};
 
 /// A bare server, in a process of its own.
 pub struct Limit {

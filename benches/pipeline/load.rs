@@ -9,10 +9,10 @@ use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use support::http;
+use support::orders::order;
 use tokio::net::TcpStream;
 
-use crate::env::http;
-use crate::env::orders::order;
 use crate::report::thousands;
 
 /// The answers of one run.

@@ -7,17 +7,15 @@
 use std::time::{Duration, Instant};
 
 mod embedded;
-#[path = "../../tests/env/mod.rs"]
-mod env;
 mod limits;
 mod load;
 mod report;
 
-use env::kafka::Outgoing;
-use env::orders::order;
-use env::{Db, Env, Process, http};
 use load::{Load, Requests};
 use report::{Report, Row};
+use support::kafka::Outgoing;
+use support::orders::order;
+use support::{Db, Env, Process, http};
 
 const PARTS: [&str; 6] = ["post", "get", "lookup", "apply", "visible", "embedded"];
 
@@ -270,7 +268,7 @@ fn visible_times(api_url: &str, mut is_there: impl FnMut(&str) -> bool) -> Load 
         assert_eq!(answer.expect("an answer").status, 202);
         while !is_there(&uid) {
             assert!(
-                asked.elapsed() < env::PATIENCE,
+                asked.elapsed() < support::PATIENCE,
                 "`{uid}` never became visible"
             );
         }

@@ -4,12 +4,12 @@
 use std::collections::BTreeMap;
 
 use serde_json::Value;
+use support::Engines;
+use support::both_keep;
+use support::http::Response;
 
 use super::rows::{Case, MARK, Verdict, cases};
 use super::{Findings, World, get, pointers};
-use crate::env::Engines;
-use crate::env::engines::both_keep;
-use crate::env::http::Response;
 
 both_keep! {
     [

@@ -7,11 +7,11 @@ use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 
-use crate::env::auditor::audit_offsets;
-use crate::env::kafka::Outgoing;
-use crate::env::orders::order;
-use crate::env::private::PrivateKafka;
-use crate::env::{Env, PATIENCE, eventually, given};
+use support::auditor::audit_offsets;
+use support::kafka::Outgoing;
+use support::orders::order;
+use support::private::PrivateKafka;
+use support::{Env, PATIENCE, eventually, given};
 
 const POSITIONS: &str = "SELECT partition, next_offset FROM log_positions ORDER BY 1";
 

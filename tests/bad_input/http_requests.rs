@@ -4,13 +4,13 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 
 use serde_json::json;
+use support::both_keep;
+use support::http::{self, Connection, Response};
+use support::orders::order;
+use support::{Engines, Env, PATIENCE, Process, eventually};
 
 use super::Findings;
 use super::requests::{Request, post, requests, sized};
-use crate::env::engines::both_keep;
-use crate::env::http::{self, Connection, Response};
-use crate::env::orders::order;
-use crate::env::{Engines, Env, PATIENCE, Process, eventually};
 
 both_keep! {
     [

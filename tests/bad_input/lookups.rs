@@ -3,11 +3,12 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use support::both_keep;
+use support::kafka::Outgoing;
+use support::orders::order;
+use support::{Engines, PATIENCE, eventually, http};
+
 use super::{Findings, World, get, metric};
-use crate::env::engines::both_keep;
-use crate::env::kafka::Outgoing;
-use crate::env::orders::order;
-use crate::env::{Engines, PATIENCE, eventually, http};
 
 both_keep! {
     [

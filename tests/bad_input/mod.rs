@@ -22,11 +22,10 @@ mod through_the_topic;
 use std::fmt::{Debug, Display};
 
 use serde_json::Value;
-
-use crate::env::auditor::audit_offsets;
-use crate::env::orders::order;
-use crate::env::process::metric;
-use crate::env::{Engines, Env, PATIENCE, Process, eventually, http};
+use support::auditor::audit_offsets;
+use support::orders::order;
+use support::process::metric;
+use support::{Engines, Env, PATIENCE, Process, eventually, http};
 
 /// What was not as it should be. A test collects all of it before it fails.
 #[derive(Default)]

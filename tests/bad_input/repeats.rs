@@ -2,11 +2,12 @@
 //!
 //! Which of several versions stays is in `pipeline::versions`.
 
+use support::both_keep;
+use support::kafka::Outgoing;
+use support::orders::{order, order_version};
+use support::{Engines, http};
+
 use super::{World, get};
-use crate::env::engines::both_keep;
-use crate::env::kafka::Outgoing;
-use crate::env::orders::{order, order_version};
-use crate::env::{Engines, http};
 
 both_keep! {
     [

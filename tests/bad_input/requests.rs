@@ -1,6 +1,6 @@
 //! Odd requests as data: what each is, its bytes, and what must be answered.
 
-use crate::env::orders::order;
+use support::orders::order;
 
 /// All of them; those with 202 bring one order each.
 pub fn requests() -> Vec<Request> {

@@ -8,11 +8,11 @@ use std::collections::HashMap;
 use jiff::SignedDuration;
 use jiff::civil::date;
 use serde_json::Value;
+use support::both_keep;
+use support::{Db, Engines, http};
 
 use super::spelling::{Draw, Spelled};
 use super::{Findings, World, get};
-use crate::env::engines::both_keep;
-use crate::env::{Db, Engines, http};
 
 both_keep! {
     [

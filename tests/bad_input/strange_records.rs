@@ -1,14 +1,14 @@
 //! Records that no API writes: without a value, without a key, far too large, or by go-orders.
 
 use sha2::{Digest, Sha256};
+use support::Engines;
+use support::both_keep;
+use support::database::bytes;
+use support::kafka::Outgoing;
+use support::orders::order;
 
 use super::rows::MARK;
 use super::{Findings, World, get, metric};
-use crate::env::Engines;
-use crate::env::database::bytes;
-use crate::env::engines::both_keep;
-use crate::env::kafka::Outgoing;
-use crate::env::orders::order;
 
 both_keep! {
     [

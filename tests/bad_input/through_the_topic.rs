@@ -4,13 +4,13 @@
 use std::collections::HashMap;
 
 use serde_json::Value;
+use support::Engines;
+use support::both_keep;
+use support::database::bytes;
+use support::kafka::Outgoing;
 
 use super::rows::{Case, MARK, Verdict, cases};
 use super::{Findings, World, get, metric};
-use crate::env::Engines;
-use crate::env::database::bytes;
-use crate::env::engines::both_keep;
-use crate::env::kafka::Outgoing;
 
 both_keep! {
     [
@@ -83,7 +83,7 @@ fn each_document_is_stored_or_becomes_a_dead_letter_with_its_bytes_and_reason(en
 fn places(world: &World) -> HashMap<String, (i32, i64)> {
     let records = world.env.log().read_all(&world.env.topic());
     let place =
-        |record: &crate::env::kafka::Stored| (record.key_text(), (record.partition, record.offset));
+        |record: &support::kafka::Stored| (record.key_text(), (record.partition, record.offset));
     records.iter().map(place).collect()
 }
 

@@ -3,9 +3,8 @@
 use std::process::Command;
 
 use serde_json::{Value, json};
-
-use crate::env::orders::{order, order_version};
-use crate::env::{Db, Env, given, http};
+use support::orders::{order, order_version};
+use support::{Db, Env, given, http};
 
 /// The schema as go-orders makes it.
 const GO_ORDERS: &str = include_str!("../../migrations/001_init.sql");
@@ -74,7 +73,7 @@ fn save_as_go_orders_does(db: &mut Db, uid: &str) {
 
 #[test]
 fn a_database_of_go_orders_is_adopted_with_its_rows() {
-    let env = Env::new();
+    let env = Env::empty();
     let mut db = env.db();
     db.run(&format!("{GO_ORDERS}{ITS_ROWS}"));
     let before = its_rows(&mut db);
@@ -105,7 +104,7 @@ fn go_orders_own_consumer_goes_on_writing_after_the_migration() {
 
 #[test]
 fn adopted_rows_with_nulls_or_missing_parts_are_read_through_the_whole_pipeline() {
-    let env = Env::new();
+    let env = Env::empty();
     env.db().run(&format!("{GO_ORDERS}{ITS_ROWS}"));
     let env = env.prepared(1);
     save_as_go_orders_does(&mut env.db(), "written-later");
@@ -127,7 +126,7 @@ fn adopted_rows_with_nulls_or_missing_parts_are_read_through_the_whole_pipeline(
 
 #[test]
 fn a_record_of_the_log_is_newer_than_an_adopted_row_and_replaces_it_whole() {
-    let env = Env::new();
+    let env = Env::empty();
     env.db().run(&format!("{GO_ORDERS}{ITS_ROWS}"));
     let env = env.prepared(1);
     let (api, _consumer) = (env.api(), env.consumer());
@@ -150,7 +149,7 @@ fn a_record_of_the_log_is_newer_than_an_adopted_row_and_replaces_it_whole() {
 
 #[test]
 fn the_first_file_also_runs_with_plain_psql() {
-    let env = Env::new();
+    let env = Env::empty();
     let file = concat!(env!("CARGO_MANIFEST_DIR"), "/migrations/001_init.sql");
     let psql = Command::new(format!("{}/psql", given("ORDERS_TEST_PG_BIN")))
         .args([&env.db_url, "-q", "-v", "ON_ERROR_STOP=1", "-f", file])

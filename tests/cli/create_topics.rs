@@ -1,10 +1,9 @@
 //! `orders create-topics`: topics made, checked, grown or refused.
 
 use serde_json::json;
-
-use crate::env::engines::both_keep;
-use crate::env::kafka::Outgoing;
-use crate::env::{Engines, Env};
+use support::both_keep;
+use support::kafka::Outgoing;
+use support::{Engines, Env};
 
 both_keep! {
     [
@@ -106,7 +105,7 @@ fn a_check_of_missing_topics_is_3_and_makes_none(engines: &Engines) {
 
 #[test]
 fn a_topic_that_differs_is_said_left_as_it_is_and_3_for_a_check() {
-    let env = Env::new();
+    let env = Env::empty();
     // As anybody else would make it: the broker's own settings.
     env.kafka().create_topic(&env.topic(), 2);
     let ran = env.orders(&["create-topics"]).run().succeeds();

@@ -3,11 +3,10 @@
 use std::fs;
 
 use serde_json::{Value, json};
-
-use crate::env::Env;
-use crate::env::kafka::Outgoing;
-use crate::env::orders::order_version;
-use crate::env::process::Reader;
+use support::Env;
+use support::kafka::Outgoing;
+use support::orders::order_version;
+use support::process::Reader;
 
 fn lines(documents: impl IntoIterator<Item = Value>) -> String {
     documents
@@ -215,7 +214,7 @@ fn a_place_that_cannot_be_a_file_is_refused_before_anything_is_read() {
 
 #[test]
 fn a_database_without_tables_is_told_what_it_needs() {
-    let refused = Env::new().orders(&["export", "--partial"]).run().exits(3);
+    let refused = Env::empty().orders(&["export", "--partial"]).run().exits(3);
     assert!(
         refused.stderr.contains("run `orders migrate`"),
         "{}",

@@ -3,7 +3,7 @@
 
 use std::fs;
 
-use crate::env::{Env, PATIENCE, eventually};
+use support::{Env, PATIENCE, eventually};
 
 /// A data folder whose place a file has.
 fn occupied() -> Env {

@@ -4,9 +4,8 @@ use std::any::Any;
 use std::fs::{self, File};
 
 use rustix::fs::{FlockOperation, flock};
-
-use crate::env::engines::both_keep;
-use crate::env::{Db, Engines, Env, PATIENCE, Process, eventually, given};
+use support::both_keep;
+use support::{Db, Engines, Env, PATIENCE, Process, eventually, given};
 
 both_keep! {
     [
@@ -159,7 +158,7 @@ fn a_table_in_use_is_waited_for_without_holding_anything(engines: &Engines) {
 
 #[test]
 fn a_table_that_stays_in_use_is_4_and_changes_nothing() {
-    let env = Env::new();
+    let env = Env::empty();
     let mut db = env.db();
     db.run(GO_ORDERS);
     db.run("BEGIN; SELECT * FROM orders; SELECT * FROM items");
@@ -173,7 +172,7 @@ fn a_table_that_stays_in_use_is_4_and_changes_nothing() {
 
 #[test]
 fn no_verbosity_logs_the_statements_of_the_database() {
-    let env = Env::new();
+    let env = Env::empty();
     let ran = env.orders(&["migrate", "-vv"]).run().succeeds();
     for text in ["INSERT INTO", "SELECT ", "parameters"] {
         assert!(!ran.stderr.contains(text), "{}", ran.stderr);
@@ -262,7 +261,7 @@ fn the_status_is_3_while_something_is_pending_and_then_0(engines: &Engines) {
 
 #[test]
 fn a_database_in_another_encoding_is_refused_untouched() {
-    let env = Env::new();
+    let env = Env::empty();
     let (_, name) = env
         .db_url
         .rsplit_once('/')
@@ -295,7 +294,7 @@ fn another_programs_table_of_that_name_is_not_touched(engines: &Engines) {
 
 #[test]
 fn no_message_about_a_database_holds_its_password() {
-    let env = Env::new();
+    let env = Env::empty();
     let server = env.db_url.replace("postgres@", "postgres:s3cr3t@");
     let away = "postgresql://me:s3cr3t@127.0.0.1:1/orders".to_owned();
     let cases = [

@@ -4,11 +4,10 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-
-use crate::env::engines::both_keep;
-use crate::env::orders::{order, order_version};
-use crate::env::process::Output;
-use crate::env::{Engines, Env, Process};
+use support::both_keep;
+use support::orders::{order, order_version};
+use support::process::Output;
+use support::{Engines, Env, Process};
 
 both_keep! {
     [
@@ -316,7 +315,7 @@ fn an_order_that_nobody_can_look_up_yet_is_4_and_a_wait_ends_when_it_is_there(en
 
 #[test]
 fn an_api_that_is_away_is_5_and_says_what_to_do() {
-    let env = Env::new();
+    let env = Env::empty();
     let run = |args: &[&str]| {
         env.orders(args)
             .env("ORDERS_API_URL", "http://127.0.0.1:1")
@@ -340,7 +339,7 @@ fn an_api_that_is_away_is_5_and_says_what_to_do() {
 
 fn a_file_is_sent_on_while_the_api_is_restarted(engines: &Engines) {
     let env = engines.ready();
-    let port = format!("127.0.0.1:{}", crate::env::private::free_port());
+    let port = format!("127.0.0.1:{}", support::private::free_port());
     let api = || env.serve_api().env("HTTP_ADDR", &port).start();
     let mut running = api();
     let orders: Vec<Value> = (0..3000)
@@ -352,7 +351,7 @@ fn a_file_is_sent_on_while_the_api_is_restarted(engines: &Engines) {
         .orders(&args)
         .env("ORDERS_API_URL", format!("http://{port}"))
         .spawn();
-    crate::env::eventually("some orders in the log", Duration::from_secs(30), || {
+    support::eventually("some orders in the log", Duration::from_secs(30), || {
         (env.log().ends(&env.topic())[0] > 200).then_some(())
     });
     running.kill9();

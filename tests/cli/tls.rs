@@ -12,9 +12,8 @@ use openssl::nid::Nid;
 use openssl::pkey::{PKey, Private};
 use openssl::x509::extension::{BasicConstraints, SubjectAlternativeName};
 use openssl::x509::{X509, X509Name};
-
-use crate::env::private::PrivatePostgres;
-use crate::env::{Env, given};
+use support::private::PrivatePostgres;
+use support::{Env, given};
 
 /// A key and its certificate.
 struct Identity {
@@ -208,7 +207,7 @@ fn each_sslmode_keeps_its_promise_and_none_falls_back_to_plain() {
 
 #[test]
 fn a_certificate_file_that_is_not_there_is_a_mistake_of_configuration() {
-    let env = Env::new();
+    let env = Env::empty();
     let (code, said) = migrate(
         &env,
         "127.0.0.1",
@@ -223,7 +222,7 @@ fn a_certificate_file_that_is_not_there_is_a_mistake_of_configuration() {
 
 #[test]
 fn a_server_without_tls_is_refused_by_every_mode_that_asks_for_it() {
-    let env = Env::new();
+    let env = Env::empty();
     for mode in ["require", "verify-ca", "verify-full"] {
         let (code, said) = migrate(&env, "127.0.0.1", &format!("sslmode={mode}"));
         assert_eq!(code, Some(1), "{mode}: {said}");
@@ -245,14 +244,10 @@ fn services_stay_red_and_out_where_the_server_is_not_who_it_should_be() {
         .consume()
         .env("DB_URL", with_ca(&postgres.wrong))
         .spawn();
-    crate::env::eventually(
-        "readiness names the certificate",
-        crate::env::PATIENCE,
-        || {
-            let (status, said) = refused.readiness();
-            (status == 503 && said.contains("certificate verify failed")).then_some(())
-        },
-    );
+    support::eventually("readiness names the certificate", support::PATIENCE, || {
+        let (status, said) = refused.readiness();
+        (status == 503 && said.contains("certificate verify failed")).then_some(())
+    });
     assert!(refused.is_running());
     assert_eq!(postgres.admitted().len(), before);
     drop(refused);

@@ -3,10 +3,10 @@
 use std::time::{Duration, Instant};
 
 use orders::event_log::{AppendError, Appended, Durability, NewRecord, ReadBack};
+use support::PATIENCE;
+use support::each_engine_keeps;
 
 use crate::contract::logs::{Subject, send};
-use crate::env::PATIENCE;
-use crate::env::engines::each_engine_keeps;
 
 each_engine_keeps! {
     [kafka => super::Subject::kafka(), sqlite => super::Subject::sqlite()]

@@ -4,10 +4,10 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use orders::event_log::{Fetched, Followed, LogFault, Membership, MembershipEvent, Reader, Record};
+use support::PATIENCE;
+use support::each_engine_keeps;
 
 use crate::contract::logs::{Subject, append, value};
-use crate::env::PATIENCE;
-use crate::env::engines::each_engine_keeps;
 
 each_engine_keeps! {
     [kafka => super::Subject::kafka(), sqlite => super::Subject::sqlite()]

@@ -5,9 +5,8 @@ use std::sync::Arc;
 use orders::event_log::kafka::KafkaLog;
 use orders::event_log::sqlite::{Reach, SqliteLog};
 use orders::event_log::{Ack, Appended, Durability, EventLog, NewRecord, TopicSpec};
+use support::{Env, Files, PATIENCE, eventually};
 use tempfile::TempDir;
-
-use crate::env::{Env, Files, PATIENCE, eventually};
 
 /// A log, and names of its own in it.
 pub struct Subject {
@@ -23,7 +22,7 @@ enum Engine {
 
 impl Subject {
     pub fn kafka() -> Subject {
-        Subject::on(Engine::Kafka(Box::new(Env::new())))
+        Subject::on(Engine::Kafka(Box::new(Env::empty())))
     }
 
     pub fn sqlite() -> Subject {

@@ -10,12 +10,12 @@ use orders::store::*;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use serde_json::json;
+use support::Db;
+use support::orders::order_version;
 use uuid::Uuid;
 
 use self::tables::Tables;
 use crate::contract::stores::Database;
-use crate::env::Db;
-use crate::env::orders::order_version;
 
 #[path = "../../src/replayable.rs"]
 mod replayable;

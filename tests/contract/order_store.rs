@@ -2,11 +2,11 @@
 
 use orders::store::{Answer, Gap, Settlement, SourcedOrder, StoreError};
 use serde_json::json;
+use support::each_engine_keeps;
+use support::orders::order_version;
 
 use crate::contract::owner::{AMOUNTS, LOG, claim, dead, decoded, settle, sourced};
 use crate::contract::stores::Database;
-use crate::env::engines::each_engine_keeps;
-use crate::env::orders::order_version;
 
 each_engine_keeps! {
     [

@@ -6,10 +6,10 @@ use orders::store::{
     Batch, Claim, DeadLetter, OrderStore, Position, RefusalWindow, Settlement, SourcedOrder,
     StoreError, Tail,
 };
+use support::orders::order_version;
 use uuid::Uuid;
 
 use crate::contract::stores::Database;
-use crate::env::orders::order_version;
 
 pub const LOG: &str = "cluster/orders";
 

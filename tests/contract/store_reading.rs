@@ -3,11 +3,11 @@
 use bytes::Bytes;
 use orders::order::Order;
 use orders::store::{Answer, DeadLetter, Shown};
+use support::each_engine_keeps;
+use support::orders::order_version;
 
 use crate::contract::owner::{LOG, dead, decoded, sourced};
 use crate::contract::stores::Database;
-use crate::env::engines::each_engine_keeps;
-use crate::env::orders::order_version;
 
 each_engine_keeps! {
     [

@@ -5,9 +5,8 @@ use std::path::PathBuf;
 use orders::store::postgres::PostgresEngine;
 use orders::store::sqlite::SqliteEngine;
 use orders::store::{Dialect, OrderStore, StoreEngine};
+use support::{Db, Env};
 use tempfile::TempDir;
-
-use crate::env::{Db, Env};
 
 /// An engine with a migrated database of its own.
 pub struct Database {
@@ -23,7 +22,7 @@ enum Place {
 
 impl Database {
     pub fn postgres() -> Database {
-        let env = Env::new();
+        let env = Env::empty();
         env.orders(&["migrate"]).run().succeeds();
         Database {
             engine: Box::new(PostgresEngine::new(&env.db_url).expect("the URL is right")),
@@ -37,7 +36,7 @@ impl Database {
         let path = folder.path().join("store.db");
         let engine = SqliteEngine::new(&path);
         let mut schema = engine.schema().expect("nothing is opened yet");
-        orders::migrations::run(&mut *schema, crate::env::PATIENCE, &|_| {})
+        orders::migrations::run(&mut *schema, support::PATIENCE, &|_| {})
             .expect("the file can be made");
         Database {
             engine: Box::new(engine),

@@ -4,10 +4,11 @@
 use std::fs::{self, File};
 use std::path::Path;
 
+use support::auditor::{Record, audit};
+use support::private::free_port;
+use support::{Env, PATIENCE, SqliteFile, eventually};
+
 use super::{RECOVERY, await_more, check_integrity, post, posters, wait_until_unready};
-use crate::env::auditor::{Record, audit};
-use crate::env::private::free_port;
-use crate::env::{Env, PATIENCE, SqliteFile, eventually};
 
 fn beside(file: &Path, suffix: &str) -> std::path::PathBuf {
     let mut name = file.as_os_str().to_owned();
@@ -16,7 +17,7 @@ fn beside(file: &Path, suffix: &str) -> std::path::PathBuf {
 }
 
 /// The one to whom it may be answered: neither accepted nor left open.
-fn assert_refused(env_up: &crate::env::Process, uid: &str) {
+fn assert_refused(env_up: &support::Process, uid: &str) {
     let answer = post(env_up, uid);
     assert_eq!(answer.status, 503, "{}", answer.text());
 }

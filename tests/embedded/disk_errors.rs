@@ -1,14 +1,15 @@
 //! The disk reports errors: no 202 for what is not on it, nothing lost or doubled, no wrong answer, and
 //! it goes on by itself when the disk is well.
 
+use support::failing_disk::{Call, Errno, FailingDisk};
+use support::private::free_port;
+use support::process::metric;
+use support::{Env, Process, eventually};
+
 use super::{
     RECOVERY, accepted, audit_all, await_more, check_integrity, get, post, posters, promised,
     wait_until_unready,
 };
-use crate::env::failing_disk::{Call, Errno, FailingDisk};
-use crate::env::private::free_port;
-use crate::env::process::metric;
-use crate::env::{Env, Process, eventually};
 
 /// `orders up` on a failing disk.
 struct World {

@@ -1,13 +1,14 @@
 //! The disk of the data folder is full, or nearly so: refused honestly, nothing lost, and it goes on by
 //! itself when there is room again.
 
+use support::auditor::{Poster, Task, audit};
+use support::disk::SmallDisk;
+use support::private::free_port;
+use support::{Env, PATIENCE, Process, eventually};
+
 use super::{
     RECOVERY, accepted, audit_all, await_more, get, post, posters, promised, wait_until_unready,
 };
-use crate::env::auditor::{Poster, Task, audit};
-use crate::env::disk::SmallDisk;
-use crate::env::private::free_port;
-use crate::env::{Env, PATIENCE, Process, eventually};
 
 const MIB: u64 = 1 << 20;
 

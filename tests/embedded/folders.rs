@@ -4,9 +4,10 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::Path;
 
+use support::private::free_port;
+use support::{Env, Orders, PATIENCE, eventually};
+
 use super::{audit_all, await_more, post, posters};
-use crate::env::private::free_port;
-use crate::env::{Env, Orders, PATIENCE, eventually};
 
 /// Nobody in particular.
 const USER: u32 = 65_534;

@@ -1,8 +1,9 @@
 //! kill -9 at any moment: what was answered with 202 is there, and no file is damaged.
 
+use support::Env;
+use support::private::free_port;
+
 use super::{audit_all, await_more, posters};
-use crate::env::Env;
-use crate::env::private::free_port;
 
 #[test]
 fn everything_in_one_process_killed_again_and_again_keeps_every_202() {

@@ -5,14 +5,14 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
+use support::auditor::Poster;
+use support::disk::SmallDisk;
+use support::private::free_port;
+use support::{Env, SqliteFile, eventually};
 
 use super::{
     RECOVERY, accepted, audit_all, await_more, post, posters, promised, wait_until_unready,
 };
-use crate::env::auditor::Poster;
-use crate::env::disk::SmallDisk;
-use crate::env::private::free_port;
-use crate::env::{Env, SqliteFile, eventually};
 
 fn wal_of(file: &Path) -> PathBuf {
     PathBuf::from(format!("{}-wal", file.display()))

@@ -11,9 +11,8 @@ use orders::event_log::{
     MembershipEvent, NewRecord, OffsetRange, ReadBack, Reader, TopicSpec,
 };
 use rusqlite::Connection;
+use support::{PATIENCE, eventually};
 use tempfile::TempDir;
-
-use crate::env::{PATIENCE, eventually};
 
 /// A folder with a log, and a topic in it.
 pub struct Folder {

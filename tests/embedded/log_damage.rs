@@ -7,10 +7,10 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use orders::event_log::{AppendError, Durability, EventLog, Fetched, LogFault, ReadBack};
+use support::disk::SmallDisk;
+use support::{PATIENCE, eventually};
 
 use super::log::{Folder, TOPIC, append, create, range, reader, send};
-use crate::env::disk::SmallDisk;
-use crate::env::{PATIENCE, eventually};
 
 /// By another process: one that opened the file here and closed it would take SQLite's locks away.
 fn run(command: &str, arguments: &[&str], file: &Path) {

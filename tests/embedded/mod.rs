@@ -17,10 +17,10 @@ mod up;
 use std::path::Path;
 use std::time::Duration;
 
-use crate::env::auditor::{Poster, Record, Task, audit, audit_answers};
-use crate::env::http::{self, Response};
-use crate::env::orders::order;
-use crate::env::{Db, Env, PATIENCE, Process, eventually};
+use support::auditor::{Poster, Record, Task, audit, audit_answers};
+use support::http::{self, Response};
+use support::orders::order;
+use support::{Db, Env, PATIENCE, Process, eventually};
 
 const RECOVERY: Duration = Duration::from_secs(30);
 

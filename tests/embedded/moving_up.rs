@@ -1,10 +1,10 @@
 //! From files to Kafka and PostgreSQL: export, send, and nothing is lost.
 
-use crate::env::auditor::{Poster, Task};
-use crate::env::kafka::Outgoing;
-use crate::env::orders::order;
-use crate::env::private::free_port;
-use crate::env::{Env, PATIENCE, http};
+use support::auditor::{Poster, Task};
+use support::kafka::Outgoing;
+use support::orders::order;
+use support::private::free_port;
+use support::{Env, PATIENCE, http};
 
 /// Every column of every table that an order has, in one order.
 const ROWS: &str =

@@ -1,7 +1,7 @@
 //! One API and one consumer a data folder; commands in separate processes on the same folder.
 
-use crate::env::orders::order;
-use crate::env::{Env, http};
+use support::orders::order;
+use support::{Env, http};
 
 #[test]
 fn a_second_api_or_consumer_of_a_folder_is_refused_and_told_who_has_it() {

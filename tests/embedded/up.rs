@@ -2,10 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use crate::env::auditor::{Poster, Task, audit, audit_answers};
-use crate::env::orders::order;
-use crate::env::private::free_port;
-use crate::env::{Env, PATIENCE, http};
+use support::auditor::{Poster, Task, audit, audit_answers};
+use support::orders::order;
+use support::private::free_port;
+use support::{Env, PATIENCE, http};
 
 #[test]
 fn with_nothing_configured_an_order_is_taken_stored_and_given_back() {
@@ -97,7 +97,7 @@ fn one_stop_signal_in_the_middle_of_orders_drains_everything_in_time() {
 /// Each engine with each: what is promised does not depend on the pair.
 #[test]
 fn every_pair_of_engines_works() {
-    let servers = Env::new();
+    let servers = Env::empty();
     let pairs = [
         ("embedded", "postgres"),
         ("kafka", "sqlite"),

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use support::kafka::Outgoing;
+use support::orders::order_version;
+use support::proxy::{Mode, Proxy};
+use support::{Env, PATIENCE, eventually, http};
+
 use super::wait_until_red;
-use crate::env::kafka::Outgoing;
-use crate::env::orders::order_version;
-use crate::env::proxy::{Mode, Proxy};
-use crate::env::{Env, PATIENCE, eventually, http};
 
 const AMOUNT: &str = "SELECT p.amount, (SELECT count(*) FROM items), o.source_offset
                       FROM payment p JOIN orders o USING (order_uid)";

@@ -1,7 +1,8 @@
 //! Another program writes the same rows, in an order of its own.
 
+use support::{Env, PATIENCE, eventually};
+
 use super::{Stream, assert_all_stored, wait_until_locked_out};
-use crate::env::{Env, PATIENCE, eventually};
 
 #[test]
 fn a_deadlock_with_another_program_is_tried_again_and_dead_letters_nothing() {

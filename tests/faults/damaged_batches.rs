@@ -5,10 +5,11 @@ use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 
+use support::kafka::Outgoing;
+use support::private::PrivateKafka;
+use support::{Env, given};
+
 use super::{Expected, assert_all_stored, expect, orders, wait_until_red};
-use crate::env::kafka::Outgoing;
-use crate::env::private::PrivateKafka;
-use crate::env::{Env, given};
 
 #[test]
 fn a_damaged_batch_stops_its_partition_and_no_other_until_it_is_mended() {

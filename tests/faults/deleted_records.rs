@@ -2,8 +2,9 @@
 
 use std::time::{Duration, Instant};
 
+use support::Env;
+
 use super::{Expected, assert_stored, expect, orders, wait_until_red};
-use crate::env::Env;
 
 const POSITIONS: &str = "SELECT partition, next_offset FROM log_positions ORDER BY 1";
 

@@ -1,8 +1,9 @@
 //! The disk of PostgreSQL is full: orders are accepted all the same, and stored when there is room.
 
+use support::private::PrivatePostgres;
+use support::{Env, given};
+
 use super::{Posting, is_red};
-use crate::env::private::PrivatePostgres;
-use crate::env::{Env, given};
 
 #[test]
 fn while_the_disk_of_postgresql_is_full_orders_are_accepted_and_stored_when_there_is_room() {

@@ -2,10 +2,11 @@
 
 use std::os::unix::process::ExitStatusExt;
 
+use support::both_keep;
+use support::private::free_port;
+use support::{Engines, Env, Orders, PATIENCE, eventually};
+
 use super::{Posting, Stream, assert_all_stored, expect, orders};
-use crate::env::engines::both_keep;
-use crate::env::private::free_port;
-use crate::env::{Engines, Env, Orders, PATIENCE, eventually};
 
 both_keep! {
     [
@@ -123,7 +124,7 @@ fn a_consumer_that_stands_still_past_its_poll_interval_rejoins_and_stores_everyt
 
 #[test]
 fn a_failpoint_that_nobody_knows_is_a_mistake_of_configuration() {
-    let env = Env::new();
+    let env = Env::empty();
     let ran = env
         .consume()
         .env(FAILPOINT, "in_commit=crash")

@@ -2,9 +2,10 @@
 
 use std::time::Instant;
 
+use support::private::PrivateKafka;
+use support::{Env, PATIENCE, given};
+
 use super::{Expected, assert_all_stored, expect, orders, wait_until_locked_out, wait_until_red};
-use crate::env::private::PrivateKafka;
-use crate::env::{Env, PATIENCE, given};
 
 #[test]
 fn kafka_killed_in_the_middle_of_a_backlog_costs_only_time() {

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use crate::env::engines::both_keep;
-use crate::env::kafka::Outgoing;
-use crate::env::orders::order;
-use crate::env::{Engines, Env, Process};
+use support::both_keep;
+use support::kafka::Outgoing;
+use support::orders::order;
+use support::{Engines, Env, Process};
 
 both_keep! {
     [

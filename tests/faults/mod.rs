@@ -32,10 +32,10 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crate::env::auditor::{Poster, Record, Task};
-use crate::env::kafka::Outgoing;
-use crate::env::orders::{items_of, order_version, track_number};
-use crate::env::{Db, Env, Kafka, PATIENCE, Process, auditor, eventually};
+use support::auditor::{Poster, Record, Task};
+use support::kafka::Outgoing;
+use support::orders::{items_of, order_version, track_number};
+use support::{Db, Env, Kafka, PATIENCE, Process, auditor, eventually};
 
 /// Which version of which order must be stored.
 type Expected = BTreeMap<String, u32>;

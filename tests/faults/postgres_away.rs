@@ -2,9 +2,10 @@
 
 use std::time::{Duration, Instant};
 
+use support::private::PrivatePostgres;
+use support::{Env, PATIENCE, eventually, given};
+
 use super::{Expected, Posting, Stream, assert_all_stored, expect, orders, wait_until_red};
-use crate::env::private::PrivatePostgres;
-use crate::env::{Env, PATIENCE, eventually, given};
 
 #[test]
 fn postgresql_killed_and_stopped_at_once_in_the_middle_of_a_stream_costs_only_time() {

@@ -1,8 +1,9 @@
 //! PostgreSQL takes no connections for a while: it is starting, or all its connections are taken.
 
+use support::private::PrivatePostgres;
+use support::{Env, PATIENCE, eventually, given};
+
 use super::{Expected, assert_all_stored, expect, orders, wait_until_red};
-use crate::env::private::PrivatePostgres;
-use crate::env::{Env, PATIENCE, eventually, given};
 
 #[test]
 fn a_postgresql_that_is_still_starting_or_has_no_connection_left_is_waited_for() {

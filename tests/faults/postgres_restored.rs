@@ -2,9 +2,10 @@
 
 use std::path::Path;
 
+use support::private::PrivatePostgres;
+use support::{Db, Env, given};
+
 use super::{Posting, wait_until_red};
-use crate::env::private::PrivatePostgres;
-use crate::env::{Db, Env, given};
 
 #[test]
 fn a_database_restored_from_an_older_dump_is_filled_again_with_all_that_was_accepted() {

@@ -3,10 +3,11 @@
 
 use std::time::Duration;
 
+use support::private::PrivatePostgres;
+use support::proxy::Proxy;
+use support::{Env, given};
+
 use super::{Expected, assert_all_stored, expect, orders};
-use crate::env::private::PrivatePostgres;
-use crate::env::proxy::Proxy;
-use crate::env::{Env, given};
 
 #[test]
 fn a_commit_whose_answer_is_swallowed_is_applied_once() {

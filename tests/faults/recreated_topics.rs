@@ -1,11 +1,12 @@
 //! The topic is deleted and made again: everything in the new one is read, and what is stored never
 //! turns back to something older.
 
+use support::auditor::audit_answers;
+use support::both_keep;
+use support::orders::order;
+use support::{Engines, Env, Log, PATIENCE, Process, eventually, http};
+
 use super::{Expected, accepted_ago, assert_stored, expect, orders};
-use crate::env::auditor::audit_answers;
-use crate::env::engines::both_keep;
-use crate::env::orders::order;
-use crate::env::{Engines, Env, Log, PATIENCE, Process, eventually, http};
 
 both_keep! {
     [

@@ -1,16 +1,17 @@
 //! A database that refuses: one order that it does not want is a dead letter, a schema or rights
 //! that changed are an outage that somebody must end.
 
+use support::auditor::audit_offsets;
+use support::both_keep;
+use support::kafka::Outgoing;
+use support::orders::{order, order_version};
+use support::private::PrivatePostgres;
+use support::{Engines, Env, PATIENCE, eventually, given, http};
+
 use super::{
     Expected, assert_all_stored, assert_stored, expect, orders, wait_until_locked_out,
     wait_until_red,
 };
-use crate::env::auditor::audit_offsets;
-use crate::env::engines::both_keep;
-use crate::env::kafka::Outgoing;
-use crate::env::orders::{order, order_version};
-use crate::env::private::PrivatePostgres;
-use crate::env::{Engines, Env, PATIENCE, eventually, given, http};
 
 both_keep! {
     [

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use support::private::PrivateKafka;
+use support::{Env, given};
+
 use super::{Expected, accepted_ago, assert_stored, expect, orders, wait_until_red};
-use crate::env::private::PrivateKafka;
-use crate::env::{Env, given};
 
 #[test]
 fn an_older_copy_of_the_log_that_grew_past_the_position_is_replayed() {

@@ -3,10 +3,9 @@
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
-
-use crate::env::auditor::{Poster, Record, Task, audit};
-use crate::env::private::free_port;
-use crate::env::{Env, PATIENCE};
+use support::auditor::{Poster, Record, Task, audit};
+use support::private::free_port;
+use support::{Env, PATIENCE};
 
 #[test]
 fn both_services_drain_under_load_and_lose_nothing() {

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use crate::env::orders::order;
-use crate::env::private::PrivateKafka;
-use crate::env::{Env, eventually, given, http};
+use support::orders::order;
+use support::private::PrivateKafka;
+use support::{Env, eventually, given, http};
 
 #[test]
 fn a_get_while_the_broker_is_frozen_says_that_it_cannot_know() {

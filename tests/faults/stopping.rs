@@ -3,10 +3,10 @@
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
+use support::private::PrivatePostgres;
+use support::{Env, given};
 
 use super::{Stream, assert_all_stored, orders};
-use crate::env::private::PrivatePostgres;
-use crate::env::{Env, given};
 
 #[test]
 fn a_consumer_that_is_stopped_under_load_drains_and_the_next_one_goes_on() {

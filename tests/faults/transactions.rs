@@ -1,8 +1,9 @@
 //! Other programs may write in Kafka transactions: markers and aborted records are holes, not gaps.
 
+use support::Env;
+use support::kafka::Ending;
+
 use super::{Expected, assert_stored, expect, orders};
-use crate::env::Env;
-use crate::env::kafka::Ending;
 
 #[test]
 fn transaction_markers_and_aborted_records_are_passed_and_the_position_reaches_the_end() {

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use support::{Env, PATIENCE, eventually};
+
 use super::{Expected, assert_all_stored, expect, orders};
-use crate::env::{Env, PATIENCE, eventually};
 
 #[test]
 fn a_frozen_consumer_that_wakes_up_after_another_took_over_stores_nothing_twice() {

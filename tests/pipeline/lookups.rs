@@ -2,10 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use crate::env::engines::both_keep;
-use crate::env::kafka::Outgoing;
-use crate::env::orders::{order, order_version};
-use crate::env::{Engines, PATIENCE, eventually, http};
+use support::both_keep;
+use support::kafka::Outgoing;
+use support::orders::{order, order_version};
+use support::{Engines, PATIENCE, eventually, http};
 
 both_keep! {
     [

@@ -1,9 +1,8 @@
 //! What go-orders' README walks through: send, store, cache hit, restart, lookup.
 
 use serde_json::Value;
-
-use crate::env::engines::both_keep;
-use crate::env::{Engines, http};
+use support::both_keep;
+use support::{Engines, http};
 
 both_keep! {
     [

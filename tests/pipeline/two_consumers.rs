@@ -1,8 +1,8 @@
 //! Two consumers of one group: each reads its share.
 
-use crate::env::kafka::Outgoing;
-use crate::env::orders::order;
-use crate::env::{Env, PATIENCE, eventually, http};
+use support::kafka::Outgoing;
+use support::orders::order;
+use support::{Env, PATIENCE, eventually, http};
 
 #[test]
 fn partitions_are_shared_between_two_consumers() {

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use crate::env::kafka::Outgoing;
-use crate::env::orders::{order, order_version};
-use crate::env::{Env, PATIENCE, Process, eventually, http};
+use support::kafka::Outgoing;
+use support::orders::{order, order_version};
+use support::{Env, PATIENCE, Process, eventually, http};
 
 /// Within this time one instance follows what another accepted, whatever else is slow.
 const FOLLOWED: Duration = Duration::from_secs(1);

@@ -1,9 +1,9 @@
 //! Which version of an order stays: the later in one log, the later accepted across logs.
 
-use crate::env::engines::both_keep;
-use crate::env::kafka::Outgoing;
-use crate::env::orders::order_version;
-use crate::env::{Engines, http};
+use support::both_keep;
+use support::kafka::Outgoing;
+use support::orders::order_version;
+use support::{Engines, http};
 
 both_keep! {
     [

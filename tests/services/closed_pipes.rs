@@ -2,11 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use crate::env::auditor::{Poster, Task, audit};
-use crate::env::orders::order;
-use crate::env::private::free_port;
-use crate::env::process::{Orders, Reader};
-use crate::env::{Env, PATIENCE, Process, eventually, http};
+use support::auditor::{Poster, Task, audit};
+use support::orders::order;
+use support::private::free_port;
+use support::process::{Orders, Reader};
+use support::{Env, PATIENCE, Process, eventually, http};
 
 /// A service that can say nothing, at an operators' port that is known beforehand.
 fn start_mute(service: Orders<'_>, reader: Reader) -> Process {
@@ -52,7 +52,7 @@ fn a_consumer_that_must_end_does_so_though_nobody_reads_why() {
     let _second = env.consume().env("KAFKA_GROUP", "usurpers").start();
     let owner = "SELECT owner_group FROM log_positions";
     env.db().eventually(owner, "usurpers");
-    let record = crate::env::kafka::Outgoing::new("uid", order("uid").to_string());
+    let record = support::kafka::Outgoing::new("uid", order("uid").to_string());
     env.kafka().produce(&env.topic(), &[record]);
     assert_eq!(first.wait_exit(PATIENCE * 2).code(), Some(1));
 }

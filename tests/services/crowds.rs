@@ -5,9 +5,8 @@ use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-
-use crate::env::http::{self, Connection};
-use crate::env::{Env, PATIENCE, Process};
+use support::http::{self, Connection};
+use support::{Env, PATIENCE, Process};
 
 fn open(api: &Process) -> TcpStream {
     let stream = TcpStream::connect(api.url().replace("http://", "")).expect("the port is open");
@@ -43,7 +42,7 @@ fn silent_sockets_beyond_the_cap_do_not_keep_real_clients_out() {
     }
     for number in 0..10 {
         let asked = Instant::now();
-        let body = crate::env::orders::order(&format!("uid-{number}")).to_string();
+        let body = support::orders::order(&format!("uid-{number}")).to_string();
         assert_eq!(
             http::post(&format!("{}/orders", api.url()), body).status,
             202
@@ -174,7 +173,7 @@ fn real_clients_are_served_among_the_deaf_the_slow_and_the_silent() {
     }
     for number in 0..50 {
         let asked = Instant::now();
-        let body = crate::env::orders::order(&format!("uid-{number}")).to_string();
+        let body = support::orders::order(&format!("uid-{number}")).to_string();
         let posted = http::post(&format!("{}/orders", api.url()), body);
         let read = http::get(&format!("{}/api/order/uid-{number}", api.url()));
         assert_eq!((posted.status, read.status), (202, 200));
@@ -206,7 +205,7 @@ fn five_thousand_idle_connections_cost_little_and_keep_nobody_out() {
         .collect();
     for number in 0..50 {
         let asked = Instant::now();
-        let body = crate::env::orders::order(&format!("uid-{number}")).to_string();
+        let body = support::orders::order(&format!("uid-{number}")).to_string();
         let posted = http::post(&format!("{}/orders", api.url()), body);
         assert_eq!(posted.status, 202);
         let took = asked.elapsed();

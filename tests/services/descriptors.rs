@@ -3,12 +3,13 @@
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
+use support::auditor::audit_offsets;
+use support::http::{self, Connection};
+use support::kafka::Outgoing;
+use support::orders::order;
+use support::{Env, PATIENCE, Process};
+
 use super::RECOVERY;
-use crate::env::auditor::audit_offsets;
-use crate::env::http::{self, Connection};
-use crate::env::kafka::Outgoing;
-use crate::env::orders::order;
-use crate::env::{Env, PATIENCE, Process};
 
 /// The part of one processor that a service may take while it waits.
 const IDLE: f64 = 0.3;

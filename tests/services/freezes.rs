@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use support::auditor::{Poster, Record, Task, audit, audit_answers};
+use support::private::PrivateKafka;
+use support::{Env, given};
+
 use super::{Outcome, Posted, RECOVERY};
-use crate::env::auditor::{Poster, Record, Task, audit, audit_answers};
-use crate::env::private::PrivateKafka;
-use crate::env::{Env, given};
 
 #[test]
 fn a_kafka_frozen_and_thawed_again_and_again_keeps_every_order_and_the_order_of_its_versions() {

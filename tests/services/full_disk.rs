@@ -1,10 +1,11 @@
 //! The broker's disk is full: it ends itself, and comes back when there is room again.
 
+use support::auditor::{audit_answers, audit_offsets};
+use support::disk::SmallDisk;
+use support::private::PrivateKafka;
+use support::{Env, eventually, given};
+
 use super::{Outcome, Posted, RECOVERY, wait_until_unready};
-use crate::env::auditor::{audit_answers, audit_offsets};
-use crate::env::disk::SmallDisk;
-use crate::env::private::PrivateKafka;
-use crate::env::{Env, eventually, given};
 
 #[test]
 fn orders_for_a_kafka_whose_disk_is_full_are_refused_honestly_until_it_has_room_again() {

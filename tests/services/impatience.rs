@@ -6,11 +6,12 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use support::http::Connection;
+use support::orders::order_version;
+use support::private::PrivateKafka;
+use support::{Env, Process, eventually, given};
+
 use super::RECOVERY;
-use crate::env::http::Connection;
-use crate::env::orders::order_version;
-use crate::env::private::PrivateKafka;
-use crate::env::{Env, Process, eventually, given};
 
 /// Enough for their orders to be gathered while Kafka keeps them waiting.
 const CROWD: usize = 96;

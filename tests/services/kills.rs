@@ -2,11 +2,12 @@
 
 use std::time::{Duration, Instant};
 
+use support::auditor::{Poster, Record, Task, audit, audit_answers};
+use support::kafka::Outgoing;
+use support::private::free_port;
+use support::{Db, Env, Process, eventually};
+
 use super::RECOVERY;
-use crate::env::auditor::{Poster, Record, Task, audit, audit_answers};
-use crate::env::kafka::Outgoing;
-use crate::env::private::free_port;
-use crate::env::{Db, Env, Process, eventually};
 
 const POSTERS: u32 = 4;
 const ORDERS: u32 = 20_000;

@@ -2,9 +2,10 @@
 
 use std::thread;
 
+use support::private::PrivateKafka;
+use support::{Env, given};
+
 use super::{Outcome, Posted};
-use crate::env::private::PrivateKafka;
-use crate::env::{Env, given};
 
 #[test]
 fn an_order_whose_acknowledgement_is_lost_stands_once_and_is_never_called_not_accepted() {

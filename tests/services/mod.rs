@@ -21,10 +21,10 @@ mod without_kafka;
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use crate::env::http::Connection;
-use crate::env::orders::order;
-use crate::env::process::metric;
-use crate::env::{Env, PATIENCE, Process, eventually};
+use support::http::Connection;
+use support::orders::order;
+use support::process::metric;
+use support::{Env, PATIENCE, Process, eventually};
 
 /// Within this time every POST is answered, whatever Kafka does.
 const POST_DEADLINE: Duration = Duration::from_secs(8);

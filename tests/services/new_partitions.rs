@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use support::auditor::{audit_answers, audit_offsets};
+use support::kafka::Outgoing;
+use support::orders::{order, order_version};
+use support::{Env, eventually, http};
+
 use super::{Outcome, Posted};
-use crate::env::auditor::{audit_answers, audit_offsets};
-use crate::env::kafka::Outgoing;
-use crate::env::orders::{order, order_version};
-use crate::env::{Env, eventually, http};
 
 /// The clients look for new partitions every 30 s.
 const FOUND: Duration = Duration::from_secs(60);

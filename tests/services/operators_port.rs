@@ -1,6 +1,6 @@
 //! The operators' port of both services, and the public paths that watch the API.
 
-use crate::env::{Env, Process, http};
+use support::{Env, Process, http};
 
 fn get(process: &Process, path: &str) -> (u16, String) {
     let answer = http::get(&format!("{}{path}", process.admin_url()));

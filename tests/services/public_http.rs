@@ -2,8 +2,8 @@
 //!
 //! Requests that are not as they should be are in `bad_input::http_requests`.
 
-use crate::env::orders::order;
-use crate::env::{Env, Process, http};
+use support::orders::order;
+use support::{Env, Process, http};
 
 const JSON: (&str, &str) = ("Content-Type", "application/json");
 

@@ -3,12 +3,13 @@
 
 use std::time::{Duration, Instant};
 
+use support::auditor::{Poster, Record, Task, audit, audit_answers};
+use support::orders::order;
+use support::private::PrivateKafka;
+use support::proxy::{Mode, Proxy};
+use support::{Env, Process, given, http};
+
 use super::{Outcome, Posted, RECOVERY};
-use crate::env::auditor::{Poster, Record, Task, audit, audit_answers};
-use crate::env::orders::order;
-use crate::env::private::PrivateKafka;
-use crate::env::proxy::{Mode, Proxy};
-use crate::env::{Env, Process, given, http};
 
 /// `LOOKUP_WAIT_MS` is 2 s; the rest is a loaded machine's.
 const GET_DEADLINE: Duration = Duration::from_secs(5);

@@ -2,10 +2,11 @@
 
 use std::time::Instant;
 
+use support::orders::order;
+use support::private::{PrivateKafka, PrivatePostgres};
+use support::{Env, given, http};
+
 use super::{Outcome, POST_DEADLINE, Posted, RECOVERY, wait_for_check, wait_until_unready};
-use crate::env::orders::order;
-use crate::env::private::{PrivateKafka, PrivatePostgres};
-use crate::env::{Env, given, http};
 
 #[test]
 fn both_services_start_before_kafka_and_recover_when_it_comes() {
@@ -79,7 +80,7 @@ fn both_services_start_before_postgresql_and_recover_when_it_comes() {
     postgres.restart();
     consumer.wait_ready_within(RECOVERY);
     env.wait_until_applied_within(RECOVERY);
-    crate::env::eventually("the answer to the lookup", RECOVERY, || {
+    support::eventually("the answer to the lookup", RECOVERY, || {
         let answer = http::get(&format!("{url}/api/order/before-0"));
         (answer.status == 200).then_some(())
     });
@@ -89,7 +90,7 @@ fn both_services_start_before_postgresql_and_recover_when_it_comes() {
 
 #[test]
 fn a_database_without_its_migrations_is_red_until_they_are_run() {
-    let env = Env::new();
+    let env = Env::empty();
     env.orders(&["create-topics"]).run().succeeds();
     let (api, consumer) = (env.serve_api().spawn(), env.consume().spawn());
     wait_until_unready(&consumer, "orders migrate");

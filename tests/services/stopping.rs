@@ -3,12 +3,12 @@
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
+use support::auditor::{Poster, Task, audit};
+use support::http::Connection;
+use support::private::{PrivateKafka, free_port};
+use support::{Env, PATIENCE, Process, eventually, given};
 
 use super::{Posted, RECOVERY};
-use crate::env::auditor::{Poster, Task, audit};
-use crate::env::http::Connection;
-use crate::env::private::{PrivateKafka, free_port};
-use crate::env::{Env, PATIENCE, Process, eventually, given};
 
 const LAST_WORD: &str = "stopped: every order that was answered with 202 is in the log";
 

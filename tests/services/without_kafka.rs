@@ -2,11 +2,12 @@
 
 use std::thread;
 
+use support::auditor::{Poster, Task, audit, audit_answers};
+use support::orders::order;
+use support::private::PrivateKafka;
+use support::{Env, PATIENCE, eventually, given, http};
+
 use super::{Outcome, Posted, RECOVERY};
-use crate::env::auditor::{Poster, Task, audit, audit_answers};
-use crate::env::orders::order;
-use crate::env::private::PrivateKafka;
-use crate::env::{Env, PATIENCE, eventually, given, http};
 
 #[test]
 fn posts_to_a_frozen_kafka_are_all_answered_in_time_bounded_memory_and_no_false_word() {

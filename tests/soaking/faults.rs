@@ -3,8 +3,9 @@
 use std::thread::sleep;
 use std::time::Duration;
 
-use crate::env::proxy::{Mode, Proxy};
-use crate::env::{Process, eventually};
+use support::proxy::{Mode, Proxy};
+use support::{Process, eventually};
+
 use crate::plan::Step;
 use crate::world::World;
 

@@ -5,8 +5,6 @@
 //! everything must go again within 30 s and every promise is checked against log, store and GET.
 //! The seed decides which faults come and how long they last, so the same seed does the same again.
 
-#[path = "../env/mod.rs"]
-mod env;
 mod faults;
 mod plan;
 mod world;
@@ -33,7 +31,7 @@ struct Asked {
 }
 
 fn main() -> ExitCode {
-    if env::auditor::poster::work() {
+    if support::auditor::poster::work() {
         return ExitCode::SUCCESS;
     }
     let Some(asked) = parse(std::env::args().skip(1)) else {

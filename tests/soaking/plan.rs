@@ -4,7 +4,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::env::proxy::Mode;
+use support::proxy::Mode;
 
 /// The names of all faults.
 pub const FAULTS: &[&str] = &[

@@ -2,11 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use crate::env::auditor::{Poster, Record, Task, audit, audit_answers};
-use crate::env::kafka::Outgoing;
-use crate::env::private::{PrivateKafka, PrivatePostgres, free_port};
-use crate::env::proxy::Proxy;
-use crate::env::{Env, Process, eventually};
+use support::auditor::{Poster, Record, Task, audit, audit_answers};
+use support::kafka::Outgoing;
+use support::private::{PrivateKafka, PrivatePostgres, free_port};
+use support::proxy::Proxy;
+use support::{Env, Process, eventually};
 
 /// From the end of a fault until everything goes again.
 const RECOVERY: Duration = Duration::from_secs(30);

@@ -3,9 +3,10 @@
 use super::Env;
 
 /// Makes one test of each body for each engine: `engine => its subject`, then the bodies.
+#[macro_export]
 macro_rules! each_engine_keeps {
     ([$($engine:ident => $subject:expr),+ $(,)?] $promises:tt) => {
-        $(crate::env::engines::each_engine_keeps!(@ $engine, $subject, $promises);)+
+        $($crate::each_engine_keeps!(@ $engine, $subject, $promises);)+
     };
     (@ $engine:ident, $subject:expr, [$($promise:ident),+ $(,)?]) => {
         mod $engine {
@@ -18,19 +19,18 @@ macro_rules! each_engine_keeps {
 }
 
 /// The same for whole pipelines: on Kafka and PostgreSQL, and on the embedded engines.
+#[macro_export]
 macro_rules! both_keep {
     ($promises:tt) => {
-        crate::env::engines::each_engine_keeps! {
+        $crate::each_engine_keeps! {
             [
-                servers => crate::env::Engines::Servers,
-                embedded => crate::env::Engines::Embedded,
+                servers => $crate::Engines::Servers,
+                embedded => $crate::Engines::Embedded,
             ]
             $promises
         }
     };
 }
-
-pub(crate) use {both_keep, each_engine_keeps};
 
 /// What a test's pipeline stands on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,7 +45,7 @@ impl Engines {
     /// Neither tables nor topics are there yet.
     pub fn bare(self) -> Env {
         match self {
-            Engines::Servers => Env::new(),
+            Engines::Servers => Env::empty(),
             Engines::Embedded => Env::embedded(),
         }
     }

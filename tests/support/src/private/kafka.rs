@@ -7,9 +7,9 @@ use std::process::{Child, Command, Stdio};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
-use super::super::proxy::Proxy;
-use super::super::{eventually, given};
 use super::{START, free_port, signal, signal_and_wait};
+use crate::proxy::Proxy;
+use crate::{eventually, given};
 
 /// A Kafka of one node.
 pub struct PrivateKafka {

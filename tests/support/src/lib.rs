@@ -4,9 +4,6 @@
 //! deadline, and a test that fails prints what its processes said. The servers come from
 //! `tests/run`; tests that stop or freeze a server start a private one (`private`).
 
-// A helper may wait for the test that needs it.
-#![allow(dead_code, unused_imports, unused_macros)]
-
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
@@ -85,7 +82,7 @@ pub struct Env {
 
 impl Env {
     /// A new empty database, names for topics that do not exist yet.
-    pub fn new() -> Env {
+    pub fn empty() -> Env {
         Env::on(&given("ORDERS_TEST_KAFKA"), &given("ORDERS_TEST_PG"))
     }
 
@@ -154,12 +151,12 @@ impl Env {
 
     /// Migrated, with topics of one partition.
     pub fn ready() -> Env {
-        Env::new().prepared(1)
+        Env::empty().prepared(1)
     }
 
     /// Migrated, with `partitions` partitions of the topic of orders.
     pub fn with_partitions(partitions: i32) -> Env {
-        Env::new().prepared(partitions)
+        Env::empty().prepared(partitions)
     }
 
     /// Runs `orders migrate` and `orders create-topics`.

@@ -1,7 +1,7 @@
 //! The poster: a process that posts orders and keeps a durable record of every answer.
 //!
-//! It is this very binary, started once more: the test `poster_process`, or any program that calls
-//! [`work`] first. On request it also reads: what it was promised once, a GET must never take back.
+//! It is the running program, started once more: any program that calls [`work`] first, or whose
+//! test `poster_process` does. On request it also reads: what it was promised once, a GET must never take back.
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -12,10 +12,10 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::super::http::{Connection, Response};
-use super::super::orders::order_version;
-use super::super::{Env, PATIENCE, eventually};
 use super::Record;
+use crate::http::{Connection, Response};
+use crate::orders::order_version;
+use crate::{Env, PATIENCE, eventually};
 
 const TASK: &str = "ORDERS_TEST_POSTER";
 
@@ -61,11 +61,7 @@ impl Poster {
             path.display()
         );
         let child = Command::new(std::env::current_exe().expect("a program knows itself"))
-            .args([
-                "env::auditor::poster::poster_process",
-                "--exact",
-                "--nocapture",
-            ])
+            .args(["auditor::poster_process", "--exact", "--nocapture"])
             .env(TASK, line)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -166,12 +162,6 @@ impl Drop for Poster {
 
 fn sign(record: &Path, name: &str) -> PathBuf {
     record.with_extension(name)
-}
-
-/// Not a test: the poster's process. In a usual run there is no task, and nothing happens.
-#[test]
-fn poster_process() {
-    work();
 }
 
 /// Does the work of a poster when this process was started as one; whether it was.

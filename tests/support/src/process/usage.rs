@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Resource, Rlimit, prlimit};
 
-use super::super::{PATIENCE, eventually, http};
 use super::Process;
+use crate::{PATIENCE, eventually, http};
 
 /// A service's bounds under every fault: far above what it needs, far below what grows without end.
 const MOST_RESIDENT: u64 = 256 << 20;

@@ -6,7 +6,7 @@
 
 use std::ffi::OsStr;
 use std::io::{PipeReader, Read, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -36,7 +36,7 @@ pub struct Orders<'e> {
 
 impl<'e> Orders<'e> {
     pub(super) fn new(env: &'e Env, args: &[&str]) -> Orders<'e> {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_orders"));
+        let mut command = Command::new(program());
         command
             .args(args)
             .env_clear()
@@ -141,7 +141,7 @@ impl<'e> Orders<'e> {
             child,
             stdout: Some(stdout),
             stderr,
-            unread: [unread_stdout, unread_stderr],
+            _unread: [unread_stdout, unread_stderr],
         }
     }
 
@@ -201,7 +201,7 @@ pub struct Process {
     stdout: Option<thread::JoinHandle<Vec<u8>>>,
     stderr: Lines,
     /// Held open, and never read.
-    unread: [Option<PipeReader>; 2],
+    _unread: [Option<PipeReader>; 2],
 }
 
 impl Process {
@@ -383,6 +383,15 @@ impl Drop for Process {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// The program under test: Cargo puts it into the folder above that of the test's own executable.
+fn program() -> PathBuf {
+    let test = std::env::current_exe().expect("a program knows itself");
+    let folder = test.parent().and_then(Path::parent);
+    folder
+        .expect("Cargo runs a test from a folder of its own")
+        .join("orders")
 }
 
 /// Nothing where somebody else has the stream.

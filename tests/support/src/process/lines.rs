@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread;
 
-use super::super::PATIENCE;
+use crate::PATIENCE;
 
 /// What a child said, kept for a test that fails.
 pub struct Transcript {

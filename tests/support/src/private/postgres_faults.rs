@@ -6,7 +6,7 @@ use std::io::{ErrorKind, Write};
 use postgres::error::SqlState;
 
 use super::*;
-use crate::env::Db;
+use crate::Db;
 
 const STANDBY: &str = "standby.signal";
 
