@@ -61,7 +61,7 @@ pub fn eventually<T>(
 /// The value of a variable that `tests/run` sets.
 pub fn given(name: &str) -> String {
     std::env::var(name).unwrap_or_else(|_| {
-        panic!("{name} is not set: run `tests/run`, or `tests/run exec cargo test NAME` for some of the tests")
+        panic!("{name} is not set: run `tests/run`, or `tests/run test NAME` for some of the tests")
     })
 }
 
