@@ -5,6 +5,7 @@
 //! here. Help names the variables, `config` reads them, so no value of theirs can show up in help.
 
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use clap::{ArgAction, Parser, Subcommand};
 
@@ -14,6 +15,7 @@ use crate::diagnostics::{self, LogFormat};
 use crate::exit::Exit;
 use crate::failpoint;
 use crate::output::{Format, Output, Verbosity};
+use crate::timeouts;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -159,7 +161,7 @@ pub fn run(cli: Cli, output: &Output) -> anyhow::Result<Exit> {
     // Held to the end: what is still queued is written when it goes.
     let _diagnostics = diagnostics::init(cli.global.log_format, cli.global.verbosity())?;
     let environment = Environment::load(cli.global.env_file.as_deref())?;
-    arm_failpoint(&environment)?;
+    read_test_settings(&environment)?;
     let context = Context {
         environment,
         output: output.clone(),
@@ -178,13 +180,21 @@ pub fn run(cli: Cli, output: &Output) -> anyhow::Result<Exit> {
 }
 
 /// For tests only, so neither help nor completions know of it.
-fn arm_failpoint(environment: &Environment) -> Result<(), ConfigError> {
-    let variable = failpoint::VARIABLE;
+fn read_test_settings(environment: &Environment) -> Result<(), ConfigError> {
+    test_setting(environment, failpoint::VARIABLE, failpoint::arm)?;
+    test_setting(environment, timeouts::VARIABLE, timeouts::replace)
+}
+
+fn test_setting<T: FromStr<Err = String>>(
+    environment: &Environment,
+    variable: &str,
+    apply: impl FnOnce(T),
+) -> Result<(), ConfigError> {
     if let Some(text) = environment.get(variable)? {
         let refuse = |expected: String| {
             ConfigError::new(format!("`{variable}` is `{text}`, expected {expected}"))
         };
-        failpoint::arm(text.parse().map_err(refuse)?);
+        apply(text.parse().map_err(refuse)?);
     }
     Ok(())
 }

@@ -25,3 +25,4 @@ pub mod shutdown;
 pub mod sqlite;
 pub mod store;
 pub mod time_of_day;
+pub mod timeouts;

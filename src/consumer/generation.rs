@@ -4,19 +4,16 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
-use std::time::Duration;
 
 use uuid::Uuid;
 
 use super::Context;
 use super::lane::{Control, Lane, Report};
 use crate::event_log::Reader;
+use crate::timeouts::timeouts;
 
 /// Partitions are spread over at most this many lanes, each with its own database connection.
 const MAX_LANES: usize = 8;
-/// A database that answers nothing for this long (a frozen server acknowledges on, so no socket
-/// timeout fires) costs the lane: thread and connection are left behind.
-const GIVEN_UP_AFTER: Duration = Duration::from_secs(45);
 
 pub struct Generation {
     lanes: Vec<LaneHandle>,
@@ -111,7 +108,7 @@ impl Generation {
     /// How many lanes have been waiting for a database answer for too long.
     pub fn given_up(&self) -> usize {
         let stuck = |lane: &&LaneHandle| {
-            !lane.thread.is_finished() && lane.control.vitals.stuck_for() >= GIVEN_UP_AFTER
+            !lane.thread.is_finished() && lane.control.vitals.stuck_for() >= timeouts().lane
         };
         self.lanes.iter().filter(stuck).count()
     }

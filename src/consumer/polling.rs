@@ -17,12 +17,11 @@ use super::lane::{Ended, Report};
 use super::status::{LOG, PARTITIONS};
 use crate::event_log::{LogFault, Membership, MembershipEvent};
 use crate::failpoint;
+use crate::timeouts::timeouts;
 
 const POLL: Duration = Duration::from_millis(20);
 const TELL_GROUP_EVERY: Duration = Duration::from_secs(1);
 const DRAIN_WITHIN: Duration = Duration::from_secs(5);
-/// A lane that cannot end is left behind after this long.
-const END_WITHIN: Duration = Duration::from_secs(45);
 /// A group that took our partitions away gets this long before we ask again.
 const REJOIN_AFTER: Duration = Duration::from_secs(1);
 const CORRUPT_PAUSE: Duration = Duration::from_secs(2);
@@ -257,7 +256,10 @@ impl Polling {
         };
         let stuck = generation.given_up();
         if stuck > 0 && self.ending.is_none() {
-            tracing::warn!("{stuck} lane(s) got no answer from the database for 45 s: given up");
+            tracing::warn!(
+                "{stuck} lane(s) got no answer from the database for {:?}: given up",
+                timeouts().lane
+            );
             self.context.shrink_batches();
             self.request_end();
             return Ok(());
@@ -272,7 +274,7 @@ impl Polling {
             return Ok(());
         }
         let only_stuck_ones_run = stuck > 0 && stuck == generation.running();
-        if only_stuck_ones_run || since.elapsed() > END_WITHIN {
+        if only_stuck_ones_run || since.elapsed() > timeouts().lane {
             return self.abandon();
         }
         Ok(())

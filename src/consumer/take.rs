@@ -5,13 +5,9 @@
 
 use std::fmt;
 use std::str::FromStr;
-use std::time::Duration;
 
 use crate::event_log::{OffsetRange, TopicId};
 use crate::store::{Gap, Position, Settlement};
-
-/// How long a position past the log's end is waited for before the log counts as truncated.
-pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A gap that an operator accepts: `TOPIC/PARTITION:FROM-TO`, both offsets inclusive.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,8 +67,9 @@ pub struct Facts<'a> {
     pub topic_id: &'a TopicId,
     pub range: OffsetRange,
     pub tail: TailCheck,
-    /// For how long the position has been past the end of the log.
-    pub beyond_end_for: Duration,
+    /// Whether the position has been past the end of the log for so long that the log counts as
+    /// truncated.
+    pub is_truncated: bool,
     pub accepted: &'a [AcceptedGap],
 }
 
@@ -141,10 +138,10 @@ pub fn decide(facts: &Facts<'_>) -> Decision {
         return deleted_unread(facts, position);
     }
     if next > high {
-        return if facts.beyond_end_for < PATIENCE {
-            Decision::Wait
-        } else {
+        return if facts.is_truncated {
             renewed("the log was truncated below the position")
+        } else {
+            Decision::Wait
         };
     }
     if facts.tail == TailCheck::Different {
@@ -235,7 +232,7 @@ mod tests {
             topic_id: &topic_id,
             range: OffsetRange { low, high },
             tail: TailCheck::Same,
-            beyond_end_for: Duration::ZERO,
+            is_truncated: false,
             accepted: &[],
         };
         change(&mut facts);
@@ -306,11 +303,11 @@ mod tests {
     }
 
     #[test]
-    fn a_position_past_the_end_waits_a_minute_before_the_log_counts_as_truncated() {
+    fn a_position_past_the_end_is_waited_for_before_the_log_counts_as_truncated() {
         let waiting = decided(Some(&position(12)), "one", (4, 9), |_| ());
         assert_eq!(waiting, Decision::Wait);
         let given_up = decided(Some(&position(12)), "one", (4, 9), |facts| {
-            facts.beyond_end_for = PATIENCE;
+            facts.is_truncated = true;
         });
         assert_eq!(settled(given_up), (4, 4, Some((12, None))));
     }

@@ -33,6 +33,7 @@ use rdkafka::types::RDKafkaApiKey;
 use rdkafka::types::RDKafkaRespErr;
 
 use super::*;
+use crate::timeouts::timeouts;
 use lifeline::Lifeline;
 
 mod delivery_reports;
@@ -63,6 +64,7 @@ impl KafkaLog {
     /// A log on `brokers` (`host:port,…`) with librdkafka properties on top of ours. Connects in
     /// the background: a broker that is away is not an error here, a wrong property is.
     pub fn open(brokers: &str, properties: &[(String, String)]) -> Result<KafkaLog, LogError> {
+        let metadata = timeouts().metadata.as_millis();
         let mut base = ClientConfig::new();
         base.set("bootstrap.servers", brokers)
             .set("client.id", "orders")
@@ -70,7 +72,7 @@ impl KafkaLog {
             .set("socket.keepalive.enable", "true")
             // The default back-off adds up to 10 s to every recovery.
             .set("reconnect.backoff.max.ms", "1000")
-            .set("topic.metadata.refresh.interval.ms", "30000")
+            .set("topic.metadata.refresh.interval.ms", metadata.to_string())
             .set_log_level(RDKafkaLogLevel::Info);
         for (key, value) in properties {
             base.set(key, value);

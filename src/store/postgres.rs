@@ -23,6 +23,7 @@ use openssl::ssl::{SslConnector, SslMethod, SslVerifyMode};
 use postgres_openssl::MakeTlsConnector;
 
 use super::*;
+use crate::timeouts::timeouts;
 
 mod answers;
 mod apply;
@@ -38,9 +39,6 @@ mod url;
 /// that stopped answering: the consumer gives such a lane up.
 const SESSION: &str = "-c statement_timeout=30000 -c lock_timeout=10000 \
      -c idle_in_transaction_session_timeout=30000 -c timezone=UTC -c synchronous_commit=on";
-
-/// A server that accepts a connection and says nothing is given up after this long.
-const GREETED_WITHIN: Duration = Duration::from_secs(15);
 
 /// A PostgreSQL database that connections can be opened to.
 pub struct PostgresEngine {
@@ -105,7 +103,7 @@ impl PostgresEngine {
         if connecting.is_err() {
             return Err(silent("no thread could be started to connect"));
         }
-        match opened.recv_timeout(GREETED_WITHIN) {
+        match opened.recv_timeout(timeouts().handshake) {
             Ok(client) => client.map_err(|error| classify_connect(&error, &self.described)),
             Err(RecvTimeoutError::Timeout) => {
                 self.left_behind.fetch_add(1, Ordering::Relaxed);

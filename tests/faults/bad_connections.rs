@@ -38,16 +38,20 @@ fn connections_that_are_reset_over_and_over_lose_nothing() {
 fn a_database_behind_a_black_hole_is_waited_for() {
     let env = Env::ready();
     let (proxy, through) = Proxy::before_database(&env.db_url);
-    let mut consumer = env.consume().env("DB_URL", &through).start();
+    let mut consumer = env
+        .consume()
+        .env("DB_URL", &through)
+        .timeouts("lane=5000ms,handshake=3000ms")
+        .start();
     env.kafka().produce(&env.topic(), &[version(1)]);
     env.wait_until_applied();
     proxy.set(Mode::BlackHole);
     env.kafka().produce(&env.topic(), &[version(2)]);
     let mark = consumer.mark();
-    consumer.wait_for_line_after(mark, "given up", Duration::from_secs(90));
+    consumer.wait_for_line_after(mark, "given up", PATIENCE);
     proxy.cut();
     proxy.set(Mode::Forward);
-    env.wait_until_applied_within(Duration::from_secs(60));
+    env.wait_until_applied();
     assert_eq!(env.db().text(AMOUNT), "2|3|1");
     assert!(consumer.is_running());
 }
@@ -59,7 +63,11 @@ fn a_database_that_accepts_a_connection_and_says_nothing_is_asked_again_on_anoth
     // What is sent from here on is lost for good, on connections that stay open for good.
     proxy.set(Mode::BlackHole);
     let api = env.api();
-    let mut consumer = env.consume().env("DB_URL", &through).spawn();
+    let mut consumer = env
+        .consume()
+        .env("DB_URL", &through)
+        .timeouts("handshake=3000ms")
+        .spawn();
     env.kafka().produce(&env.topic(), &[version(1)]);
     let unknown = format!("{}/api/order/unknown", api.url());
     assert_eq!(http::get(&unknown).status, 202);

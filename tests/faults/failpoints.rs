@@ -123,13 +123,14 @@ fn a_consumer_that_stands_still_past_its_poll_interval_rejoins_and_stores_everyt
 }
 
 #[test]
-fn a_failpoint_that_nobody_knows_is_a_mistake_of_configuration() {
+fn malformed_failpoints_and_timeouts_are_configuration_errors() {
     let env = Env::empty();
-    let ran = env
-        .consume()
-        .env(FAILPOINT, "in_commit=crash")
-        .run()
-        .exits(2);
-    let said = "error: `ORDERS_FAILPOINT` is `in_commit=crash`, expected POINT[:COUNT]=crash or";
-    assert!(ran.stderr.starts_with(said), "{}", ran.stderr);
+    for (variable, value, expected) in [
+        (FAILPOINT, "in_commit=crash", "POINT[:COUNT]=crash or"),
+        ("ORDERS_TEST_TIMEOUTS", "lane=3", "NAME=TIME,…"),
+    ] {
+        let ran = env.consume().env(variable, value).run().exits(2);
+        let said = format!("error: `{variable}` is `{value}`, expected {expected}");
+        assert!(ran.stderr.starts_with(&said), "{}", ran.stderr);
+    }
 }

@@ -1,11 +1,9 @@
 //! PostgreSQL does not answer, or its answer is lost: what was committed is applied once, and a lane
 //! that waits in vain is given up.
 
-use std::time::Duration;
-
 use support::private::PrivatePostgres;
 use support::proxy::Proxy;
-use support::{Env, given};
+use support::{Env, PATIENCE, given};
 
 use super::{Expected, assert_all_stored, expect, orders};
 
@@ -47,7 +45,7 @@ fn a_commit_whose_answer_is_swallowed_is_applied_once() {
 fn a_lane_that_a_frozen_postgresql_keeps_is_given_up_and_all_is_stored_after_the_thaw() {
     let postgres = PrivatePostgres::start();
     let env = Env::on(&given("ORDERS_TEST_KAFKA"), &postgres.url()).prepared(2);
-    let consumer = env.consumer();
+    let consumer = env.consume().timeouts("lane=5000ms").start();
     let kafka = env.kafka();
     kafka.produce(&env.topic(), &orders("before", 50, 1, 2));
     env.wait_until_applied();
@@ -56,7 +54,7 @@ fn a_lane_that_a_frozen_postgresql_keeps_is_given_up_and_all_is_stored_after_the
     let frozen = consumer.mark();
     kafka.produce(&env.topic(), &orders("frozen", 50, 1, 2));
     kafka.produce(&env.topic(), &orders("before", 50, 2, 2));
-    consumer.wait_for_line_after(frozen, "given up", Duration::from_secs(90));
+    consumer.wait_for_line_after(frozen, "given up", PATIENCE);
     postgres.thaw();
 
     kafka.produce(&env.topic(), &orders("frozen", 25, 2, 2));

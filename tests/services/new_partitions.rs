@@ -1,21 +1,18 @@
 //! The topic of orders is given more partitions while both services run.
 
-use std::time::Duration;
-
 use support::auditor::{audit_answers, audit_offsets};
 use support::kafka::Outgoing;
 use support::orders::{order, order_version};
-use support::{Env, eventually, http};
+use support::{Env, PATIENCE, eventually, http};
 
 use super::{Outcome, Posted};
-
-/// The clients look for new partitions every 30 s.
-const FOUND: Duration = Duration::from_secs(60);
 
 #[test]
 fn new_partitions_are_read_and_followed_from_their_first_record() {
     let env = Env::with_partitions(1);
-    let (api, mut consumer) = (env.api(), env.consumer());
+    let often = "metadata=500ms";
+    let api = env.serve_api().timeouts(often).start();
+    let mut consumer = env.consume().timeouts(often).start();
     let (kafka, mut posted) = (env.kafka(), Posted::default());
     posted.at_once(&api, "old", 20);
     env.wait_until_applied();
@@ -29,12 +26,12 @@ fn new_partitions_are_read_and_followed_from_their_first_record() {
         Outgoing::new("first-2", order("first-2").to_string()).to(2),
     ];
     kafka.produce(&env.topic(), &records);
-    eventually("the newer version from a new partition", FOUND, || {
+    eventually("the newer version from a new partition", PATIENCE, || {
         let answer = http::get(&format!("{}/api/order/old-7", api.url()));
         assert_eq!(answer.status, 200, "{}", answer.text());
         (answer.json() == newer).then_some(())
     });
-    env.wait_until_applied_within(FOUND);
+    env.wait_until_applied();
     let mut db = env.db();
     assert_eq!(
         db.text("SELECT partition, epoch, next_offset FROM log_positions ORDER BY 1"),
@@ -43,7 +40,7 @@ fn new_partitions_are_read_and_followed_from_their_first_record() {
     assert_eq!(db.count("orders"), 22);
 
     // The API's own client writes to them, too.
-    eventually("orders of the API in all partitions", FOUND, || {
+    eventually("orders of the API in all partitions", PATIENCE, || {
         let prefix = format!("round{}", posted.0.len());
         posted.at_once(&api, &prefix, 20);
         assert_eq!(posted.count(&prefix, Outcome::Accepted), 20);

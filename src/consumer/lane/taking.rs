@@ -4,6 +4,7 @@
 use super::*;
 use crate::failpoint;
 use crate::store::Tail;
+use crate::timeouts::timeouts;
 
 impl Lane {
     /// Puts this owner on every partition and decides where each is read from. Those that must not
@@ -178,6 +179,7 @@ impl Lane {
             _ => TailCheck::Gone,
         };
         let beyond = position.is_some_and(|position| position.next_offset > range.high);
+        let beyond_end_for = self.context.beyond_end_for(claim.partition, beyond);
         let decision = take::decide(&Facts {
             topic: &self.context.settings.topics.orders,
             partition: claim.partition,
@@ -185,7 +187,7 @@ impl Lane {
             topic_id: &state.topic_id,
             range,
             tail,
-            beyond_end_for: self.context.beyond_end_for(claim.partition, beyond),
+            is_truncated: beyond_end_for >= timeouts().truncation,
             accepted: &self.context.settings.accepted_gaps,
         });
         Ok(Some(decision))

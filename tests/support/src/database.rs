@@ -134,11 +134,7 @@ impl Db {
 
     /// Waits until the query gives exactly this text.
     pub fn eventually(&mut self, query: &str, expected: impl Display) {
-        self.eventually_within(query, expected, PATIENCE);
-    }
-
-    pub fn eventually_within(&mut self, query: &str, expected: impl Display, within: Duration) {
-        let (expected, deadline) = (expected.to_string(), Instant::now() + within);
+        let (expected, deadline) = (expected.to_string(), Instant::now() + PATIENCE);
         loop {
             let found = self.text(query);
             if found == expected {
@@ -146,7 +142,7 @@ impl Db {
             }
             assert!(
                 Instant::now() < deadline,
-                "after {within:?} `{query}` gives\n{found}\nand not\n{expected}"
+                "after {PATIENCE:?} `{query}` gives\n{found}\nand not\n{expected}"
             );
             thread::sleep(Duration::from_millis(10));
         }

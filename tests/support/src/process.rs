@@ -62,6 +62,11 @@ impl<'e> Orders<'e> {
         self
     }
 
+    /// Replaces some of the timeouts of production, such as `lane=3000ms`.
+    pub fn timeouts(self, timeouts: &str) -> Self {
+        self.env("ORDERS_TEST_TIMEOUTS", timeouts)
+    }
+
     pub fn without_env(mut self, name: &str) -> Self {
         self.command.env_remove(name);
         self
