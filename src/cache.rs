@@ -17,7 +17,7 @@ use bytes::Bytes;
 use hashlink::LruCache;
 use sha2::{Digest, Sha256};
 
-use crate::event_log::TopicId;
+use crate::pipeline::Version;
 
 /// How long an answer is kept that may be outdated without anybody telling us.
 const UNSURE_TTL: Duration = Duration::from_secs(1);
@@ -25,31 +25,6 @@ const UNSURE_TTL: Duration = Duration::from_secs(1);
 /// What an entry costs beside its body and its uid: measured as the growth of the process by 250,000
 /// orders of 1 kB, so that the limit in bytes is one of memory.
 const ENTRY_OVERHEAD: usize = 300;
-
-/// Which record of the log a body came from.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Version {
-    pub topic_id: TopicId,
-    pub partition: i32,
-    pub offset: i64,
-    /// Microseconds since the epoch.
-    pub accepted_at_us: i64,
-}
-
-impl Version {
-    /// `Greater` when `self` is newer than `held`, `Equal` when both are the same record. Inside one
-    /// incarnation of a partition the offset decides; otherwise the accept time, a tie going to
-    /// `self`.
-    pub fn compare(&self, held: &Version) -> Ordering {
-        if self.partition == held.partition && self.topic_id == held.topic_id {
-            self.offset.cmp(&held.offset)
-        } else if self.accepted_at_us >= held.accepted_at_us {
-            Ordering::Greater
-        } else {
-            Ordering::Less
-        }
-    }
-}
 
 /// One order as it is answered.
 #[derive(Debug)]

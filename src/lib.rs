@@ -1,7 +1,7 @@
 //! `orders`: one order pipeline and everything its operators do around it.
 //!
 //! Arrows never turn back: `main → cli → commands → {api, consumer, migrations, client} →
-//! {event_log, store, cache} → order`.
+//! {event_log, store, cache} → pipeline → order`.
 
 pub mod admin;
 pub mod api;
@@ -19,10 +19,10 @@ pub mod failpoint;
 pub mod migrations;
 pub mod order;
 pub mod output;
+pub mod pipeline;
 #[cfg(test)]
 mod replayable;
 pub mod shutdown;
 pub mod sqlite;
 pub mod store;
-pub mod time_of_day;
 pub mod timeouts;

@@ -9,8 +9,7 @@ use serde::de::IgnoredAny;
 use uuid::Uuid;
 
 use super::lookups::Absence;
-use crate::cache::Version;
-use crate::event_log::{ACCEPTED_AT, Record, TopicId};
+use crate::pipeline::{ACCEPTED_AT, Record, Version};
 
 /// Echoed by whoever answers, as it is.
 pub const CORRELATION_ID: &str = "correlation-id";
@@ -91,16 +90,7 @@ fn order(record: &Record, value: &Bytes) -> Option<Reply> {
 fn version(record: &Record) -> Option<Version> {
     let source = std::str::from_utf8(record.header(SOURCE)?).ok()?;
     let accepted_at_us = record.number_header(ACCEPTED_AT)?;
-    let mut parts = source.rsplitn(3, '/');
-    let offset = parts.next()?.parse().ok().filter(|it| *it >= 0)?;
-    let partition = parts.next()?.parse().ok().filter(|it| *it >= 0)?;
-    let topic_id = TopicId(parts.next()?.into());
-    Some(Version {
-        topic_id,
-        partition,
-        offset,
-        accepted_at_us,
-    })
+    Some(Version::new(source.parse().ok()?, accepted_at_us))
 }
 
 fn place(record: &Record) -> Option<std::sync::Arc<str>> {
@@ -142,7 +132,7 @@ mod tests {
         ];
         let found = Found::parse(&record(Some(b"{}"), &headers)).unwrap();
         let version = Version {
-            topic_id: TopicId("T_/id-1".into()),
+            topic_id: "T_/id-1".into(),
             partition: 3,
             offset: 17,
             accepted_at_us: 99,

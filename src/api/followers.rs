@@ -12,9 +12,8 @@ use tracing::{info, warn};
 
 use super::knowledge::Knowledge;
 use super::tail::{Command, Tail};
-use crate::event_log::{
-    EventLog, Followed, Follower, LogError, LogFault, ReadBack, Record, TopicId,
-};
+use crate::event_log::{EventLog, Followed, Follower, LogError, LogFault, ReadBack};
+use crate::pipeline::{PartitionOffset, Record, TopicId};
 use crate::shutdown::Shutdown;
 
 /// How long a follower waits for a record before it looks up.
@@ -40,8 +39,8 @@ enum Left {
     BeginAnew,
 }
 
-/// Whether the record at this place (partition, offset) of that incarnation is known by its key.
-type Holds<'a> = dyn Fn(&TopicId, (i32, i64), &[u8]) -> bool + 'a;
+/// Whether the record at this offset of that incarnation of the topic is known by its key.
+type Holds<'a> = dyn Fn(&TopicId, PartitionOffset, &[u8]) -> bool + 'a;
 
 /// What is done with each record, and what when the follower begins at the ends.
 struct Duty<'a> {
@@ -55,7 +54,7 @@ struct Duty<'a> {
 /// Follows the topic of orders until a stop is requested: every order enters the cache.
 pub fn follow_orders(log: &dyn EventLog, knowledge: &Knowledge, shutdown: &Shutdown) {
     let knows =
-        |topic_id: &TopicId, place: (i32, i64), key: &[u8]| knowledge.holds(topic_id, place, key);
+        |topic_id: &TopicId, at: PartitionOffset, key: &[u8]| knowledge.holds(topic_id, at, key);
     let take = |record: &Record, topic_id: &TopicId| knowledge.followed(record, topic_id);
     let forget = || knowledge.forget();
     follow(
@@ -143,17 +142,13 @@ fn read(follower: &mut dyn Follower, tail: &Tail, shutdown: &Shutdown, duty: &Du
             }
             None => {}
         }
-        let knows = |partition: i32, offset: i64, key: &[u8]| {
-            (duty.knows)(&topic_id, (partition, offset), key)
-        };
+        let knows = |at: PartitionOffset, key: &[u8]| (duty.knows)(&topic_id, at, key);
         match follower.next(POLL, &knows) {
-            Some(Followed::Known { partition, offset }) => {
-                tail.moved(partition, offset + 1, Instant::now());
-            }
+            Some(Followed::Known(at)) => tail.moved(at, Instant::now()),
             Some(Followed::Record(record)) => {
                 // In this order: whoever sees the new position finds the record in the cache.
                 (duty.take)(&record, &topic_id);
-                tail.moved(record.partition, record.offset + 1, Instant::now());
+                tail.moved(record.at(), Instant::now());
             }
             Some(Followed::End(_)) | None => {}
             Some(Followed::Fault(fault)) => match fault {
@@ -198,8 +193,8 @@ fn ask(log: &dyn EventLog, tail: &Tail) {
     let asked_at = Instant::now();
     match log.ends(&tail.topic) {
         Ok(ends) => {
-            for (partition, position) in tail.asked(&before, ends, asked_at, Instant::now()) {
-                look(log, tail, partition, position);
+            for position in tail.asked(&before, ends, asked_at, Instant::now()) {
+                look(log, tail, position);
             }
         }
         Err(error) => report(tail, &error.message),
@@ -211,15 +206,14 @@ fn ask(log: &dyn EventLog, tail: &Tail) {
 
 /// Looks what is at the position of a partition that stands still: nothing but marks, which are
 /// passed, or a record that the client does not give.
-fn look(log: &dyn EventLog, tail: &Tail, partition: i32, position: i64) {
-    match log.read_from(&tail.topic, partition, position) {
-        Ok(ReadBack::End(end)) => tail.passed(partition, position, end, Instant::now()),
+fn look(log: &dyn EventLog, tail: &Tail, position: PartitionOffset) {
+    match log.read_from(&tail.topic, position.partition, position.offset) {
+        Ok(ReadBack::End(end)) => tail.passed(position, end, Instant::now()),
         Ok(ReadBack::Record(_)) => {
-            if tail.stalled(partition, position, Instant::now()) {
+            if tail.stalled(position, Instant::now()) {
                 let topic = &tail.topic;
                 warn!(
-                    partition,
-                    position, "the client does not read `{topic}` on, assigning again"
+                    %position, "the client does not read `{topic}` on, assigning again"
                 );
             }
         }

@@ -24,7 +24,7 @@ use super::problem::Problem;
 use super::{App, uid};
 use crate::cache::Entry;
 use crate::event_log::{Ack, AppendError, Durability, NewRecord};
-use crate::time_of_day;
+use crate::pipeline::time;
 
 /// The path before the uid.
 pub const PATH: &str = "/api/order/";
@@ -163,7 +163,7 @@ async fn wait(
 fn send(app: &App, order_uid: &str, correlation: Uuid) -> Result<Ack, AppendError> {
     app.metrics.lookups_sent.inc();
     let correlation = correlation.simple().to_string();
-    let deadline = time_of_day::micros_after(LINGER).to_string();
+    let deadline = time::us_after(LINGER).to_string();
     let record = NewRecord {
         topic: &app.settings.lookup_topic,
         key: order_uid.as_bytes(),

@@ -15,9 +15,9 @@ use tracing::info;
 use super::answer::{Found, Reply};
 use super::lookups::{Joined, Lookups};
 use super::tail::Tail;
-use crate::cache::{Entry, OrderCache, Version};
-use crate::event_log::{ACCEPTED_AT, Record, TopicId};
+use crate::cache::{Entry, OrderCache};
 use crate::order::{Order, is_uid};
+use crate::pipeline::{ACCEPTED_AT, PartitionOffset, Record, Source, TopicId, Version};
 
 /// See the module's head. Shared by the handlers and the threads.
 pub struct Knowledge {
@@ -58,19 +58,14 @@ impl Knowledge {
         &self,
         uid: &str,
         body: Bytes,
-        (partition, offset): (i32, i64),
+        at: PartitionOffset,
         accepted_at_us: i64,
         before: Beginning,
     ) {
         let topic_id = before.topic_id;
-        let version = Version {
-            topic_id,
-            partition,
-            offset,
-            accepted_at_us,
-        };
+        let version = Version::new(Source { topic_id, at }, accepted_at_us);
         let entry = Arc::new(Entry::new(body, Some(version), None));
-        if self.orders.covers(partition, offset) != Some(before.generation) {
+        if self.orders.covers(at) != Some(before.generation) {
             // The follower begins beyond it, so it cannot be kept. An older version may be there,
             // and a "no" on its way: both are forgotten, the next GET asks.
             self.cache.remove(uid);
@@ -87,13 +82,11 @@ impl Knowledge {
     /// Whether the cache holds the very record at this place. Most records that an instance follows
     /// are orders that it accepted itself, and those are here before the follower comes to them. The
     /// offset must be the same: only then is the key known to be the uid.
-    pub fn holds(&self, topic_id: &TopicId, place: (i32, i64), key: &[u8]) -> bool {
+    pub fn holds(&self, topic_id: &TopicId, at: PartitionOffset, key: &[u8]) -> bool {
         std::str::from_utf8(key).is_ok_and(|uid| {
             self.cache.holds(uid, |held| {
-                held.behind.is_none()
-                    && held.version.as_ref().is_some_and(|held| {
-                        (held.partition, held.offset) == place && held.topic_id == *topic_id
-                    })
+                let version = held.version.as_ref();
+                held.behind.is_none() && version.is_some_and(|it| it.is_from(topic_id, at))
             })
         })
     }
@@ -103,12 +96,7 @@ impl Knowledge {
         let Some((uid, body)) = followed_order(record) else {
             return;
         };
-        let version = Version {
-            topic_id: topic_id.clone(),
-            partition: record.partition,
-            offset: record.offset,
-            accepted_at_us: record.accepted_at_us(),
-        };
+        let version = Version::of(record, topic_id);
         // What was accepted before this log was followed may be outranked by a version that only the
         // store knows, of a log that had this name before.
         let may_begin = version.accepted_at_us >= self.orders.begun_at_us();
@@ -230,9 +218,8 @@ mod tests {
     }
 
     fn begin(knowledge: &Knowledge, topic_id: &str, high: i64) {
-        let topic_id = TopicId(topic_id.into());
         let ends = TopicEnds {
-            topic_id,
+            topic_id: topic_id.into(),
             highs: vec![high],
         };
         knowledge.orders.begin(&ends, Instant::now());
@@ -240,7 +227,11 @@ mod tests {
     }
 
     fn accept(knowledge: &Knowledge, offset: i64, before: Beginning) {
-        knowledge.accepted("a", Bytes::from_static(b"{}"), (0, offset), 1, before);
+        knowledge.accepted("a", Bytes::from_static(b"{}"), at(0, offset), 1, before);
+    }
+
+    fn at(partition: i32, offset: i64) -> PartitionOffset {
+        PartitionOffset::new(partition, offset)
     }
 
     fn record(key: &'static str, value: &str, headers: &[(&str, &'static str)]) -> Record {
@@ -270,16 +261,16 @@ mod tests {
     #[test]
     fn only_the_very_record_that_the_cache_has_is_passed_over() {
         let knowledge = knowledge();
-        let topic_id = TopicId("t".into());
-        let holds = |place, key: &str| knowledge.holds(&topic_id, place, key.as_bytes());
-        assert!(!holds((0, 5), "a"));
+        let topic_id = TopicId::from("t");
+        let holds = |at, key: &str| knowledge.holds(&topic_id, at, key.as_bytes());
+        assert!(!holds(at(0, 5), "a"));
         accept(&knowledge, 5, knowledge.beginning().unwrap());
-        assert!(holds((0, 5), "a"));
+        assert!(holds(at(0, 5), "a"));
         // A newer version, another partition, another producer's key, another log of that name.
-        assert!(!holds((0, 6), "a") && !holds((1, 5), "a") && !holds((0, 5), "b"));
-        assert!(!knowledge.holds(&TopicId("u".into()), (0, 5), b"a"));
+        assert!(!holds(at(0, 6), "a") && !holds(at(1, 5), "a") && !holds(at(0, 5), "b"));
+        assert!(!knowledge.holds(&"u".into(), at(0, 5), b"a"));
         // An older version under that key may be of another order: who knows what its producer did.
-        assert!(!holds((0, 4), "a"));
+        assert!(!holds(at(0, 4), "a"));
     }
 
     #[test]
@@ -329,7 +320,7 @@ mod tests {
     #[test]
     fn a_followed_order_is_kept_unless_a_log_before_this_one_may_have_had_a_newer_version() {
         let knowledge = knowledge();
-        let topic_id = TopicId("t".into());
+        let topic_id = TopicId::from("t");
         let mut followed = record("a", ORDER, &[("accepted-at", "9")]);
         knowledge.followed(&followed, &topic_id);
         assert!(knowledge.cache.get("a").is_none());

@@ -22,10 +22,10 @@ use super::body::{self, Granted};
 use super::get_order;
 use super::knowledge::Beginning;
 use super::problem::Problem;
-use crate::event_log::{ACCEPTED_AT, AppendError, Appended, Durability, NewRecord};
+use crate::event_log::{AppendError, Appended, Durability, NewRecord};
 use crate::failpoint;
 use crate::order::BorrowedOrder;
-use crate::time_of_day;
+use crate::pipeline::{ACCEPTED_AT, PartitionOffset, time};
 
 /// How long an acknowledgement may take. More than the log's own delivery timeout (5 s, checked once
 /// a second), so that normally the log says what became of the order and not this clock.
@@ -77,7 +77,7 @@ async fn read(
 
 async fn append(app: &App, order_uid: &str, encoded: Bytes) -> Result<(), Problem> {
     let before = begun(app).await?;
-    let accepted_at_us = time_of_day::micros();
+    let accepted_at_us = time::now_us();
     let accepted_at = accepted_at_us.to_string();
     let record = NewRecord {
         topic: &app.settings.orders_topic,
@@ -99,7 +99,7 @@ async fn append(app: &App, order_uid: &str, encoded: Bytes) -> Result<(), Proble
     app.knowledge.accepted(
         order_uid,
         encoded,
-        (partition, offset),
+        PartitionOffset { partition, offset },
         accepted_at_us,
         before,
     );

@@ -11,8 +11,8 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::event_log::{TopicEnds, TopicId};
-use crate::time_of_day;
+use crate::event_log::TopicEnds;
+use crate::pipeline::{PartitionOffset, TopicId, time};
 
 /// How old the newest question may be whose ends were reached.
 const FRESH: Duration = Duration::from_secs(3);
@@ -52,6 +52,18 @@ struct Inner {
     target: Option<(Vec<i64>, Instant)>,
     command: Option<Command>,
     condition: Condition,
+}
+
+impl Inner {
+    fn partition_mut(&mut self, partition: i32) -> Option<&mut Partition> {
+        self.partitions.get_mut(usize::try_from(partition).ok()?)
+    }
+
+    /// That partition, if its position still is this one.
+    fn standing_at(&mut self, position: PartitionOffset) -> Option<&mut Partition> {
+        let partition = self.partition_mut(position.partition)?;
+        (partition.position == position.offset).then_some(partition)
+    }
 }
 
 /// How following goes, as last reported.
@@ -96,8 +108,7 @@ impl Tail {
     /// followed is cleared: what enters later is then known to lie beyond the start.
     pub fn begin(&self, ends: &TopicEnds, now: Instant) {
         let mut inner = self.lock();
-        self.begun_at_us
-            .store(time_of_day::micros(), Ordering::Relaxed);
+        self.begun_at_us.store(time::now_us(), Ordering::Relaxed);
         let at = |high: &i64| Partition {
             start: *high,
             position: *high,
@@ -116,21 +127,20 @@ impl Tail {
         self.begun_at_us.load(Ordering::Relaxed)
     }
 
-    /// The follower gave the record before `next`.
-    pub fn moved(&self, partition: i32, next: i64, now: Instant) {
+    /// The follower gave the record at this offset.
+    pub fn moved(&self, record: PartitionOffset, now: Instant) {
         let mut inner = self.lock();
-        let index = usize::try_from(partition).unwrap_or(usize::MAX);
-        if let Some(partition) = inner.partitions.get_mut(index) {
-            partition.position = next;
+        if let Some(partition) = inner.partition_mut(record.partition) {
+            partition.position = record.offset + 1;
             partition.moved_at = now;
         }
         self.check_target(&mut inner);
     }
 
     /// There is no record from `from` up to `to`: only marks that transactions left.
-    pub fn passed(&self, partition: i32, from: i64, to: i64, now: Instant) {
+    pub fn passed(&self, from: PartitionOffset, to: i64, now: Instant) {
         let mut inner = self.lock();
-        if let Some(partition) = standing_at(&mut inner, partition, from) {
+        if let Some(partition) = inner.standing_at(from) {
             partition.position = to;
             partition.moved_at = now;
         }
@@ -138,9 +148,9 @@ impl Tail {
     }
 
     /// The client stands still although there is a record at or after `from`.
-    pub fn stalled(&self, partition: i32, from: i64, now: Instant) -> bool {
+    pub fn stalled(&self, from: PartitionOffset, now: Instant) -> bool {
         let mut inner = self.lock();
-        let Some(partition) = standing_at(&mut inner, partition, from) else {
+        let Some(partition) = inner.standing_at(from) else {
             return false;
         };
         partition.moved_at = now;
@@ -160,14 +170,14 @@ impl Tail {
     }
 
     /// The log answered with its ends to a question put at `asked_at`, after `before` was taken.
-    /// Returns the partitions (and positions) that stand still below an end.
+    /// Returns the positions that stand still below an end.
     pub fn asked(
         &self,
         before: &Snapshot,
         ends: TopicEnds,
         asked_at: Instant,
         now: Instant,
-    ) -> Vec<(i32, i64)> {
+    ) -> Vec<PartitionOffset> {
         let mut inner = self.lock();
         if inner.generation != before.generation {
             return Vec::new();
@@ -233,23 +243,21 @@ impl Tail {
     }
 
     /// Where to read each partition on.
-    pub fn positions(&self) -> Vec<(i32, i64)> {
+    pub fn positions(&self) -> Vec<PartitionOffset> {
         let inner = self.lock();
-        let positions = inner.partitions.iter().enumerate();
+        let positions = (0..).zip(&inner.partitions);
         positions
-            .map(|(index, it)| (index as i32, it.position))
+            .map(|(partition, it)| PartitionOffset::new(partition, it.position))
             .collect()
     }
 
     /// The generation in which a record at that place is followed by all newer ones; `None` where
     /// newer ones may have been missed, so that it must not be kept.
-    pub fn covers(&self, partition: i32, offset: i64) -> Option<u64> {
+    pub fn covers(&self, record: PartitionOffset) -> Option<u64> {
         let inner = self.lock();
-        let start = inner
-            .partitions
-            .get(usize::try_from(partition).ok()?)?
-            .start;
-        (offset >= start).then_some(inner.generation)
+        let partition = usize::try_from(record.partition).ok()?;
+        let start = inner.partitions.get(partition)?.start;
+        (record.offset >= start).then_some(inner.generation)
     }
 
     /// Counts the beginnings; 0 before the first.
@@ -322,14 +330,8 @@ fn is_another_log(inner: &Inner, before: &Snapshot, ends: &TopicEnds) -> bool {
             .any(|(position, high)| high < position)
 }
 
-/// That partition, if its position still is `at`.
-fn standing_at(inner: &mut Inner, partition: i32, at: i64) -> Option<&mut Partition> {
-    let partition = inner.partitions.get_mut(usize::try_from(partition).ok()?)?;
-    (partition.position == at).then_some(partition)
-}
-
 /// The partitions that are below a target of some age and did not move lately, with their positions.
-fn stand_still(inner: &Inner, now: Instant) -> Vec<(i32, i64)> {
+fn stand_still(inner: &Inner, now: Instant) -> Vec<PartitionOffset> {
     let Some((ends, asked_at)) = &inner.target else {
         return Vec::new();
     };
@@ -337,10 +339,10 @@ fn stand_still(inner: &Inner, now: Instant) -> Vec<(i32, i64)> {
     if !is_old(*asked_at) {
         return Vec::new();
     }
-    let pairs = inner.partitions.iter().zip(ends).enumerate();
+    let pairs = (0..).zip(inner.partitions.iter().zip(ends));
     let still = pairs.filter(|(_, (it, end))| it.position < **end && is_old(it.moved_at));
     still
-        .map(|(index, (it, _))| (index as i32, it.position))
+        .map(|(partition, (it, _))| PartitionOffset::new(partition, it.position))
         .collect()
 }
 

@@ -12,9 +12,9 @@ use tracing::{info, warn};
 
 use super::App;
 use super::health::Note;
-use crate::cache::Version;
-use crate::event_log::{Durability, EventLog, TopicId};
+use crate::event_log::{Durability, EventLog};
 use crate::migrations::{self, SchemaState};
+use crate::pipeline::{PartitionLag, TopicId, lag};
 use crate::shutdown::Shutdown;
 use crate::store::{Latest, Position, StoreEngine, StoreError};
 
@@ -133,34 +133,26 @@ fn latest(app: &App, engine: &dyn StoreEngine) -> Result<Result<Latest, String>,
 
 /// Whether every partition is applied at least up to where it is followed from.
 fn is_covered(positions: &[Position], topic_id: &TopicId, starts: &[i64]) -> bool {
-    let is_applied = |(partition, start): (usize, &i64)| {
-        let position = positions
-            .iter()
-            .find(|it| it.partition as usize == partition);
-        match position {
-            Some(it) => {
-                let same = !topic_id.contradicts(&TopicId(it.topic_id.as_str().into()));
-                same && it.next_offset >= *start
-            }
-            // Never consumed: that is nothing missed only where there was nothing.
-            None => *start == 0,
-        }
+    let lag = lag(
+        topic_id,
+        starts.iter().copied(),
+        positions.iter().map(Position::next),
+    );
+    let is_covered = |(lag, start): (&PartitionLag, &i64)| match lag {
+        PartitionLag::Records(behind) => *behind <= 0,
+        // Never consumed: nothing was missed only if there was nothing.
+        PartitionLag::NoPosition => *start == 0,
+        PartitionLag::OtherTopic => false,
     };
-    starts.iter().enumerate().all(is_applied)
+    lag.partitions().iter().zip(starts).all(is_covered)
 }
 
 fn keep(app: &App, latest: Latest, generation: u64) -> Attempt {
     let mut kept = 0;
     for stored in latest.orders {
         // A row whose record is not known cannot be compared with what is followed.
-        let (Some(source), Some(accepted_at_us)) = (stored.source, stored.accepted_at_us) else {
+        let Some(version) = stored.version() else {
             continue;
-        };
-        let version = Version {
-            topic_id: TopicId(source.topic_id.into()),
-            partition: source.partition,
-            offset: source.offset,
-            accepted_at_us,
         };
         let body = Bytes::from(stored.order.encode().into_boxed_slice());
         kept += i32::from(
@@ -182,13 +174,13 @@ mod tests {
             partition,
             epoch: 1,
             next_offset,
-            tail: None,
+            last_applied: None,
         }
     }
 
     #[test]
     fn rows_are_kept_only_when_every_partition_is_applied_up_to_the_followers_start() {
-        let topic = TopicId("t".into());
+        let topic = TopicId::from("t");
         let covered = |positions: &[Position]| is_covered(positions, &topic, &[5, 0, 7]);
         assert!(covered(&[
             position(0, "t", 5),

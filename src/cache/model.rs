@@ -53,7 +53,7 @@ fn step() -> impl Strategy<Value = Step> {
 
 fn entry(came: &Came) -> Entry {
     let version = came.place.map(|(topic, partition, offset)| Version {
-        topic_id: TopicId(TOPICS[topic].into()),
+        topic_id: TOPICS[topic].into(),
         partition,
         offset,
         accepted_at_us: came.accepted_at_us,

@@ -4,7 +4,7 @@ use super::*;
 
 fn version(topic: &str, partition: i32, offset: i64, accepted_at_us: i64) -> Version {
     Version {
-        topic_id: TopicId(topic.into()),
+        topic_id: topic.into(),
         partition,
         offset,
         accepted_at_us,

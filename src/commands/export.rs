@@ -12,6 +12,7 @@ use anyhow::Context as _;
 use serde_json::json;
 
 use self::sink::Sink;
+use self::waiting::Waiting;
 use crate::commands::{Context, open, wait_for};
 use crate::config::{DataArgs, LogArgs, StoreArgs, duration};
 use crate::event_log::{LogError, TopicState};
@@ -209,7 +210,7 @@ fn catch_up(
     }
 }
 
-fn refuse_waiting(topic: &Topic, waiting: &[(i32, i64)]) -> anyhow::Result<()> {
+fn refuse_waiting(topic: &Topic, waiting: &[Waiting]) -> anyhow::Result<()> {
     if waiting.is_empty() {
         return Ok(());
     }

@@ -10,6 +10,7 @@ use uuid::Uuid;
 use super::Context;
 use super::lane::{Control, Lane, Report};
 use crate::event_log::Reader;
+use crate::pipeline::PartitionOffset;
 use crate::timeouts::timeouts;
 
 /// Partitions are spread over at most this many lanes, each with its own database connection.
@@ -24,7 +25,7 @@ struct LaneHandle {
     control: Arc<Control>,
     readers: Sender<Vec<Box<dyn Reader>>>,
     thread: JoinHandle<()>,
-    starts: Option<Vec<(i32, i64)>>,
+    starts: Option<Vec<PartitionOffset>>,
 }
 
 impl Generation {
@@ -67,7 +68,11 @@ impl Generation {
     }
 
     /// Notes what a lane has taken; all starts once every lane has reported.
-    pub fn taken(&mut self, lane: usize, starts: Vec<(i32, i64)>) -> Option<Vec<(i32, i64)>> {
+    pub fn taken(
+        &mut self,
+        lane: usize,
+        starts: Vec<PartitionOffset>,
+    ) -> Option<Vec<PartitionOffset>> {
         self.lanes[lane].starts = Some(starts);
         let all: Option<Vec<_>> = self.lanes.iter().map(|lane| lane.starts.clone()).collect();
         all.map(|starts| starts.concat())
@@ -81,7 +86,7 @@ impl Generation {
                 lane.starts
                     .iter()
                     .flatten()
-                    .any(|(partition, _)| *partition == reader.partition())
+                    .any(|start| start.partition == reader.partition())
             });
             if let Some(owner) = owner {
                 shares[owner].push(reader);

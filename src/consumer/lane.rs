@@ -19,10 +19,9 @@ use super::connection::{Connection, Vitals};
 use super::status;
 use super::take::{self, Decision, Facts, TailCheck};
 use super::{Context, watch};
-use crate::event_log::{
-    Fetched, LogError, LogFault, ReadBack, Reader, Record, TopicId, TopicState,
-};
+use crate::event_log::{Fetched, LogError, LogFault, ReadBack, Reader, TopicState};
 use crate::migrations::SchemaState;
+use crate::pipeline::{LastApplied, PartitionOffset, Record};
 use crate::store::{Applied, Batch, Claim, Gap, Holder, Position, RefusalWindow, SourcedOrder};
 
 mod housekeeping;
@@ -60,7 +59,7 @@ pub enum Report {
     /// Its partitions are taken; these can be read, from these offsets.
     Taken {
         lane: usize,
-        starts: Vec<(i32, i64)>,
+        starts: Vec<PartitionOffset>,
     },
     Ended(Ended),
 }
@@ -137,10 +136,8 @@ impl Lane {
 
     fn work(&self, connection: &mut Connection) -> Result<std::convert::Infallible, Ended> {
         let mut parts = self.take_all(connection)?;
-        let starts = parts
-            .iter()
-            .map(|part| (part.partition, part.next))
-            .collect();
+        let start = |part: &Part| PartitionOffset::new(part.partition, part.next);
+        let starts = parts.iter().map(start).collect();
         let _ = self.reports.send(Report::Taken {
             lane: self.number,
             starts,

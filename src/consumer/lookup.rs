@@ -12,11 +12,10 @@ use self::question::{Lookup, parse};
 use super::Context;
 use super::status::LOOKUPS;
 use crate::event_log::{
-    Durability, Fetched, LogFault, Membership, MembershipEvent, NewRecord, Reader, Record,
-    TopicEnds, TopicId,
+    Durability, Fetched, LogFault, Membership, MembershipEvent, NewRecord, Reader, TopicEnds,
 };
+use crate::pipeline::{ACCEPTED_AT, Lag, PartitionOffset, Record, lag, time};
 use crate::store::{Answer, Answers, OrderStore, Position, StoredOrder};
-use crate::time_of_day;
 
 mod question;
 
@@ -124,11 +123,11 @@ impl Lookups {
         }
         let topic = &self.context.settings.topics.lookup;
         let starts = self.context.log.ends(topic).map(|ends| {
-            let end = |partition: &i32| ends.highs.get(*partition as usize).copied();
-            partitions
-                .iter()
-                .filter_map(|partition| Some((*partition, end(partition)?)))
-                .collect::<Vec<_>>()
+            let start = |partition: &i32| {
+                let end = ends.highs.get(*partition as usize)?;
+                Some(PartitionOffset::new(*partition, *end))
+            };
+            partitions.iter().filter_map(start).collect::<Vec<_>>()
         });
         match starts.and_then(|starts| self.membership.assign(&starts)) {
             Ok(readers) => {
@@ -172,7 +171,7 @@ impl Lookups {
     }
 
     fn keep(&mut self, record: Record) -> bool {
-        let lookup = parse(record).filter(|lookup| lookup.deadline_us > time_of_day::micros());
+        let lookup = parse(record).filter(|lookup| lookup.deadline_us > time::now_us());
         let Some(lookup) = lookup.filter(|_| self.kept.len() < MAX_KEPT) else {
             // Malformed, late, or one too many: the API asks again while somebody waits.
             self.context.status.lookups_dropped.inc();
@@ -189,7 +188,7 @@ impl Lookups {
     }
 
     fn answer_kept(&mut self) {
-        let now = time_of_day::micros();
+        let now = time::now_us();
         let before = self.kept.len();
         self.kept.retain(|lookup| lookup.deadline_us > now);
         self.context
@@ -228,11 +227,13 @@ impl Lookups {
             tracing::info!("DB QUERY order_uid={}", lookup.uid);
         }
         let Answers { answers, positions } = self.query(&log_id, &uids)?;
-        let mut behind = records_behind(&ends, &positions);
-        if behind == Some(0) && overtakes(&ends, &positions) {
-            // A position past the end that was asked: progress since then, or a truncated log.
+        let lag = lag_of(&ends, &positions);
+        let mut behind = lag.records_behind();
+        if behind == Some(0) && lag.is_past_end() {
+            // Progress since the ends were asked for, or a truncated log.
             let again = context.log.ends(topic).map_err(|error| error.to_string())?;
-            behind = records_behind(&again, &positions).filter(|_| !overtakes(&again, &positions));
+            let lag = lag_of(&again, &positions);
+            behind = lag.records_behind().filter(|_| !lag.is_past_end());
         }
         let mut kept = Vec::new();
         for (mut lookup, answer) in std::mem::take(asked).into_iter().zip(answers) {
@@ -284,11 +285,10 @@ impl Lookups {
         let mut ours: Vec<(&str, String)> = Vec::new();
         if let Some(stored) = stored {
             if let Some(source) = &stored.source {
-                let place = format!("{}/{}/{}", source.topic_id, source.partition, source.offset);
-                ours.push((SOURCE, place));
+                ours.push((SOURCE, source.to_string()));
             }
             if let Some(accepted_at_us) = stored.accepted_at_us {
-                ours.push((crate::event_log::ACCEPTED_AT, accepted_at_us.to_string()));
+                ours.push((ACCEPTED_AT, accepted_at_us.to_string()));
             }
             if behind != Some(0) {
                 // Unknown counts as one: the API must not take it for final.
@@ -322,28 +322,7 @@ impl Lookups {
     }
 }
 
-/// How many records are in the log and not in the store; `None` when that cannot be said, because
-/// a partition has no position or belongs to another incarnation of the topic.
-fn records_behind(ends: &TopicEnds, positions: &[Position]) -> Option<i64> {
-    let mut behind = 0;
-    for (partition, high) in ends.highs.iter().enumerate() {
-        let position = of_partition(positions, partition)?;
-        if TopicId(position.topic_id.as_str().into()).contradicts(&ends.topic_id) {
-            return None;
-        }
-        behind += (high - position.next_offset).max(0);
-    }
-    Some(behind)
-}
-
-fn overtakes(ends: &TopicEnds, positions: &[Position]) -> bool {
-    ends.highs.iter().enumerate().any(|(partition, high)| {
-        of_partition(positions, partition).is_some_and(|position| position.next_offset > *high)
-    })
-}
-
-fn of_partition(positions: &[Position], partition: usize) -> Option<&Position> {
-    positions
-        .iter()
-        .find(|position| usize::try_from(position.partition) == Ok(partition))
+fn lag_of(ends: &TopicEnds, positions: &[Position]) -> Lag {
+    let highs = ends.highs.iter().copied();
+    lag(&ends.topic_id, highs, positions.iter().map(Position::next))
 }

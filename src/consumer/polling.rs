@@ -17,6 +17,7 @@ use super::lane::{Ended, Report};
 use super::status::{LOG, PARTITIONS};
 use crate::event_log::{LogFault, Membership, MembershipEvent};
 use crate::failpoint;
+use crate::pipeline::PartitionOffset;
 use crate::timeouts::timeouts;
 
 const POLL: Duration = Duration::from_millis(20);
@@ -163,7 +164,7 @@ impl Polling {
 
     /// When every lane has taken its partitions, all of them are read, from exactly the positions
     /// in the store: what is below is stored, what is above has not been given to anybody.
-    fn begin_reading(&mut self, lane: usize, starts: Vec<(i32, i64)>) {
+    fn begin_reading(&mut self, lane: usize, starts: Vec<PartitionOffset>) {
         let Some(generation) = &mut self.generation else {
             return;
         };
@@ -342,12 +343,12 @@ impl Polling {
             .lock()
             .expect("no thread panics while holding this lock")
             .clone();
-        let news: Vec<(i32, i64)> = applied
+        let news: Vec<PartitionOffset> = applied
             .iter()
             .filter(|(partition, next)| {
                 assigned.contains(partition) && self.told.get(partition) != Some(next)
             })
-            .map(|(partition, next)| (*partition, *next))
+            .map(|(partition, next)| PartitionOffset::new(*partition, *next))
             .collect();
         if !news.is_empty() {
             membership.applied(&news);

@@ -6,7 +6,8 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::event_log::{OffsetRange, TopicId};
+use crate::event_log::OffsetRange;
+use crate::pipeline::TopicId;
 use crate::store::{Gap, Position, Settlement};
 
 /// A gap that an operator accepts: `TOPIC/PARTITION:FROM-TO`, both offsets inclusive.
@@ -96,18 +97,14 @@ pub fn needs_tail_check(
     range: OffsetRange,
 ) -> bool {
     position.is_some_and(|position| {
-        !known(position).contradicts(topic_id)
+        !position.topic_id.contradicts(topic_id)
             && (range.low..=range.high).contains(&position.next_offset)
             && (position.next_offset > range.low
                 || position
-                    .tail
+                    .last_applied
                     .as_ref()
-                    .is_some_and(|tail| tail.offset >= range.low))
+                    .is_some_and(|last| last.offset >= range.low))
     })
-}
-
-fn known(position: &Position) -> TopicId {
-    TopicId(position.topic_id.as_str().into())
 }
 
 /// Decides where a partition is read from, after design: "take a partition".
@@ -131,7 +128,7 @@ pub fn decide(facts: &Facts<'_>) -> Decision {
         let settlement = settlement(facts, position.epoch + 1, low, Some(gap));
         Decision::Settle { settlement, why }
     };
-    if known(position).contradicts(facts.topic_id) {
+    if position.topic_id.contradicts(facts.topic_id) {
         return renewed("the topic was deleted and created again");
     }
     if next < low {
@@ -147,7 +144,7 @@ pub fn decide(facts: &Facts<'_>) -> Decision {
     if facts.tail == TailCheck::Different {
         return renewed("the log was rewritten: the last record applied is another one now");
     }
-    if !known(position).is_known() && facts.topic_id.is_known() {
+    if !position.topic_id.is_known() && facts.topic_id.is_known() {
         let settlement = settlement(facts, position.epoch, next, None);
         return Decision::Settle {
             settlement,
@@ -192,7 +189,7 @@ fn deleted_unread(facts: &Facts<'_>, position: &Position) -> Decision {
 
 fn settlement(facts: &Facts<'_>, epoch: i32, next_offset: i64, gap: Option<Gap>) -> Settlement {
     Settlement {
-        topic_id: facts.topic_id.0.to_string(),
+        topic_id: facts.topic_id.clone(),
         epoch,
         next_offset,
         gap,
@@ -202,7 +199,7 @@ fn settlement(facts: &Facts<'_>, epoch: i32, next_offset: i64, gap: Option<Gap>)
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::Tail;
+    use crate::pipeline::LastApplied;
 
     fn position(next_offset: i64) -> Position {
         Position {
@@ -211,7 +208,7 @@ mod tests {
             partition: 0,
             epoch: 3,
             next_offset,
-            tail: Some(Tail {
+            last_applied: Some(LastApplied {
                 offset: next_offset - 1,
                 digest: [0; 32],
             }),
@@ -224,7 +221,7 @@ mod tests {
         (low, high): (i64, i64),
         change: impl FnOnce(&mut Facts<'_>),
     ) -> Decision {
-        let topic_id = TopicId(topic_id.into());
+        let topic_id = topic_id.into();
         let mut facts = Facts {
             topic: "orders",
             partition: 0,

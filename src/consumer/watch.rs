@@ -9,8 +9,9 @@ use std::time::{Duration, Instant};
 use super::Context;
 use super::clock;
 use super::status::{DATABASE, LOG, MIGRATIONS};
-use crate::event_log::{LogError, TopicId, TopicState};
+use crate::event_log::{LogError, TopicState};
 use crate::migrations::{self, SchemaState};
+use crate::pipeline::TopicId;
 use crate::store::{OrderStore, StoreError};
 
 const EVERY: Duration = Duration::from_secs(1);

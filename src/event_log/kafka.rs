@@ -168,7 +168,7 @@ impl EventLog for KafkaLog {
     fn follow(
         &self,
         topic: &str,
-        starts: &[(i32, i64)],
+        starts: &[PartitionOffset],
         gather: Duration,
     ) -> Result<Box<dyn Follower>, LogError> {
         Ok(Box::new(follower::KafkaFollower::open(
@@ -364,11 +364,22 @@ fn owned(message: &BorrowedMessage<'_>) -> Record {
     }
 }
 
-/// A partition list with one offset each.
-fn partition_list(topic: &str, offsets: &[(i32, Offset)]) -> Result<TopicPartitionList, LogError> {
+/// A partition list with these offsets.
+fn offset_list(topic: &str, offsets: &[PartitionOffset]) -> Result<TopicPartitionList, LogError> {
+    let offsets = offsets.iter();
+    partition_list(
+        topic,
+        offsets.map(|at| (at.partition, Offset::Offset(at.offset))),
+    )
+}
+
+fn partition_list(
+    topic: &str,
+    offsets: impl ExactSizeIterator<Item = (i32, Offset)>,
+) -> Result<TopicPartitionList, LogError> {
     let mut list = TopicPartitionList::with_capacity(offsets.len());
     for (partition, offset) in offsets {
-        list.add_partition_offset(topic, *partition, *offset)
+        list.add_partition_offset(topic, partition, offset)
             .map_err(|error| describe_error(&format!("address topic `{topic}`"), &error))?;
     }
     Ok(list)

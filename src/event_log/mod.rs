@@ -9,63 +9,17 @@
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::Bytes;
 use tokio::sync::oneshot;
+
+use crate::pipeline::PartitionOffset;
+// Many name them as a part of the log.
+pub use crate::pipeline::{ACCEPTED_AT, Record, TopicId};
 
 pub mod kafka;
 pub mod sqlite;
-
-/// The header that carries when the API accepted an order: decimal microseconds since the epoch.
-pub const ACCEPTED_AT: &str = "accepted-at";
-
-/// The end of the year 9999, in microseconds since the epoch.
-const LAST_TIME_US: i64 = 253_402_300_799_999_999;
-
-/// One record as the log holds it. Payloads are owned: nothing pins the client's fetch buffers.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Record {
-    pub partition: i32,
-    pub offset: i64,
-    /// Milliseconds since the epoch, as the log stamped it; -1 when it has none.
-    pub timestamp_ms: i64,
-    pub key: Option<Bytes>,
-    /// `None` is a null payload (a tombstone).
-    pub value: Option<Bytes>,
-    pub headers: Vec<(Box<str>, Bytes)>,
-}
-
-impl Record {
-    /// The first header of that name.
-    pub fn header(&self, name: &str) -> Option<&[u8]> {
-        self.headers
-            .iter()
-            .find(|(known, _)| &**known == name)
-            .map(|(_, value)| value.as_ref())
-    }
-
-    /// The first header of that name, read as a decimal number; `None` when absent or malformed.
-    pub fn number_header(&self, name: &str) -> Option<i64> {
-        std::str::from_utf8(self.header(name)?).ok()?.parse().ok()
-    }
-
-    /// When the order was accepted, in microseconds since the epoch: the header `accepted-at`, or
-    /// the record's own timestamp where a foreign producer wrote it.
-    /// A header that is no time of the years 1970 to 9999 counts as none: it could neither be stored
-    /// nor ever be outranked.
-    pub fn accepted_at_us(&self) -> i64 {
-        self.number_header(ACCEPTED_AT)
-            .filter(|accepted_at_us| (0..=LAST_TIME_US).contains(accepted_at_us))
-            .unwrap_or(
-                self.timestamp_ms
-                    .saturating_mul(1_000)
-                    .clamp(0, LAST_TIME_US),
-            )
-    }
-}
 
 /// A record to append. The partition follows from the key, as go-orders' producer chooses it.
 #[derive(Clone, Copy, Debug)]
@@ -154,22 +108,6 @@ pub struct LogError {
     pub unavailable: bool,
     /// The topic or partition asked for is not there.
     pub missing: bool,
-}
-
-/// The identity of one incarnation of a topic (Kafka: its topic id, KIP-516; a recreated topic has
-/// another). Empty when the log has none (an old broker): then nothing is compared.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct TopicId(pub Arc<str>);
-
-impl TopicId {
-    pub fn is_known(&self) -> bool {
-        !self.0.is_empty()
-    }
-
-    /// Whether both are known and name different incarnations.
-    pub fn contradicts(&self, other: &TopicId) -> bool {
-        self.is_known() && other.is_known() && self != other
-    }
 }
 
 /// One topic at one moment. `ranges[p]` belongs to partition `p`.
@@ -279,7 +217,7 @@ pub trait EventLog: Send + Sync {
     fn follow(
         &self,
         topic: &str,
-        starts: &[(i32, i64)],
+        starts: &[PartitionOffset],
         gather: Duration,
     ) -> Result<Box<dyn Follower>, LogError>;
 }
@@ -319,11 +257,11 @@ pub trait Membership {
     /// Reads exactly these partitions from exactly these offsets, from now on; replaces whatever
     /// was read. Nothing is read where there are none, and the member stays one: the group waits for
     /// this answer to every assignment. Gives one reader a partition, in the order of `starts`.
-    fn assign(&mut self, starts: &[(i32, i64)]) -> Result<Vec<Box<dyn Reader>>, LogError>;
+    fn assign(&mut self, starts: &[PartitionOffset]) -> Result<Vec<Box<dyn Reader>>, LogError>;
 
     /// Tells the ecosystem's lag tools how far the store is. Only a hint: never read back, sent
     /// asynchronously, may be lost.
-    fn applied(&self, positions: &[(i32, i64)]);
+    fn applied(&self, positions: &[PartitionOffset]);
 }
 
 /// What a reader has to give.
@@ -350,18 +288,15 @@ pub trait Reader: Send {
     fn on_ready(&mut self, bell: Box<dyn Fn() + Send + Sync>);
 }
 
-/// Whether a record is known, by its partition, offset and key.
-pub type Knows<'a> = dyn Fn(i32, i64, &[u8]) -> bool + 'a;
+/// Whether a record is known, by where it is and its key.
+pub type Knows<'a> = dyn Fn(PartitionOffset, &[u8]) -> bool + 'a;
 
 /// What a follower has to give.
 #[derive(Debug)]
 pub enum Followed {
     Record(Record),
     /// A record that the caller knew.
-    Known {
-        partition: i32,
-        offset: i64,
-    },
+    Known(PartitionOffset),
     /// This partition has been read to its end.
     End(i32),
     Fault(LogFault),
@@ -369,10 +304,10 @@ pub enum Followed {
 
 /// A reader of a whole topic that belongs to no group.
 pub trait Follower: Send {
-    /// Blocks up to `wait` for the next record or event. A record that `knows` (partition, offset,
-    /// key) says yes to is not copied out of the client.
+    /// Blocks up to `wait` for the next record or event. A record that `knows` says yes to is
+    /// not copied out of the client.
     fn next(&mut self, wait: Duration, knows: &Knows<'_>) -> Option<Followed>;
 
     /// Starts over with these partitions and offsets.
-    fn assign(&mut self, starts: &[(i32, i64)]) -> Result<(), LogError>;
+    fn assign(&mut self, starts: &[PartitionOffset]) -> Result<(), LogError>;
 }

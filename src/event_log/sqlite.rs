@@ -30,8 +30,8 @@ use self::tables::{Counters, Head};
 use self::topic::{Found, Topic};
 use self::writer::Writer;
 use super::*;
+use crate::pipeline::time;
 use crate::sqlite::{Access, Kind, Patience, Trouble};
-use crate::time_of_day;
 
 mod bells;
 mod commit;
@@ -245,7 +245,12 @@ impl EventLog for SqliteLog {
         if offset >= counters.next {
             return Ok(ReadBack::End(counters.next));
         }
-        let found = topic.records(&topic_id, (partition, offset), 1, usize::MAX);
+        let found = topic.records(
+            &topic_id,
+            PartitionOffset::new(partition, offset),
+            1,
+            usize::MAX,
+        );
         match found.map_err(failed)? {
             Found::Records(mut records) => Ok(records
                 .pop()
@@ -278,7 +283,7 @@ impl EventLog for SqliteLog {
     fn follow(
         &self,
         topic: &str,
-        starts: &[(i32, i64)],
+        starts: &[PartitionOffset],
         gather: Duration,
     ) -> Result<Box<dyn Follower>, LogError> {
         let follower = follower::SqliteFollower::open(&self.folder, topic, starts, gather)?;
@@ -288,5 +293,5 @@ impl EventLog for SqliteLog {
 
 /// The time of day, in milliseconds since the epoch.
 fn now_ms() -> i64 {
-    time_of_day::micros() / 1_000
+    time::now_us() / 1_000
 }

@@ -72,7 +72,7 @@ impl Tables {
                 held.belongs_to(claim);
                 let position = &mut held.position;
                 if position.epoch != decided.epoch {
-                    position.tail = None;
+                    position.last_applied = None;
                 }
                 position.topic_id.clone_from(&decided.topic_id);
                 position.epoch = decided.epoch;
@@ -86,7 +86,7 @@ impl Tables {
                     partition: claim.partition,
                     epoch: decided.epoch,
                     next_offset: decided.next_offset,
-                    tail: None,
+                    last_applied: None,
                 };
                 self.positions.push(Held::new(claim, position.clone()));
                 position
@@ -140,8 +140,8 @@ impl Tables {
         }
         let position = &mut self.positions[at].position;
         position.next_offset = batch.end;
-        if batch.tail.is_some() {
-            position.tail.clone_from(&batch.tail);
+        if batch.last_applied.is_some() {
+            position.last_applied.clone_from(&batch.last_applied);
         }
         let why = |sourced: &&SourcedOrder| (sourced.offset, "refused".to_owned());
         Ok(Applied {
@@ -165,7 +165,7 @@ impl Tables {
             return Ok(Some(at));
         }
         let is_there = position.next_offset == batch.end
-            && (batch.tail.is_none() || position.tail == batch.tail);
+            && (batch.last_applied.is_none() || position.last_applied == batch.last_applied);
         if is_ours && is_there {
             return Ok(None);
         }
@@ -250,8 +250,7 @@ impl Tables {
         })?;
         Some(Source {
             topic_id: held.position.topic_id.clone(),
-            partition: held.position.partition,
-            offset: row.offset,
+            at: PartitionOffset::new(held.position.partition, row.offset),
         })
     }
 }

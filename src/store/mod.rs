@@ -12,6 +12,7 @@ use bytes::Bytes;
 use uuid::Uuid;
 
 use crate::order::{Order, Timestamp};
+use crate::pipeline::{LastApplied, PartitionOffset, Source, TopicId, Version};
 
 mod adoption;
 #[cfg(test)]
@@ -66,22 +67,22 @@ pub struct Claim {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Position {
     pub id: i64,
-    pub topic_id: String,
+    pub topic_id: TopicId,
     pub partition: i32,
     /// Counts the incarnations of the partition that were seen, from 1.
     pub epoch: i32,
     /// Everything below is stored, dead-lettered or listed in `log_gaps`.
     pub next_offset: i64,
     /// The last record applied; `None` before the first and after a new epoch.
-    pub tail: Option<Tail>,
+    pub last_applied: Option<LastApplied>,
 }
 
-/// Which record was applied last, to recognise a log that was rewritten.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Tail {
-    pub offset: i64,
-    /// SHA-256 over key, value and timestamp.
-    pub digest: [u8; 32],
+impl Position {
+    /// The incarnation of the topic, and the next offset to apply.
+    pub fn next(&self) -> (&TopicId, PartitionOffset) {
+        let next = PartitionOffset::new(self.partition, self.next_offset);
+        (&self.topic_id, next)
+    }
 }
 
 /// Offsets that will never be applied, and why. Half-open; `to` is `None` when not known.
@@ -95,7 +96,7 @@ pub struct Gap {
 /// What a take decided about a position; written with the claim's owner as the condition.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settlement {
-    pub topic_id: String,
+    pub topic_id: TopicId,
     pub epoch: i32,
     pub next_offset: i64,
     pub gap: Option<Gap>,
@@ -137,7 +138,7 @@ pub struct Batch {
     pub start: i64,
     pub end: i64,
     /// The last record of the batch; `None` when it holds only gaps.
-    pub tail: Option<Tail>,
+    pub last_applied: Option<LastApplied>,
     /// At most one order a uid (the one with the highest offset), sorted by uid.
     pub orders: Vec<SourcedOrder>,
     pub dead_letters: Vec<DeadLetter>,
@@ -177,21 +178,21 @@ impl RefusalWindow {
     }
 }
 
-/// Where a stored order came from, when that incarnation of its partition is the current one.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Source {
-    pub topic_id: String,
-    pub partition: i32,
-    pub offset: i64,
-}
-
 /// A stored order. NULLs that other programs left are read as "" or 0.
 #[derive(Clone, Debug)]
 pub struct StoredOrder {
     pub order: Order,
+    /// Where it came from, when that incarnation of its partition is the current one.
     pub source: Option<Source>,
     /// Microseconds since the epoch; `None` for rows that other programs wrote.
     pub accepted_at_us: Option<i64>,
+}
+
+impl StoredOrder {
+    /// Which version it is; `None` where its source or its accept time is not known.
+    pub fn version(&self) -> Option<Version> {
+        Some(Version::new(self.source.clone()?, self.accepted_at_us?))
+    }
 }
 
 /// What the store knows of one uid.

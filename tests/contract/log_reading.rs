@@ -3,7 +3,8 @@
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use orders::event_log::{Fetched, Followed, LogFault, Membership, MembershipEvent, Reader, Record};
+use orders::event_log::{Fetched, Followed, LogFault, Membership, MembershipEvent, Reader};
+use orders::pipeline::{PartitionOffset, Record};
 use support::PATIENCE;
 use support::each_engine_keeps;
 
@@ -67,7 +68,7 @@ fn a_member_is_given_every_partition_and_reads_from_where_it_says(subject: &Subj
     assert_eq!(assigned(&mut *member, 2), [0, 1]);
 
     let mut readers = member
-        .assign(&[(0, 3), (1, 0)])
+        .assign(&[PartitionOffset::new(0, 3), PartitionOffset::new(1, 0)])
         .expect("the partitions can be assigned");
     for (reader, start) in readers.iter_mut().zip([3, 0]) {
         let partition = reader.partition();
@@ -94,7 +95,7 @@ fn a_reader_says_once_that_it_reached_the_end(subject: &Subject) {
         .expect("the group can be joined");
     assigned(&mut *member, 1);
     let mut readers = member
-        .assign(&[(0, 0)])
+        .assign(&[PartitionOffset::new(0, 0)])
         .expect("the partition can be assigned");
     let reader = &mut *readers[0];
     read(&mut *member, reader, 1);
@@ -127,7 +128,7 @@ fn nothing_is_delivered_before_assign(subject: &Subject) {
         assert!(member.poll(Duration::from_millis(20)).is_none());
     }
     let mut readers = member
-        .assign(&[(0, 0)])
+        .assign(&[PartitionOffset::new(0, 0)])
         .expect("the partition can be assigned");
     assert_eq!(value(&read(&mut *member, &mut *readers[0], 1)[0]), "first");
 }
@@ -140,7 +141,7 @@ fn a_reader_rings_when_records_begin_to_wait(subject: &Subject) {
         .expect("the group can be joined");
     assigned(&mut *member, 1);
     let mut readers = member
-        .assign(&[(0, 0)])
+        .assign(&[PartitionOffset::new(0, 0)])
         .expect("the partition can be assigned");
     let reader = &mut *readers[0];
     let (bell, rung) = mpsc::channel();
@@ -178,7 +179,7 @@ fn an_offset_that_is_not_there_has_reading_begin_anew(subject: &Subject) {
         .expect("the group can be joined");
     assigned(&mut *member, 1);
     let mut readers = member
-        .assign(&[(0, 1000)])
+        .assign(&[PartitionOffset::new(0, 1000)])
         .expect("the partition can be assigned");
     subject.until("a fault that says so", || {
         member.poll(Duration::ZERO);
@@ -200,7 +201,7 @@ fn two_clients_of_one_log_see_each_others_records(subject: &Subject) {
         .expect("the group can be joined");
     assigned(&mut *member, 1);
     let mut readers = member
-        .assign(&[(0, 0)])
+        .assign(&[PartitionOffset::new(0, 0)])
         .expect("the partition can be assigned");
     for number in 0..10 {
         let writer = if number % 2 == 0 {
@@ -222,17 +223,21 @@ fn a_follower_starts_where_it_was_told_and_copies_only_what_is_not_known(subject
     }
     let mut follower = subject
         .log
-        .follow(&topic, &[(0, 3)], Duration::from_millis(10))
+        .follow(
+            &topic,
+            &[PartitionOffset::new(0, 3)],
+            Duration::from_millis(10),
+        )
         .expect("the topic can be followed");
     let mut seen = Vec::new();
     let (mut ended, deadline) = (false, Instant::now() + PATIENCE);
     while !ended || seen.len() < 3 {
         assert!(Instant::now() < deadline, "ended: {ended}, seen: {seen:?}");
         let knows =
-            |partition: i32, offset: i64, key: &[u8]| (partition, offset, key) == (0, 4, b"key");
+            |at: PartitionOffset, key: &[u8]| at == PartitionOffset::new(0, 4) && key == b"key";
         match follower.next(Duration::from_millis(50), &knows) {
             Some(Followed::Record(record)) => seen.push(value(&record).to_owned()),
-            Some(Followed::Known { .. }) => seen.push("known".into()),
+            Some(Followed::Known(_)) => seen.push("known".into()),
             Some(Followed::End(0)) if !ended => {
                 ended = true;
                 subject.append(&topic, "key", "new");
@@ -260,7 +265,12 @@ mod groups {
             .expect("the group can be joined");
         assert_eq!(assigned(&mut *first, 4), [0, 1, 2, 3]);
         first
-            .assign(&[(0, 0), (1, 0), (2, 0), (3, 0)])
+            .assign(&[
+                PartitionOffset::new(0, 0),
+                PartitionOffset::new(1, 0),
+                PartitionOffset::new(2, 0),
+                PartitionOffset::new(3, 0),
+            ])
             .expect("the partitions can be assigned");
         let mut second = subject
             .log

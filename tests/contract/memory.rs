@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use orders::order::Order;
+use orders::pipeline::{LastApplied, PartitionOffset, Source, TopicId};
 use orders::store::*;
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -113,7 +114,7 @@ impl Pair<'_> {
         let position = self.memory.position(&self.log_id, 0);
         let (epoch, next) = position.map_or((0, 0), |it| (it.epoch, it.next_offset));
         let decided = Settlement {
-            topic_id: format!("topic-{}", epoch + epochs),
+            topic_id: format!("topic-{}", epoch + epochs).into(),
             epoch: epoch + epochs,
             next_offset: (next + moves).max(0),
             gap: gap.then(|| hole(next, None)),
@@ -180,7 +181,7 @@ impl Pair<'_> {
             partition: 0,
             start,
             end,
-            tail: (gaps.len() < records.len()).then(|| Tail {
+            last_applied: (gaps.len() < records.len()).then(|| LastApplied {
                 offset: end - 1,
                 digest: [end as u8; 32],
             }),
@@ -281,10 +282,10 @@ fn sourced(uid: &str, offset: i64, accepted_s: i64, is_refused: bool) -> Sourced
     }
 }
 
-type Known = (String, i32, i64, Option<Tail>);
+type Known = (TopicId, i32, i64, Option<LastApplied>);
 
 fn known(position: Option<Position>) -> Option<Known> {
-    position.map(|it| (it.topic_id, it.epoch, it.next_offset, it.tail))
+    position.map(|it| (it.topic_id, it.epoch, it.next_offset, it.last_applied))
 }
 
 fn kind(error: &StoreError) -> String {

@@ -31,7 +31,7 @@ each_engine_keeps! {
 fn a_position_is_there_from_the_first_settlement_on(subject: &Database) {
     let mut owner = subject.owner();
     assert_eq!((owner.position.epoch, owner.position.next_offset), (1, 0));
-    assert_eq!(owner.position.tail, None);
+    assert_eq!(owner.position.last_applied, None);
     let found = owner.store.position(LOG, 0).expect("the store answers");
     assert_eq!(found.as_ref(), Some(&owner.position));
     assert_eq!(
@@ -82,7 +82,7 @@ fn a_batch_is_stored_with_its_position_or_not_at_all(subject: &Database) {
         .expect("the store answers")
         .expect("there is a position");
     assert_eq!(position.next_offset, 2);
-    assert_eq!(position.tail, batch.tail);
+    assert_eq!(position.last_applied, batch.last_applied);
     assert_eq!(subject.db().text(AMOUNTS), "a|1\nb|2");
 
     // The table of items goes away: the whole batch goes with it.
@@ -187,7 +187,11 @@ fn an_order_is_replaced_whole(subject: &Database) {
     assert_eq!(encoded, order_version("a", 4));
     let source = stored.source.expect("it came from this incarnation");
     assert_eq!(
-        (source.topic_id.as_str(), source.partition, source.offset),
+        (
+            source.topic_id.as_str(),
+            source.at.partition,
+            source.at.offset
+        ),
         ("topic-1", 0, 3)
     );
     assert_eq!(stored.accepted_at_us, Some(1_000_000));

@@ -2,9 +2,10 @@
 
 use bytes::Bytes;
 use orders::order::Order;
+use orders::pipeline::LastApplied;
 use orders::store::{
     Batch, Claim, DeadLetter, OrderStore, Position, RefusalWindow, Settlement, SourcedOrder,
-    StoreError, Tail,
+    StoreError,
 };
 use support::orders::order_version;
 use uuid::Uuid;
@@ -84,7 +85,7 @@ impl Owner {
             partition: 0,
             start,
             end: last,
-            tail: Some(Tail {
+            last_applied: Some(LastApplied {
                 offset: last - 1,
                 digest: [7; 32],
             }),

@@ -2,9 +2,13 @@
 
 use super::*;
 
+fn at(partition: i32, offset: i64) -> PartitionOffset {
+    PartitionOffset::new(partition, offset)
+}
+
 fn ends(topic_id: &str, highs: &[i64]) -> TopicEnds {
     TopicEnds {
-        topic_id: TopicId(topic_id.into()),
+        topic_id: topic_id.into(),
         highs: highs.to_vec(),
     }
 }
@@ -15,7 +19,7 @@ fn begun(highs: &[i64]) -> (Tail, Instant) {
     (tail, now)
 }
 
-fn ask(tail: &Tail, answer: TopicEnds, now: Instant) -> Vec<(i32, i64)> {
+fn ask(tail: &Tail, answer: TopicEnds, now: Instant) -> Vec<PartitionOffset> {
     tail.asked(&tail.snapshot().unwrap(), answer, now, now)
 }
 
@@ -24,10 +28,10 @@ fn it_is_live_once_the_ends_are_reached_and_for_three_seconds() {
     let (tail, now) = begun(&[5, 0]);
     assert!(!tail.is_live(now));
     ask(&tail, ends("t", &[6, 1]), now);
-    tail.moved(0, 6, now);
+    tail.moved(at(0, 5), now);
     assert!(!tail.is_live(now));
     assert_eq!(tail.lag(), 1);
-    tail.moved(1, 1, now);
+    tail.moved(at(1, 0), now);
     assert!(tail.is_live(now) && tail.is_live(now + Duration::from_millis(2_999)));
     assert!(!tail.is_live(now + FRESH));
 }
@@ -40,7 +44,7 @@ fn a_busy_log_does_not_make_it_doubt_itself() {
     ask(&tail, ends("t", &[50]), later);
     assert!(tail.is_live(later));
     ask(&tail, ends("t", &[100]), later + Duration::from_secs(1));
-    tail.moved(0, 50, later);
+    tail.moved(at(0, 49), later);
     assert!(
         tail.is_live(later + Duration::from_secs(2)),
         "the first unreached target counts"
@@ -62,12 +66,12 @@ fn trouble_ends_it_at_once_until_newly_asked_ends_are_reached() {
 #[test]
 fn new_partitions_are_read_from_their_beginning_and_the_others_go_on() {
     let (tail, now) = begun(&[5]);
-    tail.moved(0, 7, now);
+    tail.moved(at(0, 6), now);
     ask(&tail, ends("t", &[7, 3]), now);
     assert_eq!(tail.take_command(), Some(Command::Reassign));
-    assert_eq!(tail.positions(), [(0, 7), (1, 0)]);
+    assert_eq!(tail.positions(), [at(0, 7), at(1, 0)]);
     assert!(!tail.is_live(now));
-    assert_eq!(tail.covers(1, 0), Some(1));
+    assert_eq!(tail.covers(at(1, 0)), Some(1));
 }
 
 #[test]
@@ -86,7 +90,7 @@ fn another_log_under_the_same_name_is_noticed() {
 fn a_record_read_after_the_question_is_no_sign_of_another_log() {
     let (tail, now) = begun(&[5]);
     let before = tail.snapshot().unwrap();
-    tail.moved(0, 8, now);
+    tail.moved(at(0, 7), now);
     tail.asked(&before, ends("t", &[6]), now, now);
     assert_eq!(tail.take_command(), None);
     assert!(tail.is_live(now));
@@ -97,24 +101,31 @@ fn marks_of_transactions_are_passed_and_a_silent_client_is_assigned_again() {
     let (tail, now) = begun(&[5, 5]);
     assert!(ask(&tail, ends("t", &[5, 6]), now).is_empty());
     let later = now + STANDS_STILL;
-    assert_eq!(ask(&tail, ends("t", &[5, 6]), later), [(1, 5)]);
-    tail.passed(1, 4, 6, later);
+    assert_eq!(ask(&tail, ends("t", &[5, 6]), later), [at(1, 5)]);
+    tail.passed(at(1, 4), 6, later);
     assert!(!tail.is_live(later));
-    assert!(tail.stalled(1, 5, later) && !tail.stalled(1, 4, later));
+    assert!(tail.stalled(at(1, 5), later) && !tail.stalled(at(1, 4), later));
     assert_eq!(tail.take_command(), Some(Command::Reassign));
-    tail.passed(1, 5, 6, later);
+    tail.passed(at(1, 5), 6, later);
     assert!(tail.is_live(later));
 }
 
 #[test]
 fn only_what_lies_beyond_the_start_is_covered() {
     let tail = Tail::new("orders");
-    assert_eq!(tail.covers(0, 0), None);
+    assert_eq!(tail.covers(at(0, 0)), None);
     let (tail, now) = begun(&[5]);
     assert_eq!(
-        (tail.covers(0, 4), tail.covers(0, 5), tail.covers(1, 5)),
+        (
+            tail.covers(at(0, 4)),
+            tail.covers(at(0, 5)),
+            tail.covers(at(1, 5))
+        ),
         (None, Some(1), None)
     );
     tail.begin(&ends("t", &[9]), now);
-    assert_eq!((tail.covers(0, 5), tail.covers(0, 9)), (None, Some(2)));
+    assert_eq!(
+        (tail.covers(at(0, 5)), tail.covers(at(0, 9))),
+        (None, Some(2))
+    );
 }

@@ -1,35 +1,41 @@
-//! What the log has and the store has not: a pure comparison of a topic with positions.
-//!
-//! A position of another incarnation of the topic tells nothing of this one: all of it waits.
+//! The records of the topic that are not stored yet, as `orders export` counts and names them.
 
-use crate::event_log::{TopicId, TopicState};
+use crate::event_log::TopicState;
+use crate::pipeline::{PartitionLag, lag};
 use crate::store::Position;
 
 /// How many partitions are named; the others are counted.
 const NAMED: usize = 8;
 
-/// The partitions with records that are not stored, and how many those are.
-pub(super) fn records(topic: &TopicState, positions: &[Position]) -> Vec<(i32, i64)> {
-    let waiting = |(partition, range): (i32, &crate::event_log::OffsetRange)| {
-        let is_it = |position: &&Position| {
-            let same_topic =
-                !TopicId(position.topic_id.as_str().into()).contradicts(&topic.topic_id);
-            position.partition == partition && same_topic
+/// How many records of a partition are not stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Waiting {
+    pub(super) partition: i32,
+    pub(super) records: i64,
+}
+
+/// The partitions with records that are not stored.
+pub(super) fn records(topic: &TopicState, positions: &[Position]) -> Vec<Waiting> {
+    let ends = topic.ranges.iter().map(|range| range.high);
+    let lag = lag(&topic.topic_id, ends, positions.iter().map(Position::next));
+    let partitions = (0..).zip(topic.ranges.iter().zip(lag.partitions()));
+    let waiting = partitions.map(|(partition, (range, lag))| {
+        let held = range.high - range.low;
+        let records = match lag {
+            PartitionLag::Records(records) => held.min(*records),
+            PartitionLag::NoPosition | PartitionLag::OtherTopic => held,
         };
-        let applied = positions.iter().find(is_it);
-        let next = applied.map_or(range.low, |position| position.next_offset);
-        let count = range.high - next.max(range.low);
-        (count > 0).then_some((partition, count))
-    };
-    (0..).zip(&topic.ranges).filter_map(waiting).collect()
+        Waiting { partition, records }
+    });
+    waiting.filter(|waiting| waiting.records > 0).collect()
 }
 
 /// Such as ``12 record(s) of topic `orders`: 7 in partition 0, 5 in partition 3``.
-pub(super) fn text(topic: &str, waiting: &[(i32, i64)]) -> String {
-    let sum: i64 = waiting.iter().map(|(_, count)| count).sum();
+pub(super) fn text(topic: &str, waiting: &[Waiting]) -> String {
+    let sum: i64 = waiting.iter().map(|waiting| waiting.records).sum();
     let named = waiting.iter().take(NAMED);
     let mut places: Vec<String> = named
-        .map(|(partition, count)| format!("{count} in partition {partition}"))
+        .map(|Waiting { partition, records }| format!("{records} in partition {partition}"))
         .collect();
     if waiting.len() > NAMED {
         places.push(format!("and more in {} others", waiting.len() - NAMED));
@@ -49,15 +55,19 @@ mod tests {
             partition,
             epoch: 1,
             next_offset,
-            tail: None,
+            last_applied: None,
         }
+    }
+
+    fn waiting(partition: i32, records: i64) -> Waiting {
+        Waiting { partition, records }
     }
 
     fn topic(ranges: &[(i64, i64)]) -> TopicState {
         let range = |&(low, high): &(i64, i64)| OffsetRange { low, high };
         TopicState {
             log_id: "log".into(),
-            topic_id: TopicId("t".into()),
+            topic_id: "t".into(),
             ranges: ranges.iter().map(range).collect(),
         }
     }
@@ -71,15 +81,15 @@ mod tests {
             position(2, "another", 10),
             position(4, "t", 12),
         ];
-        assert_eq!(records(&topic, &positions), [(1, 3), (2, 10)]);
-        assert_eq!(records(&topic, &[])[1], (1, 5));
+        assert_eq!(records(&topic, &positions), [waiting(1, 3), waiting(2, 10)]);
+        assert_eq!(records(&topic, &[])[1], waiting(1, 5));
     }
 
     #[test]
     fn what_waits_is_said_with_its_partitions() {
         let said = "12 record(s) of topic `orders`: 7 in partition 0, 5 in partition 3";
-        assert_eq!(text("orders", &[(0, 7), (3, 5)]), said);
-        let many: Vec<(i32, i64)> = (0..10).map(|partition| (partition, 1)).collect();
+        assert_eq!(text("orders", &[waiting(0, 7), waiting(3, 5)]), said);
+        let many: Vec<Waiting> = (0..10).map(|partition| waiting(partition, 1)).collect();
         assert!(text("orders", &many).ends_with("1 in partition 7, and more in 2 others"));
     }
 }

@@ -10,8 +10,8 @@ use crate::client::{Client, Got, Sent};
 use crate::event_log::EventLog;
 use crate::order::Order;
 use crate::output::Output;
+use crate::pipeline::time;
 use crate::store::{Answer, OrderStore, StoreEngine};
-use crate::time_of_day;
 
 const ORDER: &str = include_str!("../../../examples/test_order.json");
 
@@ -41,7 +41,7 @@ impl Demo {
         let uid = &order.order_uid;
         let mut hops = Vec::new();
 
-        let began_us = time_of_day::micros();
+        let began_us = time::now_us();
         let began = Instant::now();
         match client.send(ORDER.as_bytes(), PATIENCE)? {
             Sent::Accepted { .. } => {}

@@ -21,8 +21,7 @@ impl Lane {
             ));
         }
         for part in parts.iter_mut() {
-            let known = TopicId(part.position.topic_id.as_str().into());
-            if known.contradicts(&seen.topic_id) {
+            if part.position.topic_id.contradicts(&seen.topic_id) {
                 // librdkafka reads a recreated topic on at its old offset without a word.
                 return Err(Ended::Retake(
                     "the topic was deleted and created again".into(),

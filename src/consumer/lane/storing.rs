@@ -43,7 +43,7 @@ impl Lane {
     /// librdkafka reads a recreated topic on at its old offset without a word, and under the old
     /// incarnation those offsets would let an older order overwrite a newer one.
     pub(super) fn check_identity(&self, part: &Part) -> Result<(), Ended> {
-        let known = TopicId(part.position.topic_id.as_str().into());
+        let known = &part.position.topic_id;
         loop {
             match self.context.watch.identity(&self.context) {
                 Ok(identity) if known.contradicts(&identity) => {

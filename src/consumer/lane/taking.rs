@@ -3,7 +3,6 @@
 
 use super::*;
 use crate::failpoint;
-use crate::store::Tail;
 use crate::timeouts::timeouts;
 
 impl Lane {
@@ -196,12 +195,12 @@ impl Lane {
     /// Whether the log still is what it was up to the position: the last record applied stands at
     /// its offset, and none stands where there was none behind it.
     fn check_tail(&self, position: &Position, low: i64) -> Result<TailCheck, Ended> {
-        let tail = position.tail.as_ref();
-        let seen = match tail.filter(|tail| tail.offset >= low) {
-            Some(tail) => self.look_at_tail(position.partition, tail)?,
+        let last = position.last_applied.as_ref();
+        let seen = match last.filter(|last| last.offset >= low) {
+            Some(last) => self.look_at_tail(position.partition, last)?,
             None => TailCheck::Gone,
         };
-        let behind = tail.map_or(low, |tail| low.max(tail.offset + 1));
+        let behind = last.map_or(low, |last| low.max(last.offset + 1));
         if seen != TailCheck::Different && behind < position.next_offset {
             // Markers and compacted records were passed here. A log that was put in this one's
             // place may agree on the tail and have records where these were.
@@ -213,10 +212,10 @@ impl Lane {
         Ok(seen)
     }
 
-    fn look_at_tail(&self, partition: i32, tail: &Tail) -> Result<TailCheck, Ended> {
-        Ok(match self.read_from(partition, tail.offset)? {
-            ReadBack::Record(record) if record.offset == tail.offset => {
-                if batch::tail(&record) == *tail {
+    fn look_at_tail(&self, partition: i32, last: &LastApplied) -> Result<TailCheck, Ended> {
+        Ok(match self.read_from(partition, last.offset)? {
+            ReadBack::Record(record) if record.offset == last.offset => {
+                if LastApplied::of(&record) == *last {
                     TailCheck::Same
                 } else {
                     TailCheck::Different

@@ -3,8 +3,7 @@
 //! Owns what one lookup may take while it waits for its answer: anybody may write to that topic, and
 //! ten thousand lookups are kept. When it is answered is decided in `lookup`.
 
-use crate::event_log::Record;
-use crate::time_of_day;
+use crate::pipeline::{Record, time};
 
 /// A lookup without a deadline is worth answering for this long.
 const DEFAULT_PATIENCE_US: i64 = 30_000_000;
@@ -51,7 +50,7 @@ pub(super) fn parse(record: Record) -> Option<Lookup> {
         && !uid.chars().any(char::is_control)
         && record.headers.iter().map(header_bytes).sum::<usize>() <= MAX_HEADER_BYTES;
     // No deadline is worth more than the longest that an API sets, whatever its clock says.
-    let latest_us = time_of_day::micros().saturating_add(DEFAULT_PATIENCE_US);
+    let latest_us = time::now_us().saturating_add(DEFAULT_PATIENCE_US);
     let deadline_us = record.number_header(DEADLINE).unwrap_or_else(|| {
         record
             .timestamp_ms

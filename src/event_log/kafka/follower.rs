@@ -15,7 +15,7 @@ impl KafkaFollower {
     pub(super) fn open(
         log: &KafkaLog,
         topic: &str,
-        starts: &[(i32, i64)],
+        starts: &[PartitionOffset],
         gather: Duration,
     ) -> Result<KafkaFollower, LogError> {
         let mut config = log.reading("orders-follower");
@@ -58,12 +58,10 @@ impl Follower for KafkaFollower {
         match event {
             Ok(message) => {
                 self.connection.answered();
-                let (partition, offset) = (message.partition(), message.offset());
-                let is_known = message
-                    .key()
-                    .is_some_and(|key| knows(partition, offset, key));
+                let at = PartitionOffset::new(message.partition(), message.offset());
+                let is_known = message.key().is_some_and(|key| knows(at, key));
                 Some(if is_known {
-                    Followed::Known { partition, offset }
+                    Followed::Known(at)
                 } else {
                     Followed::Record(owned(&message))
                 })
@@ -73,13 +71,9 @@ impl Follower for KafkaFollower {
         }
     }
 
-    fn assign(&mut self, starts: &[(i32, i64)]) -> Result<(), LogError> {
-        let offsets: Vec<_> = starts
-            .iter()
-            .map(|(partition, start)| (*partition, Offset::Offset(*start)))
-            .collect();
+    fn assign(&mut self, starts: &[PartitionOffset]) -> Result<(), LogError> {
         self.consumer
-            .assign(&partition_list(&self.topic, &offsets)?)
+            .assign(&offset_list(&self.topic, starts)?)
             .map_err(|error| describe_error(&format!("follow topic `{}`", self.topic), &error))
     }
 }

@@ -123,26 +123,23 @@ impl Membership for KafkaMembership {
         }
     }
 
-    fn assign(&mut self, starts: &[(i32, i64)]) -> Result<Vec<Box<dyn Reader>>, LogError> {
-        let offsets: Vec<_> = starts
-            .iter()
-            .map(|(partition, start)| (*partition, Offset::Offset(*start)))
-            .collect();
-        let list = partition_list(&self.topic, &offsets)?;
+    fn assign(&mut self, starts: &[PartitionOffset]) -> Result<Vec<Box<dyn Reader>>, LogError> {
+        let list = offset_list(&self.topic, starts)?;
         // Before `assign`: librdkafka leaves a queue alone that the application has split already
         // (`rd_kafka_toppar_op_fetch_start`). Split afterwards, a record that is fetched in between
         // would come out of the main queue, and reading would have to begin again.
         let readers = starts
             .iter()
-            .map(|(partition, _)| {
-                let queue = self.consumer.split_partition_queue(&self.topic, *partition);
+            .map(|start| {
+                let partition = start.partition;
+                let queue = self.consumer.split_partition_queue(&self.topic, partition);
                 let queue = queue.ok_or_else(|| LogError {
                     message: format!("could not read {}/{partition}", self.topic),
                     unavailable: true,
                     missing: true,
                 })?;
                 let reader = KafkaReader {
-                    partition: *partition,
+                    partition,
                     queue,
                     connection: self.consumer.context().connected.connection.clone(),
                     event: None,
@@ -156,13 +153,9 @@ impl Membership for KafkaMembership {
         Ok(readers)
     }
 
-    fn applied(&self, positions: &[(i32, i64)]) {
-        let offsets: Vec<_> = positions
-            .iter()
-            .map(|(partition, next)| (*partition, Offset::Offset(*next)))
-            .collect();
+    fn applied(&self, positions: &[PartitionOffset]) {
         // Moves nothing: the store has these records already, and its own position is what counts.
-        let told = partition_list(&self.topic, &offsets)
+        let told = offset_list(&self.topic, positions)
             .map(|list| self.consumer.commit(&list, CommitMode::Async));
         if let Ok(Err(error)) = told {
             tracing::debug!("group offsets were not committed: {error}");

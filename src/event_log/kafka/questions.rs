@@ -108,10 +108,8 @@ impl KafkaLog {
         which: Offset,
     ) -> Result<Vec<i64>, LogError> {
         let attempt = || format!("ask for the offsets of topic `{topic}`");
-        let asked: Vec<_> = (0..partitions as i32)
-            .map(|partition| (partition, which))
-            .collect();
-        let asked = partition_list(topic, &asked)?;
+        let asked = (0..partitions as i32).map(|partition| (partition, which));
+        let asked = partition_list(topic, asked)?;
         let mut answer = list_offsets(&self.helper, &asked);
         if answer.as_ref().is_err_and(knows_no_leader) {
             // What a client heard while a broker stopped it believes for half a minute, and for ever
@@ -235,7 +233,7 @@ fn read_one(
     if offset >= end {
         return Ok(ReadBack::End(end));
     }
-    let list = partition_list(topic, &[(partition, Offset::Offset(offset))])?;
+    let list = offset_list(topic, &[PartitionOffset::new(partition, offset)])?;
     reader.assign(&list).map_err(failed)?;
     let until = Instant::now() + ANSWER_WITHIN;
     loop {

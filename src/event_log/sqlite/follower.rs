@@ -33,7 +33,7 @@ impl SqliteFollower {
     pub(super) fn open(
         folder: &Arc<Folder>,
         topic: &str,
-        starts: &[(i32, i64)],
+        starts: &[PartitionOffset],
         gather: Duration,
     ) -> Result<SqliteFollower, LogError> {
         let topic = folder.topic(topic);
@@ -68,14 +68,14 @@ impl SqliteFollower {
                 let mut bytes = 0;
                 let to = counters.next.min(next.saturating_add(HEAP));
                 tables::records(open, partition, (next, to), |row| {
-                    let (offset, key) = (row.offset, row.key.unwrap_or_default());
-                    waiting.push_back(if knows(partition, offset, key) {
-                        Followed::Known { partition, offset }
+                    let at = PartitionOffset::new(partition, row.offset);
+                    waiting.push_back(if knows(at, row.key.unwrap_or_default()) {
+                        Followed::Known(at)
                     } else {
                         bytes += row.size();
                         Followed::Record(row.record(partition)?)
                     });
-                    place.next = offset + 1;
+                    place.next = at.offset + 1;
                     place.said_end = false;
                     Some(if bytes < HEAP_BYTES {
                         ControlFlow::Continue(())
@@ -138,10 +138,10 @@ impl Follower for SqliteFollower {
         }
     }
 
-    fn assign(&mut self, starts: &[(i32, i64)]) -> Result<(), LogError> {
-        let places = starts.iter().map(|(partition, next)| Place {
-            partition: *partition,
-            next: *next,
+    fn assign(&mut self, starts: &[PartitionOffset]) -> Result<(), LogError> {
+        let places = starts.iter().map(|start| Place {
+            partition: start.partition,
+            next: start.offset,
             said_end: false,
         });
         self.places = places.collect();

@@ -96,7 +96,7 @@ impl Membership for SqliteMembership {
         }
     }
 
-    fn assign(&mut self, starts: &[(i32, i64)]) -> Result<Vec<Box<dyn Reader>>, LogError> {
+    fn assign(&mut self, starts: &[PartitionOffset]) -> Result<Vec<Box<dyn Reader>>, LogError> {
         let turn = self.turn.fetch_add(1, Ordering::AcqRel) + 1;
         let Some((topic_id, _)) = &self.known else {
             return if starts.is_empty() {
@@ -109,12 +109,12 @@ impl Membership for SqliteMembership {
                 })
             };
         };
-        let readers = starts.iter().map(|(partition, start)| {
+        let readers = starts.iter().map(|start| {
             let reader = SqliteReader {
                 watched: Watched::new(&self.folder, &self.topic)?,
                 topic_id: topic_id.clone(),
-                partition: *partition,
-                next: *start,
+                partition: start.partition,
+                next: start.offset,
                 is_at_end_since: None,
                 said_end: false,
                 faults: Faults::default(),
@@ -126,7 +126,7 @@ impl Membership for SqliteMembership {
         readers.collect()
     }
 
-    fn applied(&self, positions: &[(i32, i64)]) {
+    fn applied(&self, positions: &[PartitionOffset]) {
         let Some((topic_id, _)) = &self.known else {
             return;
         };
@@ -161,8 +161,8 @@ impl SqliteReader {
         if self.is_at_end_since == Some(ring) {
             return None;
         }
-        let place = (self.partition, self.next);
-        match topic.records(&self.topic_id, place, max_records.max(1), max_bytes) {
+        let from = PartitionOffset::new(self.partition, self.next);
+        match topic.records(&self.topic_id, from, max_records.max(1), max_bytes) {
             Ok(Found::Records(records)) => match records.last() {
                 Some(last) => {
                     // Given, not stored: where reading begins again is the store's to say.

@@ -58,7 +58,7 @@ impl Teller {
     pub(super) fn tell(
         &mut self,
         topic_id: &TopicId,
-        positions: &[(i32, i64)],
+        positions: &[PartitionOffset],
     ) -> Result<(), Trouble> {
         let connection = match self.connection.take() {
             Some(connection) => connection,
@@ -81,15 +81,19 @@ impl Teller {
     }
 }
 
-fn write(connection: &Connection, topic_id: &TopicId, positions: &[(i32, i64)]) -> SqlResult<()> {
+fn write(
+    connection: &Connection,
+    topic_id: &TopicId,
+    positions: &[PartitionOffset],
+) -> SqlResult<()> {
     let transaction = connection.unchecked_transaction()?;
     {
         let mut tell = transaction.prepare_cached(
             "INSERT INTO taken (topic_id, partition, next_offset) VALUES (?1, ?2, ?3)
              ON CONFLICT DO UPDATE SET next_offset = excluded.next_offset",
         )?;
-        for (partition, next) in positions {
-            tell.execute((&*topic_id.0, partition, next))?;
+        for next in positions {
+            tell.execute((topic_id.as_str(), next.partition, next.offset))?;
         }
     }
     transaction.commit()

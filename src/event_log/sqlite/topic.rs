@@ -96,10 +96,11 @@ impl Topic {
     pub(super) fn records(
         &self,
         meant: &TopicId,
-        (partition, offset): (i32, i64),
+        from: PartitionOffset,
         max_records: usize,
         max_bytes: usize,
     ) -> Result<Found, Trouble> {
+        let PartitionOffset { partition, offset } = from;
         self.read(|open| {
             let counters = match open.counters_of(meant, partition)? {
                 Ok(counters) => counters,

@@ -167,11 +167,11 @@ pub(super) fn positions(row: &Row) -> Vec<Position> {
         .map(
             |(((id, topic_id), partition), (epoch, next_offset))| Position {
                 id,
-                topic_id,
+                topic_id: topic_id.into(),
                 partition,
                 epoch,
                 next_offset,
-                tail: None,
+                last_applied: None,
             },
         )
         .collect()
@@ -234,8 +234,7 @@ fn source(row: &Row, positions: &[Position]) -> Option<Source> {
         .find(|position| position.id == position_id && position.epoch == epoch)?;
     Some(Source {
         topic_id: position.topic_id.clone(),
-        partition: position.partition,
-        offset,
+        at: PartitionOffset::new(position.partition, offset),
     })
 }
 

@@ -123,8 +123,11 @@ fn advance(
     statements: &mut Statements,
     batch: &Batch,
 ) -> Result<Advance, Failure> {
-    let tail_offset = batch.tail.as_ref().map(|tail| tail.offset);
-    let tail_digest = batch.tail.as_ref().map(|tail| tail.digest.as_slice());
+    let tail_offset = batch.last_applied.as_ref().map(|last| last.offset);
+    let tail_digest = batch
+        .last_applied
+        .as_ref()
+        .map(|last| last.digest.as_slice());
     let statement = statements.get(transaction, ADVANCE)?;
     let moved = transaction.execute(
         &statement,

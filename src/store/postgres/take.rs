@@ -121,7 +121,7 @@ impl PostgresStore {
             &[
                 &claim.log_id,
                 &claim.partition,
-                &decided.topic_id,
+                &decided.topic_id.as_str(),
                 &decided.epoch,
                 &decided.next_offset,
                 &claim.owner,
@@ -179,20 +179,12 @@ impl PostgresStore {
 
 /// Reads the seven columns of a position, in the order of [`POSITION`].
 pub(super) fn position(row: &Row) -> Position {
-    let tail_offset: Option<i64> = row.get(5);
-    let tail_digest: Option<&[u8]> = row.get(6);
-    let tail = tail_offset.zip(tail_digest).and_then(|(offset, digest)| {
-        Some(Tail {
-            offset,
-            digest: digest.try_into().ok()?,
-        })
-    });
     Position {
         id: row.get(0),
-        topic_id: row.get(1),
+        topic_id: row.get::<_, &str>(1).into(),
         partition: row.get(2),
         epoch: row.get(3),
         next_offset: row.get(4),
-        tail,
+        last_applied: LastApplied::from_columns(row.get(5), row.get(6)),
     }
 }

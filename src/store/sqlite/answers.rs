@@ -110,11 +110,11 @@ pub(super) fn positions(
     let positions = statement.query_map([log_id], |row| {
         Ok(Position {
             id: row.get(0)?,
-            topic_id: row.get(1)?,
+            topic_id: row.get::<_, String>(1)?.into(),
             partition: row.get(2)?,
             epoch: row.get(3)?,
             next_offset: row.get(4)?,
-            tail: None,
+            last_applied: None,
         })
     })?;
     positions.collect()
@@ -187,8 +187,7 @@ fn source(row: &Row<'_>, positions: &[Position]) -> Result<Option<Source>, Sqlit
     let position = positions.iter().find(is_it);
     Ok(position.zip(offset).map(|(position, offset)| Source {
         topic_id: position.topic_id.clone(),
-        partition: position.partition,
-        offset,
+        at: PartitionOffset::new(position.partition, offset),
     }))
 }
 

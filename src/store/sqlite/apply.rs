@@ -101,8 +101,8 @@ fn advance(transaction: &Transaction<'_>, batch: &Batch) -> Result<Advance, Fail
         owner,
         batch.epoch,
         batch.end,
-        batch.tail.as_ref().map(|tail| tail.offset),
-        batch.tail.as_ref().map(|tail| tail.digest),
+        batch.last_applied.as_ref().map(|last| last.offset),
+        batch.last_applied.as_ref().map(|last| last.digest),
         batch.start,
     ])?;
     if moved == 1 {
@@ -134,9 +134,9 @@ fn advance(transaction: &Transaction<'_>, batch: &Batch) -> Result<Advance, Fail
 
 /// Whether the last record applied is this batch's; one of gaps alone has none.
 fn is_tail(batch: &Batch, applied: Option<(i64, Vec<u8>)>) -> bool {
-    batch.tail.as_ref().is_none_or(|tail| {
+    batch.last_applied.as_ref().is_none_or(|last| {
         applied.is_some_and(|(offset, digest)| {
-            offset == tail.offset && digest.as_slice() == tail.digest
+            offset == last.offset && digest.as_slice() == last.digest
         })
     })
 }

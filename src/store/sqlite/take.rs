@@ -71,7 +71,7 @@ impl SqliteStore {
             let settled = transaction.prepare_cached(SETTLE)?.execute(params![
                 claim.log_id,
                 claim.partition,
-                decided.topic_id,
+                decided.topic_id.as_str(),
                 decided.epoch,
                 decided.next_offset,
                 claim.owner.to_string(),
@@ -142,20 +142,13 @@ fn holder(connection: &Connection, claim: &Claim) -> Result<Option<Holder>, Sqli
 
 /// Reads the seven columns of a position, in the order of [`POSITION`].
 fn position(row: &Row<'_>) -> Result<Position, SqliteError> {
-    let tail_offset: Option<i64> = row.get(5)?;
-    let tail_digest: Option<Vec<u8>> = row.get(6)?;
-    let tail = tail_offset.zip(tail_digest).and_then(|(offset, digest)| {
-        Some(Tail {
-            offset,
-            digest: digest.try_into().ok()?,
-        })
-    });
+    let digest: Option<Vec<u8>> = row.get(6)?;
     Ok(Position {
         id: row.get(0)?,
-        topic_id: row.get(1)?,
+        topic_id: row.get::<_, String>(1)?.into(),
         partition: row.get(2)?,
         epoch: row.get(3)?,
         next_offset: row.get(4)?,
-        tail,
+        last_applied: LastApplied::from_columns(row.get(5)?, digest.as_deref()),
     })
 }

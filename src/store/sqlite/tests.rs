@@ -80,7 +80,7 @@ impl World {
             partition: 0,
             start,
             end: start + orders.len() as i64,
-            tail: None,
+            last_applied: None,
             orders,
             dead_letters: Vec::new(),
             gaps: Vec::new(),

@@ -10,6 +10,7 @@ use super::world::{Call, State, Turn, World};
 use crate::consumer::lane::{Ended, Report};
 use crate::event_log::*;
 use crate::migrations;
+use crate::pipeline::{PartitionOffset, TopicId};
 use crate::store::*;
 
 /// The log and the database of one process.
@@ -76,7 +77,7 @@ impl EventLog for Engines {
     fn follow(
         &self,
         _: &str,
-        _: &[(i32, i64)],
+        _: &[PartitionOffset],
         _: Duration,
     ) -> Result<Box<dyn Follower>, LogError> {
         unreachable!("the API follows")
@@ -224,7 +225,9 @@ impl Reports {
     pub fn hear(&mut self) {
         for report in self.receiver.try_iter() {
             match report {
-                Report::Taken { starts, .. } => self.start = starts.first().map(|start| start.1),
+                Report::Taken { starts, .. } => {
+                    self.start = starts.first().map(|start| start.offset)
+                }
                 Report::Ended(why) => self.ended = Some(why),
             }
         }

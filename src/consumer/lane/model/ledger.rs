@@ -78,7 +78,7 @@ impl Ledger {
         let Some(from) = self.position.replace(to.clone()) else {
             assert_eq!((to.epoch, gaps.len()), (1, 0));
             // The topic may be another one since it was asked.
-            let is_current = to.topic_id == *log.topic_id().0;
+            let is_current = to.topic_id == *log.topic_id();
             assert!(
                 !is_current || to.next_offset <= log.low(),
                 "records were left out"
@@ -112,7 +112,7 @@ impl Ledger {
         };
         let is_passed =
             |fact: &Fact| self.passed.get(&(position.epoch, fact.record.offset)) == Some(fact);
-        position.topic_id == *log.topic_id().0 && log.records().all(is_passed)
+        position.topic_id == *log.topic_id() && log.records().all(is_passed)
     }
 
     /// The store holds what it must, and nothing else.

@@ -7,7 +7,8 @@
 use bytes::Bytes;
 
 use super::script::Kind;
-use crate::event_log::{LogFault, OffsetRange, ReadBack, Record, TopicId, TopicState};
+use crate::event_log::{LogFault, OffsetRange, ReadBack, TopicState};
+use crate::pipeline::{Record, TopicId};
 
 pub const LOG_ID: &str = "cluster/orders";
 pub const UIDS: [&str; 4] = ["a", "b", "c", "d"];
@@ -142,10 +143,10 @@ impl Log {
     }
 
     /// What can be read at that offset of that incarnation.
-    pub fn readable(&self, topic_id: &str, offset: i64) -> Option<&Fact> {
+    pub fn readable(&self, topic_id: &TopicId, offset: i64) -> Option<&Fact> {
         self.incarnations
             .iter()
-            .find(|incarnation| &*incarnation.topic_id.0 == topic_id)
+            .find(|incarnation| incarnation.topic_id == *topic_id)
             .and_then(|incarnation| incarnation.at(offset))
     }
 
@@ -254,7 +255,7 @@ impl Log {
         self.accepted_at_us = (self.accepted_at_us - 3).max(1_000);
         self.keeps_proof = false;
         self.incarnations.push(Incarnation {
-            topic_id: TopicId(format!("topic-{}", self.incarnations.len()).into()),
+            topic_id: format!("topic-{}", self.incarnations.len()).into(),
             low: 0,
             slots: Vec::new(),
             open: UNCOMMITTED,

@@ -1,16 +1,16 @@
 //! The time of day as records and headers carry it: microseconds since the epoch.
 //!
-//! Not for measuring: it jumps when somebody sets the clock, and hosts do not agree on it.
+//! Not for measuring durations: it jumps when the clock is set, and hosts disagree about it.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// Now; 0 where the clock stands before the epoch.
-pub fn micros() -> i64 {
-    micros_after(Duration::ZERO)
+/// The current time; 0 when the clock is set before the epoch.
+pub fn now_us() -> i64 {
+    us_after(Duration::ZERO)
 }
 
-/// So much later than now.
-pub fn micros_after(later: Duration) -> i64 {
+/// The time `later` than now.
+pub fn us_after(later: Duration) -> i64 {
     let since = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default();

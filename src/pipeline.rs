@@ -1,0 +1,17 @@
+//! What travels between processes and is compared there: records, positions, versions, and the
+//! messages of the lookup protocol.
+//!
+//! Owns every comparison of topic ids, offsets and accept times, so that log, store, cache, consumer
+//! and API cannot disagree about them. Plain values: nothing here does I/O, except that
+//! [`time`] reads the clock.
+
+mod lag;
+mod position;
+mod record;
+pub mod time;
+mod version;
+
+pub use lag::{Lag, PartitionLag, lag};
+pub use position::{LastApplied, PartitionOffset, Source, TopicId};
+pub use record::{ACCEPTED_AT, Record};
+pub use version::Version;
