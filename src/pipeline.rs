@@ -6,6 +6,7 @@
 //! [`time`] reads the clock.
 
 mod lag;
+pub mod lookup_protocol;
 mod position;
 mod record;
 pub mod time;

@@ -18,12 +18,12 @@ use serde::Serialize;
 use tokio::sync::watch;
 use uuid::Uuid;
 
-use super::answer::{CORRELATION_ID, DEADLINE};
-use super::lookups::{ASK_AGAIN, Answer, Joined, LINGER};
+use super::lookups::{ASK_AGAIN, Answer, Joined};
 use super::problem::Problem;
 use super::{App, uid};
 use crate::cache::Entry;
 use crate::event_log::{Ack, AppendError, Durability, NewRecord};
+use crate::pipeline::lookup_protocol::{LOOKUP_TTL, LookupRequest};
 use crate::pipeline::time;
 
 /// The path before the uid.
@@ -84,7 +84,7 @@ async fn find(app: &App, order_uid: &str) -> Result<Option<(Arc<Entry>, Origin)>
             app.metrics.cache_misses.inc();
             return Err(Problem::Busy { outcome: None });
         }
-        Joined::Absent(absence) => Some(Answer::Absent(absence)),
+        Joined::Absent(not_found) => Some(Answer::Absent(not_found)),
         Joined::Waiting { answer, ask } => {
             app.metrics.cache_misses.inc();
             wait(app, order_uid, answer, ask).await?
@@ -92,9 +92,9 @@ async fn find(app: &App, order_uid: &str) -> Result<Option<(Arc<Entry>, Origin)>
     };
     match answer {
         Some(Answer::Found(entry)) => Ok(Some((entry, Origin::Lookup))),
-        Some(Answer::Absent(absence)) => Err(Problem::NoSuchOrder {
+        Some(Answer::Absent(not_found)) => Err(Problem::NoSuchOrder {
             order_uid: order_uid.into(),
-            absence,
+            not_found,
         }),
         None => Ok(None),
     }
@@ -162,16 +162,13 @@ async fn wait(
 
 fn send(app: &App, order_uid: &str, correlation: Uuid) -> Result<Ack, AppendError> {
     app.metrics.lookups_sent.inc();
-    let correlation = correlation.simple().to_string();
-    let deadline = time::us_after(LINGER).to_string();
+    let deadline_us = time::us_after(LOOKUP_TTL);
+    let request = LookupRequest::encode(order_uid, correlation, deadline_us);
     let record = NewRecord {
         topic: &app.settings.lookup_topic,
-        key: order_uid.as_bytes(),
-        value: Some(order_uid.as_bytes()),
-        headers: &[
-            (CORRELATION_ID, correlation.as_bytes()),
-            (DEADLINE, deadline.as_bytes()),
-        ],
+        key: request.key,
+        value: request.value,
+        headers: &request.headers(),
     };
     app.log.append(Durability::BestEffort, record)
 }

@@ -12,11 +12,11 @@ use std::time::Instant;
 use bytes::Bytes;
 use tracing::info;
 
-use super::answer::{Found, Reply};
 use super::lookups::{Joined, Lookups};
 use super::tail::Tail;
 use crate::cache::{Entry, OrderCache};
 use crate::order::{Order, is_uid};
+use crate::pipeline::lookup_protocol::{LookupOutcome, LookupReply};
 use crate::pipeline::{ACCEPTED_AT, PartitionOffset, Record, Source, TopicId, Version};
 
 /// See the module's head. Shared by the handlers and the threads.
@@ -110,29 +110,21 @@ impl Knowledge {
     /// The follower read an answer. Only what was asked for here counts, so that nobody can put an
     /// order into the cache by merely writing to the topic.
     pub fn answered(&self, record: &Record, now: Instant) {
-        let Some(Found {
-            uid,
-            correlation,
-            reply,
-        }) = Found::parse(record)
-        else {
+        let Some(reply) = LookupReply::decode(record) else {
             return;
         };
-        match reply {
-            Reply::Order {
-                body,
-                version,
-                behind,
-            } => {
+        let (uid, version) = (reply.order_uid, reply.outcome.version());
+        match reply.outcome {
+            LookupOutcome::Found { body, behind, .. } => {
                 let keep = || self.cache.put(&uid, Entry::new(body, version, behind));
-                if self.lookups.found(&uid, correlation, keep) {
+                if self.lookups.found(&uid, reply.correlation_id, keep) {
                     info!("CACHE UPDATED order_uid={uid} source=order-found");
                 }
             }
-            Reply::Absent(absence) => {
-                if let Some(correlation) = correlation {
+            LookupOutcome::NotFound(not_found) => {
+                if let Some(correlation) = reply.correlation_id {
                     let live = self.is_live(now);
-                    self.lookups.absent(&uid, correlation, absence, live, now);
+                    self.lookups.absent(&uid, correlation, not_found, live, now);
                 }
             }
         }

@@ -18,6 +18,7 @@ use uuid::Uuid;
 
 use self::pending::Pending;
 use crate::cache::Entry;
+use crate::pipeline::lookup_protocol::NotFound;
 
 mod pending;
 
@@ -30,10 +31,6 @@ const MAX_PENDING: usize = 10_000;
 /// Misses remembered, over all shards; beyond it they are simply not remembered.
 const MAX_ABSENT: usize = 10_000;
 
-/// How long a lookup that nobody waits for any more may still be answered into the cache. The same
-/// time is its deadline for the other side.
-pub const LINGER: Duration = Duration::from_secs(30);
-
 /// How often a lookup is sent again while somebody waits for it.
 pub const ASK_AGAIN: Duration = Duration::from_millis(500);
 
@@ -45,18 +42,11 @@ const ABSENT_TTL: Duration = Duration::from_secs(1);
 /// that polls gets the truth, a client that hammers gets memory.
 const ASKED_ANEW: u32 = 8;
 
-/// The order is known not to be there.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Absence {
-    /// Where it is a dead letter, if it is: topic/partition/offset.
-    pub dead_lettered: Option<Arc<str>>,
-}
-
 /// What a lookup came to.
 #[derive(Clone, Debug)]
 pub enum Answer {
     Found(Arc<Entry>),
-    Absent(Absence),
+    Absent(NotFound),
 }
 
 /// What is known when a GET misses the cache.
@@ -64,7 +54,7 @@ pub enum Joined {
     /// It came in between.
     Found(Arc<Entry>),
     /// Remembered as absent.
-    Absent(Absence),
+    Absent(NotFound),
     /// Wait here; with `ask`, a lookup must be sent under that correlation id. A change to `None`
     /// is no answer: the question has to be sent anew, see [`Lookups::ask_again`].
     Waiting {
@@ -78,7 +68,7 @@ pub enum Joined {
 enum Slot {
     Pending(Pending),
     Absent {
-        absence: Absence,
+        not_found: NotFound,
         until: Instant,
         misses: u32,
     },
@@ -126,12 +116,12 @@ impl Lookups {
                 return Joined::Waiting { answer, ask };
             }
             Some(Slot::Absent {
-                absence,
+                not_found,
                 until,
                 misses,
             }) if now < *until => {
                 if live && *misses >= ASKED_ANEW {
-                    return Joined::Absent(absence.clone());
+                    return Joined::Absent(not_found.clone());
                 }
                 (*misses, *until)
             }
@@ -190,7 +180,7 @@ impl Lookups {
     }
 
     /// An order has entered the cache by another way: whoever waits for it gets it, and whatever was
-    /// known of its absence is forgotten.
+    /// known of its not_found is forgotten.
     pub fn arrived(&self, uid: &str, entry: &Arc<Entry>) {
         let mut shard = self.shard(uid);
         let removed = self.remove(&mut shard, uid);
@@ -229,7 +219,7 @@ impl Lookups {
         &self,
         uid: &str,
         correlation: Uuid,
-        absence: Absence,
+        not_found: NotFound,
         live: bool,
         now: Instant,
     ) -> bool {
@@ -255,21 +245,21 @@ impl Lookups {
                 late.send_replace(None);
                 let answered = std::mem::replace(&mut pending.answer, late);
                 drop(shard);
-                answered.send_replace(Some(Answer::Absent(absence)));
+                answered.send_replace(Some(Answer::Absent(not_found)));
                 return true;
             }
         }
         let removed = self.remove(&mut shard, uid);
         if has_room_for_absent(&mut shard, now) {
             let slot = Slot::Absent {
-                absence: absence.clone(),
+                not_found: not_found.clone(),
                 until,
                 misses,
             };
             shard.insert(uid.into(), slot);
         }
         drop(shard);
-        wake(removed, Answer::Absent(absence));
+        wake(removed, Answer::Absent(not_found));
         true
     }
 

@@ -23,7 +23,6 @@ use crate::event_log::EventLog;
 use crate::shutdown::Shutdown;
 use crate::store::StoreEngine;
 
-mod answer;
 mod body;
 mod connection;
 mod followers;

@@ -9,9 +9,9 @@ use axum::http::header::{CONNECTION, CONTENT_TYPE, RETRY_AFTER, X_CONTENT_TYPE_O
 use axum::http::{HeaderValue, Response, StatusCode};
 use serde::Serialize;
 
-use super::lookups::Absence;
 use crate::event_log::AppendError;
 use crate::order::{Fault, Refusal, RefusalKind};
+use crate::pipeline::lookup_protocol::NotFound;
 
 /// Everything that can be wrong with a request or its answer.
 #[derive(Debug)]
@@ -23,7 +23,10 @@ pub enum Problem {
     /// The uid in the path cannot be one.
     BadUid(&'static str),
     /// Known not to exist.
-    NoSuchOrder { order_uid: String, absence: Absence },
+    NoSuchOrder {
+        order_uid: String,
+        not_found: NotFound,
+    },
     /// The body is not `application/json`.
     NotJsonType,
     /// The body is compressed.
@@ -118,7 +121,7 @@ impl Problem {
             Problem::MethodNotAllowed => ("method-not-allowed", "method not allowed"),
             Problem::BadUid(_) => ("bad-order-uid", "not an order uid"),
             Problem::NoSuchOrder {
-                absence: Absence {
+                not_found: NotFound {
                     dead_lettered: Some(_),
                 },
                 ..
@@ -158,9 +161,10 @@ impl Problem {
         match self {
             Problem::BadUid(why) => (*why).into(),
             Problem::NoSuchOrder {
-                absence: Absence {
-                    dead_lettered: Some(place),
-                },
+                not_found:
+                    NotFound {
+                        dead_lettered: Some(place),
+                    },
                 ..
             } => {
                 format!("the record at {place} has this uid and could not become an order")
@@ -288,12 +292,12 @@ mod tests {
 
     #[test]
     fn a_dead_letter_is_a_404_of_its_own_type_that_names_the_position() {
-        let absence = Absence {
+        let not_found = NotFound {
             dead_lettered: Some("orders/2/17".into()),
         };
         let problem = Problem::NoSuchOrder {
             order_uid: "a".into(),
-            absence,
+            not_found,
         };
         assert_eq!(
             text(&problem),

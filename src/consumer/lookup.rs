@@ -1,40 +1,36 @@
-//! Lookups: an API instance asks for a uid that it does not have, and gets an answer that is final,
-//! or that says how far behind it may be.
+//! Lookups: an API instance asks for an order that it does not have, and gets a reply that is final,
+//! or says how many records it may be behind.
 //!
-//! The ends of `orders` are taken first, then rows and positions are read in one snapshot. Only a
-//! consumer whose positions reach those ends knows that there is no such order; otherwise an absent
-//! uid is looked for again after each commit, until its deadline. Answers may be lost: whoever asked
-//! asks again.
+//! Lost replies are harmless: an API asks again while somebody waits.
+//!
+//! # Invariants
+//!
+//! The ends of the orders topic are taken before rows and positions are read, which is one snapshot.
+//! Only a store whose positions reach those ends can say that there is no such order; otherwise an
+//! absent one is looked for again after each commit, until its deadline.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use self::question::{Lookup, parse};
 use super::Context;
 use super::status::LOOKUPS;
 use crate::event_log::{
     Durability, Fetched, LogFault, Membership, MembershipEvent, NewRecord, Reader, TopicEnds,
 };
-use crate::pipeline::{ACCEPTED_AT, Lag, PartitionOffset, Record, lag, time};
+use crate::pipeline::lookup_protocol::{LookupOutcome, LookupReply, LookupRequest, NotFound};
+use crate::pipeline::{Lag, PartitionOffset, Record, lag, time};
 use crate::store::{Answer, Answers, OrderStore, Position, StoredOrder};
 
-mod question;
-
-const MAX_KEPT: usize = 10_000;
+const MAX_PENDING: usize = 10_000;
 /// How many uids one query asks for.
-const MAX_ASKED: usize = 500;
-const LOOK_AGAIN: Duration = Duration::from_millis(100);
-const TROUBLE_PAUSE: Duration = Duration::from_millis(500);
+const MAX_UIDS: usize = 500;
 const MAX_BYTES: usize = 1024 * 1024;
-
-/// Where the answer comes from: `<topic id>/<partition>/<offset>`.
-pub const SOURCE: &str = "source";
-/// How many records the answer may be behind the log.
-pub const BEHIND: &str = "behind";
-/// The uid is only a dead letter, at `<topic>/<partition>/<offset>`.
-pub const DEAD_LETTERED: &str = "dead-lettered";
+/// How often pending lookups are tried again when nothing is committed.
+const RETRY_INTERVAL: Duration = Duration::from_millis(100);
+const ERROR_PAUSE: Duration = Duration::from_millis(500);
 
 /// Serves lookups until a stop is requested, through every outage.
-pub fn run(context: &std::sync::Arc<Context>) {
+pub fn run(context: &Arc<Context>) {
     while !context.shutdown.is_requested() {
         let settings = &context.settings;
         match context
@@ -44,60 +40,67 @@ pub fn run(context: &std::sync::Arc<Context>) {
             Ok(membership) => Lookups::new(context.clone(), membership).serve(),
             Err(error) => context.status.ill(LOOKUPS, error.to_string()),
         }
-        context.shutdown.wait_timeout(TROUBLE_PAUSE);
+        context.shutdown.wait_timeout(ERROR_PAUSE);
     }
 }
 
+/// A request that has no reply yet.
+struct PendingLookup {
+    request: LookupRequest,
+    /// The query and its result have been logged.
+    logged: bool,
+}
+
 struct Lookups {
-    context: std::sync::Arc<Context>,
+    context: Arc<Context>,
     membership: Box<dyn Membership>,
     readers: Vec<Box<dyn Reader>>,
     store: Option<Box<dyn OrderStore>>,
-    kept: Vec<Lookup>,
-    look_at: Instant,
+    pending: Vec<PendingLookup>,
+    retry_at: Instant,
 }
 
 impl Lookups {
-    fn new(context: std::sync::Arc<Context>, membership: Box<dyn Membership>) -> Lookups {
+    fn new(context: Arc<Context>, membership: Box<dyn Membership>) -> Lookups {
         Lookups {
             context,
             membership,
             readers: Vec::new(),
             store: None,
-            kept: Vec::new(),
-            look_at: Instant::now(),
+            pending: Vec::new(),
+            retry_at: Instant::now(),
         }
     }
 
-    /// Returns when the membership must be built anew.
+    /// Returns when the group must be joined again.
     fn serve(mut self) {
         while !self.context.shutdown.is_requested() {
             if let Some(event) = self.membership.poll(Duration::ZERO)
-                && !self.heed(event)
+                && !self.handle(event)
             {
                 return;
             }
             let Some(arrived) = self.receive() else {
                 return;
             };
-            if !self.kept.is_empty() && (arrived || Instant::now() >= self.look_at) {
-                self.answer_kept();
+            if !self.pending.is_empty() && (arrived || Instant::now() >= self.retry_at) {
+                self.reply_to_pending();
             }
-            let wait = if self.kept.is_empty() {
-                LOOK_AGAIN
+            let wait = if self.pending.is_empty() {
+                RETRY_INTERVAL
             } else {
-                self.look_at.saturating_duration_since(Instant::now())
+                self.retry_at.saturating_duration_since(Instant::now())
             };
             self.context.committed.wait(wait);
-            if !self.kept.is_empty() {
-                // Rung: something was committed or arrived. Or the time has come.
-                self.look_at = self.look_at.min(Instant::now());
+            if !self.pending.is_empty() {
+                // Notified of a commit or a request, or the time has come.
+                self.retry_at = self.retry_at.min(Instant::now());
             }
         }
     }
 
     /// `false` when this client is of no use any more.
-    fn heed(&mut self, event: MembershipEvent) -> bool {
+    fn handle(&mut self, event: MembershipEvent) -> bool {
         match event {
             MembershipEvent::Assigned(partitions) => self.read(&partitions),
             MembershipEvent::Revoked => {
@@ -111,13 +114,12 @@ impl Lookups {
         }
     }
 
-    /// Reads from the end on: an older lookup is asked again by whoever still waits.
+    /// Reads from the end on: an older request is sent again by the API that still waits.
     fn read(&mut self, partitions: &[i32]) -> bool {
+        let status = &self.context.status;
         if partitions.is_empty() {
-            self.context
-                .status
-                .well(LOOKUPS, "another member of the group answers");
-            // The group waits for this answer; without it, it never gives us anything again.
+            status.well(LOOKUPS, "another member of the group replies");
+            // The group waits for this answer; without it, it never assigns anything again.
             self.readers.clear();
             return self.membership.assign(&[]).is_ok();
         }
@@ -136,22 +138,22 @@ impl Lookups {
                     let context = self.context.clone();
                     reader.on_ready(Box::new(move || context.committed.ring()));
                 }
-                self.context.status.well(LOOKUPS, "answering");
+                status.well(LOOKUPS, "replying");
                 true
             }
             Err(error) => {
-                self.context.status.ill(LOOKUPS, error.to_string());
+                status.ill(LOOKUPS, error.to_string());
                 false
             }
         }
     }
 
-    /// Takes what has arrived and says whether there was something; `None` when this client is of no
-    /// use any more: after a reset it would never deliver again.
+    /// Receives what has arrived and says whether there was something; `None` when this client is
+    /// of no use any more: after a reset it would never deliver again.
     fn receive(&mut self) -> Option<bool> {
         let mut arrived = false;
         for at in 0..self.readers.len() {
-            match self.readers[at].next(MAX_ASKED, MAX_BYTES, Duration::ZERO) {
+            match self.readers[at].next(MAX_UIDS, MAX_BYTES, Duration::ZERO) {
                 Fetched::Records(records) => {
                     for record in records {
                         arrived |= self.keep(record);
@@ -159,10 +161,8 @@ impl Lookups {
                 }
                 Fetched::Fault(LogFault::Transient(_)) | Fetched::Nothing | Fetched::End => {}
                 Fetched::Fault(fault) => {
-                    self.context.status.ill(
-                        LOOKUPS,
-                        format!("building a new client of the log: {fault:?}"),
-                    );
+                    let reason = format!("reconnecting: {fault:?}");
+                    self.context.status.ill(LOOKUPS, reason);
                     return None;
                 }
             }
@@ -171,85 +171,81 @@ impl Lookups {
     }
 
     fn keep(&mut self, record: Record) -> bool {
-        let lookup = parse(record).filter(|lookup| lookup.deadline_us > time::now_us());
-        let Some(lookup) = lookup.filter(|_| self.kept.len() < MAX_KEPT) else {
+        let now_us = time::now_us();
+        let request = LookupRequest::decode(record, now_us)
+            .filter(|request| request.deadline_us > now_us)
+            .filter(|_| self.pending.len() < MAX_PENDING);
+        let Some(request) = request else {
             // Malformed, late, or one too many: the API asks again while somebody waits.
             self.context.status.lookups_dropped.inc();
             return false;
         };
-        tracing::info!("LOOKUP RECEIVED order_uid={} action=query-db", lookup.uid);
-        let again = |kept: &&mut Lookup| kept.uid == lookup.uid && kept.headers_match(&lookup);
-        match self.kept.iter_mut().find(again) {
-            // Asked again while somebody waits: one answer will do.
-            Some(kept) => kept.deadline_us = lookup.deadline_us,
-            None => self.kept.push(lookup),
+        tracing::info!(
+            "LOOKUP RECEIVED order_uid={} action=query-db",
+            request.order_uid
+        );
+        let mut pending = self.pending.iter_mut();
+        match pending.find(|pending| pending.request.repeats(&request)) {
+            // Sent again while somebody waits: one reply is enough.
+            Some(pending) => pending.request.deadline_us = request.deadline_us,
+            None => self.pending.push(PendingLookup {
+                request,
+                logged: false,
+            }),
         }
         true
     }
 
-    fn answer_kept(&mut self) {
-        let now = time::now_us();
-        let before = self.kept.len();
-        self.kept.retain(|lookup| lookup.deadline_us > now);
-        self.context
-            .status
-            .lookups_dropped
-            .inc_by((before - self.kept.len()) as u64);
-        let mut lookups = std::mem::take(&mut self.kept);
-        while !lookups.is_empty() {
-            let mut asked: Vec<Lookup> = lookups.drain(..lookups.len().min(MAX_ASKED)).collect();
-            if let Err(reason) = self.answer(&mut asked) {
+    fn reply_to_pending(&mut self) {
+        let now_us = time::now_us();
+        let before = self.pending.len();
+        self.pending
+            .retain(|pending| pending.request.deadline_us > now_us);
+        let expired = before - self.pending.len();
+        self.context.status.lookups_dropped.inc_by(expired as u64);
+        let mut rest = std::mem::take(&mut self.pending);
+        while !rest.is_empty() {
+            let mut batch: Vec<_> = rest.drain(..rest.len().min(MAX_UIDS)).collect();
+            let replied = self.reply_to(&mut batch);
+            self.pending.append(&mut batch);
+            if let Err(reason) = replied {
                 tracing::debug!("lookups wait: {reason}");
-                self.kept.append(&mut asked);
-                self.kept.append(&mut lookups);
-                self.look_at = Instant::now() + TROUBLE_PAUSE;
+                self.pending.append(&mut rest);
+                self.retry_at = Instant::now() + ERROR_PAUSE;
                 return;
             }
-            self.kept.append(&mut asked);
         }
-        self.look_at = Instant::now() + LOOK_AGAIN;
+        self.retry_at = Instant::now() + RETRY_INTERVAL;
     }
 
-    /// Answers what can be answered and leaves the rest in `asked`.
-    fn answer(&mut self, asked: &mut Vec<Lookup>) -> Result<(), String> {
+    /// Replies where that is possible and leaves the rest in `batch`.
+    fn reply_to(&mut self, batch: &mut Vec<PendingLookup>) -> Result<(), String> {
         let context = self.context.clone();
-        let log_id = context
-            .watch
-            .topic()
-            .ok_or("the topic is not known yet")?
-            .log_id
-            .clone();
-        // Before the snapshot: whatever was acknowledged before these lookups is below these ends.
+        let seen = context.watch.topic().ok_or("the topic is not known yet")?;
+        // Before the snapshot: whatever was acknowledged before these requests is below these ends.
         let topic = &context.settings.topics.orders;
         let ends = context.log.ends(topic).map_err(|error| error.to_string())?;
-        let uids: Vec<&str> = asked.iter().map(|lookup| lookup.uid.as_str()).collect();
-        for lookup in asked.iter().filter(|lookup| !lookup.told) {
-            tracing::info!("DB QUERY order_uid={}", lookup.uid);
+        for pending in batch.iter().filter(|pending| !pending.logged) {
+            tracing::info!("DB QUERY order_uid={}", pending.request.order_uid);
         }
-        let Answers { answers, positions } = self.query(&log_id, &uids)?;
-        let lag = lag_of(&ends, &positions);
+        let uids: Vec<&str> = batch.iter().map(|it| &*it.request.order_uid).collect();
+        let Answers { answers, positions } = self.query(&seen.log_id, &uids)?;
+        let lag = lag_behind(&ends, &positions);
         let mut behind = lag.records_behind();
         if behind == Some(0) && lag.is_past_end() {
             // Progress since the ends were asked for, or a truncated log.
-            let again = context.log.ends(topic).map_err(|error| error.to_string())?;
-            let lag = lag_of(&again, &positions);
+            let ends = context.log.ends(topic).map_err(|error| error.to_string())?;
+            let lag = lag_behind(&ends, &positions);
             behind = lag.records_behind().filter(|_| !lag.is_past_end());
         }
-        let mut kept = Vec::new();
-        for (mut lookup, answer) in std::mem::take(asked).into_iter().zip(answers) {
-            self.tell(&mut lookup, &answer);
-            let final_answer = behind == Some(0);
-            match answer {
-                Answer::Stored(stored) => self.publish(&lookup, Some(&stored), behind, None),
-                Answer::Absent if final_answer => self.publish(&lookup, None, behind, None),
-                Answer::DeadLettered { place } if final_answer => {
-                    self.publish(&lookup, None, behind, Some(&place));
-                }
+        for (mut pending, answer) in std::mem::take(batch).into_iter().zip(answers) {
+            pending.log(&answer);
+            match outcome(answer, behind) {
+                Some(outcome) => self.reply(&pending.request, &outcome),
                 // It may be among the records that are not stored yet.
-                Answer::Absent | Answer::DeadLettered { .. } => kept.push(lookup),
+                None => batch.push(pending),
             }
         }
-        *asked = kept;
         Ok(())
     }
 
@@ -264,65 +260,67 @@ impl Lookups {
         })
     }
 
-    fn tell(&self, lookup: &mut Lookup, answer: &Answer) {
-        if !std::mem::replace(&mut lookup.told, true) || matches!(answer, Answer::Stored(_)) {
-            let found = if matches!(answer, Answer::Stored(_)) {
-                "FOUND"
-            } else {
-                "MISS"
-            };
-            tracing::info!("DB {found} order_uid={}", lookup.uid);
-        }
-    }
-
-    fn publish(
-        &self,
-        lookup: &Lookup,
-        stored: Option<&StoredOrder>,
-        behind: Option<i64>,
-        dead_lettered: Option<&str>,
-    ) {
-        let mut ours: Vec<(&str, String)> = Vec::new();
-        if let Some(stored) = stored {
-            if let Some(source) = &stored.source {
-                ours.push((SOURCE, source.to_string()));
-            }
-            if let Some(accepted_at_us) = stored.accepted_at_us {
-                ours.push((ACCEPTED_AT, accepted_at_us.to_string()));
-            }
-            if behind != Some(0) {
-                // Unknown counts as one: the API must not take it for final.
-                ours.push((BEHIND, behind.unwrap_or(1).max(1).to_string()));
-            }
-        }
-        if let Some(place) = dead_lettered {
-            ours.push((DEAD_LETTERED, place.into()));
-        }
-        let mut headers: Vec<(&str, &[u8])> = lookup
-            .headers
-            .iter()
-            .map(|(name, value)| (&**name, value.as_ref()))
-            .collect();
-        headers.extend(ours.iter().map(|(name, value)| (*name, value.as_bytes())));
-        let body = stored.map(|stored| stored.order.encode());
+    fn reply(&self, request: &LookupRequest, outcome: &LookupOutcome) {
+        let message = LookupReply::encode(request, outcome);
         let record = NewRecord {
             topic: &self.context.settings.topics.found,
-            key: lookup.uid.as_bytes(),
-            value: body.as_deref(),
-            headers: &headers,
+            key: message.key,
+            value: message.value,
+            headers: &message.headers(),
         };
+        let order_uid = &request.order_uid;
         match self.context.log.append(Durability::BestEffort, record) {
             Ok(_) => {
                 self.context.status.lookups_answered.inc();
-                tracing::info!("published order-found for {}", lookup.uid);
+                tracing::info!("published order-found for {order_uid}");
             }
-            // Lost, which an answer may be: it is asked for again.
-            Err(error) => tracing::warn!("order-found for {} was not sent: {error}", lookup.uid),
+            // Lost, which a reply may be.
+            Err(error) => tracing::warn!("order-found for {order_uid} was not sent: {error}"),
         }
     }
 }
 
-fn lag_of(ends: &TopicEnds, positions: &[Position]) -> Lag {
+impl PendingLookup {
+    /// Logs what the store had, once; an order also when it comes later.
+    fn log(&mut self, answer: &Answer) {
+        let is_stored = matches!(answer, Answer::Stored(_));
+        if !std::mem::replace(&mut self.logged, true) || is_stored {
+            let found = if is_stored { "FOUND" } else { "MISS" };
+            tracing::info!("DB {found} order_uid={}", self.request.order_uid);
+        }
+    }
+}
+
+/// What to reply when the store is so many records behind the log; `None` when only later commits
+/// can tell.
+fn outcome(answer: Answer, behind: Option<i64>) -> Option<LookupOutcome> {
+    let is_final = behind == Some(0);
+    match answer {
+        Answer::Stored(stored) => {
+            let StoredOrder {
+                order,
+                source,
+                accepted_at_us,
+            } = *stored;
+            // Unknown counts as one: the API must not take the order for the newest version.
+            let behind = behind.map_or(1, i64::unsigned_abs);
+            Some(LookupOutcome::Found {
+                body: order.encode().into(),
+                source,
+                accepted_at_us,
+                behind: (!is_final).then_some(behind),
+            })
+        }
+        Answer::Absent => is_final.then(|| LookupOutcome::NotFound(NotFound::default())),
+        Answer::DeadLettered { place } => is_final.then(|| {
+            LookupOutcome::NotFound(NotFound {
+                dead_lettered: Some(place.into()),
+            })
+        }),
+    }
+}
+
+fn lag_behind(ends: &TopicEnds, positions: &[Position]) -> Lag {
     let highs = ends.highs.iter().copied();
     lag(&ends.topic_id, highs, positions.iter().map(Position::next))
 }

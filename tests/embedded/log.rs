@@ -10,6 +10,7 @@ use orders::event_log::{
     Ack, AppendError, Appended, Durability, EventLog, Fetched, LogFault, Membership,
     MembershipEvent, NewRecord, OffsetRange, ReadBack, Reader, TopicSpec,
 };
+use orders::pipeline::PartitionOffset;
 use rusqlite::Connection;
 use support::{PATIENCE, eventually};
 use tempfile::TempDir;
@@ -117,7 +118,9 @@ pub fn event(member: &mut dyn Membership) -> MembershipEvent {
 pub fn reader(log: &dyn EventLog, start: i64) -> Box<dyn Reader> {
     let mut member = joined(log);
     assert!(matches!(event(&mut *member), MembershipEvent::Assigned(_)));
-    let mut readers = member.assign(&[(0, start)]).expect("it can be read");
+    let mut readers = member
+        .assign(&[PartitionOffset::new(0, start)])
+        .expect("it can be read");
     readers.remove(0)
 }
 
@@ -254,9 +257,9 @@ fn a_process_that_only_reads_starts_no_writer() {
     };
     log.create_topics(&[spec]).expect("the topic can be made");
     let mut follower = log
-        .follow(name, &[(0, 0)], Duration::ZERO)
+        .follow(name, &[PartitionOffset::new(0, 0)], Duration::ZERO)
         .expect("it can be followed");
-    follower.next(Duration::from_millis(20), &|_, _, _| false);
+    follower.next(Duration::from_millis(20), &|_, _| false);
     let threads = || -> Vec<String> {
         let threads = fs::read_dir("/proc/self/task").expect("linux");
         let name = |path: PathBuf| Some(fs::read_to_string(path.join("comm")).ok()?.trim().into());
@@ -293,7 +296,10 @@ fn a_member_is_told_of_a_topic_that_comes_grows_goes_and_comes_again() {
     assigned(event(&mut *member), &[0]);
     log.add_partitions(TOPIC, 3).expect("it has no records");
     assigned(event(&mut *member), &[0, 1, 2]);
-    let mut old = member.assign(&[(0, 0)]).expect("it can be read").remove(0);
+    let mut old = member
+        .assign(&[PartitionOffset::new(0, 0)])
+        .expect("it can be read")
+        .remove(0);
 
     for ending in ["db", "db-wal", "db-shm"] {
         fs::remove_file(folder.file(ending)).expect("the file is there");
@@ -326,7 +332,7 @@ fn retention_deletes_what_was_taken_and_nothing_else() {
     }
     let mut member = joined(&log);
     event(&mut *member);
-    member.applied(&[(0, 4)]);
+    member.applied(&[PartitionOffset::new(0, 4)]);
     drop(log);
     // A writer begins with what is due.
     let log = folder.log();

@@ -6,6 +6,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::*;
+use crate::pipeline::lookup_protocol::LOOKUP_TTL;
 use crate::replayable;
 
 const UIDS: [&str; 2] = ["a", "b"];
@@ -155,7 +156,7 @@ impl Known {
         assert!(flight.correlation.is_none_or(|known| known == correlation));
         flight.correlation = Some(correlation);
         flight.asked_at = Some(now);
-        self.until = Some(now + LINGER);
+        self.until = Some(now + LOOKUP_TTL);
         self.asked.entry(correlation).or_insert(step);
     }
 }
@@ -302,12 +303,12 @@ impl World {
             return;
         };
         let counts = known.is_current(correlation);
-        let absence = Absence {
+        let not_found = NotFound {
             dead_lettered: None,
         };
         let counted = self
             .lookups
-            .absent(UIDS[at], correlation, absence, live, now);
+            .absent(UIDS[at], correlation, not_found, live, now);
         assert_eq!(counted, counts, "a no that nobody asked for");
         if !counts {
             return;
@@ -391,7 +392,7 @@ fn whoever_waits_is_told_once_and_never_a_no_that_is_older_than_what_is_known() 
                 flight.waiters.clear();
             }
         }
-        world.now += 2 * LINGER;
+        world.now += 2 * LOOKUP_TTL;
         world.sweep();
         assert_eq!(world.lookups.pending(), 0);
     });

@@ -9,7 +9,8 @@ use std::time::Instant;
 use tokio::sync::watch;
 use uuid::Uuid;
 
-use super::{ASK_AGAIN, Answer, LINGER};
+use super::{ASK_AGAIN, Answer};
+use crate::pipeline::lookup_protocol::LOOKUP_TTL;
 
 /// See the module's head.
 pub struct Pending {
@@ -38,7 +39,7 @@ impl Pending {
             late: None,
             asked_at: None,
             acknowledged: false,
-            until: now + LINGER,
+            until: now + LOOKUP_TTL,
             misses,
             misses_until,
         }
@@ -53,7 +54,7 @@ impl Pending {
             return None;
         }
         self.asked_at = Some(now);
-        self.until = now + LINGER;
+        self.until = now + LOOKUP_TTL;
         Some(self.correlation)
     }
 

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use super::*;
+use crate::pipeline::lookup_protocol::LOOKUP_TTL;
 
 fn entry() -> Arc<Entry> {
     Arc::new(Entry::new(Bytes::from_static(b"{}"), None, None))
@@ -38,8 +39,8 @@ fn is_found(answer: &watch::Receiver<Option<Answer>>) -> bool {
     matches!(*answer.borrow(), Some(Answer::Found(_)))
 }
 
-fn no_such_order() -> Absence {
-    Absence {
+fn no_such_order() -> NotFound {
+    NotFound {
         dead_lettered: None,
     }
 }
@@ -225,7 +226,7 @@ fn a_lookup_outlives_its_waiters_by_thirty_seconds() {
     drop(answer);
     lookups.sweep(now + Duration::from_secs(29));
     assert_eq!(lookups.pending(), 1);
-    lookups.sweep(now + LINGER);
+    lookups.sweep(now + LOOKUP_TTL);
     assert_eq!(lookups.pending(), 0);
 }
 
@@ -240,7 +241,7 @@ fn lookups_and_remembered_misses_are_bounded() {
     let mut shard = Shard::default();
     for number in 0..MAX_ABSENT / SHARDS {
         let slot = Slot::Absent {
-            absence: no_such_order(),
+            not_found: no_such_order(),
             until: now,
             misses: 1,
         };

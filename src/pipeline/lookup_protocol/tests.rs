@@ -1,0 +1,220 @@
+//! What one side encodes, the other decodes; and what is tolerated of other programs.
+
+use proptest::collection::vec;
+use proptest::option;
+use proptest::prelude::*;
+
+use super::*;
+use crate::pipeline::PartitionOffset;
+use crate::replayable;
+
+const NOW_US: i64 = 1_700_000_000_000_000;
+const ID: &str = "67e55044-10b1-426f-9247-bb680e5fe0c8";
+
+/// The message as the log gives it back.
+fn appended(message: &Message<'_>) -> Record {
+    let header = |(name, value): &(&str, &[u8])| ((*name).into(), Bytes::copy_from_slice(value));
+    Record {
+        partition: 0,
+        offset: 4,
+        timestamp_ms: NOW_US / 1_000,
+        key: Some(Bytes::copy_from_slice(message.key)),
+        value: message.value.map(Bytes::copy_from_slice),
+        headers: message.headers().iter().map(header).collect(),
+    }
+}
+
+fn record(value: Option<&'static str>, headers: &[(&str, &'static str)]) -> Record {
+    let header = |(name, value): &(&str, &'static str)| ((*name).into(), Bytes::from(*value));
+    Record {
+        partition: 0,
+        offset: 4,
+        timestamp_ms: NOW_US / 1_000,
+        key: Some(Bytes::from_static(b"a")),
+        value: value.map(Bytes::from),
+        headers: headers.iter().map(header).collect(),
+    }
+}
+
+fn order_uid() -> impl Strategy<Value = String> {
+    r"\PC{1,40}"
+}
+
+fn source() -> impl Strategy<Value = Source> {
+    (r"[!-~]{0,30}", 0..=i32::MAX, 0..=i64::MAX).prop_map(|(topic_id, partition, offset)| Source {
+        topic_id: topic_id.into(),
+        at: PartitionOffset { partition, offset },
+    })
+}
+
+fn outcome() -> impl Strategy<Value = LookupOutcome> {
+    let found = (
+        any::<u32>(),
+        option::of(source()),
+        option::of(any::<i64>()),
+        option::of(0..=i64::MAX as u64),
+    );
+    let found = found.prop_map(
+        |(number, source, accepted_at_us, behind)| LookupOutcome::Found {
+            body: format!(r#"{{"sm_id":{number}}}"#).into(),
+            source,
+            accepted_at_us,
+            behind,
+        },
+    );
+    let not_found = option::of(r"\PC{1,30}").prop_map(|place| {
+        LookupOutcome::NotFound(NotFound {
+            dead_lettered: place.map(Arc::from),
+        })
+    });
+    prop_oneof![found, not_found]
+}
+
+/// Headers that another program may have put on a request.
+fn foreign_headers() -> impl Strategy<Value = Vec<(Box<str>, Bytes)>> {
+    let name = prop_oneof![
+        prop::sample::select(OF_REPLIES.to_vec()).prop_map(Box::from),
+        r"[a-z]{1,8}".prop_map(Box::from),
+    ];
+    let value = prop_oneof![Just("1".to_owned()), r"[ -~]{0,20}"];
+    vec((name, value.prop_map(Bytes::from)), 0..6)
+}
+
+#[test]
+fn a_request_is_decoded_as_it_was_encoded() {
+    let any = (order_uid(), any::<u128>(), 0..NOW_US + LOOKUP_TTL_US);
+    replayable::check(256, any, |(order_uid, id, deadline_us)| {
+        let id = Uuid::from_u128(id);
+        let encode = || LookupRequest::encode(&order_uid, id, deadline_us);
+        let decode = || LookupRequest::decode(appended(&encode()), NOW_US).expect("it is one");
+        let request = decode();
+        assert_eq!(request.order_uid, order_uid);
+        assert_eq!(request.deadline_us, deadline_us);
+        assert!(request.repeats(&decode()));
+        let outcome = LookupOutcome::NotFound(NotFound::default());
+        let reply = LookupReply::decode(&appended(&LookupReply::encode(&request, &outcome)));
+        assert_eq!(reply.expect("it is one").correlation_id, Some(id));
+    });
+}
+
+#[test]
+fn a_reply_is_decoded_as_it_was_encoded_whatever_headers_the_request_had() {
+    let any = (order_uid(), any::<u128>(), outcome(), foreign_headers());
+    replayable::check(1_000, any, |(order_uid, id, outcome, foreign)| {
+        let id = Uuid::from_u128(id);
+        let mut asked = appended(&LookupRequest::encode(&order_uid, id, NOW_US));
+        asked.headers.splice(0..0, foreign);
+        let request = LookupRequest::decode(asked, NOW_US).expect("it is one");
+        let reply = LookupReply::decode(&appended(&LookupReply::encode(&request, &outcome)));
+        let expected = LookupReply {
+            order_uid,
+            correlation_id: Some(id),
+            outcome,
+        };
+        assert_eq!(reply, Some(expected));
+    });
+}
+
+#[test]
+fn a_request_without_headers_has_thirty_seconds_and_none_has_more() {
+    let deadline_us = |headers: &[(&str, &'static str)]| {
+        let request = LookupRequest::decode(record(Some("a"), headers), NOW_US);
+        request.expect("it is one").deadline_us
+    };
+    assert_eq!(deadline_us(&[]), NOW_US + LOOKUP_TTL_US);
+    assert_eq!(deadline_us(&[("deadline", "soon")]), NOW_US + LOOKUP_TTL_US);
+    assert_eq!(deadline_us(&[("deadline", "5")]), 5);
+    let far = [("deadline", "9223372036854775807")];
+    assert_eq!(deadline_us(&far), NOW_US + LOOKUP_TTL_US);
+}
+
+#[test]
+fn requests_are_the_same_when_order_and_correlation_id_are() {
+    let request = |value, headers: &[(&str, &'static str)]| {
+        LookupRequest::decode(record(Some(value), headers), NOW_US).expect("it is one")
+    };
+    let one = request("a", &[("correlation-id", "1"), ("x", "1")]);
+    assert!(one.repeats(&request("a", &[("correlation-id", "1")])));
+    assert!(!one.repeats(&request("b", &[("correlation-id", "1")])));
+    assert!(!one.repeats(&request("a", &[("correlation-id", "2")])));
+    assert!(!one.repeats(&request("a", &[])));
+}
+
+fn outcome_of(
+    value: Option<&'static str>,
+    headers: &[(&str, &'static str)],
+) -> Option<LookupOutcome> {
+    LookupReply::decode(&record(value, headers)).map(|reply| reply.outcome)
+}
+
+#[test]
+fn a_full_reply_is_read_from_these_headers() {
+    let headers = [
+        ("correlation-id", ID),
+        ("source", "T_/id-1/3/17"),
+        ("accepted-at", "99"),
+        ("behind", "2"),
+    ];
+    let reply = LookupReply::decode(&record(Some("{}"), &headers)).expect("it is one");
+    assert_eq!(
+        (&*reply.order_uid, reply.correlation_id),
+        ("a", ID.parse().ok())
+    );
+    let version = Version {
+        topic_id: "T_/id-1".into(),
+        partition: 3,
+        offset: 17,
+        accepted_at_us: 99,
+    };
+    assert_eq!(reply.outcome.version(), Some(version));
+    assert!(matches!(
+        reply.outcome,
+        LookupOutcome::Found {
+            behind: Some(2),
+            ..
+        }
+    ));
+}
+
+#[test]
+fn a_reply_without_headers_is_one_whose_version_is_not_known() {
+    let expected = LookupOutcome::Found {
+        body: Bytes::from_static(b"{}"),
+        source: None,
+        accepted_at_us: None,
+        behind: None,
+    };
+    assert_eq!(outcome_of(Some("{}"), &[]), Some(expected));
+}
+
+#[test]
+fn a_malformed_source_is_none() {
+    let outcome = outcome_of(Some("{}"), &[("source", "t/1"), ("accepted-at", "9")]);
+    assert_eq!(outcome.expect("it is a reply").version(), None);
+}
+
+#[test]
+fn a_null_says_that_there_is_no_such_order_and_where_it_is_a_dead_letter() {
+    let not_found = |place: Option<&str>| {
+        Some(LookupOutcome::NotFound(NotFound {
+            dead_lettered: place.map(Arc::from),
+        }))
+    };
+    assert_eq!(outcome_of(None, &[]), not_found(None));
+    let headers = [("dead-lettered", "orders/0/7")];
+    assert_eq!(outcome_of(None, &headers), not_found(Some("orders/0/7")));
+}
+
+#[test]
+fn garbage_is_no_reply() {
+    assert_eq!(outcome_of(Some("garbage"), &[]), None);
+    assert_eq!(outcome_of(Some("[]"), &[]), None);
+    assert_eq!(outcome_of(Some("{}"), &[("behind", "-1")]), None);
+    assert_eq!(
+        outcome_of(Some("{}"), &[("correlation-id", "not ours")]),
+        None
+    );
+    let mut without_key = record(Some("{}"), &[]);
+    without_key.key = None;
+    assert_eq!(LookupReply::decode(&without_key), None);
+}
