@@ -13,6 +13,7 @@ pub mod config;
 pub mod consumer;
 pub mod data_folder;
 pub mod diagnostics;
+pub mod escape;
 pub mod event_log;
 pub mod exit;
 pub mod failpoint;

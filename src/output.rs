@@ -15,6 +15,8 @@ use comfy_table::{ContentArrangement, Table, presets};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 
+use crate::escape::{escape, escape_lines};
+
 /// How data is printed.
 #[derive(clap::ValueEnum, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Format {
@@ -182,7 +184,7 @@ impl Output {
             .stderr
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        let _ = writeln!(stderr, "{}", escape(text, true)).and_then(|()| stderr.flush());
+        let _ = writeln!(stderr, "{}", escape_lines(text)).and_then(|()| stderr.flush());
     }
 }
 
@@ -255,11 +257,11 @@ fn table_text(
         table.load_preset(presets::NOTHING);
         table.set_content_arrangement(ContentArrangement::Disabled);
     }
-    table.set_header(headers.iter().map(|header| escape(header, false)));
+    table.set_header(headers.iter().map(|header| escape(header)));
     for row in rows {
         table.add_row(
             row.iter()
-                .map(|cell| escape(cell, false))
+                .map(|cell| escape(cell))
                 .collect::<Vec<_>>(),
         );
     }
@@ -273,19 +275,6 @@ fn table_text(
         .map(|line| line.trim_end().to_owned())
         .collect();
     lines.join("\n")
-}
-
-/// The text without control characters: what others wrote must not steer a terminal.
-fn escape(text: &str, keep_newlines: bool) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for character in text.chars() {
-        if character.is_control() && !(keep_newlines && character == '\n') {
-            escaped.extend(character.escape_default());
-        } else {
-            escaped.push(character);
-        }
-    }
-    escaped
 }
 
 #[cfg(test)]
