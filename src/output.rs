@@ -259,11 +259,7 @@ fn table_text(
     }
     table.set_header(headers.iter().map(|header| escape(header)));
     for row in rows {
-        table.add_row(
-            row.iter()
-                .map(|cell| escape(cell))
-                .collect::<Vec<_>>(),
-        );
+        table.add_row(row.iter().map(|cell| escape(cell)).collect::<Vec<_>>());
     }
     if !is_terminal {
         for column in table.column_iter_mut() {
