@@ -24,6 +24,6 @@ pub mod pipeline;
 #[cfg(test)]
 mod replayable;
 pub mod shutdown;
-pub mod sqlite;
+pub mod sqlite_file;
 pub mod store;
 pub mod timeouts;

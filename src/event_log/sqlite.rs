@@ -1,9 +1,8 @@
 //! The event log in a folder: the embedded engine, with nothing to install.
 //!
 //! Owns which topics a process uses and what their troubles mean to its callers; the parts live in
-//! `sqlite/`: `file` (what is open is what is at the path), `tables` (records as they lie there),
-//! `queue`, `writer`, `commit` and `failed` (append), `room` and `retention` (what keeps it from growing
-//! without end), `topic` (snapshots), `bells` (waking), `membership` and `follower` (reading),
+//! `sqlite/`: `tables` (records as they lie in the file), `queue`, `writer`, `commit` and `failed`
+//! (append), `retention` (what keeps it from growing without end), `topic` (snapshots), `bells` (waking), `membership` and `follower` (reading),
 //! `topics` (making and describing them), `taken` (how far consumers are). One file a topic, since
 //! each topic is written by one process. The surprising thing: nothing is opened before it is
 //! needed, and whatever is open is compared with what is at its path before each use.
@@ -17,31 +16,28 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use rusqlite::config::DbConfig;
 #[cfg(test)]
 use rusqlite::ffi;
 use rusqlite::{Connection, Error as SqlError, ErrorCode, OptionalExtension, Result as SqlResult};
 
 use self::bells::{Bells, Watched};
-use self::file::{Open, TopicFile};
 use self::queue::{Queue, Queued, Taken};
-use self::room::{Health, Room};
 use self::tables::{Counters, Head};
 use self::topic::{Found, Topic};
 use self::writer::Writer;
 use super::*;
 use crate::pipeline::time;
-use crate::sqlite::{Access, Kind, Patience, Trouble};
+use crate::sqlite_file::{
+    Access, Checkpoint, DiskSpace, FileError, FileErrorKind, GuardedFile, LockTimeout, OpenFile,
+};
 
 mod bells;
 mod commit;
 mod failed;
-mod file;
 mod follower;
 mod membership;
 mod queue;
 mod retention;
-mod room;
 mod tables;
 mod taken;
 mod topic;
@@ -155,7 +151,7 @@ impl EventLog for SqliteLog {
         }
         let topic = self.folder.topic(record.topic);
         if durability == Durability::Durable
-            && let Some(lack) = topic.health.lacks_room()
+            && let Some(lack) = topic.file.shortage()
         {
             return Err(AppendError::Full(lack));
         }
@@ -181,7 +177,7 @@ impl EventLog for SqliteLog {
         for name in names {
             // As its writer will: better told now than to the first order.
             let topic = self.folder.topic(&name);
-            let opened = topic.file.open(Access::Write);
+            let opened = topic.open(Access::Write);
             opened.map_err(|trouble| topic.error("open", &trouble))?;
             self.identity(&name)?;
         }
@@ -197,7 +193,7 @@ impl EventLog for SqliteLog {
 
     fn complaint(&self) -> Option<String> {
         let topics = self.folder.topics();
-        topics.iter().find_map(|topic| topic.health.complaint())
+        topics.iter().find_map(|topic| topic.file.warning())
     }
 
     fn identity(&self, topic: &str) -> Result<TopicId, LogError> {
@@ -230,7 +226,7 @@ impl EventLog for SqliteLog {
 
     fn read_from(&self, topic: &str, partition: i32, offset: i64) -> Result<ReadBack, LogError> {
         let topic = self.folder.topic(topic);
-        let failed = |trouble: Trouble| topic.error("read", &trouble);
+        let failed = |trouble: FileError| topic.error("read", &trouble);
         let (topic_id, counters) = topic.counters().map_err(failed)?;
         let at = usize::try_from(partition).ok();
         let is_gone = |why: String| LogError {

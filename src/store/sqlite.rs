@@ -7,9 +7,7 @@
 //! database has no tables, the answer is `orders migrate`, and only that makes a file; a consumer
 //! with a wrong path must not begin a second store.
 
-use std::fs;
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use rusqlite::{
@@ -17,13 +15,11 @@ use rusqlite::{
     ffi, params,
 };
 
-use self::beside::Beside;
 use super::*;
-use crate::sqlite::{Access, Identity, Kind, Trouble, open};
+use crate::sqlite_file::{Access, FileError, FileErrorKind, GuardedFile, OpenFile};
 
 mod answers;
 mod apply;
-mod beside;
 mod leftovers;
 mod rows;
 mod schema;
@@ -43,34 +39,28 @@ const STATEMENTS: usize = 48;
 
 /// A SQLite file that connections can be opened to.
 pub struct SqliteEngine {
-    file: PathBuf,
-    beside: Arc<Beside>,
+    file: Arc<GuardedFile>,
 }
 
 impl SqliteEngine {
     /// Names a file; touches nothing.
     pub fn new(file: &Path) -> SqliteEngine {
         SqliteEngine {
-            file: file.to_owned(),
-            beside: Arc::new(Beside::of(file)),
+            file: Arc::new(GuardedFile::new(file.to_owned(), ELSEWHERE)),
         }
     }
 }
 
 impl StoreEngine for SqliteEngine {
     fn connect(&self) -> Result<Box<dyn OrderStore>, StoreError> {
-        self.beside.belongs_to(&self.file)?;
-        let opened = Opened::open(&self.file)?;
-        if let Some(opened) = &opened {
-            // A backup made by `VACUUM INTO` is a file of SQLite's usual mode.
-            let settled = opened.connection.execute_batch("PRAGMA journal_mode = WAL");
-            settled.map_err(|error| classify(&self.file, &error))?;
-            self.beside.note(opened.identity)?;
-        }
+        let open = if self.file.is_missing() {
+            None
+        } else {
+            Some(self.file.open(Access::Write, configure(&self.file))?)
+        };
         Ok(Box::new(SqliteStore {
-            opened,
+            open,
             file: self.file.clone(),
-            beside: self.beside.clone(),
             version: None,
         }))
     }
@@ -84,11 +74,11 @@ impl StoreEngine for SqliteEngine {
     }
 
     fn describe(&self) -> String {
-        self.file.display().to_string()
+        self.file.path().display().to_string()
     }
 
     fn complaint(&self) -> Option<String> {
-        self.beside.complaint()
+        self.file.warning()
     }
 }
 
@@ -97,84 +87,43 @@ fn not_there(file: &Path) -> StoreError {
     StoreError::Misconfigured(format!("there is no file `{file}`: run `orders migrate`"))
 }
 
-/// What is at `file` now; `None` when nothing is. Never opens it: closing a file that SQLite has
-/// open too would drop SQLite's locks.
-fn identity(file: &Path) -> Result<Option<Identity>, StoreError> {
-    match fs::metadata(file) {
-        Ok(found) if found.is_dir() => Err(StoreError::Misconfigured(format!(
-            "`{}` is a folder ({ELSEWHERE})",
-            file.display()
-        ))),
-        Ok(found) => Ok(Some(Identity::of(&found))),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        // Waiting does not make a folder of a file that is in its place.
-        Err(error) if error.kind() == io::ErrorKind::NotADirectory => Err(
-            StoreError::Misconfigured(format!("`{}`: {error} ({ELSEWHERE})", file.display())),
-        ),
-        Err(error) => Err(StoreError::Unavailable(format!(
-            "`{}`: {error}",
-            file.display()
-        ))),
-    }
-}
-
-/// A file while it is open.
-struct Opened {
-    connection: Connection,
-    identity: Identity,
-}
-
-impl Opened {
-    /// `None` when the file is not there.
-    fn open(file: &Path) -> Result<Option<Opened>, StoreError> {
-        match identity(file)? {
-            Some(identity) => Opened::open_as(file, Access::Write, identity).map(Some),
-            None => Ok(None),
-        }
-    }
-
-    fn open_as(file: &Path, access: Access, identity: Identity) -> Result<Opened, StoreError> {
-        let connection = open(file, access).map_err(judged)?;
+/// Configures a connection to the store.
+fn configure(file: &GuardedFile) -> impl FnOnce(&Connection) -> Result<(), FileError> {
+    |connection| {
         connection
             .execute_batch(SETTINGS)
-            .map_err(|error| classify(file, &error))?;
+            .map_err(|error| FileError::of(file.path(), &error))?;
         connection.set_prepared_statement_cache_capacity(STATEMENTS);
-        Ok(Opened {
-            connection,
-            identity,
-        })
+        Ok(())
     }
+}
 
-    /// Writes would go on into a file that has no name any more, and be lost with the process.
-    fn check(&self, file: &Path) -> Result<(), StoreError> {
-        if identity(file)? == Some(self.identity) {
-            return Ok(());
-        }
-        Err(StoreError::Unavailable(format!(
-            "`{}` was deleted or replaced while it was in use",
-            file.display()
-        )))
+/// Opens the file for questions; `None` when there is none.
+fn inspect(file: &Arc<GuardedFile>) -> Result<Option<OpenFile>, StoreError> {
+    if file.is_missing() {
+        return Ok(None);
     }
+    Ok(Some(file.inspect(configure(file))?))
 }
 
 /// One connection with its prepared statements.
 struct SqliteStore {
-    file: PathBuf,
+    file: Arc<GuardedFile>,
     /// `None` when there was no file.
-    opened: Option<Opened>,
-    beside: Arc<Beside>,
-    /// The number that others' commits change, as the last ping saw it.
+    open: Option<OpenFile>,
+    /// The data version at the last ping.
     version: Option<i64>,
 }
 
 impl SqliteStore {
-    /// The connection, if the file is still the one that was opened.
-    fn connection(&mut self) -> Result<&mut Connection, StoreError> {
-        let Some(opened) = &mut self.opened else {
-            return Err(not_there(&self.file));
+    /// The open file, if it is still the one at the path. Writes would go on into a file that has no
+    /// name any more, and be lost with the process.
+    fn open(&mut self) -> Result<&mut OpenFile, StoreError> {
+        let Some(open) = &mut self.open else {
+            return Err(not_there(self.file.path()));
         };
-        opened.check(&self.file)?;
-        Ok(&mut opened.connection)
+        open.ensure_current()?;
+        Ok(open)
     }
 
     /// Runs `work` in a transaction that writes; it is rolled back unless `work` commits it.
@@ -202,15 +151,34 @@ impl SqliteStore {
         behavior: TransactionBehavior,
         work: impl FnOnce(Transaction<'_>) -> Result<T, Failure>,
     ) -> Result<T, StoreError> {
-        let connection = self.connection()?;
-        let outcome = connection
+        let open = self.open()?;
+        let outcome = open
+            .connection
             .transaction_with_behavior(behavior)
             .map_err(Failure::Sqlite)
             .and_then(work);
         outcome.map_err(|failure| match failure {
-            Failure::Sqlite(error) => classify(&self.file, &error),
+            Failure::Sqlite(error) => classify(self.file.path(), &error),
             Failure::Store(error) => error,
         })
+    }
+}
+
+impl SqliteStore {
+    /// Empties the WAL if nobody has written since the last ping, or if it is large. A failure is a
+    /// warning alone, as orders can be stored all the same.
+    fn maintain_wal(&mut self) {
+        let Some(open) = &self.open else {
+            return;
+        };
+        let version = open.data_version().map_err(|error| open.error(&error));
+        let maintained = version.and_then(|version| {
+            // A commit that comes after this only puts it off.
+            let is_idle = self.version.replace(version) == Some(version);
+            open.maintain_wal(is_idle)
+        });
+        let failure = maintained.err().map(|error| error.to_string());
+        self.file.set_failure(failure);
     }
 }
 
@@ -229,21 +197,31 @@ impl From<SqliteError> for Failure {
 /// What a failed statement means. What is in no list is [`StoreError::Misconfigured`], because
 /// stopping is harmless and losing is not.
 fn classify(file: &Path, error: &SqliteError) -> StoreError {
-    let trouble = Trouble::of(file, error);
+    let error_of_file = FileError::of(file, error);
     if is_refusal(error) {
-        return StoreError::Rejected(trouble.to_string());
+        return StoreError::Rejected(error_of_file.to_string());
     }
-    judged(trouble)
+    error_of_file.into()
 }
 
-fn judged(trouble: Trouble) -> StoreError {
-    let reason = trouble.to_string();
-    match trouble.kind {
-        Kind::Busy => StoreError::Contended(reason),
-        // A failed COMMIT may be on the disk or not: on the next connection the position tells.
-        Kind::Full | Kind::ReadOnly | Kind::Missing | Kind::Disk => StoreError::Unavailable(reason),
-        // A broken NOT NULL or UNIQUE is a schema that is not ours, as in PostgreSQL.
-        Kind::Damaged | Kind::Misused | Kind::Refused => StoreError::Misconfigured(reason),
+impl From<FileError> for StoreError {
+    fn from(error: FileError) -> StoreError {
+        let reason = error.to_string();
+        match error.kind {
+            FileErrorKind::Busy => StoreError::Contended(reason),
+            // A failed COMMIT may be on the disk or not: on the next connection the position tells.
+            FileErrorKind::Full
+            | FileErrorKind::ReadOnly
+            | FileErrorKind::Missing
+            | FileErrorKind::Changed
+            | FileErrorKind::Disk => StoreError::Unavailable(reason),
+            // A broken NOT NULL or UNIQUE is a schema that is not ours, as in PostgreSQL.
+            FileErrorKind::NotAFile
+            | FileErrorKind::ForeignWal
+            | FileErrorKind::Damaged
+            | FileErrorKind::Misused
+            | FileErrorKind::Refused => StoreError::Misconfigured(reason),
+        }
     }
 }
 
@@ -290,7 +268,7 @@ impl OrderStore for SqliteStore {
     }
 
     fn applied_migrations(&mut self) -> Result<Vec<AppliedMigration>, StoreError> {
-        if self.opened.is_none() {
+        if self.open.is_none() {
             return Ok(Vec::new());
         }
         self.reading(|transaction| Ok(schema::history(transaction)?))
@@ -304,7 +282,7 @@ impl OrderStore for SqliteStore {
                 .query_row([], |_| Ok(()))?;
             Ok(())
         })?;
-        self.tidy();
+        self.maintain_wal();
         Ok(())
     }
 }

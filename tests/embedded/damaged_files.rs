@@ -96,11 +96,11 @@ fn a_log_file_cut_short_is_named_with_the_remedy_and_nothing_is_written_on_top()
             .expect("it can be cut");
         assert_refused(&up, "lost");
         let said = wait_until_unready(&up, "t-orders.db`: ");
-        assert!(said.contains("put a backup in its place"), "{said}");
+        assert!(said.contains("restore a backup"), "{said}");
         up.kill9();
         // Nor by a process that never saw it whole.
         let up = env.orders(&["up"]).spawn();
-        up.wait_for_line("put a backup in its place");
+        up.wait_for_line("restore a backup");
         assert_eq!(
             fs::metadata(env.log_file()).expect("it is there").len(),
             half
@@ -171,8 +171,8 @@ fn a_store_cut_short_is_named_with_the_remedy_and_a_backup_is_filled_up_from_the
     cut.and_then(|file| file.set_len(half))
         .expect("it can be cut");
     assert_eq!(post(&up, "c").status, 202, "the log is well");
-    let said = wait_until_unready(&up, "store.db`: ");
-    assert!(said.contains("put a backup in its place"), "{said}");
+    let said = wait_until_unready(&up, "restore a backup");
+    assert!(said.contains("store.db`: "), "{said}");
 
     for suffix in ["-wal", "-shm"] {
         let _ = fs::remove_file(beside(&env.store_file(), suffix));
@@ -199,7 +199,7 @@ fn files_of_something_else_are_named_with_the_remedy_and_left_alone() {
                 continue;
             }
             let process = env.orders(&[command]).spawn();
-            let said = process.wait_for_line("put a backup in its place");
+            let said = process.wait_for_line("restore a backup");
             assert!(said.contains(file), "{said}");
         }
         assert!(

@@ -49,7 +49,7 @@ fn an_order_whose_write_or_fsync_fails_is_not_accepted_and_the_log_goes_on_when_
         world.disk.fail(&[(call, errno, "t-orders.db-wal")]);
         let said = wait_until_unready(&up, "t-orders.db");
         let remedy = match errno {
-            Errno::Io => "look after the disk",
+            Errno::Io => "check the disk",
             Errno::NoSpace => "make room",
         };
         assert!(said.contains(remedy), "{call:?} {errno:?}: {said}");
@@ -115,7 +115,7 @@ fn a_store_whose_disk_fails_waits_and_stores_each_order_once() {
         world.disk.fail(&[(call, errno, "store.db-wal")]);
         let said = wait_until_unready(&up, "store.db");
         let remedy = match errno {
-            Errno::Io => "look after the disk",
+            Errno::Io => "check the disk",
             Errno::NoSpace => "make room",
         };
         assert!(said.contains(remedy), "{call:?} {errno:?}: {said}");
@@ -145,7 +145,7 @@ fn a_store_whose_changes_cannot_be_moved_into_its_file_goes_on_and_says_so() {
     let rounds = metric(&up, "orders_consumer_rounds_total");
     assert_eq!(post(&up, "a").status, 202);
     let said = wait_until_unready(&up, "store.db");
-    assert!(said.contains("look after the disk"), "{said}");
+    assert!(said.contains("check the disk"), "{said}");
     assert_eq!(post(&up, "b").status, 202);
     let orders = "SELECT order_uid FROM orders ORDER BY 1";
     world.env.db().eventually(orders, "a\nb");
@@ -193,10 +193,7 @@ fn a_store_that_cannot_be_read_is_never_a_404_for_an_order_that_is_there() {
     world.disk.fail(&failing);
     let said = wait_until_unready(&up, "store.db");
     // SQLite takes some reads that fail for damage.
-    let is_told = [
-        "look after the disk",
-        "look whether its disk reports errors",
-    ];
+    let is_told = ["check the disk", "check whether its disk reports errors"];
     assert!(is_told.iter().any(|it| said.contains(it)), "{said}");
     world.disk.heal();
     up.wait_ready_within(RECOVERY);

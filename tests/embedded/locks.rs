@@ -75,10 +75,7 @@ fn a_long_reader_of_somebody_else_costs_room_and_orders_are_refused_before_the_d
 fn a_long_reader_of_somebody_else_is_told_of_before_it_costs_the_disk() {
     let env = Env::embedded();
     let up = env.up();
-    for (file, remedy) in [
-        (env.log_file(), "reading the topic for long, end that"),
-        (env.store_file(), "reading the orders for long, end that"),
-    ] {
+    for file in [env.log_file(), env.store_file()] {
         assert_eq!(post(&up, "before").status, 202);
         env.wait_until_applied();
         let reader = read_on(&file);
@@ -88,8 +85,12 @@ fn a_long_reader_of_somebody_else_is_told_of_before_it_costs_the_disk() {
         let wal = File::options().write(true).open(wal_of(&file));
         let grown = wal.and_then(|wal| wal.set_len(300 << 20));
         grown.expect("a file without content costs nothing");
-        let said = wait_until_unready(&up, remedy);
-        assert!(said.contains("-wal` has grown to 300"), "{said}");
+        let grown = format!("{}` has grown to 300", wal_of(&file).display());
+        let said = wait_until_unready(&up, &grown);
+        assert!(
+            said.contains("reading the file for long, end that"),
+            "{said}"
+        );
         assert_eq!(post(&up, "meanwhile").status, 202);
         drop(reader);
         up.wait_ready_within(RECOVERY);

@@ -125,7 +125,7 @@ impl Drop for Watched {
 
 /// What the watcher knows of one topic.
 struct Glance {
-    open: Option<Open>,
+    open: Option<OpenFile>,
     version: i64,
     looked_at_path: Option<Instant>,
 }
@@ -172,9 +172,9 @@ impl Glance {
         let looked_at = self.looked_at_path;
         if looked_at.is_none_or(|at| at.elapsed() >= LOOK_AT_PATH) {
             self.looked_at_path = Some(Instant::now());
-            self.open.take_if(|open| !topic.file.is_current(open));
+            self.open.take_if(|open| !open.is_current());
             if self.open.is_none() {
-                self.open = topic.file.open(Access::Read).ok();
+                self.open = topic.open(Access::Read).ok();
                 self.version = 0;
                 // Readers look for themselves, and say what is the matter.
                 return true;
@@ -183,7 +183,7 @@ impl Glance {
         let Some(open) = &self.open else {
             return false;
         };
-        match open.version() {
+        match open.data_version() {
             Ok(version) => std::mem::replace(&mut self.version, version) != version,
             Err(_) => {
                 self.open = None;

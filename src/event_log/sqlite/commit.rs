@@ -25,13 +25,13 @@ const IDLE: Duration = Duration::from_secs(1);
 
 /// The file while it is written.
 pub(super) struct Writing {
-    pub(super) open: Open,
+    pub(super) open: OpenFile,
     head: Head,
     counters: Vec<Counters>,
     /// Counters and head are those of this version; others' commits change it.
     version: i64,
     synchronous: Durability,
-    room: Room,
+    space: DiskSpace,
     pub(super) retention: Retention,
     written_since_checkpoint: u64,
     wal_is_empty: bool,
@@ -41,25 +41,25 @@ pub(super) struct Writing {
 impl Writing {
     pub(super) fn open(topic: &Topic, patient: bool, settle: bool) -> Result<Writing, Failed> {
         let surely = Failed::surely;
-        let open = topic.file.open(Access::Write).map_err(surely)?;
+        let open = topic.open(Access::Write).map_err(surely)?;
         let asked = || -> SqlResult<_> {
-            let patience = if patient {
-                Patience::Waited
+            let timeout = if patient {
+                LockTimeout::Append
             } else {
-                Patience::Short
+                LockTimeout::Retry
             };
-            patience.set(&open.connection)?;
+            open.set_lock_timeout(timeout)?;
             if !patient {
                 // It could not be written a moment ago; a lock that others hold shows only here.
                 open.connection.execute_batch("BEGIN IMMEDIATE; ROLLBACK")?;
             }
-            let version = open.version()?;
+            let version = open.data_version()?;
             let head = tables::head(&open.connection)?;
             Ok((version, head, tables::counters(&open.connection)?))
         };
-        let (version, head, counters) = asked().map_err(|error| surely(open.trouble(&error)))?;
+        let (version, head, counters) = asked().map_err(|error| surely(open.error(&error)))?;
         let mut writing = Writing {
-            room: room(topic).map_err(surely)?,
+            space: topic.file.disk_space().map_err(surely)?,
             open,
             head,
             counters,
@@ -71,29 +71,14 @@ impl Writing {
             last_commit: Instant::now(),
         };
         if settle {
-            let settled = writing.checkpoint("TRUNCATE", topic).map_err(surely)?;
-            if !settled {
+            let is_safe = writing.checkpoint(Checkpoint::Truncate).map_err(surely)?;
+            if !is_safe {
                 let reason = "what was written last cannot be made safe while others read it";
-                let trouble = Trouble::new(Kind::Busy, &topic.file.path, reason);
+                let trouble = FileError::new(FileErrorKind::Busy, topic.file.path(), reason);
                 return Err(surely(trouble));
             }
         }
         Ok(writing)
-    }
-
-    /// Whether the path still leads to what is open here; if not, this must not be written to.
-    pub(super) fn is_current(&self, topic: &Topic) -> bool {
-        let is_current = topic.file.is_current(&self.open);
-        if !is_current && topic.file.lost_its_wal(&self.open) {
-            // Only who has it open still has what was written last: into the topic's file with it.
-            let rescued = run_checkpoint(&self.open.connection, "TRUNCATE");
-            tracing::error!(
-                topic = topic.name,
-                "`{}` was taken away while in use, moved records out of it: {rescued:?}",
-                topic.file.wal.display()
-            );
-        }
-        is_current
     }
 
     /// Answers the records that there is no room for, and gives back the others.
@@ -101,9 +86,9 @@ impl Writing {
         let bytes: u64 = batch.iter().map(|record| record.size() as u64).sum();
         let bytes = bytes + OVERHEAD_BYTES;
         // Asked each time: it costs a thousandth of what the commit does.
-        self.room = room(topic).unwrap_or(self.room);
+        self.space = topic.file.disk_space().unwrap_or(self.space);
         let takes_orders = self.takes_orders(topic, bytes);
-        let takes_lookups = self.room.takes_lookups(bytes);
+        let takes_lookups = self.space.has_room_for_lookups(bytes);
         let largest = self.head.limit("max.message.bytes");
         let largest = largest.map_or(usize::MAX, |bytes| usize::try_from(bytes).unwrap_or(0));
         let mut admitted = Vec::with_capacity(batch.len());
@@ -120,7 +105,7 @@ impl Writing {
             } else if fits {
                 admitted.push(record);
             } else {
-                let lack = self.room.lack(&topic.folder);
+                let lack = self.space.shortage(&topic.folder);
                 record.answer(Err(AppendError::Full(lack)));
             }
         }
@@ -128,46 +113,33 @@ impl Writing {
     }
 
     fn takes_orders(&self, topic: &Topic, bytes: u64) -> bool {
-        let takes =
-            self.room.takes(bytes, 0) || self.room.takes(bytes, self.reusable().unwrap_or(0));
-        let lack = || self.room.lack(&topic.folder);
-        topic.health.set_room((!takes).then(lack));
+        let space = self.space;
+        let takes = space.has_room_for_orders(bytes, 0)
+            || space.has_room_for_orders(bytes, self.open.free_bytes().unwrap_or(0));
+        let shortage = || space.shortage(&topic.folder);
+        topic.file.set_shortage((!takes).then(shortage));
         takes
-    }
-
-    /// What the file itself has free.
-    fn reusable(&self) -> SqlResult<u64> {
-        let number = |pragma: &str| -> SqlResult<i64> {
-            let connection = &self.open.connection;
-            connection.query_row(&format!("PRAGMA {pragma}"), [], |row| row.get(0))
-        };
-        Ok((number("freelist_count")? * number("page_size")?).unsigned_abs())
     }
 
     /// Appends all or nothing. When this returns places, the records are in the file at the path;
     /// if one of them is durable, all of them are on the disk.
-    pub(super) fn commit(
-        &mut self,
-        topic: &Topic,
-        batch: &[Queued],
-    ) -> Result<Vec<Appended>, Failed> {
+    pub(super) fn commit(&mut self, batch: &[Queued]) -> Result<Vec<Appended>, Failed> {
         let counters = self.counters.clone();
         let (places, counters) = match self.insert(batch, counters) {
             Ok(done) => done,
             Err(error) => {
                 // Nothing was committed, so nothing is in the log; closing rolls back.
-                return Err(Failed::surely(self.open.trouble(&error)));
+                return Err(Failed::surely(self.open.error(&error)));
             }
         };
         if let Err(error) = self.open.connection.execute_batch("COMMIT") {
-            return Err(Failed::committing(self.open.trouble(&error), &error));
+            return Err(Failed::committing(self.open.error(&error), &error));
         }
         // COMMIT has returned after its sync, yet perhaps into a file that nobody will ever open
         // again. What is not at the path now is not acknowledged.
-        if !self.is_current(topic) {
-            let reason = "it was deleted, replaced or cut short while it was written";
+        if let Err(trouble) = self.open.ensure_current() {
             return Err(Failed {
-                trouble: Trouble::new(Kind::Disk, &topic.file.path, reason),
+                trouble,
                 may_be_there: true,
             });
         }
@@ -191,7 +163,7 @@ impl Writing {
         // The lock first: to upgrade a snapshot would fail where another process wrote meanwhile.
         let connection = &self.open.connection;
         connection.execute_batch("BEGIN IMMEDIATE")?;
-        let version = self.open.version()?;
+        let version = self.open.data_version()?;
         if version != self.version {
             (self.version, self.head) = (version, tables::head(connection)?);
             counters = tables::counters(connection)?;
@@ -252,28 +224,29 @@ impl Writing {
     }
 
     /// What can wait, in steps that no append waits long for.
-    pub(super) fn keep_house(&mut self, topic: &Topic, is_due: bool) -> Result<(), Trouble> {
+    pub(super) fn keep_house(&mut self, topic: &Topic, is_due: bool) -> Result<(), FileError> {
         if is_due {
-            self.room = room(topic)?;
+            self.space = topic.file.disk_space()?;
             self.takes_orders(topic, OVERHEAD_BYTES);
         }
         self.retain(topic)?;
         if self.written_since_checkpoint >= CHECKPOINT_BYTES {
-            self.checkpoint("PASSIVE", topic)?;
+            self.checkpoint(Checkpoint::Passive)?;
         }
-        if is_due && !self.wal_is_empty && self.last_commit.elapsed() >= IDLE {
-            self.tidy(topic);
+        if is_due && !self.wal_is_empty {
+            let is_idle = self.last_commit.elapsed() >= IDLE;
+            self.wal_is_empty = self.open.maintain_wal(is_idle)?;
         }
         Ok(())
     }
 
-    fn retain(&mut self, topic: &Topic) -> Result<(), Trouble> {
+    fn retain(&mut self, topic: &Topic) -> Result<(), FileError> {
         let now = Instant::now();
         if !self.retention.is_due(now) {
             return Ok(());
         }
         let synchronized = self.synchronize(false);
-        let failed = |error: SqlError| self.open.trouble(&error);
+        let failed = |error: SqlError| self.open.error(&error);
         synchronized.map_err(failed)?;
         let taken = taken::of(&topic.folder, &self.head.topic_id);
         let deleted = retention::step(&self.open, &self.head, &taken, now_ms())?;
@@ -286,51 +259,11 @@ impl Writing {
         Ok(())
     }
 
-    /// Empties the WAL, if nobody reads from it right now.
-    pub(super) fn tidy(&mut self, topic: &Topic) {
-        if self.is_current(topic) && matches!(self.checkpoint("PASSIVE", topic), Ok(true)) {
-            let connection = &self.open.connection;
-            let emptied = Patience::None
-                .set(connection)
-                .and_then(|()| run_checkpoint(connection, "TRUNCATE"));
-            self.wal_is_empty = matches!(emptied, Ok((0, _, _)));
-            if let Err(error) = Patience::Waited.set(connection) {
-                tracing::debug!("the patience of a connection: {error}");
-            }
-        }
-    }
-
     /// Moves what was written into the topic's file; says whether that was all of it. An error of
     /// the disk here is one of those after which nothing in the WAL is believed.
-    fn checkpoint(&mut self, how: &str, topic: &Topic) -> Result<bool, Trouble> {
-        // Into a file that was cut short nothing is written: that would hide it.
-        if !self.is_current(topic) {
-            let reason = "it was deleted, replaced or cut short";
-            return Err(Trouble::new(Kind::Disk, &topic.file.path, reason));
-        }
-        let done = run_checkpoint(&self.open.connection, how);
-        let (busy, in_wal, moved) = match done {
-            Ok(done) => done,
-            Err(error) => return Err(self.open.trouble(&error)),
-        };
-        let is_done = busy == 0 && in_wal == moved;
+    fn checkpoint(&mut self, mode: Checkpoint) -> Result<bool, FileError> {
+        let is_complete = self.open.checkpoint(mode)?;
         self.written_since_checkpoint = 0;
-        let file = &topic.file;
-        topic.health.set_wal(&file.wal, file.wal_length(), !is_done);
-        Ok(is_done)
+        Ok(is_complete)
     }
-}
-
-/// What SQLite says of a checkpoint: whether it was kept from it, pages in the WAL, pages moved.
-fn run_checkpoint(connection: &Connection, how: &str) -> SqlResult<(i64, i64, i64)> {
-    connection.query_row(&format!("PRAGMA wal_checkpoint({how})"), [], |row| {
-        Ok((row.get(0)?, row.get(1)?, row.get(2)?))
-    })
-}
-
-fn room(topic: &Topic) -> Result<Room, Trouble> {
-    Room::of(&topic.folder).map_err(|error| {
-        let reason = format!("the disk does not say how full it is: {error}");
-        Trouble::new(Kind::Disk, &topic.folder, reason)
-    })
 }

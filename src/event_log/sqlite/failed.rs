@@ -7,13 +7,13 @@ use super::*;
 
 /// A transaction that failed.
 pub(super) struct Failed {
-    pub(super) trouble: Trouble,
+    pub(super) trouble: FileError,
     /// It cannot be said whether the records are in the file.
     pub(super) may_be_there: bool,
 }
 
 impl Failed {
-    pub(super) fn surely(trouble: Trouble) -> Failed {
+    pub(super) fn surely(trouble: FileError) -> Failed {
         Failed {
             trouble,
             may_be_there: false,
@@ -21,14 +21,14 @@ impl Failed {
     }
 
     /// A COMMIT that returned `error`.
-    pub(super) fn committing(trouble: Trouble, error: &SqlError) -> Failed {
+    pub(super) fn committing(trouble: FileError, error: &SqlError) -> Failed {
         Failed {
             trouble,
             may_be_there: !is_surely_absent(error),
         }
     }
 
-    pub(super) fn kind(&self) -> Kind {
+    pub(super) fn kind(&self) -> FileErrorKind {
         self.trouble.kind
     }
 }

@@ -53,11 +53,11 @@ impl SqliteFollower {
     }
 
     /// Takes what there is of every partition; `Some` is why nothing can be read there.
-    fn look(&mut self, knows: &Knows<'_>) -> Result<Option<String>, Trouble> {
+    fn look(&mut self, knows: &Knows<'_>) -> Result<Option<String>, FileError> {
         let (topic_id, places, waiting) = (&self.topic_id, &mut self.places, &mut self.waiting);
         self.watched.topic.read(|open| {
             for place in places {
-                let counters = match open.counters_of(topic_id, place.partition)? {
+                let counters = match topic::counters_of(open, topic_id, place.partition)? {
                     Ok(counters) => counters,
                     Err(why) => return Ok(Some(why)),
                 };

@@ -41,22 +41,22 @@ struct Expired {
 
 /// Deletes up to a thousand records that are over the topic's limits; says how many.
 pub(super) fn step(
-    open: &Open,
+    open: &OpenFile,
     head: &Head,
     taken: &BTreeMap<i32, i64>,
     now_ms: i64,
-) -> Result<usize, Trouble> {
+) -> Result<usize, FileError> {
     let limits = (head.limit("retention.ms"), head.limit("retention.bytes"));
     if limits == (None, None) {
         return Ok(0);
     }
-    let failed = |error: SqlError| open.trouble(&error);
+    let failed = |error: SqlError| open.error(&error);
     let connection = &open.connection;
     connection
         .execute_batch("BEGIN IMMEDIATE")
         .map_err(failed)?;
     let mut deleted = 0;
-    let mut work = || -> Result<(), Trouble> {
+    let mut work = || -> Result<(), FileError> {
         let counters = tables::counters(connection).map_err(failed)?;
         for (partition, counters) in (0..).zip(counters) {
             // What no consumer has stored stays, however old: a 202 was given for it.
@@ -87,13 +87,13 @@ pub(super) fn step(
 
 /// The records from low on that are too old or too many, up to `end` and to the first that is not.
 fn expired(
-    open: &Open,
+    open: &OpenFile,
     partition: i32,
     counters: Counters,
     end: i64,
     (retention_ms, retention_bytes): (Option<i64>, Option<i64>),
     now_ms: i64,
-) -> Result<Expired, Trouble> {
+) -> Result<Expired, FileError> {
     let mut expired = Expired {
         records: 0,
         bytes: 0,
@@ -108,14 +108,14 @@ fn expired(
                 + ifnull(length(headers), 0)
              FROM records WHERE id >= ?1 AND id < ?2 ORDER BY id",
         )
-        .map_err(|error| open.trouble(&error))?;
+        .map_err(|error| open.error(&error))?;
     let range = [
         tables::id(partition, counters.low),
         tables::id(partition, end),
     ];
     let rows = asked.query_map(range, |row| Ok((row.get(0)?, row.get(1)?)));
-    for row in rows.map_err(|error| open.trouble(&error))? {
-        let (timestamp_ms, bytes): (i64, i64) = row.map_err(|error| open.trouble(&error))?;
+    for row in rows.map_err(|error| open.error(&error))? {
+        let (timestamp_ms, bytes): (i64, i64) = row.map_err(|error| open.error(&error))?;
         let is_old = retention_ms.is_some_and(|limit| timestamp_ms < now_ms.saturating_sub(limit));
         let are_many = retention_bytes.is_some_and(|limit| counters.bytes - expired.bytes > limit);
         if !is_old && !are_many {
@@ -151,7 +151,7 @@ mod tests {
     use super::*;
 
     /// A topic of ten records of three bytes, appended just now.
-    fn topic(durability: Durability, settings: [(&str, &str); 1]) -> (tempfile::TempDir, Open) {
+    fn topic(durability: Durability, settings: [(&str, &str); 1]) -> (tempfile::TempDir, OpenFile) {
         let folder = tempfile::tempdir().unwrap();
         let log = SqliteLog::open(folder.path(), Reach::ThisProcess);
         let settings = settings.map(|(key, value)| (key.to_owned(), value.to_owned()));
@@ -172,13 +172,13 @@ mod tests {
             log.append(durability, record).unwrap().wait().unwrap();
         }
         drop(log);
-        let file = TopicFile::new(folder.path(), "orders");
-        let open = file.open(Access::Write).unwrap();
+        let topic = Topic::new(folder.path(), "orders");
+        let open = topic.open(Access::Write).unwrap();
         (folder, open)
     }
 
     /// The offsets that are left when so much time has passed and so much was taken.
-    fn left(open: &Open, taken: &[(i32, i64)], later_ms: i64) -> (i64, i64) {
+    fn left(open: &OpenFile, taken: &[(i32, i64)], later_ms: i64) -> (i64, i64) {
         let head = tables::head(&open.connection).unwrap();
         let taken = taken.iter().copied().collect();
         step(open, &head, &taken, now_ms() + later_ms).unwrap();

@@ -72,6 +72,13 @@ pub(super) struct Counters {
     pub(super) bytes: i64,
 }
 
+impl Counters {
+    fn of(row: &rusqlite::Row<'_>) -> SqlResult<Counters> {
+        let (low, next, bytes) = row.try_into()?;
+        Ok(Counters { low, next, bytes })
+    }
+}
+
 pub(super) fn id(partition: i32, offset: i64) -> i64 {
     (i64::from(partition) << OFFSET_BITS) | offset
 }
@@ -101,14 +108,14 @@ pub(super) fn head(connection: &Connection) -> SqlResult<Head> {
 pub(super) fn counters(connection: &Connection) -> SqlResult<Vec<Counters>> {
     let mut asked = connection
         .prepare_cached("SELECT low, next_offset, bytes FROM partitions ORDER BY partition")?;
-    let rows = asked.query_map([], |row| {
-        Ok(Counters {
-            low: row.get(0)?,
-            next: row.get(1)?,
-            bytes: row.get(2)?,
-        })
-    })?;
-    rows.collect()
+    asked.query_map([], Counters::of)?.collect()
+}
+
+/// The counters of one partition; `None` where there is no such partition.
+pub(super) fn counters_of(connection: &Connection, partition: i32) -> SqlResult<Option<Counters>> {
+    let mut asked = connection
+        .prepare_cached("SELECT low, next_offset, bytes FROM partitions WHERE partition = ?1")?;
+    asked.query_row([partition], Counters::of).optional()
 }
 
 /// A record as it lies in the table.
@@ -142,12 +149,12 @@ impl Row<'_> {
 /// that it has enough. A record that is not there, or not what was written, is damage: between low
 /// and next there are no holes.
 pub(super) fn records(
-    open: &Open,
+    open: &OpenFile,
     partition: i32,
     (from, to): (i64, i64),
     mut each: impl FnMut(Row<'_>) -> Option<ControlFlow<()>>,
-) -> Result<(), Trouble> {
-    let failed = |error: SqlError| open.trouble(&error);
+) -> Result<(), FileError> {
+    let failed = |error: SqlError| open.error(&error);
     let damaged = |offset: i64, how: &str| {
         let what = format!("the record at {partition}/{offset} {how}");
         open.damaged(what)

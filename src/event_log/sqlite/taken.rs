@@ -18,19 +18,19 @@ const SCHEMA: &str = "CREATE TABLE IF NOT EXISTS taken (
 /// The positions told last, by partition; empty where none were, or where they cannot be read.
 pub(super) fn of(folder: &Path, topic_id: &TopicId) -> BTreeMap<i32, i64> {
     let path = folder.join(FILE);
-    let asked = || -> Result<BTreeMap<i32, i64>, Trouble> {
-        let connection = crate::sqlite::open(&path, Access::Read)?;
+    let asked = || -> Result<BTreeMap<i32, i64>, FileError> {
+        let connection = crate::sqlite_file::open(&path, Access::Read)?;
         let asked = || -> SqlResult<_> {
             let mut asked = connection
                 .prepare("SELECT partition, next_offset FROM taken WHERE topic_id = ?1")?;
             let rows = asked.query_map([&*topic_id.0], |row| Ok((row.get(0)?, row.get(1)?)))?;
             rows.collect()
         };
-        asked().map_err(|error| Trouble::of(&path, &error))
+        asked().map_err(|error| FileError::of(&path, &error))
     };
     match asked() {
         Ok(taken) => taken,
-        Err(trouble) if trouble.kind == Kind::Missing => BTreeMap::new(),
+        Err(trouble) if trouble.kind == FileErrorKind::Missing => BTreeMap::new(),
         Err(trouble) => {
             tracing::warn!(
                 "nothing is deleted that was not taken, and what was is not known: {trouble}"
@@ -59,24 +59,25 @@ impl Teller {
         &mut self,
         topic_id: &TopicId,
         positions: &[PartitionOffset],
-    ) -> Result<(), Trouble> {
+    ) -> Result<(), FileError> {
         let connection = match self.connection.take() {
             Some(connection) => connection,
             None => self.open()?,
         };
-        write(&connection, topic_id, positions).map_err(|error| Trouble::of(&self.path, &error))?;
+        write(&connection, topic_id, positions)
+            .map_err(|error| FileError::of(&self.path, &error))?;
         self.connection = Some(connection);
         Ok(())
     }
 
-    fn open(&self) -> Result<Connection, Trouble> {
-        let connection = crate::sqlite::open(&self.path, Access::Create)?;
-        let settled = Patience::None.set(&connection).and_then(|()| {
+    fn open(&self) -> Result<Connection, FileError> {
+        let connection = crate::sqlite_file::open(&self.path, Access::Create)?;
+        let settled = LockTimeout::None.set(&connection).and_then(|()| {
             // The thread that tells must not wait for the disk.
             connection.execute_batch("PRAGMA synchronous = NORMAL")?;
             connection.execute_batch(SCHEMA)
         });
-        settled.map_err(|error| Trouble::of(&self.path, &error))?;
+        settled.map_err(|error| FileError::of(&self.path, &error))?;
         Ok(connection)
     }
 }

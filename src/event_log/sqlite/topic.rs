@@ -4,7 +4,10 @@
 //! back to the pool: a snapshot that stays open would keep the writer from moving records into the
 //! file, and the one beside it would grow without end.
 
+use rusqlite::config::DbConfig;
+
 use super::*;
+use crate::data_folder::REMEDY;
 
 /// How many idle connections are kept.
 const KEPT: usize = 4;
@@ -12,10 +15,9 @@ const KEPT: usize = 4;
 pub(super) struct Topic {
     pub(super) name: String,
     pub(super) folder: PathBuf,
-    pub(super) file: TopicFile,
+    pub(super) file: Arc<GuardedFile>,
     pub(super) bells: Bells,
-    pub(super) health: Health,
-    idle: Mutex<Vec<Open>>,
+    idle: Mutex<Vec<OpenFile>>,
     writer: Mutex<Option<Writer>>,
 }
 
@@ -32,25 +34,46 @@ impl Topic {
         Topic {
             name: name.into(),
             folder: folder.into(),
-            file: TopicFile::new(folder, name),
+            file: Arc::new(GuardedFile::new(folder.join(format!("{name}.db")), REMEDY)),
             bells: Bells::default(),
-            health: Health::default(),
             idle: Mutex::default(),
             writer: Mutex::default(),
         }
     }
 
+    /// Opens the topic's file.
+    pub(super) fn open(&self, access: Access) -> Result<OpenFile, FileError> {
+        self.file.open(access, |connection| {
+            let failed = |error: SqlError| FileError::of(self.file.path(), &error);
+            // The writer checkpoints, after a look at the path; done by the connection that closes
+            // last, it would fill up a file that was cut short and so hide it.
+            connection
+                .set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)
+                .and_then(|_| connection.execute_batch("PRAGMA wal_autocheckpoint = 0"))
+                .map_err(failed)?;
+            let layout: i64 = connection
+                .query_row("PRAGMA user_version", [], |row| row.get(0))
+                .map_err(failed)?;
+            if layout != tables::LAYOUT {
+                let reason = format!("it is not a topic of this program (layout {layout})");
+                let damaged = FileErrorKind::Damaged;
+                return Err(FileError::new(damaged, self.file.path(), reason));
+            }
+            Ok(())
+        })
+    }
+
     /// Answers from one snapshot. A connection that failed is not used again.
     pub(super) fn read<T>(
         &self,
-        question: impl FnOnce(&Open) -> Result<T, Trouble>,
-    ) -> Result<T, Trouble> {
+        question: impl FnOnce(&OpenFile) -> Result<T, FileError>,
+    ) -> Result<T, FileError> {
         let open = self.take_connection()?;
         let answer = {
             let snapshot = open.connection.unchecked_transaction();
-            let snapshot = snapshot.map_err(|error| open.trouble(&error))?;
+            let snapshot = snapshot.map_err(|error| open.error(&error))?;
             let answer = question(&open)?;
-            snapshot.commit().map_err(|error| open.trouble(&error))?;
+            snapshot.commit().map_err(|error| open.error(&error))?;
             answer
         };
         let mut idle = self.idle();
@@ -60,35 +83,35 @@ impl Topic {
         Ok(answer)
     }
 
-    fn take_connection(&self) -> Result<Open, Trouble> {
+    fn take_connection(&self) -> Result<OpenFile, FileError> {
         loop {
             // The lock is not held while files are looked at.
             let kept = self.idle().pop();
             match kept {
-                Some(open) if self.file.is_current(&open) => return Ok(open),
+                Some(open) if open.is_current() => return Ok(open),
                 Some(_) => {}
-                None => return self.file.open(Access::Read),
+                None => return self.open(Access::Read),
             }
         }
     }
 
-    fn idle(&self) -> MutexGuard<'_, Vec<Open>> {
+    fn idle(&self) -> MutexGuard<'_, Vec<OpenFile>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn identity(&self) -> Result<TopicId, Trouble> {
-        self.read(|open| tables::topic_id(&open.connection).map_err(|error| open.trouble(&error)))
+    pub(super) fn identity(&self) -> Result<TopicId, FileError> {
+        self.read(|open| tables::topic_id(&open.connection).map_err(|error| open.error(&error)))
     }
 
     /// Identity and counters of one moment. A snapshot holds every commit that came before it, so
     /// whatever was acknowledged by then is below these ends.
-    pub(super) fn counters(&self) -> Result<(TopicId, Vec<Counters>), Trouble> {
+    pub(super) fn counters(&self) -> Result<(TopicId, Vec<Counters>), FileError> {
         self.read(|open| {
             let asked = || -> SqlResult<_> {
                 let topic_id = tables::topic_id(&open.connection)?;
                 Ok((topic_id, tables::counters(&open.connection)?))
             };
-            asked().map_err(|error| open.trouble(&error))
+            asked().map_err(|error| open.error(&error))
         })
     }
 
@@ -99,10 +122,10 @@ impl Topic {
         from: PartitionOffset,
         max_records: usize,
         max_bytes: usize,
-    ) -> Result<Found, Trouble> {
+    ) -> Result<Found, FileError> {
         let PartitionOffset { partition, offset } = from;
         self.read(|open| {
-            let counters = match open.counters_of(meant, partition)? {
+            let counters = match counters_of(open, meant, partition)? {
                 Ok(counters) => counters,
                 Err(why) => return Ok(Found::Elsewhere(why)),
             };
@@ -127,8 +150,8 @@ impl Topic {
     }
 
     /// What a failed use of this topic means to whoever asked.
-    pub(super) fn error(&self, attempt: &str, trouble: &Trouble) -> LogError {
-        if trouble.kind == Kind::Missing && self.file.is_missing() {
+    pub(super) fn error(&self, attempt: &str, trouble: &FileError) -> LogError {
+        if trouble.kind == FileErrorKind::Missing && self.file.is_missing() {
             return LogError {
                 message: self.is_missing(),
                 unavailable: false,
@@ -143,10 +166,10 @@ impl Topic {
     }
 
     /// The same for whoever reads on; `None` where the topic is not there.
-    pub(super) fn fault(&self, trouble: &Trouble) -> LogFault {
+    pub(super) fn fault(&self, trouble: &FileError) -> LogFault {
         let error = self.error("read", trouble);
         match trouble.kind {
-            Kind::Damaged => LogFault::Corrupt(error.message),
+            FileErrorKind::Damaged | FileErrorKind::ForeignWal => LogFault::Corrupt(error.message),
             _ if error.missing => LogFault::Reset(error.message),
             _ => LogFault::Transient(error.message),
         }
@@ -176,33 +199,20 @@ impl Topic {
     }
 }
 
-impl Open {
-    /// The counters of a partition of the topic that is meant; the inner error says why not.
-    pub(super) fn counters_of(
-        &self,
-        meant: &TopicId,
-        partition: i32,
-    ) -> Result<Result<Counters, String>, Trouble> {
-        let asked = || -> SqlResult<_> {
-            if tables::topic_id(&self.connection)? != *meant {
-                return Ok(Err(RECREATED.to_owned()));
-            }
-            let mut asked = self.connection.prepare_cached(
-                "SELECT low, next_offset, bytes FROM partitions WHERE partition = ?1",
-            )?;
-            let found = asked.query_row([partition], |row| {
-                Ok(Counters {
-                    low: row.get(0)?,
-                    next: row.get(1)?,
-                    bytes: row.get(2)?,
-                })
-            });
-            Ok(found
-                .optional()?
-                .ok_or_else(|| format!("there is no partition {partition}")))
-        };
-        asked().map_err(|error| self.trouble(&error))
-    }
+/// The counters of a partition of the topic that is meant; the inner error says why not.
+pub(super) fn counters_of(
+    open: &OpenFile,
+    meant: &TopicId,
+    partition: i32,
+) -> Result<Result<Counters, String>, FileError> {
+    let asked = || -> SqlResult<_> {
+        if tables::topic_id(&open.connection)? != *meant {
+            return Ok(Err(RECREATED.to_owned()));
+        }
+        let found = tables::counters_of(&open.connection, partition)?;
+        Ok(found.ok_or_else(|| format!("there is no partition {partition}")))
+    };
+    asked().map_err(|error| open.error(&error))
 }
 
 /// Why nothing can be read at that offset; `None` where something can, or will be.
@@ -213,9 +223,18 @@ pub(super) fn out_of_range(partition: i32, offset: i64, counters: Counters) -> O
 }
 
 /// Whether that passes, by itself or by what its remedy says, without harm to what is there.
-fn is_outage(kind: Kind) -> bool {
+fn is_outage(kind: FileErrorKind) -> bool {
     match kind {
-        Kind::Busy | Kind::Full | Kind::ReadOnly | Kind::Missing | Kind::Disk => true,
-        Kind::Damaged | Kind::Refused | Kind::Misused => false,
+        FileErrorKind::Busy
+        | FileErrorKind::Full
+        | FileErrorKind::ReadOnly
+        | FileErrorKind::Missing
+        | FileErrorKind::NotAFile
+        | FileErrorKind::Changed
+        | FileErrorKind::Disk => true,
+        FileErrorKind::ForeignWal
+        | FileErrorKind::Damaged
+        | FileErrorKind::Refused
+        | FileErrorKind::Misused => false,
     }
 }

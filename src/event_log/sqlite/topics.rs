@@ -11,6 +11,7 @@ use rustix::fs::{FlockOperation, flock};
 
 use super::*;
 use crate::data_folder::{REMEDY, create_durably, sync_folder};
+use crate::sqlite_file::with_suffix;
 
 /// The name of the log, in its folder; no topic's file can have that name.
 const ID: &str = "id";
@@ -47,7 +48,7 @@ impl Folder {
                 });
             }
             if topic.file.is_missing() {
-                self.make(&topic.file, spec).map_err(|trouble| LogError {
+                self.make(&topic, spec).map_err(|trouble| LogError {
                     message: format!("could not make topic `{}`: {trouble}", spec.name),
                     unavailable: true,
                     missing: false,
@@ -87,12 +88,14 @@ impl Folder {
         })
     }
 
-    fn make(&self, file: &TopicFile, spec: &TopicSpec) -> Result<(), Trouble> {
+    fn make(&self, topic: &Topic, spec: &TopicSpec) -> Result<(), FileError> {
         let path = self.path.join(format!("new-{}", uuid::Uuid::new_v4()));
-        let failed = |error: io::Error| Trouble::new(Kind::Disk, &file.path, error.to_string());
+        let file = topic.file.path();
+        let failed =
+            |error: io::Error| FileError::new(FileErrorKind::Disk, file, error.to_string());
         let made = fill(&path, spec).and_then(|()| {
             // What a deleted topic of this name left behind would be taken for this one's.
-            for remains in [&file.wal, &file.path.with_extension("db-shm")] {
+            for remains in [topic.file.wal(), &with_suffix(file, "-shm")] {
                 match fs::remove_file(remains) {
                     Err(error) if error.kind() != io::ErrorKind::NotFound => {
                         return Err(failed(error));
@@ -100,7 +103,7 @@ impl Folder {
                     _ => {}
                 }
             }
-            fs::rename(&path, &file.path).map_err(failed)?;
+            fs::rename(&path, file).map_err(failed)?;
             sync_folder(&self.path).map_err(failed)
         });
         if made.is_err() {
@@ -112,9 +115,9 @@ impl Folder {
     pub(super) fn grow_topic(&self, name: &str, partitions: i32) -> Result<(), LogError> {
         let _alone = self.alone()?;
         let topic = self.topic(name);
-        let error = |trouble: Trouble| topic.error("grow", &trouble);
-        let open = topic.file.open(Access::Write).map_err(error)?;
-        let failed = |error: SqlError| topic.error("grow", &open.trouble(&error));
+        let error = |trouble: FileError| topic.error("grow", &trouble);
+        let open = topic.open(Access::Write).map_err(error)?;
+        let failed = |error: SqlError| topic.error("grow", &open.error(&error));
         // Closing the connection rolls back.
         open.connection
             .execute_batch("BEGIN IMMEDIATE")
@@ -156,7 +159,7 @@ impl Folder {
                     let head = tables::head(&open.connection)?;
                     Ok((head, tables::counters(&open.connection)?))
                 };
-                asked().map_err(|error| open.trouble(&error))
+                asked().map_err(|error| open.error(&error))
             });
             let asked = asked.map_err(|trouble| topic.error("describe", &trouble));
             let (head, counters) = match asked {
@@ -214,8 +217,8 @@ fn refusal(spec: &TopicSpec) -> Option<String> {
 }
 
 /// Makes the file of a topic, and has all of it on the disk.
-fn fill(path: &Path, spec: &TopicSpec) -> Result<(), Trouble> {
-    let connection = crate::sqlite::open(path, Access::Create)?;
+fn fill(path: &Path, spec: &TopicSpec) -> Result<(), FileError> {
+    let connection = crate::sqlite_file::open(path, Access::Create)?;
     let settings = serde_json::to_string(&spec.settings);
     let topic_id = uuid::Uuid::new_v4().to_string();
     let filled = || -> SqlResult<()> {
@@ -229,11 +232,11 @@ fn fill(path: &Path, spec: &TopicSpec) -> Result<(), Trouble> {
         add(&transaction, 0..spec.partitions)?;
         transaction.commit()
     };
-    filled().map_err(|error| Trouble::of(path, &error))?;
+    filled().map_err(|error| FileError::of(path, &error))?;
     // The last connection moves everything into the one file, syncs it and removes the others.
     connection
         .close()
-        .map_err(|(_, error)| Trouble::of(path, &error))
+        .map_err(|(_, error)| FileError::of(path, &error))
 }
 
 fn add(connection: &Connection, partitions: std::ops::Range<i32>) -> SqlResult<()> {

@@ -88,7 +88,8 @@ impl Work {
             self.keep_house();
         }
         if let Some(writing) = &mut self.writing {
-            writing.tidy(&self.topic);
+            // What could not be moved is moved by the next writer.
+            let _ = writing.open.maintain_wal(true);
         }
     }
 
@@ -115,7 +116,7 @@ impl Work {
         if batch.is_empty() {
             return;
         }
-        match writing.commit(&self.topic, &batch) {
+        match writing.commit(&batch) {
             // Here the records are on the disk, in the file that is at the path: 202 follows.
             Ok(places) => {
                 for (record, place) in batch.into_iter().zip(places) {
@@ -129,8 +130,7 @@ impl Work {
 
     /// Has the file open, the one that is at the path.
     fn prepare(&mut self) -> Result<(), Failed> {
-        self.writing
-            .take_if(|writing| !writing.is_current(&self.topic));
+        self.writing.take_if(|writing| !writing.open.is_current());
         if self.writing.is_none() {
             let patient = self.trouble.is_none();
             let writing = Writing::open(&self.topic, patient, self.must_settle)?;
@@ -144,7 +144,7 @@ impl Work {
                 "the log can be written again; it could not: {}",
                 away.reason
             );
-            self.topic.health.set_trouble(None);
+            self.topic.file.set_failure(None);
         }
         Ok(())
     }
@@ -154,13 +154,14 @@ impl Work {
         let reason = self.topic.error("append to", &failed.trouble).message;
         // Everything that is known of the file is asked anew: the counters too.
         self.writing = None;
-        self.must_settle |= failed.may_be_there || failed.kind() == Kind::Disk;
+        self.must_settle |= failed.may_be_there
+            || matches!(failed.kind(), FileErrorKind::Disk | FileErrorKind::Changed);
         self.step_back(reason.clone());
         for record in batch {
             record.answer(Err(match failed.kind() {
                 // The transaction was rolled back, or never begun.
                 _ if failed.may_be_there => AppendError::Unknown(reason.clone()),
-                Kind::Full => AppendError::Full(reason.clone()),
+                FileErrorKind::Full => AppendError::Full(reason.clone()),
                 _ => AppendError::NotAccepted(reason.clone()),
             }));
         }
@@ -183,7 +184,7 @@ impl Work {
                 FIRST_PAUSE
             }
         };
-        self.topic.health.set_trouble(Some(reason.clone()));
+        self.topic.file.set_failure(Some(reason.clone()));
         self.trouble = Some(Away {
             reason,
             again: Instant::now() + pause,
@@ -209,10 +210,10 @@ impl Work {
             return;
         };
         // A deleted file is let go of, even if nobody ever writes to it again.
-        if is_due && !writing.is_current(&self.topic) {
+        if is_due && !writing.open.is_current() {
             self.writing = None;
             // Whether there is room is asked of the next record: until one comes nobody looks.
-            self.topic.health.set_room(None);
+            self.topic.file.set_shortage(None);
             return;
         }
         if let Err(trouble) = writing.keep_house(&self.topic, is_due) {

@@ -67,7 +67,7 @@ impl SqliteStore {
             let mut refused = Vec::new();
             let written = match care {
                 Care::Fast => write_all(&transaction, batch)?,
-                Care::EachAlone => write_each(&mut transaction, batch, &mut refused, &file)?,
+                Care::EachAlone => write_each(&mut transaction, batch, &mut refused, file.path())?,
             };
             let judged = judge(batch, window, &refused).map_err(Failure::Store)?;
             insert_dead_letters(&transaction, batch, &refused)?;
@@ -167,7 +167,7 @@ fn write_each<'b>(
                 continue;
             }
             Err(error) if is_refusal(&error) => {
-                let why = Trouble::of(file, &error).to_string();
+                let why = FileError::of(file, &error).to_string();
                 if savepoint.is_autocommit() {
                     // The position would not move with what follows.
                     return Err(Failure::Store(StoreError::Misconfigured(format!(

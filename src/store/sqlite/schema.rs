@@ -6,6 +6,7 @@
 //! it would stay behind.
 
 use std::fs::{File, OpenOptions};
+use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 
 use rustix::fs::{FlockOperation, flock};
@@ -35,23 +36,23 @@ const COLUMNS: &str = "SELECT name FROM pragma_table_info(?1)";
 /// One file for `orders migrate`, which is made when the lock is taken and not before: asking how a
 /// database stands writes nothing.
 pub(super) struct SqliteSchema {
-    file: PathBuf,
-    opened: Option<Opened>,
+    file: Arc<GuardedFile>,
+    open: Option<OpenFile>,
     /// The folder, locked.
     lock: Option<File>,
 }
 
 impl SqliteSchema {
-    pub(super) fn open(file: &Path) -> Result<SqliteSchema, StoreError> {
+    pub(super) fn open(file: &Arc<GuardedFile>) -> Result<SqliteSchema, StoreError> {
         Ok(SqliteSchema {
-            opened: Opened::open(file)?,
-            file: file.to_owned(),
+            open: inspect(file)?,
+            file: file.clone(),
             lock: None,
         })
     }
 
     fn failed(&self, attempt: &str, error: &io::Error) -> StoreError {
-        let file = self.file.display();
+        let file = self.file.path().display();
         StoreError::Unavailable(format!(
             "could not {attempt} for `{file}`: {error} ({ELSEWHERE})"
         ))
@@ -63,23 +64,17 @@ impl SqliteSchema {
             .write(true)
             .create_new(true)
             .mode(0o600)
-            .open(&self.file);
+            .open(self.file.path());
         match made {
             // Closed at once: SQLite has not opened it yet, so no lock of its is dropped.
             Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             Err(error) => return Err(self.failed("make the file", &error)),
         }
-        sync_folder(folder_of(&self.file))
+        sync_folder(folder_of(self.file.path()))
             .map_err(|error| self.failed("sync the folder", &error))?;
-        let Some(identity) = identity(&self.file)? else {
-            return Err(StoreError::Unavailable(format!(
-                "`{}` was deleted as soon as it was made",
-                self.file.display()
-            )));
-        };
-        // Also where the file is there: one that is not in WAL mode is put into it.
-        self.opened = Some(Opened::open_as(&self.file, Access::Create, identity)?);
+        // Also where the file existed: one that is not in WAL mode is put into it.
+        self.open = Some(self.file.open(Access::Create, configure(&self.file))?);
         Ok(())
     }
 
@@ -88,11 +83,11 @@ impl SqliteSchema {
         &mut self,
         question: impl FnOnce(&Connection) -> Result<T, SqliteError>,
     ) -> Result<T, StoreError> {
-        let Some(opened) = &self.opened else {
+        let Some(open) = &self.open else {
             return Ok(T::default());
         };
-        opened.check(&self.file)?;
-        question(&opened.connection).map_err(|error| classify(&self.file, &error))
+        open.ensure_current()?;
+        question(&open.connection).map_err(|error| classify(self.file.path(), &error))
     }
 }
 
@@ -145,9 +140,9 @@ impl Schema for SqliteSchema {
     }
 
     fn try_lock(&mut self) -> Result<bool, StoreError> {
-        create_durably(folder_of(&self.file))
+        create_durably(folder_of(self.file.path()))
             .map_err(|error| self.failed("make the folder", &error))?;
-        let folder = File::open(folder_of(&self.file))
+        let folder = File::open(folder_of(self.file.path()))
             .map_err(|error| self.failed("open the folder", &error))?;
         match flock(&folder, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}
@@ -161,11 +156,11 @@ impl Schema for SqliteSchema {
     }
 
     fn apply(&mut self, migration: Migration<'_>) -> Result<(), StoreError> {
-        let Some(opened) = &mut self.opened else {
+        let Some(open) = &mut self.open else {
             return Err(StoreError::Misconfigured("it is not locked yet".into()));
         };
-        opened.check(&self.file)?;
-        let applied = opened
+        open.ensure_current()?;
+        let applied = open
             .connection
             .transaction_with_behavior(TransactionBehavior::Immediate)
             .and_then(|transaction| {
@@ -177,6 +172,6 @@ impl Schema for SqliteSchema {
                 )?;
                 transaction.commit()
             });
-        applied.map_err(|error| classify(&self.file, &error))
+        applied.map_err(|error| classify(self.file.path(), &error))
     }
 }

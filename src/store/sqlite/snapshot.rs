@@ -5,15 +5,17 @@
 //! process, however that ends. Only one that was killed while it copied leaves a file behind; the
 //! next one removes it, knowing by the kernel's lock that nobody works on it.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
+use std::io;
 use std::os::unix::fs::OpenOptionsExt;
+use std::path::PathBuf;
 
 use rustix::fs::{FlockOperation, flock};
 
 use super::answers::{ALL, positions, stored, timestamp};
 use super::*;
 use crate::data_folder::folder_of;
-use crate::sqlite::beside;
+use crate::sqlite_file::{open, with_suffix};
 
 /// What comes after the name of the file in the name of a copy.
 const SUFFIX: &str = ".export-";
@@ -34,8 +36,9 @@ pub(super) struct SqliteSnapshot {
 }
 
 impl SqliteSnapshot {
-    pub(super) fn take(file: &Path) -> Result<SqliteSnapshot, StoreError> {
-        let Some(opened) = Opened::open(file)? else {
+    pub(super) fn take(guarded: &Arc<GuardedFile>) -> Result<SqliteSnapshot, StoreError> {
+        let file = guarded.path();
+        let Some(opened) = inspect(guarded)? else {
             return Err(not_there(file));
         };
         let failed = |error: &io::Error| {
@@ -50,7 +53,7 @@ impl SqliteSnapshot {
             .connection
             .execute("VACUUM INTO ?1", [&name])
             .map_err(wrong)?;
-        let connection = open(&copy.path, Access::Read).map_err(judged)?;
+        let connection = open(&copy.path, Access::Read)?;
         // One transaction, and the copy is surely open before its name goes.
         connection
             .execute_batch("BEGIN; SELECT count(*) FROM sqlite_schema;")
@@ -142,7 +145,7 @@ impl Copy {
     /// Makes an empty file, which SQLite takes for the copy; readable by this user alone.
     fn create(file: &Path) -> io::Result<Copy> {
         let number = uuid::Uuid::new_v4().simple();
-        let path = beside(file, &format!("{SUFFIX}{number}"));
+        let path = with_suffix(file, &format!("{SUFFIX}{number}"));
         let lock = OpenOptions::new()
             .write(true)
             .create_new(true)
@@ -157,7 +160,7 @@ impl Copy {
     fn unname(&self) {
         // What cannot be removed now is removed by the next export.
         let _ = fs::remove_file(&self.path);
-        let _ = fs::remove_file(beside(&self.path, "-journal"));
+        let _ = fs::remove_file(with_suffix(&self.path, "-journal"));
     }
 }
 

@@ -1,6 +1,8 @@
 //! What is this engine's own: the file that is missing, replaced, cut short or locked, and that every
 //! order comes back as it was.
 
+use std::fs;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use tempfile::TempDir;
@@ -193,7 +195,7 @@ fn a_file_that_was_cut_short_is_told_by_name() {
     assert!(matches!(error, StoreError::Misconfigured(_)), "{error}");
     let text = error.to_string();
     assert!(text.contains("store.db"), "{text}");
-    assert!(text.contains("put a backup in its place"), "{text}");
+    assert!(text.contains("restore a backup"), "{text}");
 }
 
 #[test]
@@ -291,6 +293,10 @@ fn a_writer_that_finds_the_file_locked_is_contended() {
     assert_eq!(world.apply(vec![named("a")]).unwrap(), Applied::default());
 }
 
+fn guarded(world: &World) -> Arc<GuardedFile> {
+    Arc::new(GuardedFile::new(world.file.clone(), ""))
+}
+
 fn names(world: &World) -> Vec<String> {
     let folder = fs::read_dir(world.file.parent().unwrap()).unwrap();
     let mut names: Vec<String> = folder
@@ -312,12 +318,12 @@ fn a_snapshot_leaves_no_file_and_removes_those_of_exports_that_were_killed() {
     let own = world.file.with_file_name("store.db.export-of-mine");
     fs::write(&own, "somebody's own").unwrap();
     // One that is being made by another export.
-    let made = snapshot::SqliteSnapshot::take(&world.file).unwrap();
+    let made = snapshot::SqliteSnapshot::take(&guarded(&world)).unwrap();
     assert_eq!(names(&world), ["store.db.export-of-mine"]);
     fs::write(&file, "half of it").unwrap();
     let maker = fs::File::open(&file).unwrap();
     rustix::fs::flock(&maker, rustix::fs::FlockOperation::LockExclusive).unwrap();
-    let mut second = snapshot::SqliteSnapshot::take(&world.file).unwrap();
+    let mut second = snapshot::SqliteSnapshot::take(&guarded(&world)).unwrap();
     assert_eq!(names(&world), [stale.as_str(), "store.db.export-of-mine"]);
     drop(made);
     assert_eq!(second.counts().unwrap(), (1, 0));

@@ -1,0 +1,368 @@
+//! A path, and the connections to the file that was there when they were opened.
+
+use std::cell::Cell;
+use std::fs::{self, Metadata};
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use rusqlite::{Connection, Error as SqlError, Result as SqlResult};
+
+use super::warnings::{LARGE_WAL, Warnings};
+use super::{Access, DiskSpace, FileError, FileErrorKind, LockTimeout, open, with_suffix};
+use crate::data_folder::folder_of;
+
+/// Identifies a file whatever it is called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Identity {
+    device: u64,
+    inode: u64,
+}
+
+impl Identity {
+    fn of(found: &Metadata) -> Identity {
+        Identity {
+            device: found.dev(),
+            inode: found.ino(),
+        }
+    }
+}
+
+/// What is at a path: the file and its WAL.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Seen {
+    file: Identity,
+    wal: Option<Identity>,
+    length: u64,
+    wal_length: u64,
+}
+
+/// A path of a SQLite file, what was last seen there, and what operators are told of it. Shared by
+/// the connections to it.
+pub struct GuardedFile {
+    path: PathBuf,
+    wal: PathBuf,
+    /// What to do about a path that cannot be used.
+    hint: &'static str,
+    last: Mutex<Option<Seen>>,
+    warnings: Warnings,
+}
+
+impl GuardedFile {
+    /// Names a path; touches nothing.
+    pub fn new(path: PathBuf, hint: &'static str) -> GuardedFile {
+        GuardedFile {
+            wal: with_suffix(&path, "-wal"),
+            path,
+            hint,
+            last: Mutex::default(),
+            warnings: Warnings::default(),
+        }
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub fn wal(&self) -> &Path {
+        &self.wal
+    }
+
+    /// Whether there is nothing at the path.
+    pub fn is_missing(&self) -> bool {
+        fs::metadata(&self.path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
+    }
+
+    fn wal_length(&self) -> u64 {
+        fs::metadata(&self.wal).map_or(0, |metadata| metadata.len())
+    }
+
+    fn error(&self, kind: FileErrorKind, reason: impl Into<String>) -> FileError {
+        FileError::new(kind, &self.path, reason)
+    }
+
+    /// Looks at the path.
+    fn look(&self) -> Result<Seen, FileError> {
+        // In this order: a checkpoint moves pages out of the WAL into the file.
+        let wal = fs::metadata(&self.wal).ok();
+        let file = fs::metadata(&self.path).map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => {
+                self.error(FileErrorKind::Missing, format!("not found: {error}"))
+            }
+            io::ErrorKind::NotADirectory => {
+                let reason = format!("{error} ({})", self.hint);
+                self.error(FileErrorKind::NotAFile, reason)
+            }
+            _ => self.error(FileErrorKind::Missing, format!("{error} ({})", self.hint)),
+        })?;
+        if file.is_dir() {
+            let reason = format!("it is a folder ({})", self.hint);
+            return Err(self.error(FileErrorKind::NotAFile, reason));
+        }
+        Ok(Seen {
+            file: Identity::of(&file),
+            wal: wal.as_ref().map(Identity::of),
+            length: file.len(),
+            wal_length: wal.map_or(0, |wal| wal.len()),
+        })
+    }
+
+    fn last(&self) -> MutexGuard<'_, Option<Seen>> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Opens the file at the path in WAL mode, after `prepare` has configured the connection. A file
+    /// that `prepare` refuses, that was cut short or that lies beside the WAL of another is left as
+    /// it is.
+    pub fn open(
+        self: &Arc<Self>,
+        access: Access,
+        prepare: impl FnOnce(&Connection) -> Result<(), FileError>,
+    ) -> Result<OpenFile, FileError> {
+        self.open_as(access, true, prepare)
+    }
+
+    /// The same for questions, which leave the journal mode of the file alone.
+    pub fn inspect(
+        self: &Arc<Self>,
+        prepare: impl FnOnce(&Connection) -> Result<(), FileError>,
+    ) -> Result<OpenFile, FileError> {
+        self.open_as(Access::Write, false, prepare)
+    }
+
+    fn open_as(
+        self: &Arc<Self>,
+        access: Access,
+        in_wal_mode: bool,
+        prepare: impl FnOnce(&Connection) -> Result<(), FileError>,
+    ) -> Result<OpenFile, FileError> {
+        let before = self.look()?;
+        if let Some(last) = *self.last()
+            && last.file != before.file
+            && last.wal.is_some()
+            && last.wal == before.wal
+        {
+            // SQLite would write what is in there into the new file.
+            let reason = format!(
+                "the file was replaced, and `{}` beside it belongs to the one before: remove it, \
+                 and its -shm",
+                self.wal.display()
+            );
+            return Err(self.error(FileErrorKind::ForeignWal, reason));
+        }
+        let connection = open(&self.path, access)?;
+        prepare(&connection)?;
+        self.check_length(&connection)?;
+        if in_wal_mode {
+            // A backup made by `VACUUM INTO` is a file of SQLite's usual mode.
+            connection
+                .execute_batch("PRAGMA journal_mode = WAL")
+                .map_err(|error| FileError::of(&self.path, &error))?;
+        }
+        // Only now the WAL is sure to exist, and to stay while this connection is open.
+        let seen = self.look()?;
+        if seen.file != before.file || (in_wal_mode && seen.wal.is_none()) {
+            return Err(self.error(FileErrorKind::Busy, "it was replaced while it was opened"));
+        }
+        *self.last() = Some(seen);
+        Ok(OpenFile {
+            connection,
+            file: self.clone(),
+            identity: seen.file,
+            wal: seen.wal,
+            is_writer: in_wal_mode && access != Access::Read,
+            lock_timeout: Cell::new(LockTimeout::Default),
+        })
+    }
+
+    /// Refuses a file that is shorter than it says, or than it once was.
+    fn check_length(&self, connection: &Connection) -> Result<(), FileError> {
+        let asked = || -> SqlResult<[u64; 2]> {
+            Ok([
+                number(connection, "page_count")?,
+                number(connection, "page_size")?,
+            ])
+        };
+        let [pages, page_size] = asked().map_err(|error| FileError::of(&self.path, &error))?;
+        let seen = self.look()?;
+        // A page that is not in the file must be in the WAL, where each has a header of 24 bytes. A
+        // file that was longer once may be shorter only when it says so itself.
+        let in_wal = seen.wal_length / (page_size + 24);
+        let whole = pages * page_size;
+        let last = self.last().filter(|last| last.file == seen.file);
+        let least = last.map_or(0, |last| last.length.min(whole));
+        if seen.length < least || seen.length / page_size + in_wal < pages {
+            let reason = format!("it is cut short: {} bytes of {whole}", seen.length);
+            return Err(self.error(FileErrorKind::Damaged, reason));
+        }
+        Ok(())
+    }
+
+    /// What operators should know though the file can be used, in a sentence. Never blocks.
+    pub fn warning(&self) -> Option<String> {
+        self.warnings.first()
+    }
+
+    /// Sets, or clears, why the file cannot be written.
+    pub fn set_failure(&self, failure: Option<String>) {
+        self.warnings.set_failure(failure);
+    }
+
+    /// Why there is no room for orders.
+    pub fn shortage(&self) -> Option<String> {
+        self.warnings.shortage()
+    }
+
+    /// Sets, or clears, why there is no room for orders.
+    pub fn set_shortage(&self, shortage: Option<String>) {
+        self.warnings.set_shortage(shortage);
+    }
+
+    /// Asks how full the disk is.
+    pub fn disk_space(&self) -> Result<DiskSpace, FileError> {
+        DiskSpace::of(folder_of(&self.path)).map_err(|error| {
+            let reason = format!("the disk does not say how full it is: {error}");
+            self.error(FileErrorKind::Disk, reason)
+        })
+    }
+}
+
+/// How much of the WAL a checkpoint moves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Checkpoint {
+    /// What nobody reads or writes at the moment.
+    Passive,
+    /// Everything, after a wait for the others; the WAL is empty then.
+    Truncate,
+}
+
+/// A connection, and which file it is connected to.
+pub struct OpenFile {
+    pub connection: Connection,
+    file: Arc<GuardedFile>,
+    identity: Identity,
+    /// `None` in another journal mode.
+    wal: Option<Identity>,
+    is_writer: bool,
+    lock_timeout: Cell<LockTimeout>,
+}
+
+impl OpenFile {
+    /// Classifies an error of this connection.
+    pub fn error(&self, error: &SqlError) -> FileError {
+        FileError::of(&self.file.path, error)
+    }
+
+    /// An error that SQLite did not notice.
+    pub fn damaged(&self, reason: impl Into<String>) -> FileError {
+        self.file.error(FileErrorKind::Damaged, reason)
+    }
+
+    /// Whether the file at the path is the one that is open, with its WAL, and was not cut short. If
+    /// not, this connection must not be used any more.
+    ///
+    /// A file that an operator made smaller (VACUUM) counts as changed once, and is examined when it
+    /// is opened again. A WAL that was taken away from a writer is moved into the file: no other
+    /// process still has what was written last.
+    pub fn is_current(&self) -> bool {
+        let Ok(seen) = self.file.look() else {
+            return false;
+        };
+        if seen.file != self.identity {
+            return false;
+        }
+        if self.wal.is_some() && seen.wal != self.wal {
+            if self.is_writer {
+                let moved = self.run_checkpoint(Checkpoint::Truncate);
+                let wal = self.file.wal.display();
+                tracing::error!("`{wal}` was removed while in use, moved its pages: {moved:?}");
+            }
+            return false;
+        }
+        match &mut *self.file.last() {
+            Some(last) if last.file == seen.file => {
+                let before = last.length;
+                last.length = before.max(seen.length);
+                seen.length >= before
+            }
+            _ => true,
+        }
+    }
+
+    /// Fails with [`FileErrorKind::Changed`] unless [`OpenFile::is_current`].
+    pub fn ensure_current(&self) -> Result<(), FileError> {
+        if self.is_current() {
+            return Ok(());
+        }
+        let reason = "it was deleted, replaced or cut short while it was in use";
+        Err(self.file.error(FileErrorKind::Changed, reason))
+    }
+
+    /// The number that commits of other connections change.
+    pub fn data_version(&self) -> SqlResult<i64> {
+        let mut statement = self.connection.prepare_cached("PRAGMA data_version")?;
+        statement.query_row([], |row| row.get(0))
+    }
+
+    /// How many bytes the file itself has free.
+    pub fn free_bytes(&self) -> SqlResult<u64> {
+        let pages = number(&self.connection, "freelist_count")?;
+        Ok(pages * number(&self.connection, "page_size")?)
+    }
+
+    /// Makes this connection wait so long for the locks of others; returns how long it did before.
+    pub fn set_lock_timeout(&self, timeout: LockTimeout) -> SqlResult<LockTimeout> {
+        timeout.set(&self.connection)?;
+        Ok(self.lock_timeout.replace(timeout))
+    }
+
+    /// Moves pages of the WAL into the file; returns whether that was all of them.
+    pub fn checkpoint(&self, mode: Checkpoint) -> Result<bool, FileError> {
+        // Into a file that was cut short nothing is written: that would hide it.
+        self.ensure_current()?;
+        let is_complete = self.run_checkpoint(mode);
+        let is_complete = is_complete.map_err(|error| self.error(&error))?;
+        let file = &self.file;
+        file.warnings
+            .set_wal(&file.wal, file.wal_length(), is_complete);
+        Ok(is_complete)
+    }
+
+    /// Empties the WAL if nobody writes or if it is large, unless another connection uses it right
+    /// now; returns whether it is empty. SQLite itself moves pages only while it commits: what grew
+    /// under a long reader would stay, and on a full disk no commit ever comes.
+    pub fn maintain_wal(&self, is_idle: bool) -> Result<bool, FileError> {
+        let length = self.file.wal_length();
+        if length == 0 || (!is_idle && length < LARGE_WAL) {
+            self.file.warnings.set_wal(&self.file.wal, length, true);
+            return Ok(length == 0);
+        }
+        // Writers need not wait for the long part.
+        if !self.checkpoint(Checkpoint::Passive)? {
+            return Ok(false);
+        }
+        let failed = |error: SqlError| self.error(&error);
+        let timeout = self.set_lock_timeout(LockTimeout::None).map_err(failed)?;
+        let emptied = self.checkpoint(Checkpoint::Truncate);
+        self.set_lock_timeout(timeout).map_err(failed)?;
+        emptied
+    }
+
+    fn run_checkpoint(&self, mode: Checkpoint) -> SqlResult<bool> {
+        let sql = match mode {
+            Checkpoint::Passive => "PRAGMA wal_checkpoint(PASSIVE)",
+            Checkpoint::Truncate => "PRAGMA wal_checkpoint(TRUNCATE)",
+        };
+        self.connection.query_row(sql, [], |row| {
+            let (busy, in_wal, moved): (i64, i64, i64) = row.try_into()?;
+            Ok(busy == 0 && in_wal == moved)
+        })
+    }
+}
+
+/// A number that a PRAGMA returns.
+fn number(connection: &Connection, pragma: &str) -> SqlResult<u64> {
+    let found: i64 = connection.query_row(&format!("PRAGMA {pragma}"), [], |row| row.get(0))?;
+    Ok(found.unsigned_abs())
+}
