@@ -6,6 +6,7 @@
 //! a value that may hold a secret is never repeated. The surprising thing: an empty variable counts
 //! as unset, so that `KAFKA_BROKERS=` in a compose file means what it looks like.
 
+mod control_folder;
 mod data;
 mod duration;
 mod environment;
@@ -15,6 +16,7 @@ mod properties;
 mod redaction;
 mod store;
 
+pub use control_folder::control_folder;
 pub use data::DataArgs;
 pub use duration::duration;
 pub use environment::{ConfigError, Environment};

@@ -1,7 +1,7 @@
 //! `orders`: one order pipeline and everything its operators do around it.
 //!
 //! Arrows never turn back: `main → cli → commands → {api, consumer, migrations, client} →
-//! {event_log, store, cache} → pipeline → order`.
+//! {admin, event_log, store, cache} → {http_server, pipeline} → order`.
 
 pub mod admin;
 pub mod api;
@@ -17,6 +17,7 @@ pub mod escape;
 pub mod event_log;
 pub mod exit;
 pub mod failpoint;
+pub mod http_server;
 pub mod migrations;
 pub mod order;
 pub mod output;

@@ -1,8 +1,8 @@
-//! Reading a request's body: in bounded memory, in bounded time.
+//! Reads the body of a request in bounded memory and bounded time.
 //!
-//! Owns the limits and the budget that all bodies share; what a body means is the handlers' affair.
-//! The surprising thing: a body that is a little too large is read to its end and thrown away before
-//! the 413, since a client that is cut off while it still sends often never sees the answer.
+//! Owns the limit of one body and the budget that all bodies share. A body that is a little too large
+//! is read to its end and dropped before the 413, since a client that is cut off while it sends often
+//! never reads the response.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,26 +17,27 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 use super::problem::{Outcome, Problem};
+use crate::http_server;
 
 /// The largest body of an order.
 pub const MAX_BYTES: usize = 512 << 10;
 
-/// What all bodies under way may take together; beyond it requests are shed.
+/// The memory that all bodies being read may take together; beyond it requests are shed.
 pub const BUDGET_BYTES: usize = 48 << 20;
 
-/// What a request takes of the budget at least: its decoded order, buffers and answer.
-const LEAST_BYTES: usize = 4 << 10;
+/// The least that a request takes of the budget: its decoded order, buffers and response.
+const MIN_GRANT_BYTES: usize = 4 << 10;
 
-/// How much of a body that is too large is read for the sake of the answer.
+/// How much of a body that is too large is read before the response.
 const DISCARDED_BYTES: usize = 4 << 20;
 
-/// A body and the memory it was granted; keep the latter until the request is answered.
+/// A body and its share of the budget, which is kept until the request is answered.
 pub struct Granted {
     pub bytes: Bytes,
-    pub room: OwnedSemaphorePermit,
+    pub grant: OwnedSemaphorePermit,
 }
 
-/// Reads the whole body within `deadline`, or says what is wrong with it.
+/// Reads the whole body within `deadline`.
 pub async fn read(
     body: Body,
     headers: &HeaderMap,
@@ -48,7 +49,7 @@ pub async fn read(
         .exact()
         .and_then(|bytes| usize::try_from(bytes).ok());
     if announced.is_some_and(|bytes| bytes > MAX_BYTES) && headers.contains_key(EXPECT) {
-        // The client asks before it sends: the answer is no.
+        // The client asks before it sends, so nothing has to be read.
         return Err(Problem::TooLarge { limit: MAX_BYTES });
     }
     match timeout(deadline, collect(body, announced, budget)).await {
@@ -63,10 +64,10 @@ async fn collect(
     budget: &Arc<Semaphore>,
 ) -> Result<Granted, Problem> {
     if announced.is_some_and(|bytes| bytes > MAX_BYTES) {
-        return Err(discard(body).await);
+        return Err(refuse(body).await);
     }
-    let mut granted = announced.unwrap_or(0).max(LEAST_BYTES);
-    let mut room = grant(budget, granted)?;
+    let mut granted = announced.unwrap_or(0).max(MIN_GRANT_BYTES);
+    let mut grant = acquire(budget, granted)?;
     let mut first = Bytes::new();
     let mut whole = BytesMut::new();
     while let Some(frame) = body.frame().await {
@@ -75,14 +76,14 @@ async fn collect(
         };
         let read = first.len() + whole.len() + data.len();
         if read > MAX_BYTES {
-            drop((first, whole, room));
-            return Err(discard(body).await);
+            drop((first, whole, grant));
+            return Err(refuse(body).await);
         }
         if read > granted {
-            room.merge(grant(budget, read - granted)?);
+            grant.merge(acquire(budget, read - granted)?);
             granted = read;
         }
-        // Nearly every body comes in one piece, which then is not copied.
+        // Nearly every body arrives in one piece, which is not copied.
         if whole.is_empty() && first.is_empty() {
             first = data;
             continue;
@@ -98,10 +99,10 @@ async fn collect(
     } else {
         whole.freeze()
     };
-    Ok(Granted { bytes, room })
+    Ok(Granted { bytes, grant })
 }
 
-fn grant(budget: &Arc<Semaphore>, bytes: usize) -> Result<OwnedSemaphorePermit, Problem> {
+fn acquire(budget: &Arc<Semaphore>, bytes: usize) -> Result<OwnedSemaphorePermit, Problem> {
     let permits = u32::try_from(bytes).unwrap_or(u32::MAX);
     let busy = |_| Problem::Busy {
         outcome: Some(Outcome::NotAccepted),
@@ -109,13 +110,8 @@ fn grant(budget: &Arc<Semaphore>, bytes: usize) -> Result<OwnedSemaphorePermit, 
     budget.clone().try_acquire_many_owned(permits).map_err(busy)
 }
 
-async fn discard(mut body: Body) -> Problem {
-    let mut discarded = 0;
-    while discarded < DISCARDED_BYTES
-        && let Some(Ok(frame)) = body.frame().await
-    {
-        discarded += frame.data_ref().map_or(0, Bytes::len);
-    }
+async fn refuse(body: Body) -> Problem {
+    http_server::discard(body, DISCARDED_BYTES).await;
     Problem::TooLarge { limit: MAX_BYTES }
 }
 
@@ -145,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_is_read_whole_and_its_room_given_back() {
+    fn a_body_is_read_whole_and_its_grant_returned() {
         let budget = budget(BUDGET_BYTES);
         let read = read_all(
             Body::from(vec![b'x'; MAX_BYTES]),
@@ -169,8 +165,8 @@ mod tests {
     }
 
     #[test]
-    fn a_body_that_finds_no_room_is_shed_and_surely_not_accepted() {
-        let budget = budget(LEAST_BYTES - 1);
+    fn a_body_over_the_budget_is_shed_and_definitely_not_accepted() {
+        let budget = budget(MIN_GRANT_BYTES - 1);
         let read = read_all(Body::from("x"), &HeaderMap::new(), &budget);
         assert!(matches!(
             read,

@@ -74,7 +74,7 @@ async fn find(app: &App, order_uid: &str) -> Result<Option<(Arc<Entry>, Origin)>
         return from_cache(entry);
     }
     // Before joining: a slot that its maker may not wait at would never be sent.
-    let Ok(_seat) = app.seats.try_acquire() else {
+    let Ok(_permit) = app.waiting_gets.try_acquire() else {
         app.metrics.cache_misses.inc();
         return Err(Problem::Busy { outcome: None });
     };

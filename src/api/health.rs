@@ -1,8 +1,7 @@
-//! What the operators' port says of the API.
+//! Readiness and liveness of the API.
 //!
-//! Owns the conditions of readiness and liveness. The surprising thing: a cache that is not warm and a
-//! database that is away are told, but do not make the API unready. Only without its log can it do
-//! nothing for anybody.
+//! The API is unready only without its log. A cache that is not warm and a database that is away are
+//! reported, but do not make it unready.
 
 use std::fmt::Write;
 use std::sync::{Mutex, PoisonError};
@@ -13,7 +12,7 @@ use super::tail::Tail;
 use crate::admin::{Check, Health};
 
 /// The runtime is stuck when its heartbeat, once a second, is this late.
-const STUCK: Duration = Duration::from_secs(15);
+const STUCK_AFTER: Duration = Duration::from_secs(15);
 
 /// A condition that some thread reports, with its sentence.
 pub struct Note(Mutex<(bool, String)>);
@@ -44,11 +43,11 @@ impl Note {
 impl Health for App {
     fn live(&self) -> Result<(), String> {
         let late = self.heartbeat.elapsed();
-        if late < STUCK {
+        if late < STUCK_AFTER {
             return Ok(());
         }
         Err(format!(
-            "the runtime has not come round for {} s",
+            "the runtime has not run a task for {} s",
             late.as_secs()
         ))
     }
@@ -61,7 +60,7 @@ impl Health for App {
             self.listener.check("listener"),
             self.warm_up.check("warm-up"),
         ];
-        // It works, and will not for ever: better red now than when the disk is full.
+        // The log still works, but not for ever: unready now is better than a full disk later.
         checks.extend(self.log.complaint().map(|detail| Check {
             name: "log".into(),
             ok: false,
@@ -71,11 +70,11 @@ impl Health for App {
     }
 
     fn metrics(&self) -> String {
-        self.metrics.text(&self.knowledge)
+        self.metrics.text(&self.knowledge, &self.connections)
     }
 }
 
-/// Whether a topic can be followed. Lagging is told, but the log is there.
+/// Whether a topic can be followed. A lag is reported and does not make the API unready.
 fn followed(tail: &Tail, identity_matters: bool) -> Check {
     let name = format!("log `{}`", tail.topic);
     if let Some(trouble) = tail.trouble() {

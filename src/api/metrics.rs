@@ -1,8 +1,7 @@
-//! What the API counts, by prometheus-client.
+//! The metrics of the API, by prometheus-client.
 //!
-//! Owns the names and labels; the rest of the API only bumps fields. Counting costs a hash of two
-//! words and a few atomic adds a request. The surprising thing: the state of cache, lookups and
-//! followers is not counted as it changes but read when somebody asks.
+//! Owns the names and labels. Counting costs a hash of two words and a few atomic adds a request; the
+//! state of connections, cache, lookups and followers is read when the metrics are requested.
 
 use std::time::Duration;
 
@@ -16,6 +15,7 @@ use prometheus_client::registry::{Registry, Unit};
 
 use super::knowledge::Knowledge;
 use super::tail::Tail;
+use crate::http_server::Connections;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Answered {
@@ -38,15 +38,13 @@ pub struct Metrics {
     registry: Registry,
     requests: Family<Answered, Counter>,
     durations: Family<Route, Histogram, fn() -> Histogram>,
-    /// Connections that are open.
-    pub connections: Gauge,
-    /// Connections that were ended because they were too slow or idle.
-    pub connections_cut: Counter,
-    /// GETs that the cache answered.
+    connections: Gauge,
+    connections_cut: Counter,
+    /// GETs that the cache served.
     pub cache_hits: Counter,
-    /// GETs that it could not.
+    /// GETs that it could not serve.
     pub cache_misses: Counter,
-    /// Lookups sent, those sent again included.
+    /// Lookups sent, including those sent again.
     pub lookups_sent: Counter,
     cache_entries: Gauge,
     cache_bytes: Gauge,
@@ -63,14 +61,15 @@ fn durations() -> Histogram {
     ])
 }
 
-impl Default for Metrics {
-    fn default() -> Metrics {
+impl Metrics {
+    /// `connections_cut` is counted by the connection loop.
+    pub fn new(connections_cut: Counter) -> Metrics {
         let mut metrics = Metrics {
             registry: Registry::with_prefix("orders"),
             requests: Family::default(),
             durations: Family::new_with_constructor(durations),
             connections: Gauge::default(),
-            connections_cut: Counter::default(),
+            connections_cut,
             cache_hits: Counter::default(),
             cache_misses: Counter::default(),
             lookups_sent: Counter::default(),
@@ -83,14 +82,12 @@ impl Default for Metrics {
         metrics.register();
         metrics
     }
-}
 
-impl Metrics {
     fn register(&mut self) {
         let Metrics { registry, .. } = self;
         let help = "Requests answered by the public API";
         registry.register("http_requests", help, self.requests.clone());
-        let help = "Time from a request's head to its answer";
+        let help = "Time from a request's head to its response";
         let seconds = Unit::Seconds;
         registry.register_with_unit(
             "http_request_duration",
@@ -100,14 +97,14 @@ impl Metrics {
         );
         let help = "Open connections to the public API";
         registry.register("http_connections", help, self.connections.clone());
-        let help = "Connections ended for being too slow or idle";
+        let help = "Connections cut because their client was too slow";
         registry.register("http_connections_cut", help, self.connections_cut.clone());
         registry.register(
             "cache_hits",
-            "Orders answered from the cache",
+            "Orders served from the cache",
             self.cache_hits.clone(),
         );
-        let help = "Orders that were not in the cache when asked for";
+        let help = "Orders that were requested and not in the cache";
         registry.register("cache_misses", help, self.cache_misses.clone());
         registry.register(
             "cache_entries",
@@ -127,12 +124,12 @@ impl Metrics {
         );
         registry.register(
             "lookups_pending",
-            "Lookups under way",
+            "Lookups without a reply",
             self.lookups_pending.clone(),
         );
-        let help = "1 while all that the log held three seconds ago has been read";
+        let help = "1 while everything that the log held three seconds ago has been read";
         registry.register("follower_live", help, self.follower_live.clone());
-        let help = "Records between the follower and the end it has to reach";
+        let help = "Records between the follower and the end of the log";
         registry.register("follower_lag", help, self.follower_lag.clone());
     }
 
@@ -147,7 +144,8 @@ impl Metrics {
     }
 
     /// Everything in the text format of OpenMetrics.
-    pub fn text(&self, knowledge: &Knowledge) -> String {
+    pub fn text(&self, knowledge: &Knowledge, connections: &Connections) -> String {
+        self.connections.set(connections.open() as i64);
         self.cache_entries.set(knowledge.cache.len() as i64);
         self.cache_bytes.set(knowledge.cache.bytes() as i64);
         self.lookups_pending.set(knowledge.lookups.pending() as i64);

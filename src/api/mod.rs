@@ -1,10 +1,13 @@
-//! The public API: orders in, orders out.
+//! The public API: accepts orders and serves them.
 //!
-//! Owns the async runtime, its threads and how they start and stop; nothing outside this module is
-//! async. Requests are answered on the runtime, everything that may block (following the log,
-//! questions to it, the database) has a plain thread. The surprising thing: stopping has an order.
-//! No more connections, then the answers under way, then the log's producers are flushed, for
-//! dropping them would purge what they still hold.
+//! Owns the async runtime, its threads and how they start and stop. Requests are answered on the
+//! runtime; everything that may block (following the log, queries to it, the database) has a plain
+//! thread.
+//!
+//! # Invariants
+//!
+//! Stopping has an order: no more connections, then the responses in progress, then the log's
+//! producers are flushed, since dropping them would purge what they still hold.
 
 use std::net::TcpListener;
 use std::sync::Arc;
@@ -13,6 +16,9 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
+use axum::body::Body;
+use hyper::Request;
+use hyper::body::Incoming;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::Semaphore;
 use tracing::info;
@@ -20,21 +26,20 @@ use tracing::info;
 use crate::admin::Health;
 use crate::cache::OrderCache;
 use crate::event_log::EventLog;
+use crate::http_server::{self, Connections, Limits, WhenFull};
 use crate::shutdown::Shutdown;
 use crate::store::StoreEngine;
 
 mod body;
-mod connection;
 mod followers;
 mod get_order;
-mod handlers;
 mod health;
-mod http;
 mod knowledge;
 mod lookups;
 mod metrics;
 mod post_order;
 mod problem;
+mod routes;
 mod tail;
 mod uid;
 mod warm_up;
@@ -45,13 +50,22 @@ use lookups::Lookups;
 use metrics::Metrics;
 use tail::Tail;
 
-/// How long the producers may take to hand over what they hold, at the end.
-const FLUSH: Duration = Duration::from_secs(2);
+/// How long a request's head may take.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long the threads may take to end; one may be waiting for an answer of the log.
-const THREADS_END: Duration = Duration::from_secs(1);
+/// The largest head of a request.
+const MAX_HEAD_BYTES: usize = 32 << 10;
 
-/// What the API is told.
+/// How long requests may take to finish when the service stops.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(8);
+
+/// How long the producers may take to send what they hold, at the end.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How long the threads may take to end; one may be waiting for a response of the log.
+const JOIN_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// The settings of the API.
 #[derive(Clone, Debug)]
 pub struct Settings {
     pub orders_topic: String,
@@ -65,7 +79,7 @@ pub struct Settings {
     pub lookup_wait: Duration,
     /// How long an idle connection is kept.
     pub keep_alive: Duration,
-    /// How many connections are taken at once; the rest wait in the kernel's queue.
+    /// How many connections are open at once; other clients wait in the kernel's queue.
     pub max_connections: usize,
 }
 
@@ -75,13 +89,11 @@ struct App {
     log: Arc<dyn EventLog>,
     knowledge: Knowledge,
     metrics: Metrics,
-    /// One permit a connection that may still be taken.
-    connections: Arc<Semaphore>,
-    max_connections: usize,
-    /// One permit a GET that may still wait for its lookup: half of the connections, so that a slow
-    /// consumer does not keep orders from being posted.
-    seats: Semaphore,
-    /// One permit a byte that bodies under way may still take.
+    connections: Arc<Connections>,
+    /// One permit for each GET that may still wait for its lookup: half of the connections, so that
+    /// a slow consumer does not keep orders from being posted.
+    waiting_gets: Semaphore,
+    /// One permit for each byte that bodies may still take.
     body_budget: Arc<Semaphore>,
     appends_fail: AtomicBool,
     heartbeat: Heartbeat,
@@ -90,18 +102,7 @@ struct App {
     warm_up: Note,
 }
 
-impl App {
-    fn keep_alive(&self) -> Duration {
-        self.settings.keep_alive
-    }
-
-    /// Nearly all connections are taken.
-    fn is_crowded(&self) -> bool {
-        self.connections.available_permits() * 10 <= self.max_connections
-    }
-}
-
-/// When the runtime last came round.
+/// When the runtime last ran a task.
 struct Heartbeat {
     origin: Instant,
     at_ms: AtomicU64,
@@ -126,13 +127,13 @@ pub struct Api {
 }
 
 impl Api {
-    /// Connects nothing yet. Without a store nothing is warmed up.
+    /// Connects to nothing yet. Without a store the cache is not warmed up.
     pub fn new(
         settings: Settings,
         log: Arc<dyn EventLog>,
         store: Option<Arc<dyn StoreEngine>>,
     ) -> Api {
-        let max_connections = settings.max_connections.clamp(1, Semaphore::MAX_PERMITS);
+        let connections = Arc::new(Connections::new(limits(&settings)));
         let knowledge = Knowledge {
             cache: OrderCache::new(settings.cache_max_bytes, settings.cache_ttl),
             lookups: Lookups::default(),
@@ -147,10 +148,9 @@ impl Api {
         let app = App {
             knowledge,
             log,
-            metrics: Metrics::default(),
-            connections: Arc::new(Semaphore::new(max_connections)),
-            max_connections,
-            seats: Semaphore::new(max_connections.div_ceil(2)),
+            metrics: Metrics::new(connections.cut.clone()),
+            waiting_gets: Semaphore::new(connections.max().div_ceil(2)),
+            connections,
             body_budget: Arc::new(Semaphore::new(body::BUDGET_BYTES)),
             appends_fail: AtomicBool::new(false),
             heartbeat: Heartbeat {
@@ -173,7 +173,7 @@ impl Api {
         self.app.clone()
     }
 
-    /// Forgets every order that the cache holds, as if they were long past; for demonstrations.
+    /// A function that empties the cache, for demonstrations.
     pub fn cache_emptier(&self) -> impl Fn() + Send + use<> {
         let app = self.app.clone();
         move || app.knowledge.cache.clear()
@@ -192,16 +192,18 @@ impl Api {
         let address = listener
             .local_addr()
             .context("asking for the address listened on")?;
-        listener
-            .set_nonblocking(true)
-            .context("preparing the listener")?;
         let threads = self.start_threads(&runtime, shutdown)?;
         let serving = async {
             let listener = tokio::net::TcpListener::from_std(listener)?;
             tokio::spawn(beat(app.clone()));
             app.listener.set(true, &format!("listening on {address}"));
             info!("listening on http://{address}");
-            http::serve(app.clone(), listener, shutdown.clone()).await;
+            let (router, app) = (routes::router(app.clone()), app.clone());
+            let connections = app.connections.clone();
+            let respond = move |request: Request<Incoming>| {
+                routes::respond(app.clone(), router.clone(), request.map(Body::new))
+            };
+            http_server::serve(listener, connections, respond, shutdown.clone()).await;
             Ok::<_, std::io::Error>(())
         };
         let served = runtime.block_on(serving).context("serving the API");
@@ -222,7 +224,7 @@ impl Api {
         };
         let runtime = runtime.handle().clone();
         let producers = move |app: &App, shutdown: &Shutdown| {
-            // They are made here: in its context, so that their acknowledgements come on the runtime.
+            // Made in its context, so that their acknowledgements arrive on the runtime.
             let _entered = runtime.enter();
             warm_up::warm_producers(&*app.log, &app.producer, shutdown)
         };
@@ -259,6 +261,17 @@ impl Api {
     }
 }
 
+fn limits(settings: &Settings) -> Limits {
+    Limits {
+        max_connections: settings.max_connections,
+        when_full: WhenFull::Wait,
+        head_timeout: HEAD_TIMEOUT,
+        max_head_bytes: MAX_HEAD_BYTES,
+        keep_alive: settings.keep_alive,
+        drain_timeout: DRAIN_TIMEOUT,
+    }
+}
+
 async fn beat(app: Arc<App>) {
     loop {
         app.heartbeat.beat();
@@ -266,16 +279,16 @@ async fn beat(app: Arc<App>) {
     }
 }
 
-/// After the drain: what is left of requests is dropped, what the producers hold is handed over.
+/// After the drain: requests that are left are dropped, and what the producers hold is sent.
 fn stop(runtime: Runtime, app: &App, threads: Vec<JoinHandle<()>>) {
     runtime.shutdown_timeout(Duration::from_millis(100));
-    app.log.flush(FLUSH);
-    let until = Instant::now() + THREADS_END;
+    app.log.flush(FLUSH_TIMEOUT);
+    let until = Instant::now() + JOIN_TIMEOUT;
     for thread in threads {
         while !thread.is_finished() && Instant::now() < until {
             thread::sleep(Duration::from_millis(5));
         }
-        // One that waits for an answer of the log is left behind: it holds nothing that matters.
+        // A thread that waits for the log is left behind: it holds nothing that matters.
         if thread.is_finished() && thread.join().is_err() {
             tracing::error!("a thread of the API panicked");
         }

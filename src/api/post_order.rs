@@ -49,7 +49,7 @@ pub async fn post_order(State(app): State<Arc<App>>, request: Request) -> Respon
 }
 
 async fn accept(app: &App, request: Request) -> Result<String, Problem> {
-    let (order_uid, encoded, _room) = read(app, request).await?;
+    let (order_uid, encoded, _grant) = read(app, request).await?;
     append(app, &order_uid, encoded).await?;
     Ok(order_uid)
 }
@@ -63,16 +63,16 @@ async fn read(
 ) -> Result<(String, Bytes, OwnedSemaphorePermit), Problem> {
     let (head, body) = request.into_parts();
     check_type(&head.headers)?;
-    let deadline = if app.is_crowded() {
+    let deadline = if app.connections.is_crowded() {
         CROWDED_BODY_DEADLINE
     } else {
         BODY_DEADLINE
     };
-    let Granted { bytes, room } =
+    let Granted { bytes, grant } =
         body::read(body, &head.headers, &app.body_budget, deadline).await?;
     let order = BorrowedOrder::decode(&bytes).map_err(Problem::Refused)?;
     let encoded = Bytes::from(order.encode().into_boxed_slice());
-    Ok((order.order_uid.to_string(), encoded, room))
+    Ok((order.order_uid.to_string(), encoded, grant))
 }
 
 async fn append(app: &App, order_uid: &str, encoded: Bytes) -> Result<(), Problem> {

@@ -1,10 +1,9 @@
-//! The uid in a path, decoded by hand.
+//! The order uid in a path.
 //!
-//! Owns percent-decoding and the bounds of what may be looked up. The surprising thing: `%2F` is a
-//! character of the uid while a literal `/` begins another path, so the raw path is split first and
-//! decoded after; a router's own extraction would do, but would refuse in its own words.
+//! Owns percent-decoding and the bounds of what may be looked up. `%2F` is a character of the uid
+//! while a literal `/` begins another segment, so the raw path is split first and decoded after.
 
-/// Rows that other programs wrote may have odd uids; this many bytes of one are looked up.
+/// Rows that other programs wrote may have any uid; this is the longest that is looked up.
 const MAX_BYTES: usize = 512;
 
 /// The uid that a path segment names, or what is wrong with it.

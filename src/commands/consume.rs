@@ -2,9 +2,9 @@
 
 use std::net::SocketAddr;
 
-use crate::admin::Admin;
+use crate::admin::{Admin, Service};
 use crate::commands::{Context, open};
-use crate::config::{AdminArgs, DataArgs, GroupArgs, LogArgs, StoreArgs};
+use crate::config::{self, AdminArgs, DataArgs, GroupArgs, LogArgs, StoreArgs};
 use crate::consumer::{self, AcceptedGap, Settings, Status};
 use crate::data_folder::Role;
 use crate::exit::Exit;
@@ -53,7 +53,13 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     let log = open::log(&log_settings)?;
     let store = open::store(&store_settings)?;
     let status = Status::new();
-    let _admin = Admin::start(admin_addr, status.clone())?;
+    let service = Service {
+        role: "consumer",
+        api: None,
+        settings: Vec::new(),
+        control_folder: config::control_folder(),
+    };
+    let _admin = Admin::start(admin_addr, service, status.clone())?;
 
     consumer::run(settings, log, store, status, shutdown.clone())?;
     tracing::info!("stopped: everything that was read is stored or will be read again");

@@ -1,18 +1,17 @@
 //! `orders serve-api`: take orders, and answer for them.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 
-use anyhow::Context as _;
-
-use crate::admin::{self, Admin};
+use crate::admin::{Admin, Service};
 use crate::api::{Api, Settings};
 use crate::commands::{Context, open};
 use crate::config::{
-    AdminArgs, CacheArgs, CacheSettings, DataArgs, HttpArgs, HttpSettings, LogArgs, LogSettings,
-    StoreArgs,
+    self, AdminArgs, CacheArgs, CacheSettings, DataArgs, HttpArgs, HttpSettings, LogArgs,
+    LogSettings, StoreArgs,
 };
 use crate::data_folder::Role;
-use crate::exit::{Exit, Failure};
+use crate::exit::Exit;
+use crate::http_server::{self, descriptors};
 use crate::shutdown::Shutdown;
 
 /// Runs until it is stopped: the first SIGINT or SIGTERM finishes what is under way, a second one
@@ -49,11 +48,17 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
 
     let shutdown = Shutdown::install()?;
     let _role = open::take(&log_settings, Role::Api)?;
-    let listener = listen(http.addr)?;
+    let listener = http_server::bind(http.addr, "--http-addr", "HTTP_ADDR")?;
     let log = open::log(&log_settings)?;
     let store = store_settings.as_ref().map(open::store).transpose()?;
     let api = Api::new(settings, log, store);
-    let _admin = Admin::start(admin_addr, api.health())?;
+    let service = Service {
+        role: "api",
+        api: Some(listener.local_addr()?),
+        settings: Vec::new(),
+        control_folder: config::control_folder(),
+    };
+    let _admin = Admin::start(admin_addr, service, api.health())?;
 
     api.serve(listener, &shutdown)?;
     tracing::info!("stopped: every order that was answered with 202 is in the log");
@@ -75,19 +80,6 @@ pub(super) fn api_settings(
         load_limit: cache.load_limit,
         lookup_wait: http.lookup_wait,
         keep_alive: http.keep_alive,
-        max_connections: admin::within_descriptors(http.max_connections),
+        max_connections: descriptors::max_connections(http.max_connections),
     }
-}
-
-/// Binds the public address. A taken port is an error that names the flag.
-pub(super) fn listen(addr: SocketAddr) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(addr)
-        .with_context(|| format!("listening on `{addr}` (`--http-addr`)"))
-        .map_err(|error| {
-            let hint =
-                "choose another address with --http-addr or HTTP_ADDR; port 0 picks a free one";
-            Failure::new(Exit::Failed, format!("{error:#}"))
-                .hint(hint)
-                .into()
-        })
 }

@@ -12,18 +12,19 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, anyhow};
 
-use crate::admin::{Admin, reachable};
+use crate::admin::{Admin, Service};
 use crate::api::Api;
-use crate::commands::serve_api::{api_settings, listen};
+use crate::commands::serve_api::api_settings;
 use crate::commands::{Context, create_topics, migrate, open};
 use crate::config::{
-    AdminArgs, CacheArgs, DataArgs, GroupArgs, HttpArgs, LogArgs, LogEngine, LogSettings,
+    self, AdminArgs, CacheArgs, DataArgs, GroupArgs, HttpArgs, LogArgs, LogEngine, LogSettings,
     StoreArgs, StoreSettings, duration,
 };
 use crate::consumer::{self, Status};
 use crate::data_folder::Role;
 use crate::event_log::EventLog;
 use crate::exit::Exit;
+use crate::http_server;
 use crate::output::Output;
 use crate::shutdown::Shutdown;
 use crate::store::StoreEngine;
@@ -94,7 +95,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
 
     let _api_role = open::take(&log_settings, Role::Api)?;
     let _consumer_role = open::take(&log_settings, Role::Consumer)?;
-    let listener = listen(http.addr)?;
+    let listener = http_server::bind(http.addr, "--http-addr", "HTTP_ADDR")?;
     let log = open::log_of_one_process(&log_settings)?;
     let store = open::store(&store_settings)?;
     migrate::apply_pending(&*store, args.wait, context)?;
@@ -104,13 +105,19 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     let api = Api::new(api_settings, log.clone(), Some(store.clone()));
     let status = Status::new();
     let both = Arc::new(Both::new(api.health(), status.clone()));
-    let admin = Admin::start(admin_addr, both.clone())?;
     let public = listener
         .local_addr()
         .context("asking for the address listened on")?;
+    let service = Service {
+        role: "up",
+        api: Some(public),
+        settings: Vec::new(),
+        control_folder: config::control_folder(),
+    };
+    let admin = Admin::start(admin_addr, service, both.clone())?;
     let host = Host {
-        api_url: format!("http://{}", reachable(public)),
-        admin_url: format!("http://{}", reachable(admin.addr())),
+        api_url: format!("http://{}", http_server::reachable(public)),
+        admin_url: format!("http://{}", http_server::reachable(admin.addr())),
         log: log_settings,
         store: store_settings,
     };

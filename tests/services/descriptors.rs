@@ -12,7 +12,7 @@ use support::{Env, PATIENCE, Process};
 use super::RECOVERY;
 
 /// The part of one processor that a service may take while it waits.
-const IDLE: f64 = 0.3;
+pub const IDLE: f64 = 0.3;
 
 fn post(api: &Process, uid: &str) -> u16 {
     let url = format!("{}/orders", api.url());
@@ -41,7 +41,9 @@ fn an_api_with_few_descriptors_takes_what_fits_and_serves_real_clients() {
     let env = Env::ready();
     let few = env.serve_api().through(&["prlimit", "--nofile=128:128"]);
     let api = few.start();
-    api.wait_for_line("taking 64 connections at once, not 1000: the descriptor limit is 128");
+    api.wait_for_line(
+        "accepting at most 64 connections at once, not 1000: the descriptor limit is 128",
+    );
     let silent: Vec<TcpStream> = (0..300).map(|_| connect(&api)).collect();
     for number in 0..10 {
         let asked = Instant::now();
@@ -68,7 +70,7 @@ fn an_api_without_descriptors_says_so_does_not_spin_and_recovers() {
     assert_eq!(post_kept("before").status, 202);
     starve(&api);
     let waiting: Vec<TcpStream> = (0..50).map(|_| connect(&api)).collect();
-    api.wait_for_line("cannot accept connections, trying on: ");
+    api.wait_for_line("cannot accept connections, retrying: ");
     api.assert_idle(IDLE);
     // Who is inside is served.
     let answer = post_kept("inside");
@@ -76,7 +78,7 @@ fn an_api_without_descriptors_says_so_does_not_spin_and_recovers() {
 
     let starved = api.mark();
     feed(&api);
-    api.wait_for_line_after(starved, "connections are accepted again", RECOVERY);
+    api.wait_for_line_after(starved, "accepting connections again", RECOVERY);
     assert_eq!(post(&api, "after"), 202);
     drop(waiting);
     api.wait_ready_within(RECOVERY);

@@ -3,6 +3,7 @@
 //! Orders come through the API here. What the consumer alone must survive stands in `faults`.
 
 mod closed_pipes;
+mod control_socket;
 mod crowds;
 mod descriptors;
 mod freezes;

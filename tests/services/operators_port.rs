@@ -1,6 +1,11 @@
 //! The operators' port of both services, and the public paths that watch the API.
 
-use support::{Env, Process, http};
+use std::io::Write;
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use support::http::{self, Connection};
+use support::{Env, PATIENCE, Process, eventually};
 
 fn get(process: &Process, path: &str) -> (u16, String) {
     let answer = http::get(&format!("{}{path}", process.admin_url()));
@@ -38,7 +43,7 @@ fn the_consumer_says_that_it_lives_and_is_ready_and_why() {
     let checks = format!(
         "ok database: {database}\n\
          ok log: topic `{}` has 2 partitions\n\
-         ok lookups: answering\n\
+         ok lookups: replying\n\
          ok migrations: all applied\n\
          ok partition 0: reading\n\
          ok partition 1: reading\n\
@@ -46,7 +51,7 @@ fn the_consumer_says_that_it_lives_and_is_ready_and_why() {
         env.topic()
     );
     for last in [
-        "lookups: answering",
+        "lookups: replying",
         "partition 0: reading",
         "partition 1: reading",
     ] {
@@ -123,5 +128,66 @@ fn a_body_announced_to_the_operators_port_neither_ends_nor_hangs_the_process() {
             assert_eq!(answer.status, 413, "{}", answer.text());
         }
         assert_eq!(get(&process, "/livez"), (200, "ok\n".to_owned()));
+    }
+}
+
+#[test]
+fn probes_are_answered_at_once_among_three_hundred_slow_clients() {
+    let env = Env::ready();
+    let api = env.api();
+    let authority = api.admin_url().replace("http://", "");
+    let slow: Vec<TcpStream> = (0..300)
+        .map(|number| {
+            let mut stream = TcpStream::connect(&authority).expect("the port is open");
+            let head = b"GET /livez HTTP/1.1\r\nHost: lo";
+            if number % 2 == 0 {
+                stream.write_all(head).expect("the kernel takes it");
+            }
+            stream
+        })
+        .collect();
+    for path in ["/livez", "/readyz", "/metrics"].repeat(5) {
+        let asked = Instant::now();
+        assert_eq!(get(&api, path).0, 200);
+        let took = asked.elapsed();
+        println!("{path} took {took:?}");
+        // Alone it takes a few milliseconds; tests run four at a time.
+        assert!(took < Duration::from_millis(500), "{path} took {took:?}");
+    }
+    drop(slow);
+}
+
+#[test]
+fn probes_are_answered_while_the_runtime_of_the_api_is_stuck() {
+    let env = Env::ready();
+    let stalls = env
+        .serve_api()
+        .env("ORDERS_FAILPOINT", "after_ack=stall 5s");
+    let api = stalls.start();
+    // An order stalls the thread of the runtime that handles it; more orders than it has threads.
+    let threads = std::thread::available_parallelism().expect("it is known");
+    let mut posts: Vec<Connection> = (0..threads.get() * 8)
+        .map(|number| {
+            let mut connection = Connection::open(&api.url()).expect("the API takes connections");
+            let order = super::post_bytes(&format!("uid-{number}"));
+            connection.send(&order).expect("the kernel takes it");
+            connection
+        })
+        .collect();
+    let stalled = Instant::now();
+    eventually("the runtime is stuck", PATIENCE, || {
+        let connection = Connection::open(&api.url()).expect("the kernel takes connections");
+        let mut impatient = connection.give_up_after(Duration::from_millis(500));
+        impatient.get("/healthz").is_err().then_some(())
+    });
+    for path in ["/livez", "/readyz", "/metrics"] {
+        assert_eq!(get(&api, path).0, 200);
+    }
+    assert!(
+        stalled.elapsed() < Duration::from_secs(4),
+        "the stall may be over"
+    );
+    for post in &mut posts {
+        assert_eq!(post.receive().expect("it answers").status, 202);
     }
 }

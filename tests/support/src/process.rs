@@ -1,8 +1,9 @@
 //! The real binary as a child process: a builder, what it answered, and running services.
 //!
-//! The environment is cleared; only PATH, HOME (the test's folder) and the variables of the test
-//! are there. stdout and stderr are collected by threads, so a child never blocks on them, unless its
-//! test wants just that (`pipes`). A process that is still there when it goes out of scope is killed.
+//! The environment is cleared; only PATH, HOME and XDG_RUNTIME_DIR (the test's folder) and the
+//! variables of the test are there. stdout and stderr are collected by threads, so a child never
+//! blocks on them, unless its test wants just that (`pipes`). A process that is still there when it
+//! goes out of scope is killed.
 
 use std::ffi::OsStr;
 use std::io::{PipeReader, Read, Write};
@@ -42,6 +43,7 @@ impl<'e> Orders<'e> {
             .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
             .env("HOME", env.path())
+            .env("XDG_RUNTIME_DIR", env.path())
             .current_dir(env.path());
         Orders {
             env,

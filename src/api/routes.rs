@@ -1,8 +1,7 @@
 //! The routes of the public API, and what every request passes through.
 //!
-//! Owns the table of paths, the page and the few fixed answers; orders are posted and looked up in
-//! `post_order` and `get_order`. The surprising thing: the page's script and style are files of their
-//! own, so that its content security policy needs no exception.
+//! Owns the table of paths, the page and the few fixed responses. The page's script and style are
+//! files of their own, so that its content security policy needs no exception.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -24,10 +23,10 @@ use super::problem::Problem;
 
 const ORDERS: &str = "/orders";
 
-/// No source but this server, and nobody may frame it.
+/// No source but this server, and no frames.
 const POLICY: &str = "default-src 'self'; img-src 'self' data:; frame-ancestors 'none'; base-uri 'none'; form-action 'none'";
 
-/// Every route. A path that is known answers other methods with 405 and `Allow`.
+/// Every route. A known path answers other methods with 405 and `Allow`.
 pub fn router(app: Arc<App>) -> Router {
     Router::new()
         .route(ORDERS, post(post_order))
@@ -46,8 +45,8 @@ pub fn router(app: Arc<App>) -> Router {
 pub async fn respond(app: Arc<App>, router: Router, request: Request) -> Response<Body> {
     let started = Instant::now();
     let route = route(request.uri().path());
-    // Nearly all requests of a busy instance are orders: they need no router, which would box a
-    // future for each.
+    // Nearly all requests of a busy instance are POSTs of orders. They bypass the router, which boxes
+    // a future for each request.
     let response = if route == ORDERS && request.method() == Method::POST {
         post_order(State(app.clone()), request).await
     } else {
@@ -61,7 +60,7 @@ pub async fn respond(app: Arc<App>, router: Router, request: Request) -> Respons
     response
 }
 
-/// The route's name in the metrics: few and fixed, whatever paths are asked for.
+/// The route's label in the metrics. There are few, whatever paths are requested.
 fn route(path: &str) -> &'static str {
     match path {
         ORDERS => ORDERS,
@@ -92,7 +91,7 @@ async fn openapi() -> Response<Body> {
     fixed("application/json", include_str!("openapi.json"))
 }
 
-/// As in go-orders: the process answers. Whether it can do its work is on the operators' port.
+/// As in go-orders: says that the process answers. Readiness is on the operators' port.
 async fn healthz() -> Response<Body> {
     fixed("text/plain; charset=utf-8", "ok\n")
 }
@@ -120,7 +119,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_path_that_nobody_knows_gets_no_label_of_its_own() {
+    fn an_unknown_path_gets_no_label_of_its_own() {
         assert_eq!(route("/api/order/a%2Fb"), "/api/order/{uid}");
         assert_eq!(route("/orders"), "/orders");
         assert_eq!(route("/wp-admin"), "other");

@@ -1,10 +1,9 @@
-//! One public connection: how long it may be silent, slow, or deaf.
+//! The state of one connection, measured by what passes through its socket.
 //!
-//! Owns the socket's wrapper and the clocks of a connection; `http` decides when to cut. hyper's own
+//! Owns the socket's wrapper and the clocks; the loop decides when to cut. hyper's own
 //! `header_read_timeout` counts a slow head and an idle keep-alive alike and does not see a client
-//! that never reads, so both are measured here: by what passes through the socket. The surprising
-//! thing: a client that takes nothing for five seconds gets a reset, since an ordinary close would
-//! leave its unread answers in the kernel.
+//! that never reads, so both are measured here. A client that takes nothing for five seconds gets a
+//! reset, since an ordinary close would leave its unread responses in the kernel.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -17,8 +16,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Sleep, sleep};
 
-/// How long a client may take nothing of what is written to it.
-const WRITE_DEADLINE: Duration = Duration::from_secs(5);
+/// How long a client may leave unread what is written to it.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What a connection waits for from its client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,9 +30,19 @@ pub enum Waiting {
     Idle(Duration),
 }
 
-/// The clocks of one connection. Its own task alone writes them; they are atomics because tasks
-/// move between threads.
-pub struct Pulse {
+impl Waiting {
+    /// How long the client has been silent; `None` while a request is being answered.
+    pub fn since(self) -> Option<Duration> {
+        match self {
+            Waiting::Busy => None,
+            Waiting::Head(waited) | Waiting::Idle(waited) => Some(waited),
+        }
+    }
+}
+
+/// The clocks of one connection. Only its own task writes them; they are atomics because tasks move
+/// between threads.
+pub struct Activity {
     opened: Instant,
     busy: AtomicBool,
     /// A head has begun (the first is expected from the start) and is not whole.
@@ -42,9 +51,9 @@ pub struct Pulse {
     since: AtomicU64,
 }
 
-impl Pulse {
-    pub fn new() -> Pulse {
-        Pulse {
+impl Activity {
+    pub fn new() -> Activity {
+        Activity {
             opened: Instant::now(),
             busy: AtomicBool::new(false),
             in_head: AtomicBool::new(true),
@@ -52,14 +61,14 @@ impl Pulse {
         }
     }
 
-    /// A whole head has come.
-    pub fn begin(&self) {
+    /// A whole head has been read.
+    pub fn begin_request(&self) {
         self.busy.store(true, Ordering::Relaxed);
         self.in_head.store(false, Ordering::Relaxed);
     }
 
-    /// The answer has been made; writing it goes on.
-    pub fn end(&self) {
+    /// The response has been made; writing it goes on.
+    pub fn end_request(&self) {
         self.busy.store(false, Ordering::Relaxed);
         self.touch();
     }
@@ -98,19 +107,19 @@ impl Pulse {
     }
 }
 
-/// A socket with a pulse and a deadline for writing.
-pub struct Guarded {
+/// A socket that records activity and bounds the time of a write.
+pub struct TimedSocket {
     socket: TcpStream,
-    pulse: Arc<Pulse>,
+    activity: Arc<Activity>,
     /// Runs while a write waits for the client; boxed and made at the first such wait only.
     deadline: Option<Pin<Box<Sleep>>>,
 }
 
-impl Guarded {
-    pub fn new(socket: TcpStream, pulse: Arc<Pulse>) -> Guarded {
-        Guarded {
+impl TimedSocket {
+    pub fn new(socket: TcpStream, activity: Arc<Activity>) -> TimedSocket {
+        TimedSocket {
             socket,
-            pulse,
+            activity,
             deadline: None,
         }
     }
@@ -123,12 +132,12 @@ impl Guarded {
     ) -> Poll<io::Result<T>> {
         if polled.is_ready() {
             self.deadline = None;
-            self.pulse.has_written();
+            self.activity.has_written();
             return polled;
         }
         let deadline = self
             .deadline
-            .get_or_insert_with(|| Box::pin(sleep(WRITE_DEADLINE)));
+            .get_or_insert_with(|| Box::pin(sleep(WRITE_TIMEOUT)));
         ready!(deadline.as_mut().poll(context));
         // Nothing can be told to this client any more; the close below must not wait for it.
         let _ = self.socket.set_zero_linger();
@@ -139,7 +148,7 @@ impl Guarded {
     }
 }
 
-impl AsyncRead for Guarded {
+impl AsyncRead for TimedSocket {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -148,13 +157,13 @@ impl AsyncRead for Guarded {
         let before = buffer.filled().len();
         ready!(Pin::new(&mut self.socket).poll_read(context, buffer))?;
         if buffer.filled().len() > before {
-            self.pulse.has_read();
+            self.activity.has_read();
         }
         Poll::Ready(Ok(()))
     }
 }
 
-impl AsyncWrite for Guarded {
+impl AsyncWrite for TimedSocket {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -192,32 +201,32 @@ mod tests {
 
     #[test]
     fn a_head_is_awaited_from_the_start_and_a_request_makes_it_busy() {
-        let pulse = Pulse::new();
-        assert!(matches!(pulse.waiting(), Waiting::Head(_)));
-        pulse.has_read();
-        assert!(matches!(pulse.waiting(), Waiting::Head(_)));
-        pulse.begin();
-        pulse.has_read();
-        assert_eq!(pulse.waiting(), Waiting::Busy);
+        let activity = Activity::new();
+        assert!(matches!(activity.waiting(), Waiting::Head(_)));
+        activity.has_read();
+        assert!(matches!(activity.waiting(), Waiting::Head(_)));
+        activity.begin_request();
+        activity.has_read();
+        assert_eq!(activity.waiting(), Waiting::Busy);
     }
 
     #[test]
     fn after_an_answer_it_is_idle_until_the_next_head_begins() {
-        let pulse = Pulse::new();
-        pulse.begin();
-        pulse.end();
-        pulse.has_written();
-        assert!(matches!(pulse.waiting(), Waiting::Idle(_)));
-        pulse.has_read();
-        assert!(matches!(pulse.waiting(), Waiting::Head(_)));
+        let activity = Activity::new();
+        activity.begin_request();
+        activity.end_request();
+        activity.has_written();
+        assert!(matches!(activity.waiting(), Waiting::Idle(_)));
+        activity.has_read();
+        assert!(matches!(activity.waiting(), Waiting::Head(_)));
     }
 
     #[test]
     fn a_head_that_trickles_in_does_not_begin_anew_with_each_byte() {
-        let pulse = Pulse::new();
+        let activity = Activity::new();
         std::thread::sleep(Duration::from_millis(20));
-        pulse.has_read();
-        let Waiting::Head(waited) = pulse.waiting() else {
+        activity.has_read();
+        let Waiting::Head(waited) = activity.waiting() else {
             panic!("not in a head")
         };
         assert!(waited >= Duration::from_millis(20));

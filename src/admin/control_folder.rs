@@ -1,0 +1,146 @@
+//! The folder of the control sockets, which only its user can enter.
+//!
+//! Owns the folder's checks, the names in it, and the removal of what services left that were killed.
+
+use std::fs::{self, DirBuilder};
+use std::io::ErrorKind;
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process;
+
+use anyhow::{Context, ensure};
+use rustix::process::{Pid, geteuid, test_kill_process};
+
+const EXTENSION: &str = "sock";
+
+/// The socket of this process.
+pub fn socket_path(folder: &Path, role: &str) -> PathBuf {
+    folder.join(format!("{role}-{}.{EXTENSION}", process::id()))
+}
+
+/// Makes the folder where there is none. One that is a symlink, belongs to another user or can be
+/// entered by others is an error: whoever made it might answer for a service.
+pub fn prepare(folder: &Path) -> anyhow::Result<()> {
+    let shown = folder.display();
+    if let Err(error) = DirBuilder::new().mode(0o700).create(folder)
+        && error.kind() != ErrorKind::AlreadyExists
+    {
+        return Err(error).with_context(|| format!("creating `{shown}`"));
+    }
+    let metadata = fs::symlink_metadata(folder).with_context(|| format!("reading `{shown}`"))?;
+    ensure!(metadata.is_dir(), "`{shown}` is not a folder");
+    let (owner, user) = (metadata.uid(), geteuid().as_raw());
+    ensure!(
+        owner == user,
+        "`{shown}` belongs to user {owner}, and this process runs as {user}"
+    );
+    let mode = metadata.mode() & 0o7777;
+    ensure!(
+        mode & 0o077 == 0,
+        "`{shown}` has mode {mode:o} and must have 700"
+    );
+    Ok(())
+}
+
+/// Removes the sockets of processes that ended without doing so. One that cannot be removed stays.
+pub fn remove_stale(folder: &Path) {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    for entry in entries {
+        let is_socket = entry.file_type().is_ok_and(|kind| kind.is_socket());
+        let path = entry.path();
+        if is_socket && is_of_ended_process(&path) && !is_listening(&path) {
+            let _ = fs::remove_file(path);
+        }
+    }
+}
+
+/// Whether nobody but this process can listen there again. A service that is starting has bound its
+/// socket a moment before it listens, so a refused connection alone does not tell.
+fn is_of_ended_process(path: &Path) -> bool {
+    let name = path.file_stem().and_then(|stem| stem.to_str());
+    let pid = name.and_then(|name| name.rsplit('-').next()?.parse().ok());
+    let Some(pid) = pid.and_then(Pid::from_raw) else {
+        return false;
+    };
+    // A process of another user has only the number of the one that made the socket.
+    pid == rustix::process::getpid() || test_kill_process(pid).is_err()
+}
+
+/// Whether somebody accepts connections at `path`, as far as this process can tell.
+pub fn is_listening(path: &Path) -> bool {
+    match UnixStream::connect(path) {
+        Ok(_) => true,
+        Err(error) => !matches!(
+            error.kind(),
+            ErrorKind::ConnectionRefused | ErrorKind::NotFound
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::Permissions;
+    use std::os::unix::fs::{PermissionsExt, symlink};
+    use std::os::unix::net::UnixListener;
+
+    use super::*;
+
+    fn refused(folder: &Path) -> String {
+        prepare(folder).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn the_folder_is_made_for_its_user_alone_and_taken_as_it_is_the_next_time() {
+        let parent = tempfile::tempdir().unwrap();
+        let folder = parent.path().join("orders");
+        for _ in 0..2 {
+            prepare(&folder).unwrap();
+        }
+        assert_eq!(fs::metadata(&folder).unwrap().mode() & 0o7777, 0o700);
+    }
+
+    #[test]
+    fn what_others_can_enter_or_redirect_is_refused() {
+        let parent = tempfile::tempdir().unwrap();
+        let open = parent.path().join("open");
+        fs::create_dir(&open).unwrap();
+        fs::set_permissions(&open, Permissions::from_mode(0o755)).unwrap();
+        assert!(refused(&open).ends_with("has mode 755 and must have 700"));
+
+        let link = parent.path().join("link");
+        let target = parent.path().join("target");
+        prepare(&target).unwrap();
+        symlink(&target, &link).unwrap();
+        assert!(refused(&link).ends_with("is not a folder"));
+
+        let missing = parent.path().join("missing").join("orders");
+        assert!(refused(&missing).starts_with("creating "));
+    }
+
+    #[test]
+    fn only_sockets_that_nobody_can_listen_on_again_are_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        // The greatest pid of Linux is below this one.
+        let (dead, own) = (i32::MAX, process::id());
+        let left = [
+            at(&format!("api-{dead}.sock")),
+            at(&format!("up-{own}.sock")),
+        ];
+        for path in &left {
+            drop(UnixListener::bind(path).unwrap());
+        }
+        let other = at("api-1.sock");
+        drop(UnixListener::bind(&other).unwrap());
+        let listening = at(&format!("consumer-{dead}.sock"));
+        let _listener = UnixListener::bind(&listening).unwrap();
+        let file = at(&format!("file-{dead}.sock"));
+        fs::write(&file, "").unwrap();
+
+        remove_stale(folder.path());
+        assert!(left.iter().all(|path| !path.exists()));
+        // Process 1 is there, and may be about to listen.
+        assert!(other.exists() && listening.exists() && file.exists());
+    }
+}

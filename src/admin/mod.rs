@@ -1,0 +1,214 @@
+//! What operators ask a running service: the port with `/livez`, `/readyz` and `/metrics`, and the
+//! control socket.
+//!
+//! Owns their threads; what is shown comes from [`Health`]. The port has a thread and a runtime of
+//! its own, so that it answers when the API's runtime is stuck, and in the consumer, which has none.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use anyhow::Context;
+use axum::body::Body;
+use axum::http::header::{ALLOW, CONNECTION, CONTENT_TYPE, EXPECT};
+use axum::http::{HeaderValue, Response, StatusCode};
+use hyper::body::{Body as _, Incoming};
+use hyper::{Method, Request};
+use serde::Serialize;
+use tokio::net::TcpListener;
+use tokio::runtime::Builder;
+use tokio::time::timeout;
+use tracing::info;
+
+use crate::http_server::{self, Connections, Limits, WhenFull, descriptors};
+use crate::shutdown::Shutdown;
+
+mod control_folder;
+mod control_socket;
+
+use control_socket::ControlSocket;
+pub use control_socket::{Service, Setting};
+
+/// The limits of the operators' port. Its clients send one small head and read one response.
+const LIMITS: Limits = Limits {
+    max_connections: 64,
+    when_full: WhenFull::CutSilent,
+    head_timeout: Duration::from_secs(2),
+    max_head_bytes: 8 << 10,
+    keep_alive: Duration::from_secs(75),
+    drain_timeout: Duration::from_millis(500),
+};
+
+/// How long, and how much of, a refused body is read before the response: closing a socket with
+/// unread bytes resets it, and a reset may overtake the response.
+const DISCARD_TIMEOUT: Duration = Duration::from_millis(100);
+const DISCARD_BYTES: usize = 1 << 20;
+
+/// How a service is doing. Called on the port's thread; must not block for long.
+pub trait Health: Send + Sync {
+    /// `Err` with the reason when a loop is stuck, so that a supervisor should restart the process.
+    fn live(&self) -> Result<(), String>;
+
+    /// Every condition of readiness; ready means that all are met.
+    fn ready(&self) -> Vec<Check>;
+
+    /// Everything in the text format of OpenMetrics.
+    fn metrics(&self) -> String;
+}
+
+/// One condition of readiness.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Check {
+    pub name: String,
+    pub ok: bool,
+    pub detail: String,
+}
+
+/// The operators' port and the control socket while they serve; dropping them ends them.
+pub struct Admin {
+    addr: SocketAddr,
+    shutdown: Shutdown,
+    thread: Option<JoinHandle<()>>,
+    _control_socket: Option<ControlSocket>,
+}
+
+impl Admin {
+    /// Raises the descriptor limit, binds `addr`, makes the control socket, and serves both. A taken
+    /// port is an error that names the flag.
+    pub fn start(
+        addr: SocketAddr,
+        service: Service,
+        health: Arc<dyn Health>,
+    ) -> anyhow::Result<Admin> {
+        descriptors::raise_limit();
+        let listener = http_server::bind(addr, "--admin-addr", "ADMIN_ADDR")?;
+        let addr = listener
+            .local_addr()
+            .context("asking for the operators' address")?;
+        let runtime = Builder::new_current_thread()
+            .enable_io()
+            .enable_time()
+            .build()
+            .context("starting the runtime of the operators' port")?;
+        let listener = runtime
+            .block_on(async { TcpListener::from_std(listener) })
+            .context("serving the operators' port")?;
+        let shutdown = Shutdown::manual();
+        let stop = shutdown.clone();
+        let connections = Arc::new(Connections::new(LIMITS));
+        let control_socket = ControlSocket::start(service, addr, health.clone());
+        let handler = move |request| respond(health.clone(), request);
+        let thread = thread::Builder::new()
+            .name("operators-port".into())
+            .spawn(move || {
+                runtime.block_on(http_server::serve(listener, connections, handler, stop));
+            })
+            .context("starting the thread `operators-port`")?;
+        info!("operators' port on http://{addr}");
+        Ok(Admin {
+            addr,
+            shutdown,
+            thread: Some(thread),
+            _control_socket: control_socket,
+        })
+    }
+
+    /// The address, with the port that was picked.
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+}
+
+impl Drop for Admin {
+    fn drop(&mut self) {
+        self.shutdown.request();
+        // A panic of the port's thread was printed when it happened.
+        let _ = self.thread.take().map(JoinHandle::join);
+    }
+}
+
+const TEXT: &str = "text/plain; charset=utf-8";
+const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+async fn respond(health: Arc<dyn Health>, request: Request<Incoming>) -> Response<Body> {
+    let (head, body) = request.into_parts();
+    let has_body = !body.is_end_stream();
+    // A client that sent `Expect` waits for the response before it sends its body.
+    if has_body && !head.headers.contains_key(EXPECT) {
+        let _ = timeout(DISCARD_TIMEOUT, http_server::discard(body, DISCARD_BYTES)).await;
+    }
+    let mut response = if !matches!(head.method, Method::GET | Method::HEAD) {
+        let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "method not allowed\n");
+        let allowed = HeaderValue::from_static("GET, HEAD");
+        response.headers_mut().insert(ALLOW, allowed);
+        response
+    } else if has_body {
+        text(StatusCode::PAYLOAD_TOO_LARGE, "no body is read here\n")
+    } else {
+        page(head.uri.path(), head.uri.query(), &*health)
+    };
+    if has_body {
+        let close = HeaderValue::from_static("close");
+        response.headers_mut().insert(CONNECTION, close);
+    }
+    response
+}
+
+fn page(path: &str, query: Option<&str>, health: &dyn Health) -> Response<Body> {
+    match path {
+        "/livez" => match health.live() {
+            Ok(()) => text(StatusCode::OK, "ok\n"),
+            Err(reason) => text(StatusCode::SERVICE_UNAVAILABLE, format!("FAIL {reason}\n")),
+        },
+        "/readyz" => {
+            let mut pairs = query.unwrap_or_default().split('&');
+            let is_verbose = pairs.any(|pair| pair.split('=').next() == Some("verbose"));
+            let checks = health.ready();
+            let status = match checks.iter().all(|check| check.ok) {
+                true => StatusCode::OK,
+                false => StatusCode::SERVICE_UNAVAILABLE,
+            };
+            text(status, readiness(&checks, is_verbose))
+        }
+        "/metrics" => response(StatusCode::OK, OPEN_METRICS, health.metrics()),
+        _ => {
+            let hint = "no such path: try /livez, /readyz?verbose or /metrics\n";
+            text(StatusCode::NOT_FOUND, hint)
+        }
+    }
+}
+
+fn text(status: StatusCode, text: impl Into<Body>) -> Response<Body> {
+    response(status, TEXT, text)
+}
+
+fn response(
+    status: StatusCode,
+    content_type: &'static str,
+    body: impl Into<Body>,
+) -> Response<Body> {
+    let mut response = Response::new(body.into());
+    *response.status_mut() = status;
+    let content_type = HeaderValue::from_static(content_type);
+    response.headers_mut().insert(CONTENT_TYPE, content_type);
+    response
+}
+
+/// `ok`, or the checks that failed; with `is_verbose` every check, one a line.
+fn readiness(checks: &[Check], is_verbose: bool) -> String {
+    let shown = checks.iter().filter(|check| is_verbose || !check.ok);
+    let line = |check: &Check| {
+        let Check { name, ok, detail } = check;
+        format!("{} {name}: {detail}\n", if *ok { "ok" } else { "FAIL" })
+    };
+    let lines: String = shown.map(line).collect();
+    if lines.is_empty() {
+        "ok\n".into()
+    } else {
+        lines
+    }
+}
+
+#[cfg(test)]
+mod tests;

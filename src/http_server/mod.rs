@@ -1,0 +1,323 @@
+//! The HTTP/1 connection loop of both TCP ports, on hyper's own connection.
+//!
+//! Owns when a connection is accepted, how long it may be silent, slow or unread, and the drain at
+//! the end. What a request means is its handler's matter.
+//!
+//! # Invariants
+//!
+//! - No error of `accept` ends the loop: without descriptors it pauses and tries again.
+//! - A connection whose client is silent ends: each state has its timeout, and a shorter one while
+//!   nearly all connections are taken.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::io;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::http::Response;
+use hyper::Request;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use prometheus_client::metrics::counter::Counter;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::AbortHandle;
+use tokio::time::{sleep, timeout};
+use tracing::{debug, info, warn};
+
+use crate::shutdown::Shutdown;
+
+mod address;
+mod body;
+mod connection;
+pub mod descriptors;
+
+pub use address::{bind, reachable};
+pub use body::discard;
+use connection::{Activity, TimedSocket, Waiting};
+
+/// How long any silence may last while nearly all connections are taken.
+const CROWDED_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// How often the state of a connection is checked.
+const CHECK_INTERVAL: Duration = Duration::from_millis(250);
+
+/// The pause after `accept` failed, mostly for want of descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// The limits of one port.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// How many connections are open at once.
+    pub max_connections: usize,
+    pub when_full: WhenFull,
+    /// How long the head of a request may take.
+    pub head_timeout: Duration,
+    /// How large it may be; beyond it hyper answers 431.
+    pub max_head_bytes: usize,
+    /// How long an idle connection is kept.
+    pub keep_alive: Duration,
+    /// How long requests may take to finish when the service stops.
+    pub drain_timeout: Duration,
+}
+
+/// What becomes of a new client while all connections are taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WhenFull {
+    /// It waits in the kernel's queue.
+    Wait,
+    /// It gets the place of the connection that has been silent for longest.
+    CutSilent,
+}
+
+/// The connections of one port: how many there are, and how many there may be.
+pub struct Connections {
+    limits: Limits,
+    /// One permit for each connection that may still be opened.
+    permits: Arc<Semaphore>,
+    /// Connections cut because their client was too slow.
+    pub cut: Counter,
+}
+
+impl Connections {
+    pub fn new(limits: Limits) -> Connections {
+        let max_connections = limits.max_connections.clamp(1, Semaphore::MAX_PERMITS);
+        Connections {
+            permits: Arc::new(Semaphore::new(max_connections)),
+            limits: Limits {
+                max_connections,
+                ..limits
+            },
+            cut: Counter::default(),
+        }
+    }
+
+    /// How many connections are open.
+    pub fn open(&self) -> usize {
+        self.limits.max_connections - self.permits.available_permits()
+    }
+
+    /// How many connections may be open at once.
+    pub fn max(&self) -> usize {
+        self.limits.max_connections
+    }
+
+    /// Whether at least nine in ten connections are taken.
+    pub fn is_crowded(&self) -> bool {
+        self.permits.available_permits() * 10 <= self.limits.max_connections
+    }
+
+    async fn permit(&self) -> OwnedSemaphorePermit {
+        let permit = self.permits.clone().acquire_owned().await;
+        permit.expect("the semaphore is never closed")
+    }
+
+    /// Waits until every connection has ended, at most the drain timeout.
+    async fn drain(&self) {
+        let all = u32::try_from(self.limits.max_connections).unwrap_or(u32::MAX);
+        let drain_timeout = self.limits.drain_timeout;
+        if timeout(drain_timeout, self.permits.acquire_many(all))
+            .await
+            .is_err()
+        {
+            warn!(
+                "{} connections did not finish within {} s and are dropped",
+                self.open(),
+                drain_timeout.as_secs_f32()
+            );
+        }
+    }
+}
+
+/// Serves `handler` until a stop is requested, then drains.
+pub async fn serve<H, F>(
+    listener: TcpListener,
+    connections: Arc<Connections>,
+    handler: H,
+    shutdown: Shutdown,
+) where
+    H: Fn(Request<Incoming>) -> F + Clone + Send + Sync + 'static,
+    F: Future<Output = Response<Body>> + Send + 'static,
+{
+    let mut stopping = pin!(shutdown.requested());
+    let mut silent = SilentConnections::default();
+    let mut is_failing = false;
+    loop {
+        let accepted = tokio::select! {
+            accepted = accept(&listener, &connections, &mut silent) => accepted,
+            () = &mut stopping => break,
+        };
+        match accepted {
+            Ok((socket, permit)) => {
+                // A response is written in one piece; Nagle's algorithm would only add 40 ms.
+                let _ = socket.set_nodelay(true);
+                if std::mem::take(&mut is_failing) {
+                    info!("accepting connections again");
+                }
+                let activity = Arc::new(Activity::new());
+                let connection = Connection {
+                    connections: connections.clone(),
+                    handler: handler.clone(),
+                    activity: activity.clone(),
+                    shutdown: shutdown.clone(),
+                };
+                let task = tokio::spawn(connection.serve(socket, permit));
+                if connections.limits.when_full == WhenFull::CutSilent {
+                    silent.push(activity, task.abort_handle());
+                }
+            }
+            Err(error) if is_of_one_client(&error) => {}
+            Err(error) => {
+                if !std::mem::replace(&mut is_failing, true) {
+                    warn!("cannot accept connections, retrying: {error}");
+                }
+                sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+    drop(listener);
+    connections.drain().await;
+}
+
+/// The next connection and its permit.
+async fn accept(
+    listener: &TcpListener,
+    connections: &Connections,
+    silent: &mut SilentConnections,
+) -> io::Result<(TcpStream, OwnedSemaphorePermit)> {
+    if connections.limits.when_full == WhenFull::Wait {
+        // Waited for, not kept: while nobody connects it counts as free.
+        drop(connections.permit().await);
+    }
+    let (socket, _) = listener.accept().await?;
+    if connections.permits.available_permits() == 0 && silent.cut_longest() {
+        connections.cut.inc();
+    }
+    Ok((socket, connections.permit().await))
+}
+
+/// The open connections of a port that cuts the silent ones when it is full.
+#[derive(Default)]
+struct SilentConnections(Vec<(Arc<Activity>, AbortHandle)>);
+
+impl SilentConnections {
+    fn push(&mut self, activity: Arc<Activity>, task: AbortHandle) {
+        self.0.retain(|(_, task)| !task.is_finished());
+        self.0.push((activity, task));
+    }
+
+    /// Cuts the connection that has waited longest for its client; whether there was one.
+    fn cut_longest(&mut self) -> bool {
+        self.0.retain(|(_, task)| !task.is_finished());
+        let waiting = self.0.iter().enumerate();
+        let longest = waiting
+            .filter_map(|(index, (activity, _))| Some((activity.waiting().since()?, index)))
+            .max();
+        let Some((_, index)) = longest else {
+            return false;
+        };
+        let (_, task) = self.0.swap_remove(index);
+        task.abort();
+        true
+    }
+}
+
+/// One connection, from its first byte to its end.
+struct Connection<H> {
+    connections: Arc<Connections>,
+    handler: H,
+    activity: Arc<Activity>,
+    shutdown: Shutdown,
+}
+
+impl<H, F> Connection<H>
+where
+    H: Fn(Request<Incoming>) -> F,
+    F: Future<Output = Response<Body>>,
+{
+    async fn serve(self, socket: TcpStream, _permit: OwnedSemaphorePermit) {
+        let limits = &self.connections.limits;
+        let service = service_fn(|request: Request<Incoming>| {
+            self.activity.begin_request();
+            let response = (self.handler)(request);
+            let activity = self.activity.clone();
+            async move {
+                let response = response.await;
+                activity.end_request();
+                Ok::<_, Infallible>(response)
+            }
+        });
+        let mut builder = http1::Builder::new();
+        builder
+            .header_read_timeout(None)
+            .max_header_size(limits.max_head_bytes);
+        let io = TokioIo::new(TimedSocket::new(socket, self.activity.clone()));
+        let mut connection = pin!(builder.serve_connection(io, service));
+        let mut stopping = pin!(self.shutdown.requested());
+        let mut is_stopping = false;
+        loop {
+            tokio::select! {
+                biased;
+                ended = connection.as_mut() => {
+                    ended.unwrap_or_else(|error| debug!("connection ended: {error}"));
+                    return;
+                }
+                () = &mut stopping, if !is_stopping => {
+                    is_stopping = true;
+                    connection.as_mut().graceful_shutdown();
+                }
+                () = sleep(CHECK_INTERVAL) => {
+                    let is_crowded = self.connections.is_crowded();
+                    match decide(self.activity.waiting(), limits, is_crowded) {
+                        Verdict::Keep => {}
+                        Verdict::Close => connection.as_mut().graceful_shutdown(),
+                        Verdict::Cut => {
+                            self.connections.cut.inc();
+                            return;
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// What is done with a connection now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Verdict {
+    Keep,
+    /// It is between requests: close it in good order.
+    Close,
+    /// Its client owes the head of a request: drop it.
+    Cut,
+}
+
+fn decide(waiting: Waiting, limits: &Limits, is_crowded: bool) -> Verdict {
+    let allowed = |timeout: Duration| match is_crowded {
+        true => timeout.min(CROWDED_TIMEOUT),
+        false => timeout,
+    };
+    match waiting {
+        Waiting::Head(waited) if waited >= allowed(limits.head_timeout) => Verdict::Cut,
+        Waiting::Idle(waited) if waited >= allowed(limits.keep_alive) => Verdict::Close,
+        Waiting::Busy | Waiting::Head(_) | Waiting::Idle(_) => Verdict::Keep,
+    }
+}
+
+/// Whether an error of `accept` concerns the client that left, not this process.
+fn is_of_one_client(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionRefused
+    )
+}
+
+#[cfg(test)]
+mod tests;

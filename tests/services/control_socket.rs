@@ -1,0 +1,203 @@
+//! The control socket of each service: what it answers, to whom, and what it survives.
+
+use std::fs::{self, Permissions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{PermissionsExt, chown, symlink};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+
+use rustix::process::geteuid;
+use serde_json::Value;
+
+use super::RECOVERY;
+use support::{Env, PATIENCE, Process, eventually, http};
+
+fn folder(env: &Env) -> PathBuf {
+    env.path().join("orders")
+}
+
+fn socket(env: &Env, role: &str, process: &Process) -> PathBuf {
+    folder(env).join(format!("{role}-{}.sock", process.id()))
+}
+
+/// One request with this first line and these headers; status, head and body of the answer.
+fn try_ask(socket: &Path, request: &str) -> io::Result<(u16, String, Value)> {
+    let mut stream = UnixStream::connect(socket)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    let request = format!("{request}\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes())?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    let malformed = || io::Error::other(format!("not an answer: {answer:?}"));
+    let (head, body) = answer.split_once("\r\n\r\n").ok_or_else(malformed)?;
+    let status = head.split(' ').nth(1).and_then(|word| word.parse().ok());
+    let body = serde_json::from_str(body).unwrap_or_default();
+    Ok((status.ok_or_else(malformed)?, head.to_owned(), body))
+}
+
+fn ask(socket: &Path, request: &str) -> (u16, String, Value) {
+    try_ask(socket, request).unwrap_or_else(|error| panic!("cannot ask {socket:?}: {error}"))
+}
+
+fn status(socket: &Path) -> Value {
+    let (status, head, body) = ask(socket, "GET /status HTTP/1.1");
+    assert_eq!(status, 200, "{head}");
+    assert!(head.contains("Content-Type: application/json"), "{head}");
+    body
+}
+
+/// Panics unless the socket says what the operators' port says.
+fn assert_answers(socket: &Path, role: &str, process: &Process) {
+    let told = status(socket);
+    assert_eq!(told["role"], role);
+    assert_eq!(told["version"], env!("CARGO_PKG_VERSION"));
+    assert_eq!(told["pid"], process.id());
+    assert!(told["uptime_s"].is_u64(), "{told}");
+    let admin = process.admin_url().replace("http://", "");
+    assert_eq!(told["addresses"]["admin"], admin);
+    let checks = told["checks"].as_array().expect("there are checks");
+    let names: Vec<&str> = checks
+        .iter()
+        .map(|check| {
+            assert!(check["ok"].is_boolean() && check["detail"].is_string());
+            check["name"].as_str().expect("a check has a name")
+        })
+        .collect();
+    let shown = process.readiness().1;
+    assert_eq!(shown.lines().count(), names.len(), "{shown}\n{told}");
+    for (line, name) in shown.lines().zip(names) {
+        let (_, line) = line.split_once(' ').expect("a line begins with its mark");
+        assert!(
+            line.starts_with(&format!("{name}: ")),
+            "{line} is not {name}"
+        );
+    }
+
+    let (status, _, config) = ask(socket, "GET /config HTTP/1.1");
+    assert_eq!(status, 200);
+    assert!(config["settings"].is_array(), "{config}");
+    assert_eq!(ask(socket, "GET /livez HTTP/1.1").0, 404);
+    let (status, head, _) = ask(socket, "POST /status HTTP/1.1\r\nContent-Length: 0");
+    assert_eq!(status, 405);
+    assert!(head.contains("Allow: GET, HEAD"), "{head}");
+}
+
+#[test]
+fn each_service_answers_on_a_socket_in_a_folder_of_its_user_and_removes_it_at_its_end() {
+    let env = Env::ready();
+    let (mut api, mut consumer) = (env.api(), env.consumer());
+    let embedded = Env::embedded();
+    let mut up = embedded.up();
+    for (env, role, process) in [
+        (&env, "api", &mut api),
+        (&env, "consumer", &mut consumer),
+        (&embedded, "up", &mut up),
+    ] {
+        let socket = socket(env, role, process);
+        assert_answers(&socket, role, process);
+        let told = status(&socket)["addresses"]["api"].clone();
+        match role {
+            "consumer" => assert_eq!(told, Value::Null),
+            _ => assert_eq!(told, process.url().replace("http://", "")),
+        }
+        let mode = fs::metadata(folder(env))
+            .expect("it is there")
+            .permissions();
+        assert_eq!(mode.mode() & 0o7777, 0o700);
+        assert_eq!(process.stop().code(), Some(0));
+        assert!(!socket.exists(), "{socket:?} is left");
+    }
+}
+
+/// Panics unless an API runs without a control socket and says why.
+fn assert_refused(env: &Env, runtime_dir: &Path, why: &str) {
+    let api = env.serve_api().env("XDG_RUNTIME_DIR", runtime_dir).start();
+    let line = api.wait_for_line("running without a control socket: ");
+    assert!(line.contains(why), "{line}");
+    assert_eq!(http::get(&format!("{}/livez", api.admin_url())).status, 200);
+}
+
+#[test]
+fn a_folder_that_another_user_could_have_made_is_refused_and_the_service_runs_on() {
+    let env = Env::ready();
+    fs::create_dir(folder(&env)).expect("it is not there");
+    fs::set_permissions(folder(&env), Permissions::from_mode(0o755)).expect("it is ours");
+    assert_refused(&env, env.path(), "has mode 755 and must have 700");
+
+    fs::set_permissions(folder(&env), Permissions::from_mode(0o700)).expect("it is ours");
+    // Only root can give a folder away.
+    if geteuid().is_root() {
+        chown(folder(&env), Some(65_534), None).expect("root may");
+        assert_refused(&env, env.path(), "belongs to user 65534");
+        chown(folder(&env), Some(0), None).expect("root may");
+    }
+
+    let target = env.path().join("target");
+    fs::rename(folder(&env), &target).expect("it is ours");
+    symlink(&target, folder(&env)).expect("nothing is there");
+    assert_refused(&env, env.path(), "is not a folder");
+    assert_eq!(fs::read_dir(target).expect("it is there").count(), 0);
+
+    // A socket's path has 108 bytes at most.
+    let long = env.path().join("a".repeat(100));
+    fs::create_dir(&long).expect("it is not there");
+    assert_refused(&env, &long, "listening on ");
+}
+
+#[test]
+fn a_killed_service_leaves_its_socket_and_the_next_one_removes_it() {
+    let env = Env::ready();
+    let mut killed = env.api();
+    let stale = socket(&env, "api", &killed);
+    let running = env.consumer();
+    killed.kill9();
+    assert!(stale.exists());
+    let api = env.api();
+    assert!(!stale.exists());
+    for (role, process) in [("api", &api), ("consumer", &running)] {
+        assert_eq!(status(&socket(&env, role, process))["role"], role);
+    }
+}
+
+#[test]
+fn the_control_socket_comes_back_after_descriptors_ran_out() {
+    let env = Env::ready();
+    let mut consumer = env.consumer();
+    let socket = socket(&env, "consumer", &consumer);
+    // With one descriptor left a connection is accepted, and cannot be served.
+    for left in [1, 0] {
+        consumer.limit_descriptors(consumer.first_free_descriptor() + left);
+        let mark = consumer.mark();
+        let waiting: Vec<_> = (0..5).map(|_| UnixStream::connect(&socket)).collect();
+        consumer.wait_for_line_after(mark, "control socket failed, recreating it: ", RECOVERY);
+        consumer.assert_idle(super::descriptors::IDLE);
+        drop(waiting);
+        let most = consumer.descriptor_limits().1;
+        consumer.limit_descriptors(most.expect("there is a hard limit"));
+        eventually("the control socket answers", RECOVERY, || {
+            try_ask(&socket, "GET /status HTTP/1.1").ok()
+        });
+    }
+    consumer.wait_ready_within(RECOVERY);
+    assert!(consumer.is_running());
+}
+
+#[test]
+fn a_body_announced_to_the_control_socket_neither_ends_nor_hangs_the_process() {
+    let env = Env::embedded();
+    let mut up = env.up();
+    let socket = socket(&env, "up", &up);
+    let mut huge = UnixStream::connect(&socket).expect("it listens");
+    huge.write_all(b"GET /status HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999999999\r\n\r\n")
+        .expect("it reads");
+    up.wait_for_line("a request with a body of over 1 MiB is left unanswered");
+    // This one waits for a body that does not come.
+    let mut slow = UnixStream::connect(&socket).expect("it listens");
+    slow.write_all(b"GET /status HTTP/1.1\r\nHost: a\r\nContent-Length: 5000\r\n\r\n")
+        .expect("it reads");
+    drop(huge);
+    assert_eq!(status(&socket)["role"], "up");
+    drop(slow);
+    assert_eq!(status(&socket)["role"], "up");
+    assert!(up.is_running());
+}
