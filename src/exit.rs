@@ -129,8 +129,8 @@ fn of_cause<'a>(cause: &'a (dyn Error + 'static)) -> Option<(Exit, Option<&'a st
         _ => {}
     }
     match cause.downcast_ref::<LogError>() {
-        Some(log) if log.unavailable => Some((Exit::Unreachable, None)),
-        _ => None,
+        Some(LogError::Unavailable(_)) => Some((Exit::Unreachable, None)),
+        Some(LogError::NotFound(_) | LogError::Refused(_)) | None => None,
     }
 }
 
@@ -140,12 +140,8 @@ mod tests {
 
     use super::*;
 
-    fn log_error(unavailable: bool) -> LogError {
-        LogError {
-            message: "no broker answers".into(),
-            unavailable,
-            missing: false,
-        }
+    fn unavailable() -> LogError {
+        LogError::Unavailable("no broker answers".into())
     }
 
     #[test]
@@ -172,7 +168,7 @@ mod tests {
 
     #[test]
     fn a_failure_attached_as_context_decides_over_its_cause() {
-        let failed: Result<(), LogError> = Err(log_error(true));
+        let failed: Result<(), LogError> = Err(unavailable());
         let error = failed
             .context(Failure::new(Exit::CheckFailed, "topics differ"))
             .unwrap_err();
@@ -181,11 +177,9 @@ mod tests {
 
     #[test]
     fn an_outage_is_unreachable_and_any_other_error_is_a_plain_failure() {
-        let of_log = |unavailable| {
-            of(&anyhow::Error::new(log_error(unavailable)).context("asking the log")).0
-        };
-        assert_eq!(of_log(true), Exit::Unreachable);
-        assert_eq!(of_log(false), Exit::Failed);
+        let of_log = |error| of(&anyhow::Error::new(error).context("asking the log")).0;
+        assert_eq!(of_log(unavailable()), Exit::Unreachable);
+        assert_eq!(of_log(LogError::Refused("denied".into())), Exit::Failed);
         let store = anyhow::Error::new(StoreError::Unavailable("connection refused".into()));
         assert_eq!(of(&store).0, Exit::Unreachable);
         let store = anyhow::Error::new(StoreError::Contended("lock timeout".into()));

@@ -97,7 +97,7 @@ fn follow(log: &dyn EventLog, tail: &Tail, shutdown: &Shutdown, duty: &Duty<'_>)
         let left = match opened {
             Ok(mut follower) => read(&mut *follower, tail, shutdown, duty),
             Err(error) => {
-                report(tail, &error.message);
+                report(tail, &error.to_string());
                 Left::Resume
             }
         };
@@ -136,7 +136,7 @@ fn read(follower: &mut dyn Follower, tail: &Tail, shutdown: &Shutdown, duty: &Du
             Some(Command::Reassign) => {
                 topic_id = tail.topic_id();
                 if let Err(error) = follower.assign(&tail.positions()) {
-                    report(tail, &error.message);
+                    report(tail, &error.to_string());
                     return Left::Resume;
                 }
             }
@@ -197,7 +197,7 @@ fn ask(log: &dyn EventLog, tail: &Tail) {
                 look(log, tail, position);
             }
         }
-        Err(error) => report(tail, &error.message),
+        Err(error) => report(tail, &error.to_string()),
     }
     if tail.recovered() {
         info!("following topic `{}`", tail.topic);
@@ -217,7 +217,7 @@ fn look(log: &dyn EventLog, tail: &Tail, position: PartitionOffset) {
                 );
             }
         }
-        Err(error) => report(tail, &error.message),
+        Err(error) => report(tail, &error.to_string()),
     }
 }
 

@@ -37,9 +37,9 @@ pub fn warm_producers(log: &dyn EventLog, note: &Note, shutdown: &Shutdown) {
         match warmed.and_then(|()| log.warm_up(Durability::BestEffort)) {
             Ok(()) => return note.set(true, "connected"),
             Err(error) => {
-                note.set(false, &error.message);
+                note.set(false, &error.to_string());
                 if !std::mem::replace(&mut failed, true) {
-                    warn!("orders cannot be taken yet, trying on: {}", error.message);
+                    warn!("orders cannot be taken yet, trying on: {error}");
                 }
             }
         }
@@ -116,7 +116,7 @@ fn attempt(app: &App, engine: &dyn StoreEngine) -> Attempt {
 fn latest(app: &App, engine: &dyn StoreEngine) -> Result<Result<Latest, String>, StoreError> {
     let log_id = match app.log.state(&app.settings.orders_topic) {
         Ok(state) => state.log_id,
-        Err(error) => return Ok(Err(error.message)),
+        Err(error) => return Ok(Err(error.to_string())),
     };
     let mut store = engine.connect()?;
     match migrations::state(&store.applied_migrations()?) {

@@ -118,19 +118,19 @@ fn connect(
     context: &Context,
 ) -> anyhow::Result<usize> {
     let what = settings.describe();
-    let is_away = |error: &LogError| error.unavailable;
+    let is_away = LogError::is_unavailable;
     // Files have no brokers, but may not be readable yet.
     let topics = &settings.topics;
     let names = [&*topics.orders, &*topics.lookup, &*topics.found];
     let ask = || {
         let brokers = log.brokers()?;
         match log.describe(Some(&names)) {
-            Err(error) if error.unavailable => Err(error),
+            Err(error) if error.is_unavailable() => Err(error),
             _ => Ok(brokers),
         }
     };
     match wait_for(&context.output, &what, within, is_away, ask) {
-        Err(error) if error.unavailable => {
+        Err(error) if error.is_unavailable() => {
             let message = format!(
                 "no answer from {what} after waiting {} s",
                 within.as_secs_f32()
@@ -194,7 +194,7 @@ fn make(
 
 /// A change that did not succeed. Brokers that went away in the middle of it may have made it.
 fn unmade(error: LogError, doing: String) -> anyhow::Error {
-    if !error.unavailable {
+    if !error.is_unavailable() {
         return anyhow::Error::new(error).context(doing);
     }
     let hint = "it may have happened; run it again, what is there by then is left as it is";
@@ -276,18 +276,14 @@ mod tests {
 
     #[test]
     fn a_change_that_nobody_confirmed_may_have_happened_and_one_refused_has_not() {
-        let ended = |unavailable| {
-            let error = LogError {
-                message: "could not create topics: timed out".into(),
-                unavailable,
-                missing: false,
-            };
+        let ended = |kind: fn(String) -> LogError| {
+            let error = kind("could not create topics: timed out".into());
             let error = unmade(error, "creating `orders`".into());
             let text = "creating `orders`: could not create topics: timed out";
             assert_eq!(format!("{error:#}"), text);
             exit::of(&error).0
         };
-        assert_eq!(ended(true), Exit::TimedOut);
-        assert_eq!(ended(false), Exit::Failed);
+        assert_eq!(ended(LogError::Unavailable), Exit::TimedOut);
+        assert_eq!(ended(LogError::Refused), Exit::Failed);
     }
 }

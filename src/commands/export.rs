@@ -128,13 +128,13 @@ fn asked_log(args: &Args, context: &Context) -> anyhow::Result<Topic> {
     let log = open::log(&settings)?;
     let what = settings.describe();
     let name = settings.topics.orders;
-    let is_away = |error: &LogError| error.unavailable;
+    let is_away = LogError::is_unavailable;
     let state = wait_for(&context.output, &what, args.wait, is_away, || {
         log.state(&name)
     });
     match state {
         Ok(state) => Ok(Topic { name, state }),
-        Err(error) if error.unavailable => {
+        Err(error) if error.is_unavailable() => {
             let message = format!("no answer from {what}, which knows whether all is stored");
             let hint = "start it, wait longer with --wait, or export what is there with --partial";
             Err(Failure::new(Exit::Unreachable, message)

@@ -160,20 +160,12 @@ impl Lane {
             let topic = &self.context.settings.topics.orders;
             match self.context.log.read_from(topic, partition, offset) {
                 Ok(found) => return Ok(found),
-                Err(LogError {
-                    unavailable: true,
-                    message,
-                    ..
-                }) => {
-                    self.context.status.ill(status::LOG, message);
+                Err(LogError::Unavailable(reason)) => {
+                    self.context.status.ill(status::LOG, reason);
                     self.pause(HOUSEKEEPING)?;
                 }
-                Err(LogError {
-                    missing: true,
-                    message,
-                    ..
-                }) => return Err(Ended::Retake(message)),
-                Err(error) => return Err(Ended::Corrupt(error.to_string())),
+                Err(LogError::NotFound(reason)) => return Err(Ended::Retake(reason)),
+                Err(LogError::Refused(reason)) => return Err(Ended::Corrupt(reason)),
             }
         }
     }

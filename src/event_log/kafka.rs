@@ -265,50 +265,39 @@ fn note_error(connection: &Connection, error: &KafkaError, reason: &str) {
     }
 }
 
-/// What a failed call means, said without any configuration value (`ClientConfig` errors carry
-/// them, and they may be passwords).
+/// What a failed call means, without any configuration value in the message (`ClientConfig` errors
+/// carry them, and they may be passwords).
 fn describe_error(attempt: &str, error: &KafkaError) -> LogError {
     use RDKafkaErrorCode as Code;
     let code = error.rdkafka_error_code();
-    let missing = matches!(
-        code,
-        Some(Code::UnknownTopic | Code::UnknownTopicOrPartition | Code::UnknownPartition)
-    );
-    let refused = matches!(
-        code,
-        Some(
-            Code::TopicAuthorizationFailed
-                | Code::GroupAuthorizationFailed
-                | Code::ClusterAuthorizationFailed
-                | Code::InvalidArgument
-                | Code::InvalidReplicationFactor
-                | Code::InvalidPartitions
-                | Code::InvalidConfig
-                | Code::PolicyViolation
-                | Code::InvalidTopic
-        )
-    );
     let reason = match error {
         KafkaError::ClientConfig(_, description, key, _) => {
-            return LogError {
-                message: format!("could not {attempt}: property `{key}`: {description}"),
-                unavailable: false,
-                missing: false,
-            };
+            return LogError::Refused(format!(
+                "could not {attempt}: property `{key}`: {description}"
+            ));
         }
         KafkaError::ClientCreation(reason) => {
-            return LogError {
-                message: format!("could not {attempt}: {reason}"),
-                unavailable: false,
-                missing: false,
-            };
+            return LogError::Refused(format!("could not {attempt}: {reason}"));
         }
         _ => code.map_or_else(|| error.to_string(), |code| code.to_string()),
     };
-    LogError {
-        message: format!("could not {attempt}: {reason}"),
-        unavailable: !missing && !refused,
-        missing,
+    let message = format!("could not {attempt}: {reason}");
+    match code {
+        Some(Code::UnknownTopic | Code::UnknownTopicOrPartition | Code::UnknownPartition) => {
+            LogError::NotFound(message)
+        }
+        Some(
+            Code::TopicAuthorizationFailed
+            | Code::GroupAuthorizationFailed
+            | Code::ClusterAuthorizationFailed
+            | Code::InvalidArgument
+            | Code::InvalidReplicationFactor
+            | Code::InvalidPartitions
+            | Code::InvalidConfig
+            | Code::PolicyViolation
+            | Code::InvalidTopic,
+        ) => LogError::Refused(message),
+        _ => LogError::Unavailable(message),
     }
 }
 

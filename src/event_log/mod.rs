@@ -99,15 +99,27 @@ fn abandoned() -> AppendError {
     AppendError::Unknown("the log's client was closed before it answered".into())
 }
 
-/// The log could not be asked, or answered with an error. `unavailable` tells an outage (work waits
-/// and resumes alone) from a refusal that an operator must mend.
+/// Why a call to the log failed; what the caller does follows from the kind alone. Each message says
+/// what was attempted and the client's own reason.
 #[derive(Clone, Debug, thiserror::Error)]
-#[error("{message}")]
-pub struct LogError {
-    pub message: String,
-    pub unavailable: bool,
-    /// The topic or partition asked for is not there.
-    pub missing: bool,
+pub enum LogError {
+    /// The log is away or not ready: wait and retry.
+    #[error("{0}")]
+    Unavailable(String),
+    /// The log answered: the topic, partition or offset does not exist.
+    #[error("{0}")]
+    NotFound(String),
+    /// The log refuses the call, or cannot read what it holds: retrying is useless until an operator
+    /// has changed something.
+    #[error("{0}")]
+    Refused(String),
+}
+
+impl LogError {
+    /// Whether waiting and retrying can help.
+    pub fn is_unavailable(&self) -> bool {
+        matches!(self, LogError::Unavailable(_))
+    }
 }
 
 /// One topic at one moment. `ranges[p]` belongs to partition `p`.

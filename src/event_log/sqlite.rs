@@ -168,11 +168,9 @@ impl EventLog for SqliteLog {
         let names = self.folder.topic_names()?;
         if names.is_empty() {
             let folder = self.folder.path.display();
-            return Err(LogError {
-                message: format!("there are no topics in `{folder}`: run `orders create-topics`"),
-                unavailable: true,
-                missing: true,
-            });
+            return Err(LogError::NotFound(format!(
+                "there are no topics in `{folder}`: run `orders create-topics`"
+            )));
         }
         for name in names {
             // As its writer will: better told now than to the first order.
@@ -229,10 +227,8 @@ impl EventLog for SqliteLog {
         let failed = |trouble: FileError| topic.error("read", &trouble);
         let (topic_id, counters) = topic.counters().map_err(failed)?;
         let at = usize::try_from(partition).ok();
-        let is_gone = |why: String| LogError {
-            message: format!("could not read topic `{}`: {why}", topic.name),
-            unavailable: false,
-            missing: true,
+        let is_gone = |why: String| {
+            LogError::NotFound(format!("could not read topic `{}`: {why}", topic.name))
         };
         let Some(counters) = at.and_then(|at| counters.get(at)) else {
             return Err(is_gone(format!("there is no partition {partition}")));

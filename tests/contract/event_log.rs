@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use orders::event_log::{AppendError, Appended, Durability, NewRecord, ReadBack};
+use orders::event_log::{AppendError, Appended, Durability, LogError, NewRecord, ReadBack};
 use support::PATIENCE;
 use support::each_engine_keeps;
 
@@ -161,7 +161,7 @@ fn a_missing_topic_is_said_to_be_missing(subject: &Subject) {
         .log
         .state("no-such-topic-anywhere")
         .expect_err("there is no such topic");
-    assert!(error.missing, "{error}");
+    assert!(matches!(error, LogError::NotFound(_)), "{error}");
     let none = subject
         .log
         .describe(Some(&["no-such-topic-anywhere"]))

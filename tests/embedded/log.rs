@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use orders::event_log::sqlite::{Reach, SqliteLog};
 use orders::event_log::{
-    Ack, AppendError, Appended, Durability, EventLog, Fetched, LogFault, Membership,
+    Ack, AppendError, Appended, Durability, EventLog, Fetched, LogError, LogFault, Membership,
     MembershipEvent, NewRecord, OffsetRange, ReadBack, Reader, TopicSpec,
 };
 use orders::pipeline::PartitionOffset;
@@ -64,7 +64,7 @@ pub fn create(
     log: &dyn EventLog,
     partitions: i32,
     settings: &[(&str, &str)],
-) -> Result<(), orders::event_log::LogError> {
+) -> Result<(), LogError> {
     let settings = settings
         .iter()
         .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
@@ -129,8 +129,8 @@ fn opening_a_log_touches_nothing_and_a_missing_folder_is_a_missing_topic() {
     let folder = Folder::new();
     let log = folder.log();
     let error = log.state(TOPIC).expect_err("there is no topic");
-    assert!(error.missing && !error.unavailable, "{error:?}");
-    assert!(error.message.contains("run `orders create-topics`"));
+    assert!(matches!(error, LogError::NotFound(_)), "{error:?}");
+    assert!(error.to_string().contains("run `orders create-topics`"));
     let refused = append(&log, "key").expect_err("there is no topic");
     assert!(matches!(refused, AppendError::NotAccepted(_)), "{refused}");
     assert!(refused.to_string().contains("run `orders create-topics`"));
@@ -153,8 +153,8 @@ fn copies_cannot_be_asked_of_an_embedded_log() {
         settings: Default::default(),
     };
     let error = folder.log().create_topics(&[spec]).expect_err("no copies");
-    assert!(!error.unavailable, "{error}");
-    assert!(error.message.contains("3 copies"), "{error}");
+    assert!(matches!(error, LogError::Refused(_)), "{error}");
+    assert!(error.to_string().contains("3 copies"), "{error}");
     assert!(!folder.file("db").exists());
 }
 

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use orders::event_log::{AppendError, Durability, EventLog, Fetched, LogFault, ReadBack};
+use orders::event_log::{AppendError, Durability, EventLog, Fetched, LogError, LogFault, ReadBack};
 use support::disk::SmallDisk;
 use support::{PATIENCE, eventually};
 
@@ -42,7 +42,8 @@ fn a_record_for_a_deleted_file_is_not_acknowledged_and_a_new_file_is_another_top
         let text = refused.to_string();
         assert!(text.contains("run `orders create-topics`"), "{text}");
     }
-    assert!(log.identity(TOPIC).expect_err("it is gone").missing);
+    let error = log.identity(TOPIC).expect_err("it is gone");
+    assert!(matches!(error, LogError::NotFound(_)), "{error:?}");
     create(&log, 1, &[]).expect("the topic can be made");
     assert_eq!(goes_on(&log), 0);
     let after = log.identity(TOPIC).expect("it is there");
@@ -72,7 +73,7 @@ fn a_replaced_file_is_not_mixed_with_the_remains_of_the_one_before() {
     let text = refused.to_string();
     assert!(text.contains("orders.db-wal"), "{text}");
     let error = log.state(TOPIC).expect_err("it is two files in one");
-    assert!(!error.unavailable && !error.missing, "{error:?}");
+    assert!(matches!(error, LogError::Refused(_)), "{error:?}");
     for ending in ["db-wal", "db-shm"] {
         fs::remove_file(folder.file(ending)).expect("the file is there");
     }
@@ -137,12 +138,12 @@ fn a_file_that_was_cut_short_is_told_by_name_and_not_written_on_to() {
     let length = fs::metadata(folder.file("db")).expect("it is there").len();
     assert_eq!(length, 200_000);
     let error = log.state(TOPIC).expect_err("half of the file is gone");
-    assert!(!error.unavailable && !error.missing, "{error:?}");
+    assert!(matches!(error, LogError::Refused(_)), "{error:?}");
     // A process that did not see it happen notices, too.
     drop(log);
     let log = folder.log();
     let error = log.state(TOPIC).expect_err("half of the file is gone");
-    assert!(error.message.contains("restore a backup"), "{error}");
+    assert!(error.to_string().contains("restore a backup"), "{error}");
 
     fs::rename(copy, folder.file("db")).expect("both are on one disk");
     for ending in ["db-wal", "db-shm"] {
@@ -191,7 +192,7 @@ fn a_damaged_record_is_never_given_nor_passed() {
         "{reason}"
     );
     let error = log.read_from(TOPIC, 0, next).expect_err("it is damaged");
-    assert!(!error.unavailable && !error.missing, "{error:?}");
+    assert!(matches!(error, LogError::Refused(_)), "{error:?}");
 }
 
 #[test]

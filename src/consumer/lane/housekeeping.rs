@@ -54,10 +54,10 @@ impl Lane {
                 "partition {} can be read again",
                 part.partition
             ))),
-            Err(error) if error.missing => Err(Ended::Retake(error.message)),
-            Err(error) if error.unavailable => Ok(()),
-            Err(error) => {
-                self.tell_damaged(part.partition, &error.message);
+            Err(LogError::NotFound(reason)) => Err(Ended::Retake(reason)),
+            Err(LogError::Unavailable(_)) => Ok(()),
+            Err(LogError::Refused(reason)) => {
+                self.tell_damaged(part.partition, &reason);
                 Ok(())
             }
         }

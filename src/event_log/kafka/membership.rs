@@ -133,10 +133,8 @@ impl Membership for KafkaMembership {
             .map(|start| {
                 let partition = start.partition;
                 let queue = self.consumer.split_partition_queue(&self.topic, partition);
-                let queue = queue.ok_or_else(|| LogError {
-                    message: format!("could not read {}/{partition}", self.topic),
-                    unavailable: true,
-                    missing: true,
+                let queue = queue.ok_or_else(|| {
+                    LogError::NotFound(format!("could not read {}/{partition}", self.topic))
                 })?;
                 let reader = KafkaReader {
                     partition,

@@ -149,7 +149,7 @@ impl KafkaLog {
         let kind = passage.map_or(Kind::BestEffort, |passage| Kind::Durable(passage.way));
         let producer = self.producer(kind);
         let appended = producer
-            .map_err(|error| AppendError::NotAccepted(error.message))
+            .map_err(|error| AppendError::NotAccepted(error.to_string()))
             .and_then(|producer| producer.append(record, passage));
         if let (Err(_), Some(passage)) = (&appended, passage) {
             ways.refused(passage);

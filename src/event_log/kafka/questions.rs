@@ -34,7 +34,7 @@ impl KafkaLog {
         let early = expected.map(|partitions| self.offsets(topic, partitions, Offset::End));
         let described = self.described(question, topic).inspect_err(|error| {
             // Offsets of what is not there would be asked of a fresh client each time.
-            if error.missing {
+            if matches!(error, LogError::NotFound(_)) {
                 self.seen().remove(topic);
             }
         })?;
@@ -58,14 +58,11 @@ impl KafkaLog {
         question: topic_ids::Question<'_>,
         topic: &str,
     ) -> Result<topic_ids::Described, LogError> {
-        self.descriptions(question)?
-            .pop()
-            .flatten()
-            .ok_or_else(|| LogError {
-                message: format!("there is no topic `{topic}`: run `orders create-topics`"),
-                unavailable: false,
-                missing: true,
-            })
+        self.descriptions(question)?.pop().flatten().ok_or_else(|| {
+            LogError::NotFound(format!(
+                "there is no topic `{topic}`: run `orders create-topics`"
+            ))
+        })
     }
 
     /// Ids, partition and replica counts of topics, in their order.
@@ -85,9 +82,11 @@ impl KafkaLog {
         &self,
         question: topic_ids::Question<'_>,
     ) -> Result<Vec<Option<topic_ids::Described>>, LogError> {
-        let described = question.answer().map_err(|error| LogError {
-            message: format!("{} (brokers `{}`)", error.message, self.brokers),
-            ..error
+        let described = question.answer().map_err(|error| match error {
+            LogError::Unavailable(reason) => {
+                LogError::Unavailable(format!("{reason} (brokers `{}`)", self.brokers))
+            }
+            other => other,
         })?;
         self.connection.answered();
         Ok(described)
@@ -125,11 +124,9 @@ impl KafkaLog {
         }
         let answer = answer.map_err(|error| match describe_error(&attempt(), &error) {
             // The partitions are there, the broker named them: this passes.
-            described if knows_no_leader(&error) => LogError {
-                unavailable: true,
-                missing: false,
-                ..described
-            },
+            LogError::NotFound(message) if knows_no_leader(&error) => {
+                LogError::Unavailable(message)
+            }
             described => described,
         })?;
         let mut offsets = vec![-1; partitions];
@@ -175,14 +172,10 @@ impl KafkaLog {
     }
 
     fn unreachable(&self, attempt: &str) -> LogError {
-        LogError {
-            message: format!(
-                "could not {attempt}: Kafka at `{}` did not answer",
-                self.brokers
-            ),
-            unavailable: true,
-            missing: false,
-        }
+        LogError::Unavailable(format!(
+            "could not {attempt}: Kafka at `{}` did not answer",
+            self.brokers
+        ))
     }
 
     /// Takes the helper's own events off its queue, so that they cannot pile up there, and sees to it
@@ -225,6 +218,7 @@ fn read_one(
     offset: i64,
 ) -> Result<ReadBack, LogError> {
     let failed = |error: KafkaError| describe_error(attempt, &error);
+    let message = |error: &KafkaError| describe_error(attempt, error).to_string();
     // The committed end is asked before the first fetch: whatever it says, all below it is decided,
     // so "end of partition before any record" means that nothing readable lies between.
     let (_, end) = reader
@@ -243,30 +237,17 @@ fn read_one(
             Some(Err(KafkaError::PartitionEOF(_))) => return Ok(ReadBack::End(end)),
             Some(Err(error)) => match fault(&error) {
                 LogFault::Transient(_) => {}
-                LogFault::Reset(_) => {
-                    return Err(LogError {
-                        missing: true,
-                        ..refused(attempt, &error)
-                    });
+                LogFault::Reset(_) => return Err(LogError::NotFound(message(&error))),
+                LogFault::Corrupt(_) | LogFault::Fatal(_) => {
+                    return Err(LogError::Refused(message(&error)));
                 }
-                LogFault::Corrupt(_) | LogFault::Fatal(_) => return Err(refused(attempt, &error)),
             },
             None => {}
         }
         if left.is_zero() {
-            return Err(LogError {
-                message: format!("could not {attempt}: no answer in time"),
-                unavailable: true,
-                missing: false,
-            });
+            return Err(LogError::Unavailable(format!(
+                "could not {attempt}: no answer in time"
+            )));
         }
-    }
-}
-
-/// An error that trying again does not mend.
-fn refused(attempt: &str, error: &KafkaError) -> LogError {
-    LogError {
-        unavailable: false,
-        ..describe_error(attempt, error)
     }
 }

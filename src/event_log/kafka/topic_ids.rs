@@ -50,7 +50,9 @@ pub(super) fn ask<'client, C: ClientContext>(
 ) -> Result<Question<'client>, LogError> {
     let names: Vec<CString> = topics
         .iter()
-        .map(|name| CString::new(*name).map_err(|_| failure("a topic name holds a NUL", false)))
+        .map(|name| {
+            CString::new(*name).map_err(|_| LogError::Refused(failure("a topic name holds a NUL")))
+        })
         .collect::<Result<_, _>>()?;
     let mut pointers: Vec<_> = names.iter().map(|name| name.as_ptr()).collect();
     let timeout_ms = i32::try_from(within.as_millis()).unwrap_or(i32::MAX);
@@ -93,20 +95,18 @@ impl Question<'_> {
             let event =
                 native::rd_kafka_queue_poll(self.queue, self.timeout_ms.saturating_add(500));
             if event.is_null() {
-                return Err(failure("no answer in time", true));
+                return Err(LogError::Unavailable(failure("no answer in time")));
             }
             let _event = Guard(|| native::rd_kafka_event_destroy(event));
             if native::rd_kafka_event_error(event)
                 != native::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR
             {
-                return Err(failure(
-                    &text(native::rd_kafka_event_error_string(event)),
-                    true,
-                ));
+                let reason = text(native::rd_kafka_event_error_string(event));
+                return Err(LogError::Unavailable(failure(&reason)));
             }
             let result = native::rd_kafka_event_DescribeTopics_result(event);
             if result.is_null() {
-                return Err(failure("an unexpected answer", true));
+                return Err(LogError::Unavailable(failure("an unexpected answer")));
             }
             let mut count = 0;
             let found = native::rd_kafka_DescribeTopics_result_topics(result, &mut count);
@@ -128,11 +128,13 @@ unsafe fn read(
             Code::RD_KAFKA_RESP_ERR_NO_ERROR => {}
             Code::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART => return Ok(None),
             code => {
-                let unavailable = code != Code::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED;
-                return Err(failure(
-                    &text(native::rd_kafka_error_string(error)),
-                    unavailable,
-                ));
+                let message = failure(&text(native::rd_kafka_error_string(error)));
+                return Err(match code {
+                    Code::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED => {
+                        LogError::Refused(message)
+                    }
+                    _ => LogError::Unavailable(message),
+                });
             }
         }
         let mut partitions = 0;
@@ -178,10 +180,6 @@ unsafe fn text(pointer: *const std::ffi::c_char) -> String {
         .into_owned()
 }
 
-fn failure(reason: &str, unavailable: bool) -> LogError {
-    LogError {
-        message: format!("could not describe topics: {reason}"),
-        unavailable,
-        missing: false,
-    }
+fn failure(reason: &str) -> String {
+    format!("could not describe topics: {reason}")
 }

@@ -165,10 +165,8 @@ fn options() -> AdminOptions {
 fn block_on<F: Future>(future: F) -> Result<F::Output, LogError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .build()
-        .map_err(|error| LogError {
-            message: format!("could not start the Kafka admin call: {error}"),
-            unavailable: false,
-            missing: false,
+        .map_err(|error| {
+            LogError::Refused(format!("could not start the Kafka admin call: {error}"))
         })?;
     Ok(runtime.block_on(future))
 }

@@ -93,10 +93,9 @@ impl Watched {
             let reach = folder.reach;
             let thread = std::thread::Builder::new().name("log-watcher".into());
             let started = thread.spawn(move || watch(&weak, reach));
-            started.map_err(|error| LogError {
-                message: format!("could not read topic `{}`: no thread: {error}", topic.name),
-                unavailable: true,
-                missing: false,
+            started.map_err(|error| {
+                let name = &topic.name;
+                LogError::Unavailable(format!("could not read topic `{name}`: no thread: {error}"))
             })?;
             *is_watching = true;
         }

@@ -48,11 +48,12 @@ impl SqliteMembership {
             Ok((topic_id, counters)) => self.compare(topic_id, counters.len()),
             Err(trouble) => {
                 let error = self.topic.error("read", &trouble);
-                let fault = if error.missing && self.known.take().is_some() {
-                    Some(LogFault::Reset(error.message))
+                let is_gone = matches!(error, LogError::NotFound(_)) && self.known.take().is_some();
+                let fault = if is_gone {
+                    Some(LogFault::Reset(error.to_string()))
                 } else {
                     // Readers say what is damaged; here it is a topic that cannot be given yet.
-                    self.faults.say(LogFault::Transient(error.message))
+                    self.faults.say(LogFault::Transient(error.to_string()))
                 };
                 self.events.extend(fault.map(MembershipEvent::Fault));
             }
@@ -102,11 +103,7 @@ impl Membership for SqliteMembership {
             return if starts.is_empty() {
                 Ok(Vec::new())
             } else {
-                Err(LogError {
-                    message: self.topic.is_missing(),
-                    unavailable: true,
-                    missing: true,
-                })
+                Err(LogError::NotFound(self.topic.is_missing()))
             };
         };
         let readers = starts.iter().map(|start| {

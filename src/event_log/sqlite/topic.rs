@@ -152,26 +152,29 @@ impl Topic {
     /// What a failed use of this topic means to whoever asked.
     pub(super) fn error(&self, attempt: &str, trouble: &FileError) -> LogError {
         if trouble.kind == FileErrorKind::Missing && self.file.is_missing() {
-            return LogError {
-                message: self.is_missing(),
-                unavailable: false,
-                missing: true,
-            };
+            return LogError::NotFound(self.is_missing());
         }
-        LogError {
-            message: format!("could not {attempt} topic `{}`: {trouble}", self.name),
-            unavailable: is_outage(trouble.kind),
-            missing: false,
+        let message = format!("could not {attempt} topic `{}`: {trouble}", self.name);
+        if is_outage(trouble.kind) {
+            LogError::Unavailable(message)
+        } else {
+            LogError::Refused(message)
         }
     }
 
     /// The same for whoever reads on; `None` where the topic is not there.
     pub(super) fn fault(&self, trouble: &FileError) -> LogFault {
         let error = self.error("read", trouble);
-        match trouble.kind {
-            FileErrorKind::Damaged | FileErrorKind::ForeignWal => LogFault::Corrupt(error.message),
-            _ if error.missing => LogFault::Reset(error.message),
-            _ => LogFault::Transient(error.message),
+        let is_corrupt = matches!(
+            trouble.kind,
+            FileErrorKind::Damaged | FileErrorKind::ForeignWal
+        );
+        match error {
+            _ if is_corrupt => LogFault::Corrupt(error.to_string()),
+            LogError::NotFound(reason) => LogFault::Reset(reason),
+            LogError::Unavailable(reason) | LogError::Refused(reason) => {
+                LogFault::Transient(reason)
+            }
         }
     }
 

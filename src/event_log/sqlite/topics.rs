@@ -23,13 +23,11 @@ impl Folder {
     /// What names this log for positions, wherever its folder is moved to.
     pub(super) fn log_id(&self, topic: &str) -> Result<String, LogError> {
         let path = self.path.join(ID);
-        let refused = |reason: String| LogError {
-            message: format!(
+        let refused = |reason: String| {
+            LogError::Refused(format!(
                 "could not read the log's name in `{}`: {reason}: run `orders create-topics`",
                 path.display()
-            ),
-            unavailable: false,
-            missing: false,
+            ))
         };
         let text = fs::read_to_string(&path).map_err(|error| refused(error.to_string()))?;
         let id = uuid::Uuid::try_parse(text.trim()).map_err(|error| refused(error.to_string()))?;
@@ -41,17 +39,17 @@ impl Folder {
         for spec in wanted {
             let topic = self.topic(&spec.name);
             if let Some(reason) = refusal(spec) {
-                return Err(LogError {
-                    message: format!("could not make topic `{}`: {reason}", spec.name),
-                    unavailable: false,
-                    missing: false,
-                });
+                return Err(LogError::Refused(format!(
+                    "could not make topic `{}`: {reason}",
+                    spec.name
+                )));
             }
             if topic.file.is_missing() {
-                self.make(&topic, spec).map_err(|trouble| LogError {
-                    message: format!("could not make topic `{}`: {trouble}", spec.name),
-                    unavailable: true,
-                    missing: false,
+                self.make(&topic, spec).map_err(|trouble| {
+                    LogError::Unavailable(format!(
+                        "could not make topic `{}`: {trouble}",
+                        spec.name
+                    ))
                 })?;
                 topic.bells.ring();
             }
@@ -77,14 +75,12 @@ impl Folder {
             }
             Ok(file)
         };
-        attempt().map_err(|error| LogError {
-            message: format!(
+        // Nothing was made, and waiting helps nobody.
+        attempt().map_err(|error| {
+            LogError::Refused(format!(
                 "could not make the log in `{}`: {error} ({REMEDY})",
                 self.path.display()
-            ),
-            // Nothing was made, and waiting helps nobody.
-            unavailable: false,
-            missing: false,
+            ))
         })
     }
 
@@ -126,15 +122,11 @@ impl Folder {
         let has_records = counters.iter().any(|counters| counters.next > 0);
         let has = i32::try_from(counters.len()).unwrap_or(i32::MAX);
         if has_records || partitions <= has || partitions > tables::MAX_PARTITIONS {
-            return Err(LogError {
-                message: format!(
-                    "could not grow topic `{name}` from {has} to {partitions} partitions: only a \
-                     topic without records grows, to {} at most",
-                    tables::MAX_PARTITIONS
-                ),
-                unavailable: false,
-                missing: false,
-            });
+            return Err(LogError::Refused(format!(
+                "could not grow topic `{name}` from {has} to {partitions} partitions: only a \
+                 topic without records grows, to {} at most",
+                tables::MAX_PARTITIONS
+            )));
         }
         add(&open.connection, has..partitions)
             .and_then(|()| open.connection.execute_batch("COMMIT"))
@@ -164,7 +156,7 @@ impl Folder {
             let asked = asked.map_err(|trouble| topic.error("describe", &trouble));
             let (head, counters) = match asked {
                 Ok(found) => found,
-                Err(error) if error.missing => continue,
+                Err(LogError::NotFound(_)) => continue,
                 Err(error) => return Err(error),
             };
             described.push(TopicDescription {
@@ -184,13 +176,11 @@ impl Folder {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             entries => entries.and_then(Iterator::collect::<io::Result<Vec<_>>>),
         };
-        let entries = entries.map_err(|error| LogError {
-            message: format!(
+        let entries = entries.map_err(|error| {
+            LogError::Unavailable(format!(
                 "could not list the topics in `{}`: {error}",
                 self.path.display()
-            ),
-            unavailable: true,
-            missing: false,
+            ))
         })?;
         let mut names: Vec<String> = entries
             .iter()

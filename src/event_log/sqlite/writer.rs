@@ -151,7 +151,7 @@ impl Work {
 
     /// Answers the batch, and everything behind it: nobody waits for a disk that is being mended.
     fn failed(&mut self, batch: Vec<Queued>, failed: &Failed) {
-        let reason = self.topic.error("append to", &failed.trouble).message;
+        let reason = self.topic.error("append to", &failed.trouble).to_string();
         // Everything that is known of the file is asked anew: the counters too.
         self.writing = None;
         self.must_settle |= failed.may_be_there

@@ -17,10 +17,11 @@ use crate::store::*;
 pub struct Engines(pub Arc<World>);
 
 fn broken(mishap: Mishap) -> LogError {
-    LogError {
-        message: format!("{mishap:?}"),
-        unavailable: mishap == Mishap::Unavailable,
-        missing: mishap == Mishap::Missing,
+    let message = format!("{mishap:?}");
+    match mishap {
+        Mishap::Unavailable => LogError::Unavailable(message),
+        Mishap::Missing => LogError::NotFound(message),
+        _ => LogError::Refused(message),
     }
 }
 
