@@ -118,7 +118,7 @@ fn open(
     anew: &mut bool,
 ) -> Result<Box<dyn Follower>, LogError> {
     if *anew {
-        let ends = log.ends(&tail.topic)?;
+        let ends = log.topic(&tail.topic)?;
         // The start is fixed before anything is forgotten, and it stays the start however often
         // opening fails below: nothing that enters from here on can be passed unseen.
         tail.begin(&ends, Instant::now());
@@ -191,7 +191,7 @@ fn ask(log: &dyn EventLog, tail: &Tail) {
         return;
     };
     let asked_at = Instant::now();
-    match log.ends(&tail.topic) {
+    match log.topic(&tail.topic) {
         Ok(ends) => {
             for position in tail.asked(&before, ends, asked_at, Instant::now()) {
                 look(log, tail, position);

@@ -61,7 +61,7 @@ impl Health for App {
             self.warm_up.check("warm-up"),
         ];
         // The log still works, but not for ever: unready now is better than a full disk later.
-        checks.extend(self.log.complaint().map(|detail| Check {
+        checks.extend(self.log.warning().map(|detail| Check {
             name: "log".into(),
             ok: false,
             detail,

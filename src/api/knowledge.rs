@@ -189,7 +189,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::event_log::TopicEnds;
+    use crate::event_log::TopicState;
 
     const ORDER: &str = r#"{"order_uid":"a","date_created":"2021-11-26T06:22:19Z"}"#;
 
@@ -210,7 +210,8 @@ mod tests {
     }
 
     fn begin(knowledge: &Knowledge, topic_id: &str, high: i64) {
-        let ends = TopicEnds {
+        let ends = TopicState {
+            log_id: "log".into(),
             topic_id: topic_id.into(),
             highs: vec![high],
         };

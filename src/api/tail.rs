@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::event_log::TopicEnds;
+use crate::event_log::TopicState;
 use crate::pipeline::{PartitionOffset, TopicId, time};
 
 /// How old the newest question may be whose ends were reached.
@@ -106,7 +106,7 @@ impl Tail {
 
     /// Begins at these ends, forgetting where it was. Call before anything that depends on having
     /// followed is cleared: what enters later is then known to lie beyond the start.
-    pub fn begin(&self, ends: &TopicEnds, now: Instant) {
+    pub fn begin(&self, ends: &TopicState, now: Instant) {
         let mut inner = self.lock();
         self.begun_at_us.store(time::now_us(), Ordering::Relaxed);
         let at = |high: &i64| Partition {
@@ -174,7 +174,7 @@ impl Tail {
     pub fn asked(
         &self,
         before: &Snapshot,
-        ends: TopicEnds,
+        ends: TopicState,
         asked_at: Instant,
         now: Instant,
     ) -> Vec<PartitionOffset> {
@@ -320,7 +320,7 @@ impl Tail {
 }
 
 /// Another topic id, fewer partitions, or an end below what had already been read.
-fn is_another_log(inner: &Inner, before: &Snapshot, ends: &TopicEnds) -> bool {
+fn is_another_log(inner: &Inner, before: &Snapshot, ends: &TopicState) -> bool {
     inner.topic_id.contradicts(&ends.topic_id)
         || ends.highs.len() < inner.partitions.len()
         || before

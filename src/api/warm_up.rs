@@ -114,7 +114,7 @@ fn attempt(app: &App, engine: &dyn StoreEngine) -> Attempt {
 
 /// The newest rows and the positions, of one snapshot; the inner error says what is in the way.
 fn latest(app: &App, engine: &dyn StoreEngine) -> Result<Result<Latest, String>, StoreError> {
-    let log_id = match app.log.state(&app.settings.orders_topic) {
+    let log_id = match app.log.topic(&app.settings.orders_topic) {
         Ok(state) => state.log_id,
         Err(error) => return Ok(Err(error.to_string())),
     };

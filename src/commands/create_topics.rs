@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::commands::{Context, open, wait_for};
 use crate::config::{DataArgs, LogArgs, LogEngine, LogSettings, StoreArgs, duration};
-use crate::event_log::{EventLog, LogError, OffsetRange, TopicDescription, TopicSpec};
+use crate::event_log::{LogError, OffsetRange, TopicAdmin, TopicDescription, TopicSpec};
 use crate::exit::{Exit, Failure};
 use plan::{Asked, Finding, findings, specs};
 
@@ -65,8 +65,8 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     {
         folder.create()?;
     }
-    let log = open::log(&settings)?;
-    let brokers = connect(&*log, &settings, args.wait, context)?;
+    let admin = open::topic_admin(&settings)?;
+    let brokers = connect(&*admin, &settings, args.wait, context)?;
     let asked = Asked {
         partitions: args.partitions,
         replication_factor: args.replication_factor,
@@ -74,11 +74,11 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     let wanted = specs(&settings, &asked, brokers)?;
     let names: Vec<&str> = wanted.iter().map(|spec| spec.name.as_str()).collect();
 
-    let found = findings(&wanted, &describe(&*log, Some(&names))?);
+    let found = findings(&wanted, &describe(&*admin, Some(&names))?);
     if !args.check {
-        make(&*log, &found, args.partitions.is_some(), context)?;
+        make(&*admin, &found, args.partitions.is_some(), context)?;
     }
-    let listed = describe(&*log, if args.all { None } else { Some(&names) })?;
+    let listed = describe(&*admin, if args.all { None } else { Some(&names) })?;
     let left = findings(&wanted, &listed);
     let refused = refusal(&left, &args);
     let differences = left.iter().flat_map(Finding::differences);
@@ -98,21 +98,21 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
 
 /// Makes those of the three topics that are missing, and leaves the others as they are.
 pub(super) fn make_missing(
-    log: &dyn EventLog,
     settings: &LogSettings,
     within: Duration,
     context: &Context,
 ) -> anyhow::Result<()> {
-    let brokers = connect(log, settings, within, context)?;
+    let admin = &*open::topic_admin(settings)?;
+    let brokers = connect(admin, settings, within, context)?;
     let wanted = specs(settings, &Asked::default(), brokers)?;
     let names: Vec<&str> = wanted.iter().map(|spec| spec.name.as_str()).collect();
-    let found = findings(&wanted, &describe(log, Some(&names))?);
-    make(log, &found, false, context)
+    let found = findings(&wanted, &describe(admin, Some(&names))?);
+    make(admin, &found, false, context)
 }
 
 /// How many brokers there are, once one answers.
 fn connect(
-    log: &dyn EventLog,
+    admin: &dyn TopicAdmin,
     settings: &LogSettings,
     within: Duration,
     context: &Context,
@@ -123,8 +123,8 @@ fn connect(
     let topics = &settings.topics;
     let names = [&*topics.orders, &*topics.lookup, &*topics.found];
     let ask = || {
-        let brokers = log.brokers()?;
-        match log.describe(Some(&names)) {
+        let brokers = admin.brokers()?;
+        match admin.describe(Some(&names)) {
             Err(error) if error.is_unavailable() => Err(error),
             _ => Ok(brokers),
         }
@@ -145,8 +145,11 @@ fn connect(
     }
 }
 
-fn describe(log: &dyn EventLog, names: Option<&[&str]>) -> anyhow::Result<Vec<TopicDescription>> {
-    let mut topics = log
+fn describe(
+    admin: &dyn TopicAdmin,
+    names: Option<&[&str]>,
+) -> anyhow::Result<Vec<TopicDescription>> {
+    let mut topics = admin
         .describe(names)
         .context("asking the log for its topics")?;
     if let Some(names) = names {
@@ -159,7 +162,7 @@ fn describe(log: &dyn EventLog, names: Option<&[&str]>) -> anyhow::Result<Vec<To
 
 /// Creates what is missing and grows what may grow, if asked to; leaves everything else as it is.
 fn make(
-    log: &dyn EventLog,
+    admin: &dyn TopicAdmin,
     found: &[Finding],
     may_grow: bool,
     context: &Context,
@@ -172,7 +175,8 @@ fn make(
     if !missing.is_empty() {
         let names: Vec<&str> = missing.iter().map(|spec| spec.name.as_str()).collect();
         let names = names.join("`, `");
-        log.create_topics(&missing)
+        admin
+            .create_topics(&missing)
             .map_err(|error| unmade(error, format!("creating `{names}`")))?;
         context.output.say(&format!("created `{names}`"));
     }
@@ -181,7 +185,7 @@ fn make(
         .filter_map(Finding::to_grow)
         .filter(|_| may_grow)
     {
-        log.add_partitions(topic, partitions).map_err(|error| {
+        admin.add_partitions(topic, partitions).map_err(|error| {
             let doing = format!("growing `{topic}` to {partitions} partitions");
             unmade(error, doing)
         })?;

@@ -15,12 +15,12 @@ use self::sink::Sink;
 use self::waiting::Waiting;
 use crate::commands::{Context, open, wait_for};
 use crate::config::{DataArgs, LogArgs, StoreArgs, duration};
-use crate::event_log::{LogError, TopicState};
+use crate::event_log::{EventLog, LogError, OffsetRange, TopicId};
 use crate::exit::{Exit, Failure};
 use crate::migrations::{self, SchemaState};
 use crate::order::{Fault, Order};
 use crate::shutdown::Shutdown;
-use crate::store::{KeptLetter, OrderStore, Shown, Snapshot, StoreEngine, StoreError};
+use crate::store::{KeptLetter, OrderStore, Position, Shown, Snapshot, StoreEngine, StoreError};
 
 mod letter;
 mod sink;
@@ -103,9 +103,9 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     let mut snapshot = engine.snapshot().with_context(at_database)?;
     if let Some(topic) = &topic {
         let positions = snapshot
-            .positions(&topic.state.log_id)
+            .positions(&topic.log_id)
             .with_context(at_database)?;
-        refuse_waiting(topic, &waiting::records(&topic.state, &positions))?;
+        refuse_waiting(topic, &topic.waiting(&positions))?;
     }
     let export = Export {
         args: &args,
@@ -118,7 +118,28 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
 /// The topic of the orders and what it held when the export began.
 struct Topic {
     name: String,
-    state: TopicState,
+    log_id: String,
+    topic_id: TopicId,
+    ranges: Vec<OffsetRange>,
+}
+
+impl Topic {
+    fn ask(log: &dyn EventLog, name: &str) -> Result<Topic, LogError> {
+        let state = log.topic(name)?;
+        let partitions = (0..).take(state.highs.len());
+        Ok(Topic {
+            name: name.into(),
+            log_id: state.log_id,
+            topic_id: state.topic_id,
+            ranges: partitions
+                .map(|partition| log.range(name, partition))
+                .collect::<Result<_, _>>()?,
+        })
+    }
+
+    fn waiting(&self, positions: &[Position]) -> Vec<Waiting> {
+        waiting::records(&self.topic_id, &self.ranges, positions)
+    }
 }
 
 fn asked_log(args: &Args, context: &Context) -> anyhow::Result<Topic> {
@@ -129,11 +150,11 @@ fn asked_log(args: &Args, context: &Context) -> anyhow::Result<Topic> {
     let what = settings.describe();
     let name = settings.topics.orders;
     let is_away = LogError::is_unavailable;
-    let state = wait_for(&context.output, &what, args.wait, is_away, || {
-        log.state(&name)
+    let asked = wait_for(&context.output, &what, args.wait, is_away, || {
+        Topic::ask(&*log, &name)
     });
-    match state {
-        Ok(state) => Ok(Topic { name, state }),
+    match asked {
+        Ok(topic) => Ok(topic),
         Err(error) if error.is_unavailable() => {
             let message = format!("no answer from {what}, which knows whether all is stored");
             let hint = "start it, wait longer with --wait, or export what is there with --partial";
@@ -189,11 +210,11 @@ fn catch_up(
     let mut mentioned = false;
     loop {
         let mut positions = Vec::new();
-        for partition in 0..topic.state.ranges.len() {
+        for partition in 0..topic.ranges.len() {
             let partition = i32::try_from(partition).context("counting partitions")?;
-            positions.extend(store.position(&topic.state.log_id, partition)?);
+            positions.extend(store.position(&topic.log_id, partition)?);
         }
-        let waiting = waiting::records(&topic.state, &positions);
+        let waiting = topic.waiting(&positions);
         if waiting.is_empty() {
             return Ok(());
         }

@@ -9,9 +9,9 @@ use anyhow::Context as _;
 
 use crate::config::{LogEngine, LogSettings, StoreSettings};
 use crate::data_folder::{Role, RoleLock};
-use crate::event_log::EventLog;
 use crate::event_log::kafka::KafkaLog;
 use crate::event_log::sqlite::{Reach, SqliteLog};
+use crate::event_log::{EventLog, TopicAdmin};
 use crate::exit::{Exit, Failure};
 use crate::store::StoreEngine;
 use crate::store::postgres::PostgresEngine;
@@ -28,18 +28,33 @@ pub fn log_of_one_process(settings: &LogSettings) -> anyhow::Result<Arc<dyn Even
 }
 
 fn log_within(settings: &LogSettings, reach: Reach) -> anyhow::Result<Arc<dyn EventLog>> {
-    let (brokers, properties) = match &settings.engine {
+    Ok(match &settings.engine {
         LogEngine::Kafka {
             brokers,
             properties,
-        } => (brokers, properties),
-        LogEngine::Embedded(folder) => return Ok(Arc::new(SqliteLog::open(&folder.log(), reach))),
-    };
-    let log = KafkaLog::open(brokers, properties).context(Failure::new(
+        } => Arc::new(kafka(brokers, properties)?),
+        LogEngine::Embedded(folder) => Arc::new(SqliteLog::open(&folder.log(), reach)),
+    })
+}
+
+/// The administration of the log's topics.
+pub fn topic_admin(settings: &LogSettings) -> anyhow::Result<Box<dyn TopicAdmin>> {
+    Ok(match &settings.engine {
+        LogEngine::Kafka {
+            brokers,
+            properties,
+        } => Box::new(kafka(brokers, properties)?),
+        LogEngine::Embedded(folder) => {
+            Box::new(SqliteLog::open(&folder.log(), Reach::OtherProcesses))
+        }
+    })
+}
+
+fn kafka(brokers: &str, properties: &[(String, String)]) -> anyhow::Result<KafkaLog> {
+    KafkaLog::open(brokers, properties).context(Failure::new(
         Exit::Usage,
         "reading the Kafka settings (`-X`, KAFKA_PROPERTIES)",
-    ))?;
-    Ok(Arc::new(log))
+    ))
 }
 
 /// The store; each thread connects for itself.

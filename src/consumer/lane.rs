@@ -19,9 +19,9 @@ use super::connection::{Connection, Vitals};
 use super::status;
 use super::take::{self, Decision, Facts, TailCheck};
 use super::{Context, watch};
-use crate::event_log::{Fetched, LogError, LogFault, ReadBack, Reader, TopicState};
+use crate::event_log::{Fetched, LogError, LogFault, OffsetRange, ReadBack, Reader, TopicState};
 use crate::migrations::SchemaState;
-use crate::pipeline::{LastApplied, PartitionOffset, Record};
+use crate::pipeline::{LastApplied, PartitionOffset, Record, TopicId};
 use crate::store::{Applied, Batch, Claim, Gap, Holder, Position, RefusalWindow, SourcedOrder};
 
 mod housekeeping;
@@ -156,10 +156,19 @@ impl Lane {
 
     /// Reads one record with a client of its own; waits for Kafka as long as it takes.
     fn read_from(&self, partition: i32, offset: i64) -> Result<ReadBack, Ended> {
+        let topic = &self.context.settings.topics.orders;
+        self.ask(|| self.context.log.read_from(topic, partition, offset))
+    }
+
+    fn range(&self, partition: i32) -> Result<OffsetRange, Ended> {
+        let topic = &self.context.settings.topics.orders;
+        self.ask(|| self.context.log.range(topic, partition))
+    }
+
+    fn ask<T>(&self, question: impl Fn() -> Result<T, LogError>) -> Result<T, Ended> {
         loop {
-            let topic = &self.context.settings.topics.orders;
-            match self.context.log.read_from(topic, partition, offset) {
-                Ok(found) => return Ok(found),
+            match question() {
+                Ok(answer) => return Ok(answer),
                 Err(LogError::Unavailable(reason)) => {
                     self.context.status.ill(status::LOG, reason);
                     self.pause(HOUSEKEEPING)?;

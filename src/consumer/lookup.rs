@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use super::Context;
 use super::status::LOOKUPS;
 use crate::event_log::{
-    Durability, Fetched, LogFault, Membership, MembershipEvent, NewRecord, Reader, TopicEnds,
+    Durability, Fetched, LogFault, Membership, MembershipEvent, NewRecord, Reader, TopicState,
 };
 use crate::pipeline::lookup_protocol::{LookupOutcome, LookupReply, LookupRequest, NotFound};
 use crate::pipeline::{Lag, PartitionOffset, Record, lag, time};
@@ -124,7 +124,7 @@ impl Lookups {
             return self.membership.assign(&[]).is_ok();
         }
         let topic = &self.context.settings.topics.lookup;
-        let starts = self.context.log.ends(topic).map(|ends| {
+        let starts = self.context.log.topic(topic).map(|ends| {
             let start = |partition: &i32| {
                 let end = ends.highs.get(*partition as usize)?;
                 Some(PartitionOffset::new(*partition, *end))
@@ -224,7 +224,10 @@ impl Lookups {
         let seen = context.watch.topic().ok_or("the topic is not known yet")?;
         // Before the snapshot: whatever was acknowledged before these requests is below these ends.
         let topic = &context.settings.topics.orders;
-        let ends = context.log.ends(topic).map_err(|error| error.to_string())?;
+        let ends = context
+            .log
+            .topic(topic)
+            .map_err(|error| error.to_string())?;
         for pending in batch.iter().filter(|pending| !pending.logged) {
             tracing::info!("DB QUERY order_uid={}", pending.request.order_uid);
         }
@@ -234,7 +237,10 @@ impl Lookups {
         let mut behind = lag.records_behind();
         if behind == Some(0) && lag.is_past_end() {
             // Progress since the ends were asked for, or a truncated log.
-            let ends = context.log.ends(topic).map_err(|error| error.to_string())?;
+            let ends = context
+                .log
+                .topic(topic)
+                .map_err(|error| error.to_string())?;
             let lag = lag_behind(&ends, &positions);
             behind = lag.records_behind().filter(|_| !lag.is_past_end());
         }
@@ -320,7 +326,7 @@ fn outcome(answer: Answer, behind: Option<i64>) -> Option<LookupOutcome> {
     }
 }
 
-fn lag_behind(ends: &TopicEnds, positions: &[Position]) -> Lag {
+fn lag_behind(ends: &TopicState, positions: &[Position]) -> Lag {
     let highs = ends.highs.iter().copied();
     lag(&ends.topic_id, highs, positions.iter().map(Position::next))
 }

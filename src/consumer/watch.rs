@@ -59,7 +59,7 @@ impl Watch {
         }
         // Before the question: the answer may be old by the time it comes.
         let asked = clock::now();
-        let identity = context.log.identity(&context.settings.topics.orders)?;
+        let identity = context.log.topic_id(&context.settings.topics.orders)?;
         *self
             .identity
             .lock()
@@ -100,13 +100,13 @@ fn watch_topic(context: &Context) {
 
 /// Looks once; `away` says whether the log did not answer the last time.
 pub fn look_at_topic(context: &Context, away: &mut bool) {
-    match context.log.state(&context.settings.topics.orders) {
+    match context.log.topic(&context.settings.topics.orders) {
         Ok(state) => {
             let detail = if state.topic_id.is_known() {
                 format!(
                     "topic `{}` has {} partitions",
                     context.settings.topics.orders,
-                    state.ranges.len()
+                    state.highs.len()
                 )
             } else {
                 "the brokers tell no topic ids: a recreated topic is only found by its last record"

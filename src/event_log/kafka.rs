@@ -56,7 +56,7 @@ pub struct KafkaLog {
     connection: Arc<Connection>,
     /// Answers questions; never fetches records, so that it answers at once.
     helper: BaseConsumer<Connected>,
-    partitions_seen: Mutex<BTreeMap<String, usize>>,
+    partitions_seen: Mutex<BTreeMap<String, i32>>,
     producers: producer::Producers,
 }
 
@@ -127,36 +127,26 @@ impl EventLog for KafkaLog {
         self.flush_producers(within);
     }
 
-    fn identity(&self, topic: &str) -> Result<TopicId, LogError> {
+    fn topic(&self, topic: &str) -> Result<TopicState, LogError> {
+        self.ask_topic(topic)
+    }
+
+    fn topic_id(&self, topic: &str) -> Result<TopicId, LogError> {
         Ok(self.identify(topic)?.id)
     }
 
-    fn state(&self, topic: &str) -> Result<TopicState, LogError> {
-        self.ask_state(topic)
-    }
-
-    fn ends(&self, topic: &str) -> Result<TopicEnds, LogError> {
-        self.ask_ends(topic)
+    fn range(&self, topic: &str, partition: i32) -> Result<OffsetRange, LogError> {
+        let partitions = self.identify(topic)?.partitions;
+        if !(0..partitions).contains(&partition) {
+            let message = format!("topic `{topic}` has no partition {partition}");
+            return Err(LogError::NotFound(message));
+        }
+        let ranges = self.ranges(topic, partition..partition + 1)?;
+        Ok(ranges[0])
     }
 
     fn read_from(&self, topic: &str, partition: i32, offset: i64) -> Result<ReadBack, LogError> {
         self.read_back(topic, partition, offset)
-    }
-
-    fn brokers(&self) -> Result<usize, LogError> {
-        self.count_brokers()
-    }
-
-    fn describe(&self, names: Option<&[&str]>) -> Result<Vec<TopicDescription>, LogError> {
-        self.describe_topics(names)
-    }
-
-    fn create_topics(&self, wanted: &[TopicSpec]) -> Result<(), LogError> {
-        self.make_topics(wanted)
-    }
-
-    fn add_partitions(&self, topic: &str, partitions: i32) -> Result<(), LogError> {
-        self.grow_topic(topic, partitions)
     }
 
     fn join(&self, group: &str, topic: &str) -> Result<Box<dyn Membership>, LogError> {

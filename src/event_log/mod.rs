@@ -6,7 +6,6 @@
 //! await. The surprising thing: group offsets are written but never read back. Where reading starts
 //! is decided by the store (`log_positions`).
 
-use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -20,6 +19,9 @@ pub use crate::pipeline::{ACCEPTED_AT, Record, TopicId};
 
 pub mod kafka;
 pub mod sqlite;
+mod topic_admin;
+
+pub use topic_admin::{TopicAdmin, TopicDescription, TopicSpec};
 
 /// A record to append. The partition follows from the key, as go-orders' producer chooses it.
 #[derive(Clone, Copy, Debug)]
@@ -122,13 +124,14 @@ impl LogError {
     }
 }
 
-/// One topic at one moment. `ranges[p]` belongs to partition `p`.
+/// Identity and ends of a topic at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TopicState {
     /// Names the log for `log_positions.log_id`: Kafka cluster id + topic, or the folder's id + topic.
     pub log_id: String,
     pub topic_id: TopicId,
-    pub ranges: Vec<OffsetRange>,
+    /// `highs[p]` is the next offset to be written to partition `p`.
+    pub highs: Vec<i64>,
 }
 
 /// The offsets a partition holds: `low` is the first that can still be read, `high` the next to be
@@ -139,13 +142,6 @@ pub struct OffsetRange {
     pub high: i64,
 }
 
-/// The ends of all partitions of a topic, asked in one go: `highs[p]` is the next offset of `p`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TopicEnds {
-    pub topic_id: TopicId,
-    pub highs: Vec<i64>,
-}
-
 /// What [`EventLog::read_from`] found at or after the offset it was asked for.
 #[derive(Clone, Debug)]
 pub enum ReadBack {
@@ -153,26 +149,6 @@ pub enum ReadBack {
     Record(Record),
     /// No committed record between the offset and this one, which was the end when asked.
     End(i64),
-}
-
-/// A topic to be made, and what it is checked against when it is already there.
-#[derive(Clone, Debug)]
-pub struct TopicSpec {
-    pub name: String,
-    pub partitions: i32,
-    /// `None`: min(3, brokers).
-    pub replication_factor: Option<i32>,
-    pub settings: BTreeMap<String, String>,
-}
-
-/// A topic as it is, for people: `settings` holds every configuration entry the log tells.
-#[derive(Clone, Debug)]
-pub struct TopicDescription {
-    pub name: String,
-    pub topic_id: TopicId,
-    pub replication_factor: i32,
-    pub ranges: Vec<OffsetRange>,
-    pub settings: BTreeMap<String, String>,
 }
 
 /// The log, shared by all threads of a process. Opening one connects nothing: a service can start
@@ -188,38 +164,27 @@ pub trait EventLog: Send + Sync {
     /// Waits until everything appended is acknowledged or failed, at most `within`.
     fn flush(&self, within: Duration);
 
-    /// What its operators should know though it works, in a sentence, such as a disk that fills up;
-    /// `None` when all is well. Never blocks.
-    fn complaint(&self) -> Option<String> {
+    /// What operators should know although the log works, such as a disk that fills up. Never
+    /// blocks.
+    fn warning(&self) -> Option<String> {
         None
     }
 
-    /// The identity of a topic. Blocks up to 5 s; a fifth of a millisecond on a warm client.
-    fn identity(&self, topic: &str) -> Result<TopicId, LogError>;
+    /// Identity and ends of a topic. Every record acknowledged before the call is below the ends.
+    /// Blocks up to 5 s; one round trip, well under a millisecond, on a warm client.
+    fn topic(&self, topic: &str) -> Result<TopicState, LogError>;
 
-    /// Identity, lows and highs of a topic. Blocks up to 5 s.
-    fn state(&self, topic: &str) -> Result<TopicState, LogError>;
+    /// The topic's id alone, which any broker knows: unlike [`EventLog::topic`] it does not fail
+    /// while a partition has no leader, so the other partitions can be stored. Blocks up to 5 s; a
+    /// fifth of a millisecond on a warm client.
+    fn topic_id(&self, topic: &str) -> Result<TopicId, LogError>;
 
-    /// The ends of all partitions, with the partition list from the broker. Every record
-    /// acknowledged before the call is below them. Blocks up to 5 s; well under a millisecond on a
-    /// warm client.
-    fn ends(&self, topic: &str) -> Result<TopicEnds, LogError>;
+    /// The offsets that one partition holds. Blocks up to 10 s.
+    fn range(&self, topic: &str, partition: i32) -> Result<OffsetRange, LogError>;
 
     /// The first committed record at or after `offset`, read by a fresh client of its own, or the
     /// end. A corrupt batch is an error, never skipped. Blocks up to 10 s.
     fn read_from(&self, topic: &str, partition: i32, offset: i64) -> Result<ReadBack, LogError>;
-
-    /// How many brokers there are; 1 for an embedded log. Blocks up to 5 s.
-    fn brokers(&self) -> Result<usize, LogError>;
-
-    /// The named topics as they are (a missing one is left out), or every topic. Blocks up to 10 s.
-    fn describe(&self, names: Option<&[&str]>) -> Result<Vec<TopicDescription>, LogError>;
-
-    /// Creates topics; one that exists by then is left alone. Blocks up to 30 s.
-    fn create_topics(&self, wanted: &[TopicSpec]) -> Result<(), LogError>;
-
-    /// Grows an existing, empty topic. Blocks up to 30 s.
-    fn add_partitions(&self, topic: &str, partitions: i32) -> Result<(), LogError>;
 
     /// Joins a consumer group on one topic.
     fn join(&self, group: &str, topic: &str) -> Result<Box<dyn Membership>, LogError>;
@@ -296,8 +261,8 @@ pub trait Reader: Send {
     /// `wait` for the first and not at all for the rest.
     fn next(&mut self, max_records: usize, max_bytes: usize, wait: Duration) -> Fetched;
 
-    /// Rings `bell` (from a thread of the engine) whenever records begin to wait.
-    fn on_ready(&mut self, bell: Box<dyn Fn() + Send + Sync>);
+    /// Calls `notify`, from a thread of the engine, whenever records begin to wait.
+    fn on_ready(&mut self, notify: Box<dyn Fn() + Send + Sync>);
 }
 
 /// Whether a record is known, by where it is and its key.

@@ -177,7 +177,7 @@ impl EventLog for SqliteLog {
             let topic = self.folder.topic(&name);
             let opened = topic.open(Access::Write);
             opened.map_err(|trouble| topic.error("open", &trouble))?;
-            self.identity(&name)?;
+            self.topic_id(&name)?;
         }
         Ok(())
     }
@@ -189,37 +189,35 @@ impl EventLog for SqliteLog {
         }
     }
 
-    fn complaint(&self) -> Option<String> {
+    fn warning(&self) -> Option<String> {
         let topics = self.folder.topics();
         topics.iter().find_map(|topic| topic.file.warning())
     }
 
-    fn identity(&self, topic: &str) -> Result<TopicId, LogError> {
-        let topic = self.folder.topic(topic);
-        let identity = topic.identity();
-        identity.map_err(|trouble| topic.error("identify", &trouble))
-    }
-
-    fn state(&self, topic: &str) -> Result<TopicState, LogError> {
+    fn topic(&self, topic: &str) -> Result<TopicState, LogError> {
         let topic = self.folder.topic(topic);
         let asked = topic.counters();
         let (topic_id, counters) = asked.map_err(|trouble| topic.error("look at", &trouble))?;
         Ok(TopicState {
             log_id: self.folder.log_id(&topic.name)?,
             topic_id,
-            ranges: topics::ranges(&counters),
+            highs: counters.iter().map(|counters| counters.next).collect(),
         })
     }
 
-    fn ends(&self, topic: &str) -> Result<TopicEnds, LogError> {
+    fn topic_id(&self, topic: &str) -> Result<TopicId, LogError> {
+        let topic = self.folder.topic(topic);
+        let identity = topic.identity();
+        identity.map_err(|trouble| topic.error("identify", &trouble))
+    }
+
+    fn range(&self, topic: &str, partition: i32) -> Result<OffsetRange, LogError> {
         let topic = self.folder.topic(topic);
         let asked = topic.counters();
-        let (topic_id, counters) =
-            asked.map_err(|trouble| topic.error("ask for the ends of", &trouble))?;
-        Ok(TopicEnds {
-            topic_id,
-            highs: counters.iter().map(|counters| counters.next).collect(),
-        })
+        let (_, counters) = asked.map_err(|trouble| topic.error("look at", &trouble))?;
+        let at = usize::try_from(partition).ok();
+        let range = at.and_then(|at| topics::ranges(&counters).get(at).copied());
+        range.ok_or_else(|| topic.has_no(partition))
     }
 
     fn read_from(&self, topic: &str, partition: i32, offset: i64) -> Result<ReadBack, LogError> {
@@ -231,7 +229,7 @@ impl EventLog for SqliteLog {
             LogError::NotFound(format!("could not read topic `{}`: {why}", topic.name))
         };
         let Some(counters) = at.and_then(|at| counters.get(at)) else {
-            return Err(is_gone(format!("there is no partition {partition}")));
+            return Err(topic.has_no(partition));
         };
         let offset = offset.max(counters.low);
         if offset >= counters.next {
@@ -251,6 +249,23 @@ impl EventLog for SqliteLog {
         }
     }
 
+    fn join(&self, _group: &str, topic: &str) -> Result<Box<dyn Membership>, LogError> {
+        let member = membership::SqliteMembership::join(&self.folder, topic);
+        Ok(Box::new(member))
+    }
+
+    fn follow(
+        &self,
+        topic: &str,
+        starts: &[PartitionOffset],
+        gather: Duration,
+    ) -> Result<Box<dyn Follower>, LogError> {
+        let follower = follower::SqliteFollower::open(&self.folder, topic, starts, gather)?;
+        Ok(Box::new(follower))
+    }
+}
+
+impl TopicAdmin for SqliteLog {
     fn brokers(&self) -> Result<usize, LogError> {
         Ok(1)
     }
@@ -265,21 +280,6 @@ impl EventLog for SqliteLog {
 
     fn add_partitions(&self, topic: &str, partitions: i32) -> Result<(), LogError> {
         self.folder.grow_topic(topic, partitions)
-    }
-
-    fn join(&self, _group: &str, topic: &str) -> Result<Box<dyn Membership>, LogError> {
-        let member = membership::SqliteMembership::join(&self.folder, topic);
-        Ok(Box::new(member))
-    }
-
-    fn follow(
-        &self,
-        topic: &str,
-        starts: &[PartitionOffset],
-        gather: Duration,
-    ) -> Result<Box<dyn Follower>, LogError> {
-        let follower = follower::SqliteFollower::open(&self.folder, topic, starts, gather)?;
-        Ok(Box::new(follower))
     }
 }
 

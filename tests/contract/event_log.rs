@@ -2,7 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use orders::event_log::{AppendError, Appended, Durability, LogError, NewRecord, ReadBack};
+use orders::event_log::{
+    AppendError, Appended, Durability, LogError, NewRecord, OffsetRange, ReadBack,
+};
 use support::PATIENCE;
 use support::each_engine_keeps;
 
@@ -17,7 +19,7 @@ each_engine_keeps! {
         reading_past_the_end_says_where_the_end_is,
         a_topic_made_again_has_another_identity,
         creating_a_topic_that_exists_changes_nothing,
-        a_missing_topic_is_said_to_be_missing,
+        a_missing_topic_or_partition_is_not_found,
         a_flush_waits_for_every_acknowledgement,
         a_record_that_is_too_large_is_refused_and_the_next_one_is_taken,
         the_settings_of_a_topic_are_told_as_they_were_asked_for,
@@ -102,22 +104,15 @@ fn ends_are_past_every_acknowledged_record(subject: &Subject) {
         let partition = usize::try_from(at.partition).expect("a partition");
         expected[partition] = at.offset.expect("an offset") + 1;
         assert_eq!(
-            subject.log.ends(&topic).expect("the log answers").highs,
+            subject.log.topic(&topic).expect("the log answers").highs,
             expected
         );
     }
-    let state = subject.log.state(&topic).expect("the log answers");
-    let ranges: Vec<(i64, i64)> = state
-        .ranges
-        .iter()
-        .map(|range| (range.low, range.high))
-        .collect();
-    let whole: Vec<(i64, i64)> = expected.iter().map(|high| (0, *high)).collect();
-    assert_eq!(ranges, whole);
-    assert_eq!(
-        state.topic_id,
-        subject.log.ends(&topic).expect("the log answers").topic_id
-    );
+    for (partition, high) in (0..).zip(expected) {
+        let range = subject.log.range(&topic, partition);
+        let whole = OffsetRange { low: 0, high };
+        assert_eq!(range.expect("the log answers"), whole);
+    }
 }
 
 fn reading_past_the_end_says_where_the_end_is(subject: &Subject) {
@@ -135,36 +130,40 @@ fn reading_past_the_end_says_where_the_end_is(subject: &Subject) {
 
 fn a_topic_made_again_has_another_identity(subject: &Subject) {
     let topic = subject.topic(1);
-    let first = subject.log.state(&topic).expect("the log answers");
+    let first = subject.log.topic(&topic).expect("the log answers");
     assert!(first.topic_id.is_known());
     subject.delete_topic(&topic);
     subject.create(&topic, 1);
     let second = subject.until("the other identity", || {
-        let state = subject.log.state(&topic).ok()?;
+        let state = subject.log.topic(&topic).ok()?;
         state.topic_id.contradicts(&first.topic_id).then_some(state)
     });
     assert_eq!(second.log_id, first.log_id);
-    let identity = subject.log.identity(&topic).expect("the log answers");
+    let identity = subject.log.topic_id(&topic).expect("the log answers");
     assert_eq!(identity, second.topic_id);
 }
 
 fn creating_a_topic_that_exists_changes_nothing(subject: &Subject) {
     let topic = subject.topic(2);
     subject.append(&topic, "key", "kept");
-    let before = subject.log.state(&topic).expect("the log answers");
+    let before = subject.log.topic(&topic).expect("the log answers");
     subject.create(&topic, 5);
-    assert_eq!(subject.log.state(&topic).expect("the log answers"), before);
+    assert_eq!(subject.log.topic(&topic).expect("the log answers"), before);
 }
 
-fn a_missing_topic_is_said_to_be_missing(subject: &Subject) {
-    let error = subject
-        .log
-        .state("no-such-topic-anywhere")
-        .expect_err("there is no such topic");
-    assert!(matches!(error, LogError::NotFound(_)), "{error}");
+fn a_missing_topic_or_partition_is_not_found(subject: &Subject) {
+    let name = "no-such-topic-anywhere";
+    let topic = subject.log.topic(name).map(drop);
+    let topic_id = subject.log.topic_id(name).map(drop);
+    let range = subject.log.range(name, 0).map(drop);
+    let partition = subject.log.range(&subject.topic(2), 2).map(drop);
+    for answer in [topic, topic_id, range, partition] {
+        let error = answer.expect_err("there is no such topic");
+        assert!(matches!(error, LogError::NotFound(_)), "{error}");
+    }
     let none = subject
-        .log
-        .describe(Some(&["no-such-topic-anywhere"]))
+        .admin
+        .describe(Some(&[name]))
         .expect("the log answers");
     assert!(none.is_empty());
 }
@@ -206,7 +205,7 @@ fn the_settings_of_a_topic_are_told_as_they_were_asked_for(subject: &Subject) {
     let settings = [("cleanup.policy", "delete"), ("retention.ms", "3600000")];
     subject.create_with(&topic, 2, &settings);
     let described = subject.until("the topic is told of", || {
-        let mut described = subject.log.describe(Some(&[&topic])).ok()?;
+        let mut described = subject.admin.describe(Some(&[&topic])).ok()?;
         described.pop()
     });
     assert_eq!(
@@ -216,6 +215,6 @@ fn the_settings_of_a_topic_are_told_as_they_were_asked_for(subject: &Subject) {
     for (key, wanted) in settings {
         assert_eq!(described.settings[key], wanted, "{key}");
     }
-    let all = subject.log.describe(None).expect("the log answers");
+    let all = subject.admin.describe(None).expect("the log answers");
     assert!(all.iter().any(|found| found.name == topic));
 }

@@ -16,7 +16,7 @@ each_engine_keeps! {
         a_member_is_given_every_partition_and_reads_from_where_it_says,
         a_reader_says_once_that_it_reached_the_end,
         nothing_is_delivered_before_assign,
-        a_reader_rings_when_records_begin_to_wait,
+        a_reader_notifies_when_records_begin_to_wait,
         an_offset_that_is_not_there_has_reading_begin_anew,
         two_clients_of_one_log_see_each_others_records,
         a_follower_starts_where_it_was_told_and_copies_only_what_is_not_known,
@@ -60,7 +60,7 @@ fn a_member_is_given_every_partition_and_reads_from_where_it_says(subject: &Subj
     for number in 0..40 {
         subject.append(&topic, &format!("key-{number}"), &number.to_string());
     }
-    let ends = subject.log.ends(&topic).expect("the log answers").highs;
+    let ends = subject.log.topic(&topic).expect("the log answers").highs;
     let mut member = subject
         .log
         .join(&subject.group(), &topic)
@@ -133,7 +133,7 @@ fn nothing_is_delivered_before_assign(subject: &Subject) {
     assert_eq!(value(&read(&mut *member, &mut *readers[0], 1)[0]), "first");
 }
 
-fn a_reader_rings_when_records_begin_to_wait(subject: &Subject) {
+fn a_reader_notifies_when_records_begin_to_wait(subject: &Subject) {
     let topic = subject.topic(1);
     let mut member = subject
         .log
@@ -144,21 +144,23 @@ fn a_reader_rings_when_records_begin_to_wait(subject: &Subject) {
         .assign(&[PartitionOffset::new(0, 0)])
         .expect("the partition can be assigned");
     let reader = &mut *readers[0];
-    let (bell, rung) = mpsc::channel();
+    let (sender, notified) = mpsc::channel();
     reader.on_ready(Box::new(move || {
-        let _ = bell.send(());
+        let _ = sender.send(());
     }));
     for number in 0..3 {
         subject.until("the end", || {
             let fetched = reader.next(10, 1000, Duration::from_millis(50));
             matches!(fetched, Fetched::End).then_some(())
         });
-        while rung.try_recv().is_ok() {}
+        while notified.try_recv().is_ok() {}
         let value = number.to_string();
         subject.append(&topic, "key", &value);
-        // Nobody asks the reader meanwhile: the bell alone tells.
-        subject.until("a ring that a record follows", || {
-            rung.recv_timeout(PATIENCE).expect("the bell rings");
+        // Nobody polls the reader meanwhile.
+        subject.until("a notification that a record follows", || {
+            notified
+                .recv_timeout(PATIENCE)
+                .expect("the reader notifies");
             match reader.next(10, 1000, Duration::ZERO) {
                 Fetched::Records(records) => {
                     assert_eq!(self::value(&records[0]), value);
@@ -194,8 +196,8 @@ fn an_offset_that_is_not_there_has_reading_begin_anew(subject: &Subject) {
 fn two_clients_of_one_log_see_each_others_records(subject: &Subject) {
     let topic = subject.topic(1);
     let other = subject.another();
-    let identity = subject.log.identity(&topic).expect("the log answers");
-    assert_eq!(other.identity(&topic).expect("the log answers"), identity);
+    let identity = subject.log.topic_id(&topic).expect("the log answers");
+    assert_eq!(other.topic_id(&topic).expect("the log answers"), identity);
     let mut member = other
         .join(&subject.group(), &topic)
         .expect("the group can be joined");

@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use orders::event_log::kafka::KafkaLog;
 use orders::event_log::sqlite::{Reach, SqliteLog};
-use orders::event_log::{Ack, Appended, Durability, EventLog, NewRecord, TopicSpec};
+use orders::event_log::{Ack, Appended, Durability, EventLog, NewRecord, TopicAdmin, TopicSpec};
 use support::{Env, Files, PATIENCE, eventually};
 use tempfile::TempDir;
 
 /// A log, and names of its own in it.
 pub struct Subject {
     pub log: Arc<dyn EventLog>,
+    pub admin: Arc<dyn TopicAdmin>,
     engine: Engine,
     name: String,
 }
@@ -31,8 +32,10 @@ impl Subject {
     }
 
     fn on(engine: Engine) -> Subject {
+        let (log, admin) = engine.open();
         Subject {
-            log: engine.open(),
+            log,
+            admin,
             name: format!("t{}", uuid::Uuid::new_v4().simple()),
             engine,
         }
@@ -40,7 +43,7 @@ impl Subject {
 
     /// Another client of the same log, as another process would have it.
     pub fn another(&self) -> Arc<dyn EventLog> {
-        self.engine.open()
+        self.engine.open().0
     }
 
     pub fn topic(&self, partitions: i32) -> String {
@@ -64,13 +67,13 @@ impl Subject {
         let spec = TopicSpec {
             name: topic.to_owned(),
             partitions,
-            replication_factor: None,
+            replication_factor: 1,
             settings: settings.collect(),
         };
-        self.log
+        self.admin
             .create_topics(&[spec])
             .expect("the topic can be made");
-        self.until("the topic is there", || self.log.state(topic).ok());
+        self.until("the topic is there", || self.log.topic(topic).ok());
     }
 
     /// Deletes the topic, by other means than the log's.
@@ -91,17 +94,22 @@ impl Subject {
 }
 
 impl Engine {
-    fn open(&self) -> Arc<dyn EventLog> {
+    fn open(&self) -> (Arc<dyn EventLog>, Arc<dyn TopicAdmin>) {
         match self {
             Engine::Kafka(env) => {
-                Arc::new(KafkaLog::open(&env.brokers, &[]).expect("the settings are right"))
+                both(KafkaLog::open(&env.brokers, &[]).expect("the settings are right"))
             }
-            Engine::Sqlite(folder) => Arc::new(SqliteLog::open(
+            Engine::Sqlite(folder) => both(SqliteLog::open(
                 &folder.path().join("log"),
                 Reach::OtherProcesses,
             )),
         }
     }
+}
+
+fn both(log: impl EventLog + TopicAdmin + 'static) -> (Arc<dyn EventLog>, Arc<dyn TopicAdmin>) {
+    let log = Arc::new(log);
+    (log.clone(), log)
 }
 
 /// Hands a record over.

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use orders::event_log::sqlite::{Reach, SqliteLog};
 use orders::event_log::{
     Ack, AppendError, Appended, Durability, EventLog, Fetched, LogError, LogFault, Membership,
-    MembershipEvent, NewRecord, OffsetRange, ReadBack, Reader, TopicSpec,
+    MembershipEvent, NewRecord, OffsetRange, ReadBack, Reader, TopicAdmin, TopicSpec,
 };
 use orders::pipeline::PartitionOffset;
 use rusqlite::Connection;
@@ -61,17 +61,17 @@ impl Folder {
 }
 
 pub fn create(
-    log: &dyn EventLog,
+    admin: &dyn TopicAdmin,
     partitions: i32,
     settings: &[(&str, &str)],
 ) -> Result<(), LogError> {
     let settings = settings
         .iter()
         .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
-    log.create_topics(&[TopicSpec {
+    admin.create_topics(&[TopicSpec {
         name: TOPIC.into(),
         partitions,
-        replication_factor: None,
+        replication_factor: 1,
         settings: settings.collect(),
     }])
 }
@@ -102,7 +102,7 @@ fn lookup(log: &dyn EventLog) -> Appended {
 
 /// The one partition's range.
 pub fn range(log: &dyn EventLog) -> OffsetRange {
-    log.state(TOPIC).expect("the log answers").ranges[0]
+    log.range(TOPIC, 0).expect("the log answers")
 }
 
 pub fn joined(log: &dyn EventLog) -> Box<dyn Membership> {
@@ -128,7 +128,7 @@ pub fn reader(log: &dyn EventLog, start: i64) -> Box<dyn Reader> {
 fn opening_a_log_touches_nothing_and_a_missing_folder_is_a_missing_topic() {
     let folder = Folder::new();
     let log = folder.log();
-    let error = log.state(TOPIC).expect_err("there is no topic");
+    let error = log.topic(TOPIC).expect_err("there is no topic");
     assert!(matches!(error, LogError::NotFound(_)), "{error:?}");
     assert!(error.to_string().contains("run `orders create-topics`"));
     let refused = append(&log, "key").expect_err("there is no topic");
@@ -149,7 +149,7 @@ fn copies_cannot_be_asked_of_an_embedded_log() {
     let spec = TopicSpec {
         name: TOPIC.into(),
         partitions: 1,
-        replication_factor: Some(3),
+        replication_factor: 3,
         settings: Default::default(),
     };
     let error = folder.log().create_topics(&[spec]).expect_err("no copies");
@@ -207,7 +207,7 @@ fn one_commit_answers_all_that_queued_up_and_offsets_have_no_holes() {
     places.sort_unstable();
     places.dedup();
     assert_eq!(places.len(), 800, "no two records have one place");
-    let ends = log.ends(TOPIC).expect("the log answers").highs;
+    let ends = log.topic(TOPIC).expect("the log answers").highs;
     assert_eq!(ends.iter().sum::<i64>(), 801);
 }
 
@@ -218,16 +218,18 @@ fn whoever_reads_is_woken_at_once_and_from_another_process_within_moments() {
     for (log, within) in [(&writing, 10), (&other, 50)] {
         let start = range(&writing).high;
         let mut reader = reader(log, start);
-        let (bell, rung) = mpsc::channel();
+        let (sender, notified) = mpsc::channel();
         reader.on_ready(Box::new(move || {
-            let _ = bell.send(());
+            let _ = sender.send(());
         }));
         let mut took: Vec<Duration> = (0..21)
             .map(|_| {
                 append(&writing, "key").expect("acknowledged");
                 let acknowledged = Instant::now();
                 loop {
-                    rung.recv_timeout(PATIENCE).expect("the bell rings");
+                    notified
+                        .recv_timeout(PATIENCE)
+                        .expect("the reader notifies");
                     let fetched = reader.next(10, 1000, Duration::ZERO);
                     if matches!(fetched, Fetched::Records(_)) {
                         return acknowledged.elapsed();
@@ -252,7 +254,7 @@ fn a_process_that_only_reads_starts_no_writer() {
     let spec = TopicSpec {
         name: name.into(),
         partitions: 1,
-        replication_factor: None,
+        replication_factor: 1,
         settings: Default::default(),
     };
     log.create_topics(&[spec]).expect("the topic can be made");

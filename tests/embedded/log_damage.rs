@@ -33,7 +33,7 @@ fn a_record_for_a_deleted_file_is_not_acknowledged_and_a_new_file_is_another_top
     let folder = Folder::with_topic(1);
     let log = folder.log();
     append(&log, "key").expect("acknowledged");
-    let before = log.identity(TOPIC).expect("it is there");
+    let before = log.topic_id(TOPIC).expect("it is there");
     for ending in ["db", "db-wal", "db-shm"] {
         fs::remove_file(folder.file(ending)).expect("the file is there");
     }
@@ -42,11 +42,11 @@ fn a_record_for_a_deleted_file_is_not_acknowledged_and_a_new_file_is_another_top
         let text = refused.to_string();
         assert!(text.contains("run `orders create-topics`"), "{text}");
     }
-    let error = log.identity(TOPIC).expect_err("it is gone");
+    let error = log.topic_id(TOPIC).expect_err("it is gone");
     assert!(matches!(error, LogError::NotFound(_)), "{error:?}");
     create(&log, 1, &[]).expect("the topic can be made");
     assert_eq!(goes_on(&log), 0);
-    let after = log.identity(TOPIC).expect("it is there");
+    let after = log.topic_id(TOPIC).expect("it is there");
     assert!(after.contradicts(&before));
 }
 
@@ -72,7 +72,7 @@ fn a_replaced_file_is_not_mixed_with_the_remains_of_the_one_before() {
     let refused = append(&log, "key").expect_err("it is two files in one");
     let text = refused.to_string();
     assert!(text.contains("orders.db-wal"), "{text}");
-    let error = log.state(TOPIC).expect_err("it is two files in one");
+    let error = log.topic(TOPIC).expect_err("it is two files in one");
     assert!(matches!(error, LogError::Refused(_)), "{error:?}");
     for ending in ["db-wal", "db-shm"] {
         fs::remove_file(folder.file(ending)).expect("the file is there");
@@ -137,12 +137,12 @@ fn a_file_that_was_cut_short_is_told_by_name_and_not_written_on_to() {
     }
     let length = fs::metadata(folder.file("db")).expect("it is there").len();
     assert_eq!(length, 200_000);
-    let error = log.state(TOPIC).expect_err("half of the file is gone");
+    let error = log.topic(TOPIC).expect_err("half of the file is gone");
     assert!(matches!(error, LogError::Refused(_)), "{error:?}");
     // A process that did not see it happen notices, too.
     drop(log);
     let log = folder.log();
-    let error = log.state(TOPIC).expect_err("half of the file is gone");
+    let error = log.topic(TOPIC).expect_err("half of the file is gone");
     assert!(error.to_string().contains("restore a backup"), "{error}");
 
     fs::rename(copy, folder.file("db")).expect("both are on one disk");
@@ -202,7 +202,7 @@ fn a_file_that_may_not_be_written_takes_nothing_until_it_may() {
     run("chattr", &["+i"], &folder.file("db"));
     let log = folder.log();
     let refused: Vec<_> = (0..3).map(|_| append(&log, "key")).collect();
-    let complaint = log.complaint();
+    let warning = log.warning();
     let read = log.read_from(TOPIC, 0, 0);
     run("chattr", &["-i"], &folder.file("db"));
     for refused in refused {
@@ -211,10 +211,10 @@ fn a_file_that_may_not_be_written_takes_nothing_until_it_may() {
         assert!(refused.to_string().contains("orders.db"), "{refused}");
         assert!(refused.to_string().contains("make the file"), "{refused}");
     }
-    assert!(complaint.expect("it does not work").contains("orders.db"));
+    assert!(warning.expect("it does not work").contains("orders.db"));
     assert!(matches!(read, Ok(ReadBack::Record(_))), "{read:?}");
     assert_eq!(goes_on(&log), 1);
-    assert_eq!(log.complaint(), None);
+    assert_eq!(log.warning(), None);
 }
 
 #[test]
@@ -255,7 +255,7 @@ fn orders_are_refused_before_the_disk_is_full_and_taken_when_there_is_room() {
     assert!(matches!(full, AppendError::Full(_)), "{full}");
     assert!(full.to_string().contains("make room"), "{full}");
     assert!(
-        log.complaint()
+        log.warning()
             .expect("it is nearly full")
             .contains("make room")
     );
@@ -276,7 +276,7 @@ fn orders_are_refused_before_the_disk_is_full_and_taken_when_there_is_room() {
     run("mount", &["-o", "remount,size=128m"], disk.path());
     assert_eq!(goes_on(&log), taken);
     eventually("nothing to complain of", PATIENCE, || {
-        log.complaint().is_none().then_some(())
+        log.warning().is_none().then_some(())
     });
 }
 
@@ -307,13 +307,13 @@ fn a_reader_that_never_ends_is_told_of_when_it_costs_too_much() {
     append(&log, "key").expect("acknowledged");
     // What is behind the last commit counts for nothing but the length.
     run("truncate", &["-s", "300M"], &folder.file("db-wal"));
-    let complaint = eventually("it is complained of", PATIENCE, || log.complaint());
-    assert!(complaint.contains("orders.db-wal"), "{complaint}");
-    assert!(complaint.contains("another program"), "{complaint}");
+    let warning = eventually("there is a warning", PATIENCE, || log.warning());
+    assert!(warning.contains("orders.db-wal"), "{warning}");
+    assert!(warning.contains("another program"), "{warning}");
     append(&log, "key").expect("it works all the same");
     foreign.execute_batch("COMMIT").expect("it can be left");
     eventually("nothing to complain of", PATIENCE, || {
-        log.complaint().is_none().then_some(())
+        log.warning().is_none().then_some(())
     });
     let length = fs::metadata(folder.file("db-wal"))
         .expect("it is there")

@@ -6,8 +6,9 @@ fn at(partition: i32, offset: i64) -> PartitionOffset {
     PartitionOffset::new(partition, offset)
 }
 
-fn ends(topic_id: &str, highs: &[i64]) -> TopicEnds {
-    TopicEnds {
+fn ends(topic_id: &str, highs: &[i64]) -> TopicState {
+    TopicState {
+        log_id: "log".into(),
         topic_id: topic_id.into(),
         highs: highs.to_vec(),
     }
@@ -19,7 +20,7 @@ fn begun(highs: &[i64]) -> (Tail, Instant) {
     (tail, now)
 }
 
-fn ask(tail: &Tail, answer: TopicEnds, now: Instant) -> Vec<PartitionOffset> {
+fn ask(tail: &Tail, answer: TopicState, now: Instant) -> Vec<PartitionOffset> {
     tail.asked(&tail.snapshot().unwrap(), answer, now, now)
 }
 

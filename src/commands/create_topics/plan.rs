@@ -69,7 +69,7 @@ pub(super) fn specs(
     let spec = |name: &str, partitions, settings: &[(&str, &str)]| TopicSpec {
         name: name.to_owned(),
         partitions,
-        replication_factor: Some(replicas),
+        replication_factor: replicas,
         settings: settings
             .iter()
             .filter(|(key, _)| is_known(key))
@@ -175,12 +175,9 @@ impl Finding {
                 "topic `{name}` has {has} partition(s), not {wanted}"
             ));
         }
-        match self.wanted.replication_factor {
-            Some(wanted) if wanted != found.replicas => {
-                let has = found.replicas;
-                differences.push(format!("topic `{name}` has {has} replica(s), not {wanted}"));
-            }
-            _ => {}
+        if found.replicas != self.wanted.replication_factor {
+            let (has, wanted) = (found.replicas, self.wanted.replication_factor);
+            differences.push(format!("topic `{name}` has {has} replica(s), not {wanted}"));
         }
         for (key, wanted) in &self.wanted.settings {
             let has = found.settings.get(key).map_or("unknown", String::as_str);
@@ -230,7 +227,7 @@ mod tests {
         TopicDescription {
             name: spec.name.clone(),
             topic_id: TopicId::default(),
-            replication_factor: spec.replication_factor.unwrap(),
+            replication_factor: spec.replication_factor,
             ranges: vec![OffsetRange { low: 0, high: 0 }; spec.partitions as usize],
             settings: spec.settings.clone(),
         }
@@ -261,7 +258,7 @@ mod tests {
     fn an_embedded_log_has_one_partition_and_only_the_settings_that_mean_something_there() {
         let embedded = on(LogEngine::Embedded(DataFolder::new("d")));
         for spec in specs(&embedded, &Asked::default(), 1).unwrap() {
-            assert_eq!((spec.partitions, spec.replication_factor), (1, Some(1)));
+            assert_eq!((spec.partitions, spec.replication_factor), (1, 1));
             let keys: Vec<&str> = spec.settings.keys().map(String::as_str).collect();
             assert_eq!(keys, ["retention.ms"]);
         }
@@ -272,7 +269,7 @@ mod tests {
         let shape = |brokers| {
             let spec = orders_spec(brokers);
             (
-                spec.replication_factor.unwrap(),
+                spec.replication_factor,
                 spec.settings["min.insync.replicas"].clone(),
             )
         };

@@ -1,7 +1,7 @@
 //! The records of the topic that are not stored yet, as `orders export` counts and names them.
 
-use crate::event_log::TopicState;
-use crate::pipeline::{PartitionLag, lag};
+use crate::event_log::OffsetRange;
+use crate::pipeline::{PartitionLag, TopicId, lag};
 use crate::store::Position;
 
 /// How many partitions are named; the others are counted.
@@ -15,10 +15,14 @@ pub(super) struct Waiting {
 }
 
 /// The partitions with records that are not stored.
-pub(super) fn records(topic: &TopicState, positions: &[Position]) -> Vec<Waiting> {
-    let ends = topic.ranges.iter().map(|range| range.high);
-    let lag = lag(&topic.topic_id, ends, positions.iter().map(Position::next));
-    let partitions = (0..).zip(topic.ranges.iter().zip(lag.partitions()));
+pub(super) fn records(
+    topic_id: &TopicId,
+    ranges: &[OffsetRange],
+    positions: &[Position],
+) -> Vec<Waiting> {
+    let ends = ranges.iter().map(|range| range.high);
+    let lag = lag(topic_id, ends, positions.iter().map(Position::next));
+    let partitions = (0..).zip(ranges.iter().zip(lag.partitions()));
     let waiting = partitions.map(|(partition, (range, lag))| {
         let held = range.high - range.low;
         let records = match lag {
@@ -46,7 +50,6 @@ pub(super) fn text(topic: &str, waiting: &[Waiting]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event_log::OffsetRange;
 
     fn position(partition: i32, topic_id: &str, next_offset: i64) -> Position {
         Position {
@@ -63,26 +66,22 @@ mod tests {
         Waiting { partition, records }
     }
 
-    fn topic(ranges: &[(i64, i64)]) -> TopicState {
-        let range = |&(low, high): &(i64, i64)| OffsetRange { low, high };
-        TopicState {
-            log_id: "log".into(),
-            topic_id: "t".into(),
-            ranges: ranges.iter().map(range).collect(),
-        }
-    }
-
     #[test]
     fn records_wait_between_the_position_and_the_end() {
-        let topic = topic(&[(0, 10), (5, 10), (0, 10), (3, 3), (0, 10)]);
+        let topic_id = TopicId::from("t");
+        let ranges = [(0, 10), (5, 10), (0, 10), (3, 3), (0, 10)];
+        let ranges = ranges.map(|(low, high)| OffsetRange { low, high });
         let positions = [
             position(0, "t", 10),
             position(1, "t", 7),
             position(2, "another", 10),
             position(4, "t", 12),
         ];
-        assert_eq!(records(&topic, &positions), [waiting(1, 3), waiting(2, 10)]);
-        assert_eq!(records(&topic, &[])[1], waiting(1, 5));
+        assert_eq!(
+            records(&topic_id, &ranges, &positions),
+            [waiting(1, 3), waiting(2, 10)]
+        );
+        assert_eq!(records(&topic_id, &ranges, &[])[1], waiting(1, 5));
     }
 
     #[test]

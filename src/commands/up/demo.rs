@@ -73,7 +73,7 @@ impl Demo {
     /// Until the database has the order as it was accepted after `began_us`.
     fn await_row(&self, uid: &str, began_us: i64) -> anyhow::Result<()> {
         let deadline = Instant::now() + PATIENCE;
-        let log_id = self.log.state(&self.orders_topic)?.log_id;
+        let log_id = self.log.topic(&self.orders_topic)?.log_id;
         let mut store = self.store.connect()?;
         while !has_row(&mut *store, &log_id, uid, began_us)? {
             if Instant::now() >= deadline {

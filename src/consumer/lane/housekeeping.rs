@@ -27,15 +27,15 @@ impl Lane {
                     "the topic was deleted and created again".into(),
                 ));
             }
-            let Some(range) = seen.ranges.get(part.partition as usize) else {
+            let Some(high) = seen.highs.get(part.partition as usize) else {
                 continue;
             };
             self.context
                 .status
-                .lag(part.partition, (range.high - part.next).max(0));
+                .lag(part.partition, (high - part.next).max(0));
             if part.damaged {
                 self.look_at_damage(part)?;
-            } else if range.high > part.next && part.waits_for() > SILENT {
+            } else if *high > part.next && part.waits_for() > SILENT {
                 self.look_into_silence(connection, part)?;
             }
         }
@@ -110,7 +110,13 @@ impl Lane {
                 store.position(&claim.log_id, claim.partition)
             };
             let position = connection.persist(&name, read)?;
-            let Some(decision) = self.decide(&claim, seen, position.as_ref())? else {
+            let topic = &self.context.settings.topics.orders;
+            // One attempt: the other partitions of this lane must not wait for this one's broker.
+            let Ok(range) = self.context.log.range(topic, *partition) else {
+                continue;
+            };
+            let topic_id = &seen.topic_id;
+            let Some(decision) = self.decide(&claim, topic_id, range, position.as_ref())? else {
                 continue;
             };
             if !matches!(decision, Decision::Stop { .. } | Decision::Wait) {

@@ -74,10 +74,10 @@ impl Lane {
     /// The topic as it is now, with at least that partition; waits for Kafka as long as it takes.
     fn await_topic(&self, partition: Option<i32>) -> Result<TopicState, Ended> {
         loop {
-            match self.context.log.state(&self.context.settings.topics.orders) {
+            match self.context.log.topic(&self.context.settings.topics.orders) {
                 Ok(state) => {
                     let known = partition.is_none_or(|partition| {
-                        usize::try_from(partition).is_ok_and(|at| at < state.ranges.len())
+                        usize::try_from(partition).is_ok_and(|at| at < state.highs.len())
                     });
                     if known {
                         return Ok(state);
@@ -99,7 +99,9 @@ impl Lane {
     ) -> Result<Option<Position>, Ended> {
         let name = status::partition(claim.partition);
         loop {
-            let Some(decision) = self.decide(claim, state, position.as_ref())? else {
+            let range = self.range(claim.partition)?;
+            let topic_id = &state.topic_id;
+            let Some(decision) = self.decide(claim, topic_id, range, position.as_ref())? else {
                 return Ok(None);
             };
             match (decision, position) {
@@ -157,16 +159,12 @@ impl Lane {
     pub(super) fn decide(
         &self,
         claim: &Claim,
-        state: &TopicState,
+        topic_id: &TopicId,
+        range: OffsetRange,
         position: Option<&Position>,
     ) -> Result<Option<Decision>, Ended> {
-        let range = usize::try_from(claim.partition)
-            .ok()
-            .and_then(|at| state.ranges.get(at))
-            .copied()
-            .ok_or_else(|| Ended::Retake("the partition is gone".into()))?;
         let tail = match position {
-            Some(position) if take::needs_tail_check(Some(position), &state.topic_id, range) => {
+            Some(position) if take::needs_tail_check(Some(position), topic_id, range) => {
                 match self.check_tail(position, range.low) {
                     Err(Ended::Corrupt(reason)) => {
                         self.tell_damaged(claim.partition, &reason);
@@ -183,7 +181,7 @@ impl Lane {
             topic: &self.context.settings.topics.orders,
             partition: claim.partition,
             position,
-            topic_id: &state.topic_id,
+            topic_id,
             range,
             tail,
             is_truncated: beyond_end_for >= timeouts().truncation,

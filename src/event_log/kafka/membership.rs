@@ -231,7 +231,7 @@ impl Reader for KafkaReader {
         Fetched::Records(records)
     }
 
-    fn on_ready(&mut self, bell: Box<dyn Fn() + Send + Sync>) {
-        self.queue.set_nonempty_callback(bell);
+    fn on_ready(&mut self, notify: Box<dyn Fn() + Send + Sync>) {
+        self.queue.set_nonempty_callback(notify);
     }
 }

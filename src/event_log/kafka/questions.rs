@@ -3,35 +3,17 @@
 //! Ends and ids go through the helper client, which never fetches: 0.2 to 0.6 ms. A record at an
 //! offset is read by a fresh client, because a seek on a reading one takes hundreds of milliseconds.
 
+use std::ops::Range;
+
 use super::*;
 
 impl KafkaLog {
-    pub(super) fn ask_state(&self, topic: &str) -> Result<TopicState, LogError> {
-        let described = self.identify(topic)?;
-        let lows = self.offsets(topic, described.partitions, Offset::Beginning)?;
-        let highs = self.offsets(topic, described.partitions, Offset::End)?;
-        let cluster = self
-            .helper
-            .client()
-            .fetch_cluster_id(ANSWER_WITHIN)
-            .ok_or_else(|| self.unreachable("ask for the cluster id"))?;
-        Ok(TopicState {
-            log_id: format!("{cluster}/{topic}"),
-            topic_id: described.id,
-            ranges: lows
-                .into_iter()
-                .zip(highs)
-                .map(|(low, high)| OffsetRange { low, high })
-                .collect(),
-        })
-    }
-
-    pub(super) fn ask_ends(&self, topic: &str) -> Result<TopicEnds, LogError> {
+    pub(super) fn ask_topic(&self, topic: &str) -> Result<TopicState, LogError> {
         // Who asks often knows the number of partitions from before, so both questions travel
         // together; where the number turns out to be another, the ends are asked again.
         let question = self.ask_descriptions(&[topic])?;
         let expected = self.seen().get(topic).copied();
-        let early = expected.map(|partitions| self.offsets(topic, partitions, Offset::End));
+        let early = expected.map(|partitions| self.offsets(topic, 0..partitions, Offset::End));
         let described = self.described(question, topic).inspect_err(|error| {
             // Offsets of what is not there would be asked of a fresh client each time.
             if matches!(error, LogError::NotFound(_)) {
@@ -40,13 +22,31 @@ impl KafkaLog {
         })?;
         let highs = match early {
             Some(highs) if expected == Some(described.partitions) => highs?,
-            _ => self.offsets(topic, described.partitions, Offset::End)?,
+            _ => self.offsets(topic, 0..described.partitions, Offset::End)?,
         };
         self.seen().insert(topic.into(), described.partitions);
-        Ok(TopicEnds {
+        let cluster = self
+            .helper
+            .client()
+            .fetch_cluster_id(ANSWER_WITHIN)
+            .ok_or_else(|| self.unreachable("ask for the cluster id"))?;
+        Ok(TopicState {
+            log_id: format!("{cluster}/{topic}"),
             topic_id: described.id,
             highs,
         })
+    }
+
+    /// The lows and highs of partitions; the lows first, so that none is above its high.
+    pub(super) fn ranges(
+        &self,
+        topic: &str,
+        partitions: Range<i32>,
+    ) -> Result<Vec<OffsetRange>, LogError> {
+        let lows = self.offsets(topic, partitions.clone(), Offset::Beginning)?;
+        let highs = self.offsets(topic, partitions, Offset::End)?;
+        let range = |(low, high)| OffsetRange { low, high };
+        Ok(lows.into_iter().zip(highs).map(range).collect())
     }
 
     pub(super) fn identify(&self, topic: &str) -> Result<topic_ids::Described, LogError> {
@@ -93,21 +93,23 @@ impl KafkaLog {
     }
 
     /// The number of partitions of topics whose ends were asked before.
-    fn seen(&self) -> MutexGuard<'_, BTreeMap<String, usize>> {
+    fn seen(&self) -> MutexGuard<'_, BTreeMap<String, i32>> {
         self.partitions_seen
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The low (`Beginning`) or high (`End`) of every partition, in one request a broker.
-    pub(super) fn offsets(
+    /// The low (`Beginning`) or high (`End`) of partitions, in one request a broker.
+    fn offsets(
         &self,
         topic: &str,
-        partitions: usize,
+        partitions: Range<i32>,
         which: Offset,
     ) -> Result<Vec<i64>, LogError> {
         let attempt = || format!("ask for the offsets of topic `{topic}`");
-        let asked = (0..partitions as i32).map(|partition| (partition, which));
+        let first = partitions.start;
+        let mut offsets = vec![-1; partitions.len()];
+        let asked = partitions.map(|partition| (partition, which));
         let asked = partition_list(topic, asked)?;
         let mut answer = list_offsets(&self.helper, &asked);
         if answer.as_ref().is_err_and(knows_no_leader) {
@@ -129,11 +131,10 @@ impl KafkaLog {
             }
             described => described,
         })?;
-        let mut offsets = vec![-1; partitions];
         for element in answer.elements() {
             if let (Offset::Offset(offset), Some(slot)) = (
                 element.offset(),
-                offsets.get_mut(element.partition() as usize),
+                offsets.get_mut((element.partition() - first) as usize),
             ) {
                 *slot = offset;
             }
@@ -142,15 +143,6 @@ impl KafkaLog {
             return Err(self.unreachable(&attempt()));
         }
         Ok(offsets)
-    }
-
-    pub(super) fn count_brokers(&self) -> Result<usize, LogError> {
-        self.serve_helper();
-        self.helper
-            .client()
-            .fetch_metadata(None, ANSWER_WITHIN)
-            .map(|metadata| metadata.brokers().len())
-            .map_err(|error| describe_error(&format!("reach Kafka at `{}`", self.brokers), &error))
     }
 
     pub(super) fn read_back(
@@ -180,7 +172,7 @@ impl KafkaLog {
 
     /// Takes the helper's own events off its queue, so that they cannot pile up there, and sees to it
     /// that it has brokers.
-    fn serve_helper(&self) {
+    pub(super) fn serve_helper(&self) {
         let client = self.helper.client();
         let Connected {
             lifeline, logged, ..

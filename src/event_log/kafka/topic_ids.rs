@@ -15,8 +15,8 @@ use super::{Client, ClientContext, LogError, TopicId};
 /// One topic as the cluster describes it; `None` in the answer where there is no such topic.
 pub(super) struct Described {
     pub id: TopicId,
-    pub partitions: usize,
-    pub replicas: usize,
+    pub partitions: i32,
+    pub replicas: i32,
 }
 
 /// Runs its closure when it goes out of scope.
@@ -145,8 +145,8 @@ unsafe fn read(
         }
         Ok(Some(Described {
             id: topic_id(native::rd_kafka_TopicDescription_topic_id(topic)),
-            partitions,
-            replicas,
+            partitions: i32::try_from(partitions).unwrap_or(i32::MAX),
+            replicas: i32::try_from(replicas).unwrap_or(i32::MAX),
         }))
     }
 }

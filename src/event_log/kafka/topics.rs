@@ -4,18 +4,25 @@ use super::*;
 
 const CHANGE_WITHIN: Duration = Duration::from_secs(30);
 
-impl KafkaLog {
-    pub(super) fn make_topics(&self, wanted: &[TopicSpec]) -> Result<(), LogError> {
-        let brokers = self.count_brokers()?;
+impl TopicAdmin for KafkaLog {
+    fn brokers(&self) -> Result<usize, LogError> {
+        self.serve_helper();
+        self.helper
+            .client()
+            .fetch_metadata(None, ANSWER_WITHIN)
+            .map(|metadata| metadata.brokers().len())
+            .map_err(|error| describe_error(&format!("reach Kafka at `{}`", self.brokers), &error))
+    }
+
+    fn create_topics(&self, wanted: &[TopicSpec]) -> Result<(), LogError> {
         let admin = self.admin()?;
         let topics: Vec<NewTopic<'_>> = wanted
             .iter()
             .map(|spec| {
-                let replicas = spec.replication_factor.unwrap_or(brokers.min(3) as i32);
                 let mut topic = NewTopic::new(
                     &spec.name,
                     spec.partitions,
-                    TopicReplication::Fixed(replicas),
+                    TopicReplication::Fixed(spec.replication_factor),
                 );
                 for (key, value) in &spec.settings {
                     topic = topic.set(key, value);
@@ -37,22 +44,7 @@ impl KafkaLog {
         self.await_leaders(wanted)
     }
 
-    /// A topic just made has no leaders for some milliseconds; whoever uses it next should not see
-    /// that.
-    fn await_leaders(&self, wanted: &[TopicSpec]) -> Result<(), LogError> {
-        let until = Instant::now() + CHANGE_WITHIN;
-        for spec in wanted {
-            while let Err(error) = self.ask_ends(&spec.name) {
-                if Instant::now() >= until {
-                    return Err(error);
-                }
-                std::thread::sleep(Duration::from_millis(20));
-            }
-        }
-        Ok(())
-    }
-
-    pub(super) fn grow_topic(&self, topic: &str, partitions: i32) -> Result<(), LogError> {
+    fn add_partitions(&self, topic: &str, partitions: i32) -> Result<(), LogError> {
         let attempt = format!("grow topic `{topic}` to {partitions} partitions");
         let wanted = [NewPartitions::new(topic, partitions as usize)];
         let admin = self.admin()?;
@@ -64,10 +56,7 @@ impl KafkaLog {
         Ok(())
     }
 
-    pub(super) fn describe_topics(
-        &self,
-        names: Option<&[&str]>,
-    ) -> Result<Vec<TopicDescription>, LogError> {
+    fn describe(&self, names: Option<&[&str]>) -> Result<Vec<TopicDescription>, LogError> {
         let all;
         let names: Vec<&str> = match names {
             Some(names) => names.to_vec(),
@@ -90,21 +79,32 @@ impl KafkaLog {
             .into_iter()
             .zip(settings)
             .map(|((name, found), settings)| {
-                let lows = self.offsets(name, found.partitions, Offset::Beginning)?;
-                let highs = self.offsets(name, found.partitions, Offset::End)?;
                 Ok(TopicDescription {
                     name: name.into(),
                     topic_id: found.id,
-                    replication_factor: found.replicas as i32,
-                    ranges: lows
-                        .into_iter()
-                        .zip(highs)
-                        .map(|(low, high)| OffsetRange { low, high })
-                        .collect(),
+                    replication_factor: found.replicas,
+                    ranges: self.ranges(name, 0..found.partitions)?,
                     settings,
                 })
             })
             .collect()
+    }
+}
+
+impl KafkaLog {
+    /// A topic just made has no leaders for some milliseconds; whoever uses it next should not see
+    /// that.
+    fn await_leaders(&self, wanted: &[TopicSpec]) -> Result<(), LogError> {
+        let until = Instant::now() + CHANGE_WITHIN;
+        for spec in wanted {
+            while let Err(error) = self.ask_topic(&spec.name) {
+                if Instant::now() >= until {
+                    return Err(error);
+                }
+                std::thread::sleep(Duration::from_millis(20));
+            }
+        }
+        Ok(())
     }
 
     fn topic_names(&self) -> Result<Vec<String>, LogError> {

@@ -158,7 +158,7 @@ mod tests {
         let spec = TopicSpec {
             name: "orders".into(),
             partitions: 1,
-            replication_factor: None,
+            replication_factor: 1,
             settings: settings.into(),
         };
         log.create_topics(&[spec]).unwrap();

@@ -178,6 +178,11 @@ impl Topic {
         }
     }
 
+    pub(super) fn has_no(&self, partition: i32) -> LogError {
+        let name = &self.name;
+        LogError::NotFound(format!("topic `{name}` has no partition {partition}"))
+    }
+
     pub(super) fn is_missing(&self) -> String {
         let name = &self.name;
         format!("there is no topic `{name}`: run `orders create-topics`")

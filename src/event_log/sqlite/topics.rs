@@ -193,7 +193,7 @@ impl Folder {
 
 /// Why a topic cannot be made as asked.
 fn refusal(spec: &TopicSpec) -> Option<String> {
-    let copies = spec.replication_factor.unwrap_or(1);
+    let copies = spec.replication_factor;
     if copies > 1 {
         return Some(format!(
             "{copies} copies are asked for, the embedded log keeps 1"

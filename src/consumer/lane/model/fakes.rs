@@ -36,12 +36,16 @@ impl Engines {
 }
 
 impl EventLog for Engines {
-    fn identity(&self, _: &str) -> Result<TopicId, LogError> {
+    fn topic_id(&self, _: &str) -> Result<TopicId, LogError> {
         self.ask(|state| Some(state.log.topic_id().clone()))
     }
 
-    fn state(&self, _: &str) -> Result<TopicState, LogError> {
+    fn topic(&self, _: &str) -> Result<TopicState, LogError> {
         self.ask(|state| Some(state.log.state()))
+    }
+
+    fn range(&self, _: &str, _: i32) -> Result<OffsetRange, LogError> {
+        self.ask(|state| Some(state.log.range()))
     }
 
     fn read_from(&self, _: &str, _: i32, offset: i64) -> Result<ReadBack, LogError> {
@@ -56,21 +60,6 @@ impl EventLog for Engines {
     }
     fn flush(&self, _: Duration) {
         unreachable!("a lane only reads")
-    }
-    fn ends(&self, _: &str) -> Result<TopicEnds, LogError> {
-        unreachable!("lookups ask for ends")
-    }
-    fn brokers(&self) -> Result<usize, LogError> {
-        unreachable!("`create-topics` asks")
-    }
-    fn describe(&self, _: Option<&[&str]>) -> Result<Vec<TopicDescription>, LogError> {
-        unreachable!("`create-topics` asks")
-    }
-    fn create_topics(&self, _: &[TopicSpec]) -> Result<(), LogError> {
-        unreachable!("`create-topics` creates")
-    }
-    fn add_partitions(&self, _: &str, _: i32) -> Result<(), LogError> {
-        unreachable!("`create-topics` creates")
     }
     fn join(&self, _: &str, _: &str) -> Result<Box<dyn Membership>, LogError> {
         unreachable!("the polling thread joins")

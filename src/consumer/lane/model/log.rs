@@ -131,14 +131,18 @@ impl Log {
 
     pub fn state(&self) -> TopicState {
         let now = self.now();
-        let range = OffsetRange {
-            low: now.low,
-            high: now.high(),
-        };
         TopicState {
             log_id: LOG_ID.into(),
             topic_id: now.topic_id.clone(),
-            ranges: vec![range],
+            highs: vec![now.high()],
+        }
+    }
+
+    pub fn range(&self) -> OffsetRange {
+        let now = self.now();
+        OffsetRange {
+            low: now.low,
+            high: now.high(),
         }
     }
 

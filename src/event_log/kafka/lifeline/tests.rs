@@ -8,7 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::super::KafkaLog;
-use crate::event_log::EventLog;
+use crate::event_log::TopicAdmin;
 
 const METADATA: i16 = 3;
 const API_VERSIONS: i16 = 18;
