@@ -235,7 +235,7 @@ pub fn dry_run(schema: &mut dyn Schema) -> anyhow::Result<Vec<&'static File>> {
     schema.check()?;
     let pending = planned(schema)?;
     // Tables that cannot be adopted are an error here as they are in `run`.
-    schema.has_foreign_tables()?;
+    schema.has_preexisting_tables()?;
     Ok(pending)
 }
 
@@ -252,7 +252,7 @@ pub fn run(
     lock(schema, deadline, within, tell)?;
     // Read under the lock: another run may just have applied everything.
     let pending = planned(schema)?;
-    if schema.has_foreign_tables()? {
+    if schema.has_preexisting_tables()? {
         tell("adopting the tables that are already there, with their rows");
     }
     for file in &pending {

@@ -16,7 +16,7 @@ use crate::event_log::{Durability, EventLog};
 use crate::migrations::{self, SchemaState};
 use crate::pipeline::{PartitionLag, TopicId, lag};
 use crate::shutdown::Shutdown;
-use crate::store::{Latest, Position, StoreEngine, StoreError};
+use crate::store::{LatestOrders, Position, StoreEngine, StoreError};
 
 /// How long to wait before trying again, doubled up to the second.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
@@ -113,7 +113,7 @@ fn attempt(app: &App, engine: &dyn StoreEngine) -> Attempt {
 }
 
 /// The newest rows and the positions, of one snapshot; the inner error says what is in the way.
-fn latest(app: &App, engine: &dyn StoreEngine) -> Result<Result<Latest, String>, StoreError> {
+fn latest(app: &App, engine: &dyn StoreEngine) -> Result<Result<LatestOrders, String>, StoreError> {
     let log_id = match app.log.topic(&app.settings.orders_topic) {
         Ok(state) => state.log_id,
         Err(error) => return Ok(Err(error.to_string())),
@@ -147,7 +147,7 @@ fn is_covered(positions: &[Position], topic_id: &TopicId, starts: &[i64]) -> boo
     lag.partitions().iter().zip(starts).all(is_covered)
 }
 
-fn keep(app: &App, latest: Latest, generation: u64) -> Attempt {
+fn keep(app: &App, latest: LatestOrders, generation: u64) -> Attempt {
     let mut kept = 0;
     for stored in latest.orders {
         // A row whose record is not known cannot be compared with what is followed.

@@ -5,6 +5,7 @@
 //! store at one moment, so that what is written belongs together. An order that another program
 //! left in a form which the API would refuse is written too, and named: nothing is dropped.
 
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -20,7 +21,7 @@ use crate::exit::{Exit, Failure};
 use crate::migrations::{self, SchemaState};
 use crate::order::{Fault, Order};
 use crate::shutdown::Shutdown;
-use crate::store::{KeptLetter, OrderStore, Position, Shown, Snapshot, StoreEngine, StoreError};
+use crate::store::{OrderStore, Position, Snapshot, StoreEngine, StoreError, StoredDeadLetter};
 
 mod letter;
 mod sink;
@@ -296,7 +297,7 @@ impl Export<'_> {
     ) -> anyhow::Result<(u64, bool)> {
         let progress = self.context.output.progress("orders", Some(total));
         let (mut odd, mut trouble, mut complete) = (0, None, true);
-        snapshot.each_order(&mut |order| {
+        snapshot.for_each_order(&mut |order| {
             let mut line = order.encode();
             if let Some(reason) = oddity(&line) {
                 odd += 1;
@@ -313,9 +314,9 @@ impl Export<'_> {
             progress.inc(1);
             complete = go_on;
             if go_on {
-                Shown::Continue(())
+                ControlFlow::Continue(())
             } else {
-                Shown::Break(())
+                ControlFlow::Break(())
             }
         })?;
         progress.finish();
@@ -333,14 +334,14 @@ impl Export<'_> {
     ) -> anyhow::Result<()> {
         let progress = self.context.output.progress("dead letters", Some(total));
         let mut trouble = None;
-        snapshot.each_dead_letter(&mut |letter: KeptLetter| {
+        snapshot.for_each_dead_letter(&mut |letter: StoredDeadLetter| {
             progress.inc(1);
             match sink.write(&letter::line(&letter)) {
-                Ok(true) if !self.shutdown.is_requested() => return Shown::Continue(()),
+                Ok(true) if !self.shutdown.is_requested() => return ControlFlow::Continue(()),
                 Ok(_) => {}
                 Err(error) => trouble = Some(error),
             }
-            Shown::Break(())
+            ControlFlow::Break(())
         })?;
         progress.finish();
         trouble.map_or(Ok(()), Err)

@@ -10,7 +10,7 @@ use super::batch;
 use super::clock;
 use super::lane::{Control, Ended};
 use super::retry::{Next, Retry, Told};
-use crate::store::{Applied, Batch, OrderStore, RefusalWindow, StoreError};
+use crate::store::{Applied, Batch, OrderStore, RejectionWindow, StoreError};
 
 /// Since when a lane has been waiting for the database, for the polling thread to see.
 #[derive(Default)]
@@ -81,7 +81,7 @@ impl Connection {
         &mut self,
         name: &str,
         batch: &Batch,
-        window: &mut RefusalWindow,
+        window: &mut RejectionWindow,
     ) -> Result<Option<Applied>, Ended> {
         let mut retry = Retry::default();
         let mut contended = 0;

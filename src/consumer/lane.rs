@@ -22,7 +22,7 @@ use super::{Context, watch};
 use crate::event_log::{Fetched, LogError, LogFault, OffsetRange, ReadBack, Reader, TopicState};
 use crate::migrations::SchemaState;
 use crate::pipeline::{LastApplied, PartitionOffset, Record, TopicId};
-use crate::store::{Applied, Batch, Claim, Gap, Holder, Position, RefusalWindow, SourcedOrder};
+use crate::store::{Applied, Batch, Claim, Gap, Holder, Position, RejectionWindow, SourcedOrder};
 
 mod housekeeping;
 #[cfg(test)]
@@ -209,7 +209,7 @@ impl Lane {
         connection: &mut Connection,
         parts: &mut [Part],
     ) -> Result<std::convert::Infallible, Ended> {
-        let mut window = RefusalWindow::default();
+        let mut window = RejectionWindow::default();
         let mut looked = clock::now();
         loop {
             // Here too: a lane may have nothing that it is allowed to read.

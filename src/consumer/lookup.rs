@@ -19,7 +19,7 @@ use crate::event_log::{
 };
 use crate::pipeline::lookup_protocol::{LookupOutcome, LookupReply, LookupRequest, NotFound};
 use crate::pipeline::{Lag, PartitionOffset, Record, lag, time};
-use crate::store::{Answer, Answers, OrderStore, Position, StoredOrder};
+use crate::store::{LookupResult, LookupResults, OrderStore, Position, StoredOrder};
 
 const MAX_PENDING: usize = 10_000;
 /// How many uids one query asks for.
@@ -232,7 +232,7 @@ impl Lookups {
             tracing::info!("DB QUERY order_uid={}", pending.request.order_uid);
         }
         let uids: Vec<&str> = batch.iter().map(|it| &*it.request.order_uid).collect();
-        let Answers { answers, positions } = self.query(&seen.log_id, &uids)?;
+        let LookupResults { results, positions } = self.query(&seen.log_id, &uids)?;
         let lag = lag_behind(&ends, &positions);
         let mut behind = lag.records_behind();
         if behind == Some(0) && lag.is_past_end() {
@@ -244,9 +244,9 @@ impl Lookups {
             let lag = lag_behind(&ends, &positions);
             behind = lag.records_behind().filter(|_| !lag.is_past_end());
         }
-        for (mut pending, answer) in std::mem::take(batch).into_iter().zip(answers) {
-            pending.log(&answer);
-            match outcome(answer, behind) {
+        for (mut pending, result) in std::mem::take(batch).into_iter().zip(results) {
+            pending.log(&result);
+            match outcome(result, behind) {
                 Some(outcome) => self.reply(&pending.request, &outcome),
                 // It may be among the records that are not stored yet.
                 None => batch.push(pending),
@@ -255,12 +255,12 @@ impl Lookups {
         Ok(())
     }
 
-    fn query(&mut self, log_id: &str, uids: &[&str]) -> Result<Answers, String> {
+    fn query(&mut self, log_id: &str, uids: &[&str]) -> Result<LookupResults, String> {
         let store = match &mut self.store {
             Some(store) => store,
             empty => empty.insert(self.context.store.connect().map_err(|e| e.to_string())?),
         };
-        store.answers(log_id, uids).map_err(|error| {
+        store.lookup(log_id, uids).map_err(|error| {
             self.store = None;
             error.to_string()
         })
@@ -288,8 +288,8 @@ impl Lookups {
 
 impl PendingLookup {
     /// Logs what the store had, once; an order also when it comes later.
-    fn log(&mut self, answer: &Answer) {
-        let is_stored = matches!(answer, Answer::Stored(_));
+    fn log(&mut self, result: &LookupResult) {
+        let is_stored = matches!(result, LookupResult::Stored(_));
         if !std::mem::replace(&mut self.logged, true) || is_stored {
             let found = if is_stored { "FOUND" } else { "MISS" };
             tracing::info!("DB {found} order_uid={}", self.request.order_uid);
@@ -299,10 +299,10 @@ impl PendingLookup {
 
 /// What to reply when the store is so many records behind the log; `None` when only later commits
 /// can tell.
-fn outcome(answer: Answer, behind: Option<i64>) -> Option<LookupOutcome> {
+fn outcome(result: LookupResult, behind: Option<i64>) -> Option<LookupOutcome> {
     let is_final = behind == Some(0);
-    match answer {
-        Answer::Stored(stored) => {
+    match result {
+        LookupResult::Stored(stored) => {
             let StoredOrder {
                 order,
                 source,
@@ -317,10 +317,10 @@ fn outcome(answer: Answer, behind: Option<i64>) -> Option<LookupOutcome> {
                 behind: (!is_final).then_some(behind),
             })
         }
-        Answer::Absent => is_final.then(|| LookupOutcome::NotFound(NotFound::default())),
-        Answer::DeadLettered { place } => is_final.then(|| {
+        LookupResult::Absent => is_final.then(|| LookupOutcome::NotFound(NotFound::default())),
+        LookupResult::DeadLettered { location } => is_final.then(|| {
             LookupOutcome::NotFound(NotFound {
-                dead_lettered: Some(place.into()),
+                dead_lettered: Some(location.into()),
             })
         }),
     }

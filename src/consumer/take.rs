@@ -8,7 +8,7 @@ use std::str::FromStr;
 
 use crate::event_log::OffsetRange;
 use crate::pipeline::TopicId;
-use crate::store::{Gap, Position, Settlement};
+use crate::store::{Gap, Position, StartDecision};
 
 /// A gap that an operator accepts: `TOPIC/PARTITION:FROM-TO`, both offsets inclusive.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -81,7 +81,7 @@ pub enum Decision {
     Continue { next: i64 },
     /// Write this first, then read from its `next_offset`.
     Settle {
-        settlement: Settlement,
+        settlement: StartDecision,
         why: &'static str,
     },
     /// Unread records were deleted: stay away until an operator accepts the gap.
@@ -187,8 +187,8 @@ fn deleted_unread(facts: &Facts<'_>, position: &Position) -> Decision {
     }
 }
 
-fn settlement(facts: &Facts<'_>, epoch: i32, next_offset: i64, gap: Option<Gap>) -> Settlement {
-    Settlement {
+fn settlement(facts: &Facts<'_>, epoch: i32, next_offset: i64, gap: Option<Gap>) -> StartDecision {
+    StartDecision {
         topic_id: facts.topic_id.clone(),
         epoch,
         next_offset,

@@ -156,8 +156,8 @@ pub fn look_at_database(
         .expect("no thread panics while holding this lock") = None;
     match answer {
         Ok(SchemaState::Current) => {
-            match context.store.complaint() {
-                Some(complaint) => context.status.ill(DATABASE, complaint),
+            match context.store.warning() {
+                Some(warning) => context.status.ill(DATABASE, warning),
                 None => context.status.well(DATABASE, context.store.describe()),
             }
             context.status.well(MIGRATIONS, "all applied");

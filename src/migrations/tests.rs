@@ -157,7 +157,7 @@ impl Schema for Fake {
         Ok(self.history.clone())
     }
 
-    fn has_foreign_tables(&mut self) -> Result<bool, StoreError> {
+    fn has_preexisting_tables(&mut self) -> Result<bool, StoreError> {
         Ok(self.is_foreign)
     }
 

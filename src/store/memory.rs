@@ -1,13 +1,15 @@
-//! The tables of a store as a plain value, for the models of the tests.
+//! The tables of a store as a plain value, for the model tests.
 //!
-//! Owns what every engine promises about positions, batches and their refusals, and nothing of
-//! connections or outages: those are added by whoever wraps it. That it does what PostgreSQL does is
-//! checked by a contract test which gives both the same calls. The surprising thing: it is compiled
-//! twice, here for the model of a lane and, by its path, into the tests against true servers.
+//! Owns what every engine promises about positions, batches and rejections, and nothing of connections
+//! or outages: the callers add those. A contract test gives it and a real engine the same calls.
+//! Compiled twice: here for the model of a lane and, by its path, into the integration tests.
 
 use std::collections::BTreeMap;
 
-use super::*;
+use super::{
+    Applied, Batch, Claim, DeadLetter, Gap, Holder, LookupResult, Order, Position, RejectionWindow,
+    Source, SourcedOrder, StartDecision, StoreError, StoredOrder, Uuid,
+};
 
 /// What one database holds.
 #[derive(Clone, Debug, Default)]
@@ -18,7 +20,7 @@ pub struct Tables {
     pub gaps: Vec<(i64, i32, Gap)>,
 }
 
-/// A position and who has it.
+/// A position and its owner.
 #[derive(Clone, Debug)]
 pub struct Held {
     pub log_id: String,
@@ -28,7 +30,7 @@ pub struct Held {
     pub host: String,
 }
 
-/// An order and where it came from.
+/// An order and its source.
 #[derive(Clone, Debug)]
 pub struct Row {
     pub order: Order,
@@ -38,12 +40,12 @@ pub struct Row {
     pub accepted_at_us: i64,
 }
 
-/// A dead letter and where it belongs.
+/// A dead letter and its location.
 #[derive(Clone, Debug)]
 pub struct Dead {
     pub position_id: i64,
     pub epoch: i32,
-    pub place: String,
+    pub location: String,
     pub letter: DeadLetter,
 }
 
@@ -54,85 +56,88 @@ impl Tables {
         self.positions.iter_mut().find(is_it)
     }
 
-    /// As `OrderStore::take`.
-    pub fn take(&mut self, claim: &Claim) -> Option<Position> {
+    /// As `OrderStore::acquire`.
+    pub fn acquire(&mut self, claim: &Claim) -> Option<Position> {
         let held = self.held(&claim.log_id, claim.partition)?;
-        held.belongs_to(claim);
+        held.set_owner(claim);
         Some(held.position.clone())
     }
 
-    /// As `OrderStore::settle`.
-    pub fn settle(&mut self, claim: &Claim, decided: &Settlement) -> Result<Position, StoreError> {
+    /// As `OrderStore::commit_start`.
+    pub fn commit_start(
+        &mut self,
+        claim: &Claim,
+        decision: &StartDecision,
+    ) -> Result<Position, StoreError> {
         let next_id = self.positions.len() as i64 + 1;
-        let settled = match self.held(&claim.log_id, claim.partition) {
+        let position = match self.held(&claim.log_id, claim.partition) {
             Some(held) if held.owner != claim.owner => {
                 return Err(StoreError::Fenced(Some(held.holder())));
             }
             Some(held) => {
-                held.belongs_to(claim);
+                held.set_owner(claim);
                 let position = &mut held.position;
-                if position.epoch != decided.epoch {
+                if position.epoch != decision.epoch {
                     position.last_applied = None;
                 }
-                position.topic_id.clone_from(&decided.topic_id);
-                position.epoch = decided.epoch;
-                position.next_offset = decided.next_offset;
+                position.topic_id.clone_from(&decision.topic_id);
+                position.epoch = decision.epoch;
+                position.next_offset = decision.next_offset;
                 position.clone()
             }
             None => {
                 let position = Position {
                     id: next_id,
-                    topic_id: decided.topic_id.clone(),
+                    topic_id: decision.topic_id.clone(),
                     partition: claim.partition,
-                    epoch: decided.epoch,
-                    next_offset: decided.next_offset,
+                    epoch: decision.epoch,
+                    next_offset: decision.next_offset,
                     last_applied: None,
                 };
                 self.positions.push(Held::new(claim, position.clone()));
                 position
             }
         };
-        if let Some(gap) = &decided.gap {
-            // One epoch passes the same gap only once: the answer to its COMMIT may have been lost.
-            let noted = (settled.id, settled.epoch, gap.clone());
-            if !self.gaps.contains(&noted) {
-                self.gaps.push(noted);
+        if let Some(gap) = &decision.gap {
+            // Once an epoch: the answer to its COMMIT may have been lost.
+            let row = (position.id, position.epoch, gap.clone());
+            if !self.gaps.contains(&row) {
+                self.gaps.push(row);
             }
         }
-        Ok(settled)
+        Ok(position)
     }
 
-    /// As `OrderStore::apply`, where the database refuses the orders that `refuses` names.
+    /// As `OrderStore::apply`, where the database rejects the orders for which `rejects` is true.
     pub fn apply(
         &mut self,
         batch: &Batch,
-        window: &mut RefusalWindow,
-        refuses: impl Fn(&Order) -> bool,
+        window: &mut RejectionWindow,
+        rejects: impl Fn(&Order) -> bool,
     ) -> Result<Applied, StoreError> {
-        let at = self.advanced(batch)?;
-        let Some(at) = at else {
+        let Some(at) = self.advance(batch)? else {
             return Ok(Applied {
-                already: true,
+                already_applied: true,
                 ..Applied::default()
             });
         };
-        let (refused, taken): (Vec<_>, Vec<_>) = batch
+        let (rejected, accepted): (Vec<_>, Vec<_>) = batch
             .orders
             .iter()
-            .partition(|sourced| refuses(&sourced.order));
-        if refused.iter().any(|sourced| sourced.supersedes) {
-            return Err(StoreError::Rejected("it stands for an older one".into()));
+            .partition(|sourced| rejects(&sourced.order));
+        if rejected.iter().any(|sourced| sourced.supersedes) {
+            return Err(StoreError::Rejected("it supersedes an older one".into()));
         }
-        let judged = judged(batch, window, &refused)?;
+        let judged = judged(batch, window, &rejected)?;
         // Nothing fails from here on: the transaction is committed.
         *window = judged;
         let mut outdated = 0;
-        for sourced in taken {
+        for sourced in accepted {
             outdated += usize::from(!self.upsert(batch, sourced));
         }
-        let letters = refused.iter().map(|sourced| refusal(sourced));
+        let letters = rejected.iter().map(|sourced| rejected_letter(sourced));
         for letter in batch.dead_letters.iter().cloned().chain(letters) {
-            self.bury(batch, letter);
+            self.insert_dead_letter(batch, letter);
         }
         for gap in &batch.gaps {
             self.gaps
@@ -145,14 +150,14 @@ impl Tables {
         }
         let why = |sourced: &&SourcedOrder| (sourced.offset, "refused".to_owned());
         Ok(Applied {
-            refused: refused.iter().map(why).collect(),
+            rejected: rejected.iter().map(why).collect(),
             outdated,
-            already: false,
+            already_applied: false,
         })
     }
 
-    /// Which position the batch moves; `None` when it has moved it before.
-    fn advanced(&self, batch: &Batch) -> Result<Option<usize>, StoreError> {
+    /// Finds the position that the batch moves; `None` when it was applied before.
+    fn advance(&self, batch: &Batch) -> Result<Option<usize>, StoreError> {
         let at = self
             .positions
             .iter()
@@ -173,7 +178,7 @@ impl Tables {
         Err(StoreError::Fenced(other))
     }
 
-    /// The guard; whether the order passed.
+    /// Writes the order unless a newer one is stored; whether it did.
     fn upsert(&mut self, batch: &Batch, sourced: &SourcedOrder) -> bool {
         let new = Row {
             order: sourced.order.clone(),
@@ -195,14 +200,14 @@ impl Tables {
         passes
     }
 
-    fn bury(&mut self, batch: &Batch, letter: DeadLetter) {
-        let place = (batch.position_id, batch.epoch, letter.offset);
-        let is_there = |dead: &Dead| (dead.position_id, dead.epoch, dead.letter.offset) == place;
+    fn insert_dead_letter(&mut self, batch: &Batch, letter: DeadLetter) {
+        let key = (batch.position_id, batch.epoch, letter.offset);
+        let is_there = |dead: &Dead| (dead.position_id, dead.epoch, dead.letter.offset) == key;
         if !self.dead_letters.iter().any(is_there) {
             self.dead_letters.push(Dead {
                 position_id: batch.position_id,
                 epoch: batch.epoch,
-                place: format!("{}/{}/{}", batch.topic, batch.partition, letter.offset),
+                location: format!("{}/{}/{}", batch.topic, batch.partition, letter.offset),
                 letter,
             });
         }
@@ -225,10 +230,10 @@ impl Tables {
             .map(Held::holder)
     }
 
-    /// As `OrderStore::answers`, for one uid.
-    pub fn answer(&self, log_id: &str, uid: &str) -> Answer {
+    /// As `OrderStore::lookup`, for one uid.
+    pub fn lookup(&self, log_id: &str, uid: &str) -> LookupResult {
         if let Some(row) = self.orders.get(uid) {
-            return Answer::Stored(Box::new(StoredOrder {
+            return LookupResult::Stored(Box::new(StoredOrder {
                 order: row.order.clone(),
                 source: self.source(log_id, row),
                 accepted_at_us: Some(row.accepted_at_us),
@@ -236,10 +241,10 @@ impl Tables {
         }
         let dead = |dead: &&Dead| dead.letter.order_uid.as_deref() == Some(uid);
         match self.dead_letters.iter().rev().find(dead) {
-            Some(dead) => Answer::DeadLettered {
-                place: dead.place.clone(),
+            Some(dead) => LookupResult::DeadLettered {
+                location: dead.location.clone(),
             },
-            None => Answer::Absent,
+            None => LookupResult::Absent,
         }
     }
 
@@ -266,7 +271,7 @@ impl Held {
         }
     }
 
-    fn belongs_to(&mut self, claim: &Claim) {
+    fn set_owner(&mut self, claim: &Claim) {
         self.owner = claim.owner;
         self.group.clone_from(&claim.group);
         self.host.clone_from(&claim.host);
@@ -281,25 +286,25 @@ impl Held {
     }
 }
 
-/// What the window looks like after the batch; too many refusals are a schema, not input.
+/// Returns the window after this batch, or an error for too many rejections.
 fn judged(
     batch: &Batch,
-    window: &RefusalWindow,
-    refused: &[&SourcedOrder],
-) -> Result<RefusalWindow, StoreError> {
+    window: &RejectionWindow,
+    rejected: &[&SourcedOrder],
+) -> Result<RejectionWindow, StoreError> {
     let mut judged = window.clone();
     let mut offsets: Vec<i64> = batch.orders.iter().map(|sourced| sourced.offset).collect();
     offsets.sort_unstable();
     for offset in offsets {
-        judged.note(refused.iter().any(|sourced| sourced.offset == offset));
+        judged.record(rejected.iter().any(|sourced| sourced.offset == offset));
     }
-    if !refused.is_empty() && judged.is_a_schema_problem() {
-        return Err(StoreError::Misconfigured("it refuses too many".into()));
+    if !rejected.is_empty() && judged.is_schema_problem() {
+        return Err(StoreError::Misconfigured("it rejects too many".into()));
     }
     Ok(judged)
 }
 
-fn refusal(sourced: &SourcedOrder) -> DeadLetter {
+fn rejected_letter(sourced: &SourcedOrder) -> DeadLetter {
     DeadLetter {
         offset: sourced.offset,
         key: Some(sourced.order.order_uid.clone().into()),

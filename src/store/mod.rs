@@ -1,11 +1,15 @@
-//! The store: where orders end up, and the one place that knows how far each log was applied.
+//! The store: orders, and how far each partition of the log is applied.
 //!
-//! Owns the vocabulary (positions, batches, answers, the five kinds of error) and the traits that
-//! every engine implements; knows nothing of Kafka clients or HTTP. Everything blocks: calls belong
-//! on plain threads, one connection a thread. The surprising thing: the position row is the
-//! position, the fence against a second consumer, and the answer to "did that COMMIT happen?".
+//! Owns the values (positions, batches, lookup results, the five kinds of error) and the traits that
+//! both engines implement; knows nothing of Kafka clients or HTTP. Every call blocks: one thread owns
+//! one connection.
+//!
+//! # Invariants
+//!
+//! - A position, the fence against a second consumer and the orders of a batch change in one
+//!   transaction. The position row therefore also tells whether a COMMIT without an answer happened.
+//! - An older version of an order never overwrites a newer one.
 
-use std::collections::VecDeque;
 use std::ops::ControlFlow;
 
 use bytes::Bytes;
@@ -14,35 +18,37 @@ use uuid::Uuid;
 use crate::order::{Order, Timestamp};
 use crate::pipeline::{LastApplied, PartitionOffset, Source, TopicId, Version};
 
-mod adoption;
+pub use self::rejections::RejectionWindow;
+
+mod existing_tables;
 #[cfg(test)]
 pub mod memory;
 pub mod postgres;
-mod refusals;
+mod rejections;
 pub mod sqlite;
 
 /// The five kinds of failure; what the consumer does follows from the kind alone.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum StoreError {
-    /// The database is away: reconnect, wait, retry for ever. Nothing is dead-lettered.
+    /// The database cannot be reached: reconnect and retry, without limit. Nothing is dead-lettered.
     #[error("the database is unavailable: {0}")]
     Unavailable(String),
-    /// Somebody else held what we needed: retry, then in smaller batches.
+    /// Another session held a lock: retry, then in smaller batches.
     #[error("the database is contended: {0}")]
     Contended(String),
-    /// The database refuses this very data: find the one record and dead-letter it.
+    /// The database refuses this data: find the one record and dead-letter it.
     #[error("the database refuses the data: {0}")]
     Rejected(String),
-    /// Schema, rights or settings are wrong: stop, say so, retry slowly, dead-letter nothing.
-    #[error("the database is not as it must be: {0}")]
+    /// Schema, rights or settings are wrong: stop, report it, retry slowly, dead-letter nothing.
+    #[error("the database is misconfigured: {0}")]
     Misconfigured(String),
-    /// The position is not where this consumer left it, or not its own any more: what follows is not
-    /// ours to write. `None` when nobody else holds it: it was moved or deleted.
-    #[error("the partition is not this consumer's any more")]
+    /// The position was moved or belongs to another owner: this consumer must not write it. `None`
+    /// when there is no other owner: the row was moved or deleted.
+    #[error("another consumer owns the partition")]
     Fenced(Option<Holder>),
 }
 
-/// Who holds a position now.
+/// The owner of a position.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("group `{group}` on host `{host}` since {since}")]
 pub struct Holder {
@@ -52,12 +58,12 @@ pub struct Holder {
     pub since: String,
 }
 
-/// What this process says of itself when it takes a partition.
+/// How a consumer identifies itself when it acquires a partition.
 #[derive(Clone, Debug)]
 pub struct Claim {
     pub log_id: String,
     pub partition: i32,
-    /// Fresh for every take; the fence.
+    /// A new one for every acquisition; the fence.
     pub owner: Uuid,
     pub group: String,
     pub host: String,
@@ -69,7 +75,7 @@ pub struct Position {
     pub id: i64,
     pub topic_id: TopicId,
     pub partition: i32,
-    /// Counts the incarnations of the partition that were seen, from 1.
+    /// Counts the incarnations of the partition, from 1.
     pub epoch: i32,
     /// Everything below is stored, dead-lettered or listed in `log_gaps`.
     pub next_offset: i64,
@@ -93,23 +99,23 @@ pub struct Gap {
     pub reason: String,
 }
 
-/// What a take decided about a position; written with the claim's owner as the condition.
+/// Where an acquired partition starts.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Settlement {
+pub struct StartDecision {
     pub topic_id: TopicId,
     pub epoch: i32,
     pub next_offset: i64,
     pub gap: Option<Gap>,
 }
 
-/// One order with where it came from.
+/// One order with its source.
 #[derive(Clone, Debug)]
 pub struct SourcedOrder {
     pub order: Order,
     pub offset: i64,
     /// Microseconds since the epoch.
     pub accepted_at_us: i64,
-    /// An older version of it is in the same batch, and left out for it.
+    /// Whether an older version of it was left out of the same batch.
     pub supersedes: bool,
 }
 
@@ -148,34 +154,12 @@ pub struct Batch {
 /// What applying a batch did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Applied {
-    /// Offsets of orders that the database refused and that are now dead letters.
-    pub refused: Vec<(i64, String)>,
+    /// Offsets of orders that the database rejected and that are now dead letters, and why.
+    pub rejected: Vec<(i64, String)>,
     /// Orders left out because the store has a newer version.
     pub outdated: usize,
     /// The batch had been committed before: an earlier COMMIT whose answer was lost.
-    pub already: bool,
-}
-
-/// How the last 200 valid orders fared, across batches. When the database refuses two or more and
-/// more than 5 % of them, that is a schema that changed, not input.
-#[derive(Clone, Debug, Default)]
-pub struct RefusalWindow(VecDeque<bool>);
-
-impl RefusalWindow {
-    /// How many orders it looks back at.
-    pub const LENGTH: usize = 200;
-
-    pub fn note(&mut self, refused: bool) {
-        if self.0.len() == Self::LENGTH {
-            self.0.pop_front();
-        }
-        self.0.push_back(refused);
-    }
-
-    pub fn is_a_schema_problem(&self) -> bool {
-        let refused = self.0.iter().filter(|refused| **refused).count();
-        refused >= 2 && refused * 20 > self.0.len()
-    }
+    pub already_applied: bool,
 }
 
 /// A stored order. NULLs that other programs left are read as "" or 0.
@@ -195,27 +179,28 @@ impl StoredOrder {
     }
 }
 
-/// What the store knows of one uid.
+/// What the store holds for one uid.
 #[derive(Clone, Debug)]
-pub enum Answer {
+pub enum LookupResult {
     Stored(Box<StoredOrder>),
-    /// Never stored, but a record with this uid is a dead letter at topic/partition/offset.
+    /// Never stored, but a record with this uid is a dead letter.
     DeadLettered {
-        place: String,
+        /// `topic/partition/offset`.
+        location: String,
     },
     Absent,
 }
 
-/// Rows and positions of one snapshot. `answers[i]` belongs to the i-th uid asked for.
+/// Rows and positions of one snapshot. `results[i]` belongs to the i-th uid of the lookup.
 #[derive(Clone, Debug)]
-pub struct Answers {
-    pub answers: Vec<Answer>,
+pub struct LookupResults {
+    pub results: Vec<LookupResult>,
     pub positions: Vec<Position>,
 }
 
 /// The newest orders and the positions, of one snapshot.
 #[derive(Clone, Debug)]
-pub struct Latest {
+pub struct LatestOrders {
     pub orders: Vec<StoredOrder>,
     pub positions: Vec<Position>,
 }
@@ -223,72 +208,76 @@ pub struct Latest {
 /// A database that connections can be opened to; shared by all threads.
 pub trait StoreEngine: Send + Sync {
     /// Opens a connection for one thread. Blocks up to 5 s for the network, and 15 s in all for a
-    /// server that accepts and says nothing.
+    /// server that accepts a connection and sends nothing.
     fn connect(&self) -> Result<Box<dyn OrderStore>, StoreError>;
 
-    /// Opens a connection for `orders migrate`. Blocks as long.
+    /// Opens a connection for `orders migrate`. Blocks as long as [`connect`](Self::connect).
     fn schema(&self) -> Result<Box<dyn Schema>, StoreError>;
 
-    /// Looks at everything that is stored at one moment, for as long as it takes: nobody has to wait
-    /// for it. Blocks until there is room and time for that (SQLite: until a copy is made).
+    /// Opens a snapshot of everything stored, for as long as it is kept; writers do not wait for it.
+    /// Blocks until it is there (SQLite: until the file is copied).
     fn snapshot(&self) -> Result<Box<dyn Snapshot>, StoreError>;
 
-    /// Host and database, without any secret.
+    /// Host and database, without secrets.
     fn describe(&self) -> String;
 
-    /// What its operators should know though it works, in a sentence; `None` when all is well.
-    /// Never blocks.
-    fn complaint(&self) -> Option<String> {
+    /// A problem that operators should know of although the store works. Never blocks.
+    fn warning(&self) -> Option<String> {
         None
     }
 }
 
 /// One connection, owned by one thread.
 pub trait OrderStore: Send {
-    /// Puts the claim's owner on the position row and returns the row as it stands; `None` when
-    /// there is none yet. From here on the former owner's batches are fenced.
-    fn take(&mut self, claim: &Claim) -> Result<Option<Position>, StoreError>;
+    /// Writes the claim's owner to the position row and returns the row; `None` when there is none
+    /// yet. From here on batches of the former owner are fenced.
+    fn acquire(&mut self, claim: &Claim) -> Result<Option<Position>, StoreError>;
 
-    /// Writes what a take decided (inserting the row where there was none), in one transaction with
-    /// its gap. [`StoreError::Fenced`] when another owner came between.
-    fn settle(&mut self, claim: &Claim, decided: &Settlement) -> Result<Position, StoreError>;
+    /// Writes where an acquired partition starts (inserting the row where there is none) together
+    /// with the gap, in one transaction. [`StoreError::Fenced`] when another owner has acquired it.
+    fn commit_start(
+        &mut self,
+        claim: &Claim,
+        decision: &StartDecision,
+    ) -> Result<Position, StoreError>;
 
-    /// Stores a batch and moves the position over it, in one transaction: all or nothing. An order
-    /// that the database refuses becomes a dead letter in the same transaction; if it supersedes
-    /// another of the batch, that one must have its chance: [`StoreError::Rejected`] asks for smaller
-    /// batches.
-    fn apply(&mut self, batch: &Batch, window: &mut RefusalWindow) -> Result<Applied, StoreError>;
+    /// Stores a batch and moves the position past it, in one transaction: all or nothing. An order
+    /// that the database rejects becomes a dead letter in the same transaction. If it supersedes
+    /// an older version of the batch, that version must be tried: [`StoreError::Rejected`] asks for
+    /// smaller batches.
+    fn apply(&mut self, batch: &Batch, window: &mut RejectionWindow)
+    -> Result<Applied, StoreError>;
 
-    /// What is known of each uid, and the positions of the log, in one snapshot.
-    fn answers(&mut self, log_id: &str, uids: &[&str]) -> Result<Answers, StoreError>;
+    /// Looks up each uid and the positions of the log, in one snapshot.
+    fn lookup(&mut self, log_id: &str, uids: &[&str]) -> Result<LookupResults, StoreError>;
 
-    /// The `limit` newest orders and the positions of the log, in one snapshot.
-    fn latest(&mut self, log_id: &str, limit: usize) -> Result<Latest, StoreError>;
+    /// Reads the `limit` newest orders and the positions of the log, in one snapshot.
+    fn latest(&mut self, log_id: &str, limit: usize) -> Result<LatestOrders, StoreError>;
 
-    /// The position row of a partition without taking it.
+    /// Reads the position row of a partition without acquiring it.
     fn position(&mut self, log_id: &str, partition: i32) -> Result<Option<Position>, StoreError>;
 
-    /// Who holds the partition of `claim` now; `None` when the claim still does.
+    /// Returns the owner of the claim's partition; `None` when the claim still owns it.
     fn holder(&mut self, claim: &Claim) -> Result<Option<Holder>, StoreError>;
 
-    /// The migrations that were applied, in order of version; empty when there is no history table.
+    /// Lists the applied migrations in order of version; empty when there is no history table.
     /// `migrations::state` judges them.
     fn applied_migrations(&mut self) -> Result<Vec<AppliedMigration>, StoreError>;
 
-    /// A round trip that touches nothing.
+    /// Makes one round trip that changes nothing.
     fn ping(&mut self) -> Result<(), StoreError>;
 }
 
-/// A dead letter as it is kept.
+/// A row of `dead_letters`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct KeptLetter {
+pub struct StoredDeadLetter {
     pub topic: String,
     pub partition: i32,
     pub offset: i64,
     pub key: Option<Vec<u8>>,
     /// `None` is a null payload.
     pub payload: Option<Vec<u8>>,
-    /// How long it was; more than is kept where it was longer than 16 MiB.
+    /// The payload's original length; `payload` is shorter where it was longer than 16 MiB.
     pub payload_bytes: i64,
     /// SHA-256 of a payload that is not kept whole.
     pub payload_sha256: Option<Vec<u8>>,
@@ -298,28 +287,29 @@ pub struct KeptLetter {
     pub dead_at: Timestamp,
 }
 
-/// What somebody who is shown one thing after the other says to each: go on, or that was enough.
-pub type Shown = ControlFlow<()>;
-
-/// Everything that one database holds, at one moment. Memory stays bounded, however much it is.
+/// Everything that one database holds, at one moment. Memory is bounded, whatever its size.
 pub trait Snapshot {
-    /// The positions of a log.
+    /// Reads the positions of a log.
     fn positions(&mut self, log_id: &str) -> Result<Vec<Position>, StoreError>;
 
-    /// How many orders and dead letters there are.
+    /// Counts the orders and the dead letters.
     fn counts(&mut self) -> Result<(u64, u64), StoreError>;
 
-    /// Shows every stored order, by uid. NULLs that other programs left are read as "" or 0.
-    fn each_order(&mut self, show: &mut dyn FnMut(Order) -> Shown) -> Result<(), StoreError>;
-
-    /// Shows every dead letter, the oldest first.
-    fn each_dead_letter(
+    /// Visits every stored order, by uid, until `visit` breaks. NULLs that other programs left are
+    /// read as "" or 0.
+    fn for_each_order(
         &mut self,
-        show: &mut dyn FnMut(KeptLetter) -> Shown,
+        visit: &mut dyn FnMut(Order) -> ControlFlow<()>,
+    ) -> Result<(), StoreError>;
+
+    /// Visits every dead letter, the oldest first, until `visit` breaks.
+    fn for_each_dead_letter(
+        &mut self,
+        visit: &mut dyn FnMut(StoredDeadLetter) -> ControlFlow<()>,
     ) -> Result<(), StoreError>;
 }
 
-/// Which words a database understands: each dialect has its own files of migrations.
+/// The SQL dialect of a database: each has its own migration files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dialect {
     Postgres,
@@ -348,20 +338,21 @@ pub struct Migration<'a> {
 
 /// What `orders migrate` needs of a database; one connection.
 pub trait Schema {
-    /// Which files of migrations are for this database.
+    /// Returns which migration files apply.
     fn dialect(&self) -> Dialect;
 
     /// Refuses a database that cannot hold orders (PostgreSQL: its encoding is not UTF8).
     fn check(&mut self) -> Result<(), StoreError>;
 
-    /// The history in order of version; empty when there is no history table yet. Writes nothing.
+    /// Lists the applied migrations in order of version; empty when there is no history table yet.
+    /// Writes nothing.
     fn history(&mut self) -> Result<Vec<AppliedMigration>, StoreError>;
 
-    /// Whether go-orders' tables are there although no migration of ours made them.
-    fn has_foreign_tables(&mut self) -> Result<bool, StoreError>;
+    /// Whether go-orders' tables exist although no migration of this program created them.
+    fn has_preexisting_tables(&mut self) -> Result<bool, StoreError>;
 
-    /// Tries to take the lock against parallel runs; `false` when another run has it. Does not
-    /// wait. The lock ends with the connection.
+    /// Tries to lock out parallel runs; `false` when another run has the lock. Does not wait. The
+    /// lock ends with the connection.
     fn try_lock(&mut self) -> Result<bool, StoreError>;
 
     /// Applies one migration and its history row in one transaction.

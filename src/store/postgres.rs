@@ -1,7 +1,7 @@
 //! The store on PostgreSQL: the one file that names the postgres crate.
 //!
 //! Owns connecting (TLS included) and what database errors mean; the parts live in `postgres/`:
-//! `take` (positions), `apply` (batches), `answers` (reading) and `schema` (migrations). The
+//! `positions`, `apply` (batches), `lookup` (reading) and `schema` (migrations). The
 //! surprising thing: rust-postgres answers Ok to a COMMIT that the server turned into a ROLLBACK, so
 //! a statement that can fail always runs right before it.
 
@@ -25,14 +25,14 @@ use postgres_openssl::MakeTlsConnector;
 use super::*;
 use crate::timeouts::timeouts;
 
-mod answers;
 mod apply;
-mod greeting;
+mod handshake;
 mod leftovers;
+mod lookup;
+mod positions;
 mod rows;
 mod schema;
 mod snapshot;
-mod take;
 mod url;
 
 /// Server-side limits of a connection that serves the pipeline. They do not help against a server
@@ -87,7 +87,7 @@ impl PostgresEngine {
         let silent =
             |what: &str| StoreError::Unavailable(format!("{what} (at `{}`)", self.described));
         // Threads stay behind at a silent server; no further ones until it is heard again.
-        if self.left_behind.load(Ordering::Relaxed) > 0 && !greeting::is_heard(&self.config) {
+        if self.left_behind.load(Ordering::Relaxed) > 0 && !handshake::responds(&self.config) {
             return Err(silent("it accepts connections and does not answer"));
         }
         let (sender, opened) = sync_channel(0);
@@ -309,23 +309,31 @@ impl Statements {
 }
 
 impl OrderStore for PostgresStore {
-    fn take(&mut self, claim: &Claim) -> Result<Option<Position>, StoreError> {
-        self.take_position(claim)
+    fn acquire(&mut self, claim: &Claim) -> Result<Option<Position>, StoreError> {
+        self.acquire_position(claim)
     }
 
-    fn settle(&mut self, claim: &Claim, decided: &Settlement) -> Result<Position, StoreError> {
-        self.settle_position(claim, decided)
+    fn commit_start(
+        &mut self,
+        claim: &Claim,
+        decision: &StartDecision,
+    ) -> Result<Position, StoreError> {
+        self.write_start(claim, decision)
     }
 
-    fn apply(&mut self, batch: &Batch, window: &mut RefusalWindow) -> Result<Applied, StoreError> {
+    fn apply(
+        &mut self,
+        batch: &Batch,
+        window: &mut RejectionWindow,
+    ) -> Result<Applied, StoreError> {
         self.apply_batch(batch, window)
     }
 
-    fn answers(&mut self, log_id: &str, uids: &[&str]) -> Result<Answers, StoreError> {
-        self.read_answers(log_id, uids)
+    fn lookup(&mut self, log_id: &str, uids: &[&str]) -> Result<LookupResults, StoreError> {
+        self.read_lookup(log_id, uids)
     }
 
-    fn latest(&mut self, log_id: &str, limit: usize) -> Result<Latest, StoreError> {
+    fn latest(&mut self, log_id: &str, limit: usize) -> Result<LatestOrders, StoreError> {
         self.read_latest(log_id, limit)
     }
 

@@ -1,7 +1,7 @@
 //! The store in a SQLite file: nothing to install, one machine.
 //!
 //! Owns opening the file, noticing that it is gone, and what SQLite's errors mean for the consumer;
-//! the parts live in `sqlite/`: `take` (positions), `apply` and `rows` (batches), `answers` and
+//! the parts live in `sqlite/`: `positions`, `apply` and `rows` (batches), `lookup` and
 //! `snapshot` (reading), `beside` (the file beside the file) and `schema` (migrations). The
 //! surprising thing: a file that is not there is no error of connecting. As with a server whose
 //! database has no tables, the answer is `orders migrate`, and only that makes a file; a consumer
@@ -18,13 +18,13 @@ use rusqlite::{
 use super::*;
 use crate::sqlite_file::{Access, FileError, FileErrorKind, GuardedFile, OpenFile};
 
-mod answers;
 mod apply;
 mod leftovers;
+mod lookup;
+mod positions;
 mod rows;
 mod schema;
 mod snapshot;
-mod take;
 
 /// Per connection. A commit of a thousand orders writes some thousand pages: a checkpoint after each
 /// (the default is at 1000 pages) would write every page of an index once a batch.
@@ -77,7 +77,7 @@ impl StoreEngine for SqliteEngine {
         self.file.path().display().to_string()
     }
 
-    fn complaint(&self) -> Option<String> {
+    fn warning(&self) -> Option<String> {
         self.file.warning()
     }
 }
@@ -239,23 +239,31 @@ fn is_refusal(error: &SqliteError) -> bool {
 }
 
 impl OrderStore for SqliteStore {
-    fn take(&mut self, claim: &Claim) -> Result<Option<Position>, StoreError> {
-        self.take_position(claim)
+    fn acquire(&mut self, claim: &Claim) -> Result<Option<Position>, StoreError> {
+        self.acquire_position(claim)
     }
 
-    fn settle(&mut self, claim: &Claim, decided: &Settlement) -> Result<Position, StoreError> {
-        self.settle_position(claim, decided)
+    fn commit_start(
+        &mut self,
+        claim: &Claim,
+        decision: &StartDecision,
+    ) -> Result<Position, StoreError> {
+        self.write_start(claim, decision)
     }
 
-    fn apply(&mut self, batch: &Batch, window: &mut RefusalWindow) -> Result<Applied, StoreError> {
+    fn apply(
+        &mut self,
+        batch: &Batch,
+        window: &mut RejectionWindow,
+    ) -> Result<Applied, StoreError> {
         self.apply_batch(batch, window)
     }
 
-    fn answers(&mut self, log_id: &str, uids: &[&str]) -> Result<Answers, StoreError> {
-        self.read_answers(log_id, uids)
+    fn lookup(&mut self, log_id: &str, uids: &[&str]) -> Result<LookupResults, StoreError> {
+        self.read_lookup(log_id, uids)
     }
 
-    fn latest(&mut self, log_id: &str, limit: usize) -> Result<Latest, StoreError> {
+    fn latest(&mut self, log_id: &str, limit: usize) -> Result<LatestOrders, StoreError> {
         self.read_latest(log_id, limit)
     }
 

@@ -79,7 +79,7 @@ fn step() -> impl Strategy<Value = Step> {
 /// A consumer as both stores see it.
 struct Owner {
     claim: Claim,
-    windows: [RefusalWindow; 2],
+    windows: [RejectionWindow; 2],
     last: Option<Batch>,
 }
 
@@ -100,8 +100,8 @@ impl Pair<'_> {
         match step {
             Step::Take => {
                 let claim = &self.owners[by].claim;
-                let taken = self.store.take(claim).expect("the store answers");
-                assert_eq!(known(taken), known(self.memory.take(claim)));
+                let taken = self.store.acquire(claim).expect("the store answers");
+                assert_eq!(known(taken), known(self.memory.acquire(claim)));
             }
             Step::Settle { epochs, moves, gap } => self.settle(by, epochs, moves, gap),
             Step::Apply(aim, records) => self.apply(by, aim, &records),
@@ -113,15 +113,15 @@ impl Pair<'_> {
         let claim = self.owners[by].claim.clone();
         let position = self.memory.position(&self.log_id, 0);
         let (epoch, next) = position.map_or((0, 0), |it| (it.epoch, it.next_offset));
-        let decided = Settlement {
+        let decided = StartDecision {
             topic_id: format!("topic-{}", epoch + epochs).into(),
             epoch: epoch + epochs,
             next_offset: (next + moves).max(0),
             gap: gap.then(|| hole(next, None)),
         };
-        let settled = self.store.settle(&claim, &decided);
+        let settled = self.store.commit_start(&claim, &decided);
         let settled = settled.map(Some).map(known).map_err(|error| kind(&error));
-        let expected = self.memory.settle(&claim, &decided);
+        let expected = self.memory.commit_start(&claim, &decided);
         let expected = expected.map(Some).map(known).map_err(|error| kind(&error));
         assert_eq!(settled, expected);
     }
@@ -206,11 +206,11 @@ impl Pair<'_> {
         );
         let uids: Vec<String> = (0..UIDS).map(|number| self.uid(number)).collect();
         let asked: Vec<&str> = uids.iter().map(String::as_str).collect();
-        let answers = self.store.answers(&self.log_id, &asked);
-        let answers = answers.expect("the store answers").answers;
+        let answers = self.store.lookup(&self.log_id, &asked);
+        let answers = answers.expect("the store answers").results;
         let expected = asked
             .iter()
-            .map(|uid| self.memory.answer(&self.log_id, uid));
+            .map(|uid| self.memory.lookup(&self.log_id, uid));
         assert_eq!(
             format!("{answers:#?}"),
             format!("{:#?}", expected.collect::<Vec<_>>())
@@ -302,8 +302,8 @@ fn kind(error: &StoreError) -> String {
 
 fn fate(applied: Result<Applied, StoreError>) -> Result<(Vec<i64>, usize, bool), String> {
     let applied = applied.map_err(|error| kind(&error))?;
-    let refused = applied.refused.iter().map(|(offset, _)| *offset).collect();
-    Ok((refused, applied.outdated, applied.already))
+    let refused = applied.rejected.iter().map(|(offset, _)| *offset).collect();
+    Ok((refused, applied.outdated, applied.already_applied))
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! What every store promises.
 
-use orders::store::{Answer, Gap, Settlement, SourcedOrder, StoreError};
+use orders::store::{Gap, LookupResult, SourcedOrder, StartDecision, StoreError};
 use serde_json::json;
 use support::each_engine_keeps;
 use support::orders::order_version;
@@ -37,7 +37,7 @@ fn a_position_is_there_from_the_first_settlement_on(subject: &Database) {
     assert_eq!(
         owner
             .store
-            .take(&claim())
+            .acquire(&claim())
             .expect("the partition can be taken"),
         found
     );
@@ -47,7 +47,7 @@ fn a_position_is_there_from_the_first_settlement_on(subject: &Database) {
 fn a_settlement_written_twice_leaves_one_gap(subject: &Database) {
     let mut owner = subject.owner();
     for to in [None, Some(7)] {
-        let decided = Settlement {
+        let decided = StartDecision {
             topic_id: "topic-2".into(),
             epoch: 2,
             next_offset: 7,
@@ -58,7 +58,7 @@ fn a_settlement_written_twice_leaves_one_gap(subject: &Database) {
             }),
         };
         for _ in 0..2 {
-            let settled = owner.store.settle(&owner.claim, &decided);
+            let settled = owner.store.commit_start(&owner.claim, &decided);
             let position = settled.expect("the position can be settled");
             assert_eq!((position.epoch, position.next_offset), (2, 7));
         }
@@ -75,7 +75,7 @@ fn a_batch_is_stored_with_its_position_or_not_at_all(subject: &Database) {
     let mut owner = subject.owner();
     let batch = owner.batch(vec![sourced("a", 1, 0, 1), sourced("b", 2, 1, 1)]);
     let applied = owner.apply(&batch).expect("the batch is stored");
-    assert!(!applied.already && applied.outdated == 0 && applied.refused.is_empty());
+    assert!(!applied.already_applied && applied.outdated == 0 && applied.rejected.is_empty());
     let position = owner
         .store
         .position(LOG, 0)
@@ -100,15 +100,27 @@ fn a_batch_is_stored_with_its_position_or_not_at_all(subject: &Database) {
 fn a_batch_applied_twice_is_recognised(subject: &Database) {
     let mut owner = subject.owner();
     let batch = owner.batch(vec![sourced("a", 1, 0, 1)]);
-    assert!(!owner.apply(&batch).expect("the batch is stored").already);
-    assert!(owner.apply(&batch).expect("the batch is known").already);
+    assert!(
+        !owner
+            .apply(&batch)
+            .expect("the batch is stored")
+            .already_applied
+    );
+    assert!(
+        owner
+            .apply(&batch)
+            .expect("the batch is known")
+            .already_applied
+    );
     assert_eq!(subject.db().count("items"), 2);
 }
 
 fn an_older_owner_is_fenced(subject: &Database) {
     let mut old = subject.owner();
     let taken = claim();
-    old.store.take(&taken).expect("the partition can be taken");
+    old.store
+        .acquire(&taken)
+        .expect("the partition can be taken");
     let batch = old.batch(vec![sourced("a", 1, 0, 1)]);
     let error = old
         .apply(&batch)
@@ -179,8 +191,8 @@ fn an_order_is_replaced_whole(subject: &Database) {
         let batch = owner.batch(vec![sourced("a", version, i64::from(version) - 1, 1)]);
         owner.apply(&batch).expect("the batch is stored");
     }
-    let mut answers = owner.store.answers(LOG, &["a"]).expect("the store answers");
-    let Answer::Stored(stored) = answers.answers.remove(0) else {
+    let mut answers = owner.store.lookup(LOG, &["a"]).expect("the store answers");
+    let LookupResult::Stored(stored) = answers.results.remove(0) else {
         panic!("the order is stored")
     };
     let encoded: serde_json::Value = serde_json::from_slice(&stored.order.encode()).expect("JSON");
@@ -217,7 +229,7 @@ fn a_refused_order_becomes_a_dead_letter_and_its_neighbours_are_stored(subject: 
     });
     let batch = owner.batch(orders.collect());
     let applied = owner.apply(&batch).expect("the batch is stored");
-    let refused: Vec<i64> = applied.refused.iter().map(|(offset, _)| *offset).collect();
+    let refused: Vec<i64> = applied.rejected.iter().map(|(offset, _)| *offset).collect();
     assert_eq!(refused, [57]);
     let mut db = subject.db();
     assert_eq!(db.count("orders"), 99);

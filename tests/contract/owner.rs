@@ -4,7 +4,7 @@ use bytes::Bytes;
 use orders::order::Order;
 use orders::pipeline::LastApplied;
 use orders::store::{
-    Batch, Claim, DeadLetter, OrderStore, Position, RefusalWindow, Settlement, SourcedOrder,
+    Batch, Claim, DeadLetter, OrderStore, Position, RejectionWindow, SourcedOrder, StartDecision,
     StoreError,
 };
 use support::orders::order_version;
@@ -20,7 +20,7 @@ impl Database {
         let mut store = self.store();
         let claim = claim();
         assert_eq!(
-            store.take(&claim).expect("the partition can be taken"),
+            store.acquire(&claim).expect("the partition can be taken"),
             None
         );
         let position = settle(&mut *store, &claim, "topic-1", 1, 0);
@@ -28,7 +28,7 @@ impl Database {
             store,
             claim,
             position,
-            window: RefusalWindow::default(),
+            window: RejectionWindow::default(),
         }
     }
 }
@@ -50,14 +50,14 @@ pub fn settle(
     epoch: i32,
     next_offset: i64,
 ) -> Position {
-    let decided = Settlement {
+    let decided = StartDecision {
         topic_id: topic_id.into(),
         epoch,
         next_offset,
         gap: None,
     };
     store
-        .settle(claim, &decided)
+        .commit_start(claim, &decided)
         .expect("the position can be settled")
 }
 
@@ -66,7 +66,7 @@ pub struct Owner {
     pub store: Box<dyn OrderStore>,
     pub claim: Claim,
     pub position: Position,
-    pub window: RefusalWindow,
+    pub window: RejectionWindow,
 }
 
 impl Owner {

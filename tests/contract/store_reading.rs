@@ -1,8 +1,10 @@
 //! What every store gives back of what it holds.
 
+use std::ops::ControlFlow;
+
 use bytes::Bytes;
 use orders::order::Order;
-use orders::store::{Answer, DeadLetter, Shown};
+use orders::store::{DeadLetter, LookupResult};
 use support::each_engine_keeps;
 use support::orders::order_version;
 
@@ -29,11 +31,13 @@ fn answers_know_stored_dead_and_absent_orders(subject: &Database) {
     owner.apply(&batch).expect("the batch is stored");
     let answers = owner
         .store
-        .answers(LOG, &["absent", "a", "d"])
+        .lookup(LOG, &["absent", "a", "d"])
         .expect("the store answers");
-    assert!(matches!(answers.answers[0], Answer::Absent));
-    assert!(matches!(answers.answers[1], Answer::Stored(_)));
-    assert!(matches!(&answers.answers[2], Answer::DeadLettered { place } if place == "orders/0/0"));
+    assert!(matches!(answers.results[0], LookupResult::Absent));
+    assert!(matches!(answers.results[1], LookupResult::Stored(_)));
+    assert!(
+        matches!(&answers.results[2], LookupResult::DeadLettered { location } if location == "orders/0/0")
+    );
     assert_eq!(answers.positions.len(), 1);
     assert_eq!(answers.positions[0].next_offset, 2);
 }
@@ -88,17 +92,17 @@ fn a_snapshot_shows_all_of_one_moment_and_nothing_later(subject: &Database) {
         ..Order::default()
     });
     let mut shown = Vec::new();
-    let each = snapshot.each_order(&mut |order| {
+    let each = snapshot.for_each_order(&mut |order| {
         shown.push(order);
-        Shown::Continue(())
+        ControlFlow::Continue(())
     });
     each.expect("the store answers");
     assert!(shown == expected, "{shown:#?}");
 
     let mut first = 0;
-    let each = snapshot.each_order(&mut |_| {
+    let each = snapshot.for_each_order(&mut |_| {
         first += 1;
-        Shown::Break(())
+        ControlFlow::Break(())
     });
     each.expect("the store answers");
     assert_eq!(first, 1);
@@ -125,9 +129,9 @@ fn a_snapshot_shows_dead_letters_as_they_are_kept(subject: &Database) {
     let mut snapshot = subject.engine.snapshot().expect("a snapshot can be made");
     assert_eq!(snapshot.counts().expect("the store answers"), (1, 3));
     let mut letters = Vec::new();
-    let each = snapshot.each_dead_letter(&mut |letter| {
+    let each = snapshot.for_each_dead_letter(&mut |letter| {
         letters.push(letter);
-        Shown::Continue(())
+        ControlFlow::Continue(())
     });
     each.expect("the store answers");
     let [null, long, raw] = &letters[..] else {

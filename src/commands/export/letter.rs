@@ -8,10 +8,10 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::{Map, Value, json};
 
-use crate::store::KeptLetter;
+use crate::store::StoredDeadLetter;
 
 /// The line, with its end.
-pub(super) fn line(letter: &KeptLetter) -> Vec<u8> {
+pub(super) fn line(letter: &StoredDeadLetter) -> Vec<u8> {
     let mut object = Map::new();
     let mut put = |name: &str, value: Value| object.insert(name.to_owned(), value);
     put("topic", json!(letter.topic));
@@ -51,7 +51,7 @@ mod tests {
 
     #[test]
     fn what_is_no_text_is_told_apart_from_what_looks_like_it() {
-        let letter = KeptLetter {
+        let letter = StoredDeadLetter {
             topic: "orders".into(),
             partition: 3,
             offset: 7,
@@ -71,7 +71,7 @@ mod tests {
         });
         let read: Value = serde_json::from_slice(&line(&letter)).unwrap();
         assert_eq!(read, expected);
-        let null = KeptLetter {
+        let null = StoredDeadLetter {
             payload: None,
             key: None,
             ..letter

@@ -11,7 +11,7 @@ use crate::event_log::EventLog;
 use crate::order::Order;
 use crate::output::Output;
 use crate::pipeline::time;
-use crate::store::{Answer, OrderStore, StoreEngine};
+use crate::store::{LookupResult, OrderStore, StoreEngine};
 
 const ORDER: &str = include_str!("../../../examples/test_order.json");
 
@@ -99,9 +99,9 @@ fn has_row(
     uid: &str,
     since_us: i64,
 ) -> anyhow::Result<bool> {
-    let answers = store.answers(log_id, &[uid])?.answers;
+    let answers = store.lookup(log_id, &[uid])?.results;
     Ok(matches!(
         answers.as_slice(),
-        [Answer::Stored(stored)] if stored.accepted_at_us >= Some(since_us)
+        [LookupResult::Stored(stored)] if stored.accepted_at_us >= Some(since_us)
     ))
 }

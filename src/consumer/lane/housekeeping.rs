@@ -74,7 +74,7 @@ impl Lane {
             ReadBack::End(end) if end > part.next => {
                 let reason = "no record there: transaction markers or compaction";
                 let batch = batch::empty(&self.place(part), part.next, end, reason);
-                let mut window = RefusalWindow::default();
+                let mut window = RejectionWindow::default();
                 let name = status::partition(part.partition);
                 if connection.apply(&name, &batch, &mut window)?.is_some() {
                     part.next = end;

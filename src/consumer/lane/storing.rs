@@ -12,7 +12,7 @@ impl Lane {
         connection: &mut Connection,
         part: &mut Part,
         mut records: Vec<Record>,
-        window: &mut RefusalWindow,
+        window: &mut RejectionWindow,
     ) -> Result<(), Ended> {
         // Below the position everything is stored already: a new assignment may give some again.
         records.retain(|record| record.offset >= part.next);
@@ -104,7 +104,7 @@ impl Lane {
         let status = &context.status;
         status.progress(part.partition, batch.end);
         status.batches.inc();
-        if applied.already {
+        if applied.already_applied {
             // Its fate was told, or lost, with the answer to that COMMIT.
             tracing::info!(
                 topic = %batch.topic, partition = batch.partition,
@@ -114,9 +114,9 @@ impl Lane {
         }
         status
             .dead_letters
-            .inc_by((batch.dead_letters.len() + applied.refused.len()) as u64);
+            .inc_by((batch.dead_letters.len() + applied.rejected.len()) as u64);
         status.orders_outdated.inc_by(applied.outdated as u64);
-        let written = batch.orders.len() - applied.refused.len() - applied.outdated;
+        let written = batch.orders.len() - applied.rejected.len() - applied.outdated;
         status.orders_applied.inc_by(written as u64);
         status
             .records_with_foreign_key
@@ -134,14 +134,14 @@ impl Lane {
         } = batch;
         if chunk.len() > TOLD_SINGLY {
             tracing::info!(
-                %topic, partition, dead_letters = batch.dead_letters.len() + applied.refused.len(),
+                %topic, partition, dead_letters = batch.dead_letters.len() + applied.rejected.len(),
                 "processed {} orders (offsets {start}-{})", batch.orders.len(), end - 1
             );
         }
         for sourced in &batch.orders {
             let (uid, offset) = (&sourced.order.order_uid, sourced.offset);
             if applied
-                .refused
+                .rejected
                 .iter()
                 .any(|(refused, _)| *refused == offset)
             {
@@ -157,7 +157,7 @@ impl Lane {
             .dead_letters
             .iter()
             .map(|letter| (letter.offset, &letter.reason));
-        let refused = applied.refused.iter().map(|(offset, why)| (*offset, why));
+        let refused = applied.rejected.iter().map(|(offset, why)| (*offset, why));
         for (offset, reason) in decoded.chain(refused).take(TOLD_SINGLY) {
             tracing::warn!(%topic, partition, "dead letter at offset {offset}: {reason}");
         }

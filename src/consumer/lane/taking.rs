@@ -15,7 +15,7 @@ impl Lane {
         for partition in &self.partitions {
             let name = status::partition(*partition);
             let claim = self.claim(&log_id, *partition);
-            let position = connection.persist(&name, |store| store.take(&claim))?;
+            let position = connection.persist(&name, |store| store.acquire(&claim))?;
             claimed.push((claim, position));
         }
         failpoint::reach(failpoint::Point::InAssign);
@@ -107,8 +107,8 @@ impl Lane {
             match (decision, position) {
                 (Decision::Continue { .. }, found) => return Ok(found),
                 (Decision::Settle { settlement, why }, found) => {
-                    let settled =
-                        connection.persist(&name, |store| store.settle(claim, &settlement))?;
+                    let settled = connection
+                        .persist(&name, |store| store.commit_start(claim, &settlement))?;
                     let next_offset = settled.next_offset;
                     tracing::info!(
                         topic = %self.context.settings.topics.orders,

@@ -8,7 +8,7 @@ use super::leftovers::{insert_dead_letters, insert_gaps};
 use super::rows::{Origin, RowWriter};
 use super::*;
 use crate::failpoint;
-use crate::store::refusals::{Refused, judge, too_many};
+use crate::store::rejections::{Rejected, judge, too_many};
 
 /// Moves the position from `start` to `end`, if this owner still has it and it still stands there.
 const ADVANCE: &str = "
@@ -37,7 +37,7 @@ enum Care {
 
 pub(super) enum Failure {
     /// A uid that was unknown a moment ago is there: 23505.
-    SomebodyWasFaster,
+    UniqueViolation,
     Store(StoreError),
 }
 
@@ -56,14 +56,14 @@ impl PostgresStore {
     pub(super) fn apply_batch(
         &mut self,
         batch: &Batch,
-        window: &mut RefusalWindow,
+        window: &mut RejectionWindow,
     ) -> Result<Applied, StoreError> {
         let mut care = Care::Fast;
         loop {
             // Every attempt is a whole transaction; a failed one has left nothing behind.
             match self.try_apply(batch, window, care) {
                 Ok(applied) => return Ok(applied),
-                Err(Failure::SomebodyWasFaster) => care = Care::Upsert,
+                Err(Failure::UniqueViolation) => care = Care::Upsert,
                 Err(Failure::Store(StoreError::Rejected(_))) if care != Care::Bisect => {
                     care = Care::Bisect;
                 }
@@ -75,14 +75,14 @@ impl PostgresStore {
     fn try_apply(
         &mut self,
         batch: &Batch,
-        window: &mut RefusalWindow,
+        window: &mut RejectionWindow,
         care: Care,
     ) -> Result<Applied, Failure> {
         let PostgresStore { client, statements } = self;
         let mut transaction = client.transaction()?;
         if let Advance::Already = advance(&mut transaction, statements, batch)? {
             return Ok(Applied {
-                already: true,
+                already_applied: true,
                 ..Applied::default()
             });
         }
@@ -110,9 +110,9 @@ impl PostgresStore {
             .map(|(order, why)| (order.offset, why))
             .collect();
         Ok(Applied {
-            refused,
+            rejected: refused,
             outdated,
-            already: false,
+            already_applied: false,
         })
     }
 }
@@ -194,7 +194,7 @@ fn write_fast(
     };
     writer.insert_orders(&unknown).map_err(|error| {
         if error.code() == Some(&SqlState::UNIQUE_VIOLATION) {
-            Failure::SomebodyWasFaster
+            Failure::UniqueViolation
         } else {
             error.into()
         }
@@ -248,7 +248,7 @@ fn bisect<'b>(
     statements: &mut Statements,
     batch: &Batch,
     orders: &[&'b SourcedOrder],
-    refused: &mut Refused<'b>,
+    refused: &mut Rejected<'b>,
 ) -> Result<usize, Failure> {
     let mut savepoint = transaction.transaction()?;
     match upsert(&mut savepoint, statements, batch, orders) {

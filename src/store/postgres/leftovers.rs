@@ -2,7 +2,7 @@
 
 use super::apply::Failure;
 use super::*;
-use crate::store::refusals::{Refused, kept_payload, letters, payload_digest};
+use crate::store::rejections::{Rejected, dead_letters, kept_payload, payload_digest};
 
 /// A replay meets its own dead letters again only under the same epoch.
 const INSERT_DEAD_LETTERS: &str = r#"
@@ -17,9 +17,9 @@ pub(super) fn insert_dead_letters(
     transaction: &mut Transaction<'_>,
     statements: &mut Statements,
     batch: &Batch,
-    refused: &Refused<'_>,
+    refused: &Rejected<'_>,
 ) -> Result<(), Failure> {
-    let letters = letters(batch, refused);
+    let letters = dead_letters(batch, refused);
     if letters.is_empty() {
         return Ok(());
     }
@@ -73,7 +73,7 @@ pub(super) fn insert_gaps(transaction: &mut Transaction<'_>, batch: &Batch) -> R
     let to: Vec<Option<i64>> = batch.gaps.iter().map(|gap| gap.to).collect();
     let reasons: Vec<&str> = batch.gaps.iter().map(|gap| gap.reason.as_str()).collect();
     transaction.execute(
-        take::INSERT_GAPS,
+        positions::INSERT_GAPS,
         &[&batch.position_id, &batch.epoch, &from, &to, &reasons],
     )?;
     Ok(())

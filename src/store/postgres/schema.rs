@@ -5,7 +5,9 @@
 //! waited for inside the database. A session that waits in a statement holds a snapshot, and that
 //! can deadlock with the very migration it waits for.
 
-use super::{AppliedMigration, Client, Dialect, Migration, Schema, StoreError, adoption, classify};
+use super::{
+    AppliedMigration, Client, Dialect, Migration, Schema, StoreError, classify, existing_tables,
+};
 
 /// Names the lock among the advisory locks of the database: "orders" in ASCII.
 const LOCK: i64 = 0x6f72_6465_7273;
@@ -99,11 +101,11 @@ impl Schema for PostgresSchema {
         history(&mut self.client)
     }
 
-    fn has_foreign_tables(&mut self) -> Result<bool, StoreError> {
+    fn has_preexisting_tables(&mut self) -> Result<bool, StoreError> {
         if !self.history()?.is_empty() {
             return Ok(false);
         }
-        adoption::has_order_tables(|table| self.columns(table))
+        existing_tables::has_order_tables(|table| self.columns(table))
     }
 
     fn try_lock(&mut self) -> Result<bool, StoreError> {

@@ -4,7 +4,7 @@
 //! so a plan that sorts the whole table first is never an option, and both sides hold a page only.
 //! While it lasts, PostgreSQL cannot clean up rows that were replaced since it began.
 
-use super::answers::{BY_KEY, item, order_columns, stored, with_positions};
+use super::lookup::{BY_KEY, item, order_columns, stored, with_positions};
 use super::schema::NO_TIMEOUTS;
 use super::*;
 
@@ -99,7 +99,7 @@ impl PostgresSnapshot {
 impl Snapshot for PostgresSnapshot {
     fn positions(&mut self, log_id: &str) -> Result<Vec<Position>, StoreError> {
         let rows = self.ask(POSITIONS, &[&log_id])?;
-        Ok(rows.iter().map(take::position).collect())
+        Ok(rows.iter().map(positions::position).collect())
     }
 
     fn counts(&mut self) -> Result<(u64, u64), StoreError> {
@@ -111,7 +111,10 @@ impl Snapshot for PostgresSnapshot {
         Ok((count(0), count(1)))
     }
 
-    fn each_order(&mut self, show: &mut dyn FnMut(Order) -> Shown) -> Result<(), StoreError> {
+    fn for_each_order(
+        &mut self,
+        show: &mut dyn FnMut(Order) -> ControlFlow<()>,
+    ) -> Result<(), StoreError> {
         let mut page = self.page(None)?;
         while let Some(last) = page.last().map(|order| order.order_uid.clone()) {
             for order in page {
@@ -124,9 +127,9 @@ impl Snapshot for PostgresSnapshot {
         Ok(())
     }
 
-    fn each_dead_letter(
+    fn for_each_dead_letter(
         &mut self,
-        show: &mut dyn FnMut(KeptLetter) -> Shown,
+        show: &mut dyn FnMut(StoredDeadLetter) -> ControlFlow<()>,
     ) -> Result<(), StoreError> {
         let mut last = i64::MIN;
         while let Some(row) = self.ask(NEXT_LETTER, &[&last])?.first() {
@@ -140,9 +143,9 @@ impl Snapshot for PostgresSnapshot {
 }
 
 /// Reads the columns of [`NEXT_LETTER`].
-fn letter(row: &Row) -> KeptLetter {
+fn letter(row: &Row) -> StoredDeadLetter {
     let moment = |column| Timestamp::from_micros(row.get::<_, Micros>(column).0);
-    KeptLetter {
+    StoredDeadLetter {
         topic: row.get(1),
         partition: row.get(2),
         offset: row.get(3),

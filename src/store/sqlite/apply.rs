@@ -9,7 +9,7 @@ use super::leftovers::{insert_dead_letters, insert_gaps};
 use super::rows::{Origin, write};
 use super::*;
 use crate::failpoint;
-use crate::store::refusals::{Refused, judge, too_many};
+use crate::store::rejections::{Rejected, judge, too_many};
 
 /// Moves the position from `start` to `end`, if this owner still has it and it still stands there.
 const ADVANCE: &str = "
@@ -41,7 +41,7 @@ impl SqliteStore {
     pub(super) fn apply_batch(
         &mut self,
         batch: &Batch,
-        window: &mut RefusalWindow,
+        window: &mut RejectionWindow,
     ) -> Result<Applied, StoreError> {
         // Every attempt is a whole transaction; a failed one has left nothing behind.
         match self.try_apply(batch, window, Care::Fast) {
@@ -53,14 +53,14 @@ impl SqliteStore {
     fn try_apply(
         &mut self,
         batch: &Batch,
-        window: &mut RefusalWindow,
+        window: &mut RejectionWindow,
         care: Care,
     ) -> Result<Applied, StoreError> {
         let file = self.file.clone();
         self.writing(|mut transaction| {
             if let Advance::Already = advance(&transaction, batch)? {
                 return Ok(Applied {
-                    already: true,
+                    already_applied: true,
                     ..Applied::default()
                 });
             }
@@ -85,9 +85,9 @@ impl SqliteStore {
                 .map(|(order, why)| (order.offset, why))
                 .collect();
             Ok(Applied {
-                refused,
+                rejected: refused,
                 outdated,
-                already: false,
+                already_applied: false,
             })
         })
     }
@@ -154,7 +154,7 @@ fn write_all(transaction: &Transaction<'_>, batch: &Batch) -> Result<usize, Fail
 fn write_each<'b>(
     transaction: &mut Transaction<'_>,
     batch: &'b Batch,
-    refused: &mut Refused<'b>,
+    refused: &mut Rejected<'b>,
     file: &Path,
 ) -> Result<usize, Failure> {
     let mut written = 0;

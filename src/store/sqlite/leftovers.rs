@@ -1,7 +1,7 @@
 //! What a batch leaves besides orders: its dead letters and the gaps it passed.
 
 use super::*;
-use crate::store::refusals::{Refused, kept_payload, letters, payload_digest};
+use crate::store::rejections::{Rejected, dead_letters, kept_payload, payload_digest};
 
 /// A replay meets its own dead letters again only under the same epoch.
 const INSERT_DEAD_LETTER: &str = r#"
@@ -17,9 +17,9 @@ const INSERT_GAP: &str = "
 pub(super) fn insert_dead_letters(
     transaction: &Transaction<'_>,
     batch: &Batch,
-    refused: &Refused<'_>,
+    refused: &Rejected<'_>,
 ) -> Result<(), SqliteError> {
-    for letter in letters(batch, refused) {
+    for letter in dead_letters(batch, refused) {
         let bytes = letter.payload.as_ref().map_or(0, |payload| payload.len());
         transaction
             .prepare_cached(INSERT_DEAD_LETTER)?

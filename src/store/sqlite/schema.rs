@@ -13,7 +13,7 @@ use rustix::fs::{FlockOperation, flock};
 
 use super::*;
 use crate::data_folder::{create_durably, folder_of, sync_folder};
-use crate::store::adoption;
+use crate::store::existing_tables;
 
 const HAS_HISTORY: &str = "
     SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name = 'orders_migrations'";
@@ -125,11 +125,11 @@ impl Schema for SqliteSchema {
         self.ask(history)
     }
 
-    fn has_foreign_tables(&mut self) -> Result<bool, StoreError> {
+    fn has_preexisting_tables(&mut self) -> Result<bool, StoreError> {
         if !self.history()?.is_empty() {
             return Ok(false);
         }
-        adoption::has_order_tables(|table| {
+        existing_tables::has_order_tables(|table| {
             self.ask(|connection| {
                 let mut statement = connection.prepare_cached(COLUMNS)?;
                 statement

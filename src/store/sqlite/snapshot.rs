@@ -12,7 +12,7 @@ use std::path::PathBuf;
 
 use rustix::fs::{FlockOperation, flock};
 
-use super::answers::{ALL, positions, stored, timestamp};
+use super::lookup::{ALL, positions, stored, timestamp};
 use super::*;
 use crate::data_folder::folder_of;
 use crate::sqlite_file::{open, with_suffix};
@@ -88,7 +88,10 @@ impl Snapshot for SqliteSnapshot {
         })
     }
 
-    fn each_order(&mut self, show: &mut dyn FnMut(Order) -> Shown) -> Result<(), StoreError> {
+    fn for_each_order(
+        &mut self,
+        show: &mut dyn FnMut(Order) -> ControlFlow<()>,
+    ) -> Result<(), StoreError> {
         self.ask(|connection| {
             let mut statement = connection.prepare(ALL)?;
             let mut rows = statement.query([])?;
@@ -101,9 +104,9 @@ impl Snapshot for SqliteSnapshot {
         })
     }
 
-    fn each_dead_letter(
+    fn for_each_dead_letter(
         &mut self,
-        show: &mut dyn FnMut(KeptLetter) -> Shown,
+        show: &mut dyn FnMut(StoredDeadLetter) -> ControlFlow<()>,
     ) -> Result<(), StoreError> {
         self.ask(|connection| {
             let mut statement = connection.prepare(LETTERS)?;
@@ -119,8 +122,8 @@ impl Snapshot for SqliteSnapshot {
 }
 
 /// Reads the columns of [`LETTERS`].
-fn letter(row: &Row<'_>) -> Result<KeptLetter, SqliteError> {
-    Ok(KeptLetter {
+fn letter(row: &Row<'_>) -> Result<StoredDeadLetter, SqliteError> {
+    Ok(StoredDeadLetter {
         topic: row.get(0)?,
         partition: row.get(1)?,
         offset: row.get(2)?,

@@ -49,13 +49,13 @@ impl World {
             group: "group".into(),
             host: "host".into(),
         };
-        let decided = Settlement {
+        let decided = StartDecision {
             topic_id: "topic".into(),
             epoch: 1,
             next_offset: 0,
             gap: None,
         };
-        let position = store.settle(&claim, &decided).unwrap();
+        let position = store.commit_start(&claim, &decided).unwrap();
         World {
             _folder: folder,
             file,
@@ -91,7 +91,7 @@ impl World {
 
     fn apply(&mut self, orders: Vec<Order>) -> Result<Applied, StoreError> {
         let batch = self.batch(orders);
-        let applied = self.store.apply(&batch, &mut RefusalWindow::default())?;
+        let applied = self.store.apply(&batch, &mut RejectionWindow::default())?;
         self.position.next_offset = batch.end;
         Ok(applied)
     }
@@ -112,8 +112,8 @@ fn every_order_comes_back_as_it_was() {
         let mut world = world.borrow_mut();
         world.apply(vec![order.clone()]).unwrap();
         let uid = order.order_uid.as_str();
-        let mut found = world.store.answers(LOG, &[uid]).unwrap().answers;
-        let Some(Answer::Stored(stored)) = found.pop() else {
+        let mut found = world.store.lookup(LOG, &[uid]).unwrap().results;
+        let Some(LookupResult::Stored(stored)) = found.pop() else {
             panic!("the order is stored")
         };
         assert_eq!(stored.order, order);
@@ -126,7 +126,7 @@ fn a_file_that_is_not_there_wants_migrate_and_is_made_by_that_alone() {
     let engine = SqliteEngine::new(&file);
     let mut store = engine.connect().unwrap();
     assert_eq!(store.applied_migrations().unwrap(), []);
-    let error = store.answers(LOG, &["a"]).unwrap_err();
+    let error = store.lookup(LOG, &["a"]).unwrap_err();
     assert!(matches!(error, StoreError::Misconfigured(_)), "{error}");
     assert!(error.to_string().contains("run `orders migrate`"));
 
@@ -190,7 +190,7 @@ fn a_file_that_was_cut_short_is_told_by_name() {
         .unwrap();
     let opened = SqliteEngine::new(&world.file).connect();
     let error = opened
-        .and_then(|mut store| store.answers(LOG, &["uid-499", "uid-1"]).map(|_| ()))
+        .and_then(|mut store| store.lookup(LOG, &["uid-499", "uid-1"]).map(|_| ()))
         .unwrap_err();
     assert!(matches!(error, StoreError::Misconfigured(_)), "{error}");
     let text = error.to_string();
@@ -226,8 +226,8 @@ fn files_that_a_shell_ran_are_adopted_with_their_rows() {
         .unwrap();
     assert_eq!(migrate(&file), 2);
     let mut store = SqliteEngine::new(&file).connect().unwrap();
-    let mut answers = store.answers(LOG, &["a"]).unwrap().answers;
-    let Some(Answer::Stored(stored)) = answers.pop() else {
+    let mut answers = store.lookup(LOG, &["a"]).unwrap().results;
+    let Some(LookupResult::Stored(stored)) = answers.pop() else {
         panic!("the row is there")
     };
     assert_eq!(stored.order.date_created, Timestamp(None));
@@ -253,8 +253,8 @@ fn a_broken_unique_is_the_schemas_fault_and_a_broken_check_the_orders() {
     let mut b = named("b");
     b.items = vec![crate::order::Item::default()];
     let applied = world.apply(vec![named("a"), b, named("c")]).unwrap();
-    assert_eq!(applied.refused.len(), 1);
-    assert!(applied.refused[0].1.contains("no items for b"));
+    assert_eq!(applied.rejected.len(), 1);
+    assert!(applied.rejected[0].1.contains("no items for b"));
     // Nothing of it was left behind by its savepoint.
     let count = |sql| other.query_row(sql, [], |row| row.get(0));
     assert_eq!(count("SELECT count(*) FROM orders"), Ok(2));

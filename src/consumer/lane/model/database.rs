@@ -7,19 +7,23 @@ use super::world::State;
 use crate::order::Order;
 use crate::store::memory::Tables;
 use crate::store::{
-    Applied, Batch, Claim, Gap, Position, RefusalWindow, Settlement, SourcedOrder, StoreError,
+    Applied, Batch, Claim, Gap, Position, RejectionWindow, SourcedOrder, StartDecision, StoreError,
 };
 
 impl State {
-    pub fn take(&mut self, claim: &Claim) -> Option<Position> {
-        let taken = self.tables.take(claim)?;
+    pub fn acquire(&mut self, claim: &Claim) -> Option<Position> {
+        let taken = self.tables.acquire(claim)?;
         self.ledger.taker = self.lane().number;
         self.changed();
         Some(taken)
     }
 
-    pub fn settle(&mut self, claim: &Claim, to: &Settlement) -> Result<Position, StoreError> {
-        let settled = self.tables.settle(claim, to)?;
+    pub fn commit_start(
+        &mut self,
+        claim: &Claim,
+        to: &StartDecision,
+    ) -> Result<Position, StoreError> {
+        let settled = self.tables.commit_start(claim, to)?;
         let number = self.lane().number;
         if self.ledger.position.is_none() {
             self.ledger.taker = number;
@@ -38,7 +42,7 @@ impl State {
     pub fn apply(
         &mut self,
         batch: &Batch,
-        window: &mut RefusalWindow,
+        window: &mut RejectionWindow,
     ) -> Result<Applied, StoreError> {
         let known_gaps = self.tables.gaps.len();
         let refuses = |order: &Order| self.refusing && order.entry == REFUSED_ENTRY;
@@ -49,7 +53,7 @@ impl State {
             assert_ne!(before, Some(range), "it was to ask with a smaller batch");
         }
         let applied = applied?;
-        if applied.already {
+        if applied.already_applied {
             return Ok(applied);
         }
         self.assert_breaker_holds(batch, &applied);
@@ -69,7 +73,7 @@ impl State {
 
     /// The lane has heard that its batch was committed.
     pub fn remember(&mut self, batch: &Batch, applied: &Applied) {
-        if !applied.already {
+        if !applied.already_applied {
             let fared = fared(batch, applied);
             self.lane().fared.extend(fared);
         }
@@ -78,12 +82,12 @@ impl State {
     /// Two refusals among the last two hundred orders, and more than one in twenty, are a schema
     /// that changed: then nothing may become a dead letter for it.
     fn assert_breaker_holds(&mut self, batch: &Batch, applied: &Applied) {
-        if applied.refused.is_empty() {
+        if applied.rejected.is_empty() {
             return;
         }
         let mut all = self.lane().fared.clone();
         all.extend(fared(batch, applied));
-        let last = &all[all.len().saturating_sub(RefusalWindow::LENGTH)..];
+        let last = &all[all.len().saturating_sub(RejectionWindow::LENGTH)..];
         let refused = last.iter().filter(|refused| **refused).count();
         assert!(
             refused < 2 || refused * 20 <= last.len(),
@@ -107,7 +111,7 @@ fn fared(batch: &Batch, applied: &Applied) -> Vec<bool> {
     orders.sort_by_key(|sourced| sourced.offset);
     let is_refused = |sourced: &&SourcedOrder| {
         applied
-            .refused
+            .rejected
             .iter()
             .any(|(offset, _)| *offset == sourced.offset)
     };

@@ -139,15 +139,23 @@ impl Connected {
 }
 
 impl OrderStore for Connected {
-    fn take(&mut self, claim: &Claim) -> Result<Option<Position>, StoreError> {
-        self.call(|state| Ok(state.take(claim)))
+    fn acquire(&mut self, claim: &Claim) -> Result<Option<Position>, StoreError> {
+        self.call(|state| Ok(state.acquire(claim)))
     }
 
-    fn settle(&mut self, claim: &Claim, decided: &Settlement) -> Result<Position, StoreError> {
-        self.call(|state| state.settle(claim, decided))
+    fn commit_start(
+        &mut self,
+        claim: &Claim,
+        decided: &StartDecision,
+    ) -> Result<Position, StoreError> {
+        self.call(|state| state.commit_start(claim, decided))
     }
 
-    fn apply(&mut self, batch: &Batch, window: &mut RefusalWindow) -> Result<Applied, StoreError> {
+    fn apply(
+        &mut self,
+        batch: &Batch,
+        window: &mut RejectionWindow,
+    ) -> Result<Applied, StoreError> {
         // Only who hears of the COMMIT remembers how the orders fared.
         let mut judged = window.clone();
         let applied = self.call(|state| state.apply(batch, &mut judged))?;
@@ -179,11 +187,11 @@ impl OrderStore for Connected {
         self.call(|_| Ok(()))
     }
 
-    fn answers(&mut self, _: &str, _: &[&str]) -> Result<Answers, StoreError> {
+    fn lookup(&mut self, _: &str, _: &[&str]) -> Result<LookupResults, StoreError> {
         unreachable!("lookups ask for orders")
     }
 
-    fn latest(&mut self, _: &str, _: usize) -> Result<Latest, StoreError> {
+    fn latest(&mut self, _: &str, _: usize) -> Result<LatestOrders, StoreError> {
         unreachable!("the API asks for orders")
     }
 }

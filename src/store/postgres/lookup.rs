@@ -47,7 +47,7 @@ macro_rules! with_positions {
 
 pub(super) use {order_columns, with_positions};
 
-const ANSWERS: &str = concat!(
+const LOOKUP: &str = concat!(
     "WITH ",
     with_positions!(),
     " SELECT ",
@@ -78,46 +78,50 @@ const LATEST: &str = concat!(
 );
 
 impl PostgresStore {
-    pub(super) fn read_answers(
+    pub(super) fn read_lookup(
         &mut self,
         log_id: &str,
         uids: &[&str],
-    ) -> Result<Answers, StoreError> {
+    ) -> Result<LookupResults, StoreError> {
         if uids.is_empty() {
-            return Ok(Answers {
-                answers: Vec::new(),
+            return Ok(LookupResults {
+                results: Vec::new(),
                 positions: Vec::new(),
             });
         }
         let rows = self.ask(log_id, uids).map_err(|error| classify(&error))?;
         let positions = rows.first().map(positions).unwrap_or_default();
-        let mut answers: Vec<Answer> = Vec::with_capacity(uids.len());
+        let mut results: Vec<LookupResult> = Vec::with_capacity(uids.len());
         for row in &rows {
             let place: i64 = row.get(PLACE);
-            if place as usize == answers.len() {
+            if place as usize == results.len() {
                 // A further row of the order before: one item more.
-                if let Some(Answer::Stored(stored)) = answers.last_mut() {
+                if let Some(LookupResult::Stored(stored)) = results.last_mut() {
                     stored.order.items.extend(item(row));
                 }
                 continue;
             }
-            answers.push(match (row.get::<_, Option<&str>>(0), row.get(PLACE + 1)) {
-                (Some(_), _) => Answer::Stored(Box::new(stored(row, &positions))),
-                (None, Some(place)) => Answer::DeadLettered { place },
-                (None, None) => Answer::Absent,
+            results.push(match (row.get::<_, Option<&str>>(0), row.get(PLACE + 1)) {
+                (Some(_), _) => LookupResult::Stored(Box::new(stored(row, &positions))),
+                (None, Some(location)) => LookupResult::DeadLettered { location },
+                (None, None) => LookupResult::Absent,
             });
         }
-        Ok(Answers { answers, positions })
+        Ok(LookupResults { results, positions })
     }
 
     fn ask(&mut self, log_id: &str, uids: &[&str]) -> Result<Vec<Row>, PgError> {
-        if !self.statements.knows(ANSWERS) {
+        if !self.statements.knows(LOOKUP) {
             self.client.batch_execute(BY_KEY)?;
         }
-        self.read(ANSWERS, &[&log_id, &uids])
+        self.read(LOOKUP, &[&log_id, &uids])
     }
 
-    pub(super) fn read_latest(&mut self, log_id: &str, limit: usize) -> Result<Latest, StoreError> {
+    pub(super) fn read_latest(
+        &mut self,
+        log_id: &str,
+        limit: usize,
+    ) -> Result<LatestOrders, StoreError> {
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         let rows = self
             .read(LATEST, &[&log_id, &limit])
@@ -133,7 +137,7 @@ impl PostgresStore {
                 _ => orders.push(stored(row, &positions)),
             }
         }
-        Ok(Latest { orders, positions })
+        Ok(LatestOrders { orders, positions })
     }
 
     fn read(

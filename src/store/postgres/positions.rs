@@ -57,7 +57,10 @@ const SETTLE_GAP: &str = "
           AND to_offset IS NOT DISTINCT FROM $4 AND reason = $5)";
 
 impl PostgresStore {
-    pub(super) fn take_position(&mut self, claim: &Claim) -> Result<Option<Position>, StoreError> {
+    pub(super) fn acquire_position(
+        &mut self,
+        claim: &Claim,
+    ) -> Result<Option<Position>, StoreError> {
         let taken = self
             .client
             .query_opt(
@@ -96,13 +99,13 @@ impl PostgresStore {
         }
     }
 
-    pub(super) fn settle_position(
+    pub(super) fn write_start(
         &mut self,
         claim: &Claim,
-        decided: &Settlement,
+        decision: &StartDecision,
     ) -> Result<Position, StoreError> {
         let settled = self
-            .try_settle(claim, decided)
+            .try_settle(claim, decision)
             .map_err(|error| classify(&error))?;
         match settled {
             Some(position) => Ok(position),
@@ -113,7 +116,7 @@ impl PostgresStore {
     fn try_settle(
         &mut self,
         claim: &Claim,
-        decided: &Settlement,
+        decision: &StartDecision,
     ) -> Result<Option<Position>, PgError> {
         let mut transaction = self.client.transaction()?;
         let row = transaction.query_opt(
@@ -121,9 +124,9 @@ impl PostgresStore {
             &[
                 &claim.log_id,
                 &claim.partition,
-                &decided.topic_id.as_str(),
-                &decided.epoch,
-                &decided.next_offset,
+                &decision.topic_id.as_str(),
+                &decision.epoch,
+                &decision.next_offset,
                 &claim.owner,
                 &claim.group,
                 &claim.host,
@@ -132,10 +135,16 @@ impl PostgresStore {
         let Some(settled) = row.as_ref().map(position) else {
             return Ok(None);
         };
-        if let Some(gap) = &decided.gap {
+        if let Some(gap) = &decision.gap {
             transaction.execute(
                 SETTLE_GAP,
-                &[&settled.id, &decided.epoch, &gap.from, &gap.to, &gap.reason],
+                &[
+                    &settled.id,
+                    &decision.epoch,
+                    &gap.from,
+                    &gap.to,
+                    &gap.reason,
+                ],
             )?;
         }
         // Fails where the transaction is already lost; COMMIT alone would answer Ok.

@@ -16,7 +16,7 @@ const WITHIN: Duration = Duration::from_secs(5);
 const QUESTION: [u8; 8] = [0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f];
 
 /// Asks the addresses of `config` one after the other; blocks up to 10 s for each of them.
-pub(super) fn is_heard(config: &Config) -> bool {
+pub(super) fn responds(config: &Config) -> bool {
     let ports = config.get_ports();
     let port = |at: usize| ports.get(at).or(ports.first()).copied().unwrap_or(5432);
     // As the client does: where addresses are given, the names are not looked up.
@@ -69,8 +69,8 @@ mod tests {
             drop(listener.accept().unwrap());
             question
         });
-        assert!(is_heard(&config));
-        assert!(!is_heard(&config));
+        assert!(responds(&config));
+        assert!(!responds(&config));
         assert_eq!(server.join().unwrap(), QUESTION);
     }
 }

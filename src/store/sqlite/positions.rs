@@ -47,7 +47,10 @@ const SETTLE_GAP: &str = "
           AND reason = ?5)";
 
 impl SqliteStore {
-    pub(super) fn take_position(&mut self, claim: &Claim) -> Result<Option<Position>, StoreError> {
+    pub(super) fn acquire_position(
+        &mut self,
+        claim: &Claim,
+    ) -> Result<Option<Position>, StoreError> {
         self.writing(|transaction| {
             transaction.prepare_cached(TAKE)?.execute(params![
                 claim.log_id,
@@ -62,18 +65,18 @@ impl SqliteStore {
         })
     }
 
-    pub(super) fn settle_position(
+    pub(super) fn write_start(
         &mut self,
         claim: &Claim,
-        decided: &Settlement,
+        decision: &StartDecision,
     ) -> Result<Position, StoreError> {
         self.writing(|transaction| {
             let settled = transaction.prepare_cached(SETTLE)?.execute(params![
                 claim.log_id,
                 claim.partition,
-                decided.topic_id.as_str(),
-                decided.epoch,
-                decided.next_offset,
+                decision.topic_id.as_str(),
+                decision.epoch,
+                decision.next_offset,
                 claim.owner.to_string(),
                 claim.group,
                 claim.host,
@@ -83,10 +86,10 @@ impl SqliteStore {
                 let holder = holder(&transaction, claim)?;
                 return Err(Failure::Store(StoreError::Fenced(holder)));
             };
-            if let Some(gap) = &decided.gap {
+            if let Some(gap) = &decision.gap {
                 transaction.prepare_cached(SETTLE_GAP)?.execute(params![
                     position.id,
-                    decided.epoch,
+                    decision.epoch,
                     gap.from,
                     gap.to,
                     gap.reason

@@ -1,13 +1,13 @@
-//! Tables that were there before the first migration of ours: whether they are go-orders'.
+//! Tables that existed before the first migration: whether they are go-orders'.
 //!
-//! Owns by which columns its tables are known; how a database tells the columns of a table is the
-//! engine's business. The surprising thing: a table of the right name and other columns is an error,
-//! since it belongs to another program, and altering it would harm that.
+//! Owns the columns that identify each table; how a database lists them is the engine's business. A
+//! table of the right name and other columns belongs to another program, and altering it would harm
+//! that program: it is an error.
 
 use super::StoreError;
 
-/// go-orders' tables, and the columns by which they are known as such.
-const FOREIGN: [(&str, &[&str]); 4] = [
+/// go-orders' tables, and the columns that identify them.
+const TABLES: [(&str, &[&str]); 4] = [
     (
         "orders",
         &[
@@ -56,19 +56,18 @@ const FOREIGN: [(&str, &[&str]); 4] = [
     ),
 ];
 
-/// Whether go-orders' tables are there, by `columns_of`, which gives no columns for a table that is
-/// not. [`StoreError::Misconfigured`] when a table of that name is another program's.
+/// Whether go-orders' tables exist. `columns_of` lists the columns of a table, none when there is no
+/// such table. [`StoreError::Misconfigured`] when a table of that name is another program's.
 pub(super) fn has_order_tables(
     mut columns_of: impl FnMut(&str) -> Result<Vec<String>, StoreError>,
 ) -> Result<bool, StoreError> {
     let mut found = false;
-    for (table, expected) in FOREIGN {
+    for (table, expected) in TABLES {
         let columns = columns_of(table)?;
         if columns.is_empty() {
             continue;
         }
         found = true;
-        // Another program's table of that name must not be altered.
         let is_missing = |column: &&&str| !columns.iter().any(|known| known == **column);
         if let Some(column) = expected.iter().find(is_missing) {
             return Err(StoreError::Misconfigured(format!(

@@ -51,22 +51,26 @@ const POSITIONS: &str = "
     SELECT id, topic_id, partition, epoch, next_offset FROM log_positions WHERE log_id = ?1";
 
 impl SqliteStore {
-    pub(super) fn read_answers(
+    pub(super) fn read_lookup(
         &mut self,
         log_id: &str,
         uids: &[&str],
-    ) -> Result<Answers, StoreError> {
+    ) -> Result<LookupResults, StoreError> {
         self.reading(|transaction| {
             let positions = positions(transaction, log_id)?;
-            let mut answers = Vec::with_capacity(uids.len());
+            let mut results = Vec::with_capacity(uids.len());
             for uid in uids {
-                answers.push(answer(transaction, uid, &positions)?);
+                results.push(lookup(transaction, uid, &positions)?);
             }
-            Ok(Answers { answers, positions })
+            Ok(LookupResults { results, positions })
         })
     }
 
-    pub(super) fn read_latest(&mut self, log_id: &str, limit: usize) -> Result<Latest, StoreError> {
+    pub(super) fn read_latest(
+        &mut self,
+        log_id: &str,
+        limit: usize,
+    ) -> Result<LatestOrders, StoreError> {
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         self.reading(|transaction| {
             let positions = positions(transaction, log_id)?;
@@ -76,29 +80,29 @@ impl SqliteStore {
             while let Some(row) = rows.next()? {
                 orders.push(stored(transaction, row, &positions)?);
             }
-            Ok(Latest { orders, positions })
+            Ok(LatestOrders { orders, positions })
         })
     }
 }
 
-fn answer(
+fn lookup(
     connection: &Connection,
     uid: &str,
     positions: &[Position],
-) -> Result<Answer, SqliteError> {
+) -> Result<LookupResult, SqliteError> {
     let mut statement = connection.prepare_cached(ONE)?;
     let mut rows = statement.query([uid])?;
     if let Some(row) = rows.next()? {
         let stored = stored(connection, row, positions)?;
-        return Ok(Answer::Stored(Box::new(stored)));
+        return Ok(LookupResult::Stored(Box::new(stored)));
     }
     let dead = connection
         .prepare_cached(DEAD)?
         .query_row([uid], |row| row.get(0))
         .optional()?;
     Ok(match dead {
-        Some(place) => Answer::DeadLettered { place },
-        None => Answer::Absent,
+        Some(location) => LookupResult::DeadLettered { location },
+        None => LookupResult::Absent,
     })
 }
 
