@@ -7,8 +7,8 @@
 use std::collections::BTreeMap;
 
 use super::{
-    Applied, Batch, Claim, DeadLetter, Gap, Holder, LookupResult, Order, Position, RejectionWindow,
-    Source, SourcedOrder, StartDecision, StoreError, StoredOrder, Uuid,
+    Applied, Batch, Claim, DeadLetter, Gap, Holder, LookupResult, Order, PartitionOffset, Position,
+    RejectionWindow, Source, SourcedOrder, StartDecision, StoreError, StoredOrder, Uuid,
 };
 
 /// What one database holds.

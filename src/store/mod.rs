@@ -20,6 +20,7 @@ use crate::pipeline::{LastApplied, PartitionOffset, Source, TopicId, Version};
 
 pub use self::rejections::RejectionWindow;
 
+mod apply;
 mod existing_tables;
 #[cfg(test)]
 pub mod memory;

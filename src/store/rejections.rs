@@ -101,3 +101,11 @@ pub(super) fn payload_digest(letter: &DeadLetter) -> Option<Vec<u8>> {
     let payload = letter.payload.as_deref()?;
     (payload.len() > WHOLE_PAYLOAD_BYTES).then(|| Sha256::digest(payload).to_vec())
 }
+
+/// The length of the whole payload.
+pub(super) fn payload_bytes(letter: &DeadLetter) -> i64 {
+    letter
+        .payload
+        .as_ref()
+        .map_or(0, |payload| payload.len() as i64)
+}

@@ -1,8 +1,8 @@
 //! The store in a SQLite file: nothing to install, one machine.
 //!
 //! Owns opening the file, noticing that it is gone, and what SQLite's errors mean for the consumer;
-//! the parts live in `sqlite/`: `positions`, `apply` and `rows` (batches), `lookup` and
-//! `snapshot` (reading), `beside` (the file beside the file) and `schema` (migrations). The
+//! the parts live in `sqlite/`: `transaction` (the steps of a write), `lookup` and
+//! `snapshot` (reading) and `schema` (migrations). The
 //! surprising thing: a file that is not there is no error of connecting. As with a server whose
 //! database has no tables, the answer is `orders migrate`, and only that makes a file; a consumer
 //! with a wrong path must not begin a second store.
@@ -11,20 +11,20 @@ use std::path::Path;
 use std::sync::Arc;
 
 use rusqlite::{
-    Connection, Error as SqliteError, OptionalExtension, Row, Transaction, TransactionBehavior,
-    ffi, params,
+    Connection, Error as SqliteError, Row, Transaction, TransactionBehavior, ffi, params,
 };
 
 use super::*;
 use crate::sqlite_file::{Access, FileError, FileErrorKind, GuardedFile, OpenFile};
 
-mod apply;
-mod leftovers;
+mod dead_letters;
+mod gaps;
 mod lookup;
 mod positions;
 mod rows;
 mod schema;
 mod snapshot;
+mod transaction;
 
 /// Per connection. A commit of a thousand orders writes some thousand pages: a checkpoint after each
 /// (the default is at 1000 pages) would write every page of an index once a batch.
@@ -129,7 +129,7 @@ impl SqliteStore {
     /// Runs `work` in a transaction that writes; it is rolled back unless `work` commits it.
     fn writing<T>(
         &mut self,
-        work: impl FnOnce(Transaction<'_>) -> Result<T, Failure>,
+        work: impl FnOnce(Transaction<'_>) -> Result<T, SqliteError>,
     ) -> Result<T, StoreError> {
         self.within(TransactionBehavior::Immediate, work)
     }
@@ -137,7 +137,7 @@ impl SqliteStore {
     /// Runs `work` on one snapshot. It must be short: the log of changes cannot be emptied meanwhile.
     fn reading<T>(
         &mut self,
-        work: impl FnOnce(&Transaction<'_>) -> Result<T, Failure>,
+        work: impl FnOnce(&Transaction<'_>) -> Result<T, SqliteError>,
     ) -> Result<T, StoreError> {
         self.within(TransactionBehavior::Deferred, |transaction| {
             let read = work(&transaction)?;
@@ -149,18 +149,13 @@ impl SqliteStore {
     fn within<T>(
         &mut self,
         behavior: TransactionBehavior,
-        work: impl FnOnce(Transaction<'_>) -> Result<T, Failure>,
+        work: impl FnOnce(Transaction<'_>) -> Result<T, SqliteError>,
     ) -> Result<T, StoreError> {
         let open = self.open()?;
-        let outcome = open
-            .connection
+        open.connection
             .transaction_with_behavior(behavior)
-            .map_err(Failure::Sqlite)
-            .and_then(work);
-        outcome.map_err(|failure| match failure {
-            Failure::Sqlite(error) => classify(self.file.path(), &error),
-            Failure::Store(error) => error,
-        })
+            .and_then(work)
+            .map_err(|error| classify(self.file.path(), &error))
     }
 }
 
@@ -179,18 +174,6 @@ impl SqliteStore {
         });
         let failure = maintained.err().map(|error| error.to_string());
         self.file.set_failure(failure);
-    }
-}
-
-/// What ends a transaction without its COMMIT.
-enum Failure {
-    Sqlite(SqliteError),
-    Store(StoreError),
-}
-
-impl From<SqliteError> for Failure {
-    fn from(error: SqliteError) -> Failure {
-        Failure::Sqlite(error)
     }
 }
 
@@ -240,7 +223,11 @@ fn is_refusal(error: &SqliteError) -> bool {
 
 impl OrderStore for SqliteStore {
     fn acquire(&mut self, claim: &Claim) -> Result<Option<Position>, StoreError> {
-        self.acquire_position(claim)
+        self.writing(|transaction| {
+            let acquired = positions::acquire(&transaction, claim)?;
+            transaction.commit()?;
+            Ok(acquired)
+        })
     }
 
     fn commit_start(
@@ -248,7 +235,7 @@ impl OrderStore for SqliteStore {
         claim: &Claim,
         decision: &StartDecision,
     ) -> Result<Position, StoreError> {
-        self.write_start(claim, decision)
+        apply::commit_start(self, claim, decision)
     }
 
     fn apply(
@@ -256,11 +243,11 @@ impl OrderStore for SqliteStore {
         batch: &Batch,
         window: &mut RejectionWindow,
     ) -> Result<Applied, StoreError> {
-        self.apply_batch(batch, window)
+        apply::apply(self, batch, window)
     }
 
     fn lookup(&mut self, log_id: &str, uids: &[&str]) -> Result<LookupResults, StoreError> {
-        self.read_lookup(log_id, uids)
+        self.read_uids(log_id, uids)
     }
 
     fn latest(&mut self, log_id: &str, limit: usize) -> Result<LatestOrders, StoreError> {
@@ -268,18 +255,18 @@ impl OrderStore for SqliteStore {
     }
 
     fn position(&mut self, log_id: &str, partition: i32) -> Result<Option<Position>, StoreError> {
-        self.read_position(log_id, partition)
+        self.reading(|transaction| positions::find(transaction, log_id, partition))
     }
 
     fn holder(&mut self, claim: &Claim) -> Result<Option<Holder>, StoreError> {
-        self.read_holder(claim)
+        self.reading(|transaction| positions::holder(transaction, claim))
     }
 
     fn applied_migrations(&mut self) -> Result<Vec<AppliedMigration>, StoreError> {
         if self.open.is_none() {
             return Ok(Vec::new());
         }
-        self.reading(|transaction| Ok(schema::history(transaction)?))
+        self.reading(|transaction| schema::history(transaction))
     }
 
     fn ping(&mut self) -> Result<(), StoreError> {
@@ -295,9 +282,9 @@ impl OrderStore for SqliteStore {
     }
 }
 
-/// A moment as its column has it. What lies outside the years 0001-9999 is put at their edge: no
-/// record has such an accept time, and an order's date lies inside.
-fn moment(micros: i64) -> String {
+/// A timestamp as its column has it. The years 0001 to 9999 are the limits: no accept time and no date
+/// of an order lies outside.
+fn timestamp_text(micros: i64) -> String {
     const FIRST_US: i64 = -62_135_596_800_000_000;
     const LAST_US: i64 = 253_402_300_799_999_999;
     Timestamp(Some(micros.clamp(FIRST_US, LAST_US)))

@@ -71,7 +71,7 @@ fn a_database_that_accepts_a_connection_and_says_nothing_is_asked_again_on_anoth
     env.kafka().produce(&env.topic(), &[version(1)]);
     let unknown = format!("{}/api/order/unknown", api.url());
     assert_eq!(http::get(&unknown).status, 202);
-    wait_until_red(&consumer, "accepts connections and does not answer");
+    wait_until_red(&consumer, "accepts connections and does not respond");
     proxy.set(Mode::Forward);
     env.wait_until_applied();
     assert_eq!(env.db().text(AMOUNT), "1|2|0");

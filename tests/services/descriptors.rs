@@ -107,7 +107,7 @@ fn a_consumer_without_descriptors_says_so_does_not_spin_and_recovers() {
          WHERE datname = current_database() AND application_name = 'orders'",
     );
     produce("starved");
-    consumer.wait_for_line_after(fed, "for want of descriptors", PATIENCE);
+    consumer.wait_for_line_after(fed, "for lack of descriptors", PATIENCE);
     consumer.assert_idle(IDLE);
     assert_eq!(env.db().count("orders"), 50);
 

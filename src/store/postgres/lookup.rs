@@ -1,12 +1,18 @@
-//! Reading orders back: one joined statement, hence one snapshot, with the positions beside the rows.
+//! Reads orders: one joined statement, hence one snapshot, returns rows and positions.
 //!
 //! Rows that other programs wrote may hold NULL in every column but the key, and may lack their
-//! delivery or payment row: such values read as "" and 0.
+//! delivery or payment row: such values are read as "" and 0.
 
-use super::*;
-use crate::order::{Delivery, Item, Payment};
+use ::postgres::types::ToSql;
+use ::postgres::{Error as PgError, Row};
 
-/// The columns of one order joined with one of its items; a position's worth of arrays at the end.
+use super::PostgresStore;
+use super::micros::Micros;
+use crate::order::{Delivery, Item, Order, Payment, Timestamp};
+use crate::pipeline::{PartitionOffset, Source};
+use crate::store::{LatestOrders, LookupResult, LookupResults, Position, StoreError, StoredOrder};
+
+/// The columns of one order joined with one of its items; at the end the positions, as arrays.
 macro_rules! order_columns {
     () => {
         "o.order_uid, COALESCE(o.track_number, ''), COALESCE(o.entry, ''), COALESCE(o.locale, ''),
@@ -28,10 +34,10 @@ macro_rules! order_columns {
     };
 }
 
-/// Every table is reached by its key, so one plan fits every question. Planning five joins anew takes
-/// a millisecond, thirty times what running them takes; and a plan made while the tables are empty,
-/// which would read them whole, must not be the one that stays.
-pub(super) const BY_KEY: &str =
+/// Every table is read by its key, so one plan fits every lookup. Planning five joins takes a
+/// millisecond, thirty times as long as running them; and a plan made while the tables are empty, which
+/// reads them whole, must not be kept.
+pub(super) const PLAN_BY_KEY: &str =
     "SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off;
     SET enable_hashjoin = off; SET enable_mergejoin = off";
 
@@ -78,7 +84,7 @@ const LATEST: &str = concat!(
 );
 
 impl PostgresStore {
-    pub(super) fn read_lookup(
+    pub(super) fn read_uids(
         &mut self,
         log_id: &str,
         uids: &[&str],
@@ -89,13 +95,13 @@ impl PostgresStore {
                 positions: Vec::new(),
             });
         }
-        let rows = self.ask(log_id, uids).map_err(|error| classify(&error))?;
+        let rows = self.query_uids(log_id, uids)?;
         let positions = rows.first().map(positions).unwrap_or_default();
         let mut results: Vec<LookupResult> = Vec::with_capacity(uids.len());
         for row in &rows {
             let place: i64 = row.get(PLACE);
             if place as usize == results.len() {
-                // A further row of the order before: one item more.
+                // The next item of the previous order.
                 if let Some(LookupResult::Stored(stored)) = results.last_mut() {
                     stored.order.items.extend(item(row));
                 }
@@ -110,11 +116,11 @@ impl PostgresStore {
         Ok(LookupResults { results, positions })
     }
 
-    fn ask(&mut self, log_id: &str, uids: &[&str]) -> Result<Vec<Row>, PgError> {
-        if !self.statements.knows(LOOKUP) {
-            self.client.batch_execute(BY_KEY)?;
+    fn query_uids(&mut self, log_id: &str, uids: &[&str]) -> Result<Vec<Row>, PgError> {
+        if !self.statements.contains(LOOKUP) {
+            self.client.batch_execute(PLAN_BY_KEY)?;
         }
-        self.read(LOOKUP, &[&log_id, &uids])
+        self.query(LOOKUP, &[&log_id, &uids])
     }
 
     pub(super) fn read_latest(
@@ -123,9 +129,7 @@ impl PostgresStore {
         limit: usize,
     ) -> Result<LatestOrders, StoreError> {
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        let rows = self
-            .read(LATEST, &[&log_id, &limit])
-            .map_err(|error| classify(&error))?;
+        let rows = self.query(LATEST, &[&log_id, &limit])?;
         let positions = rows.first().map(positions).unwrap_or_default();
         let mut orders: Vec<StoredOrder> = Vec::new();
         for row in &rows {
@@ -140,17 +144,17 @@ impl PostgresStore {
         Ok(LatestOrders { orders, positions })
     }
 
-    fn read(
+    fn query(
         &mut self,
         sql: &'static str,
         parameters: &[&(dyn ToSql + Sync)],
     ) -> Result<Vec<Row>, PgError> {
-        let statement = self.statements.get_plain(&mut self.client, sql)?;
+        let statement = self.statements.get(&mut self.client, sql)?;
         self.client.query(&statement, parameters)
     }
 }
 
-/// Where the columns after those of the order begin.
+/// The first column of each group after those of the order.
 const ITEM: usize = 28;
 const SOURCE: usize = 40;
 const POSITIONS: usize = 44;
@@ -228,7 +232,7 @@ pub(super) fn stored(row: &Row, positions: &[Position]) -> StoredOrder {
     }
 }
 
-/// The source of a row, if its incarnation of the partition is the current one.
+/// The source of a row when its incarnation of the partition is the current one.
 fn source(row: &Row, positions: &[Position]) -> Option<Source> {
     let position_id: i64 = row.get::<_, Option<i64>>(SOURCE)?;
     let epoch: i32 = row.get::<_, Option<i32>>(SOURCE + 1)?;

@@ -1,24 +1,43 @@
-//! Positions: taking a partition, settling where it starts, and telling who has it.
+//! Position rows: acquiring a partition, committing where it starts, and finding its owner.
 
-use super::*;
+use ::postgres::{Client, Error as PgError, GenericClient, Row};
+use uuid::Uuid;
 
-const TAKE: &str = "
+use super::statements::Statements;
+use crate::pipeline::LastApplied;
+use crate::store::apply::OwnedPosition;
+use crate::store::{Batch, Claim, Holder, Position, StartDecision, StoreError};
+
+const ACQUIRE: &str = "
     UPDATE log_positions
     SET owner = $3, owner_group = $4, owner_host = $5, taken_at = now()
     WHERE log_id = $1 AND partition = $2
     RETURNING id, topic_id, partition, epoch, next_offset, tail_offset, tail_digest";
 
-/// Ends the session of the program that keeps a position row locked in an open transaction. The
-/// row's xmax is that transaction; it is rolled back, so its batch is applied by the new owner.
-const END_HOLDER: &str = "
+/// Ends the session of the consumer that keeps a position row locked in an open transaction. The
+/// row's xmax is that transaction; it is rolled back, so the new owner applies its batch.
+const TERMINATE_HOLDER: &str = "
     SELECT pg_terminate_backend(a.pid)
     FROM log_positions p JOIN pg_stat_activity a ON a.backend_xid = p.xmax
     WHERE p.log_id = $1 AND p.partition = $2
       AND a.application_name = 'orders' AND a.pid <> pg_backend_pid()";
 
-/// Inserts the row or moves it; a row that another owner has taken meanwhile is left alone. The
-/// record at the tail belongs to its epoch.
-const SETTLE: &str = "
+/// Moves the position from `start` to `end` if this owner still has it and it is still at `start`.
+const ADVANCE: &str = "
+    UPDATE log_positions
+    SET next_offset = $4, tail_offset = COALESCE($5, tail_offset),
+        tail_digest = COALESCE($6, tail_digest)
+    WHERE id = $1 AND owner = $2 AND epoch = $3 AND next_offset = $7";
+
+const OWNED_POSITION: &str = r#"
+    SELECT owner, owner_group, owner_host,
+           to_char(taken_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'),
+           epoch, next_offset, tail_offset, tail_digest
+    FROM log_positions WHERE id = $1"#;
+
+/// Inserts the row or moves it; leaves a row alone that another owner has acquired. The last applied
+/// record belongs to its epoch.
+const UPSERT_POSITION: &str = "
     INSERT INTO log_positions
         (log_id, partition, topic_id, epoch, next_offset, owner, owner_group, owner_host)
     VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
@@ -33,7 +52,7 @@ const SETTLE: &str = "
     WHERE log_positions.owner = EXCLUDED.owner
     RETURNING id, topic_id, partition, epoch, next_offset, tail_offset, tail_digest";
 
-const POSITION: &str = "
+const FIND: &str = "
     SELECT id, topic_id, partition, epoch, next_offset, tail_offset, tail_digest
     FROM log_positions WHERE log_id = $1 AND partition = $2";
 
@@ -42,151 +61,130 @@ const HOLDER: &str = r#"
            to_char(taken_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"')
     FROM log_positions WHERE log_id = $1 AND partition = $2"#;
 
-pub(super) const INSERT_GAPS: &str = "
-    INSERT INTO log_gaps (position_id, epoch, from_offset, to_offset, reason)
-    SELECT $1, $2, g.* FROM unnest($3::int8[], $4::int8[], $5::text[]) AS g";
-
-/// The gap of a settlement, which is written again when the answer to its COMMIT was lost: one epoch
-/// passes the same gap only once.
-const SETTLE_GAP: &str = "
-    INSERT INTO log_gaps (position_id, epoch, from_offset, to_offset, reason)
-    SELECT $1::int8, $2::int4, $3::int8, $4::int8, $5::text
-    WHERE NOT EXISTS (
-        SELECT FROM log_gaps
-        WHERE position_id = $1 AND epoch = $2 AND from_offset = $3
-          AND to_offset IS NOT DISTINCT FROM $4 AND reason = $5)";
-
-impl PostgresStore {
-    pub(super) fn acquire_position(
-        &mut self,
-        claim: &Claim,
-    ) -> Result<Option<Position>, StoreError> {
-        let taken = self
-            .client
-            .query_opt(
-                TAKE,
-                &[
-                    &claim.log_id,
-                    &claim.partition,
-                    &claim.owner,
-                    &claim.group,
-                    &claim.host,
-                ],
-            )
-            .map(|row| row.as_ref().map(position))
-            .map_err(|error| classify(&error));
-        if let Err(StoreError::Contended(_)) = taken {
-            self.end_holder(claim);
-        }
-        taken
+/// Writes the claim's owner to the position row, and returns the row.
+pub(super) fn acquire(client: &mut Client, claim: &Claim) -> Result<Option<Position>, StoreError> {
+    let Claim {
+        log_id,
+        partition,
+        owner,
+        group,
+        host,
+    } = claim;
+    let row = client.query_opt(ACQUIRE, &[log_id, partition, owner, group, host]);
+    let acquired = row
+        .map(|row| row.as_ref().map(position))
+        .map_err(StoreError::from);
+    if let Err(StoreError::Contended(_)) = acquired {
+        terminate_holder(client, claim);
     }
+    acquired
+}
 
-    /// A former owner that is frozen inside its transaction keeps the row for ever when that stands
-    /// in a COPY: no timeout of the server counts there. The partition is ours now, and whatever
-    /// was not committed until here would be fenced anyway.
-    fn end_holder(&mut self, claim: &Claim) {
-        let ended = self
-            .client
-            .query(END_HOLDER, &[&claim.log_id, &claim.partition]);
-        match ended {
-            Ok(sessions) if sessions.is_empty() => {}
-            Ok(_) => tracing::warn!(
-                partition = claim.partition,
-                "ended the database session of a former owner that kept the position locked"
-            ),
-            // Another role's session: the take is repeated until it ends by itself.
-            Err(error) => tracing::debug!("the session in the way was not ended: {error}"),
-        }
-    }
-
-    pub(super) fn write_start(
-        &mut self,
-        claim: &Claim,
-        decision: &StartDecision,
-    ) -> Result<Position, StoreError> {
-        let settled = self
-            .try_settle(claim, decision)
-            .map_err(|error| classify(&error))?;
-        match settled {
-            Some(position) => Ok(position),
-            None => Err(self.fenced(claim)?),
-        }
-    }
-
-    fn try_settle(
-        &mut self,
-        claim: &Claim,
-        decision: &StartDecision,
-    ) -> Result<Option<Position>, PgError> {
-        let mut transaction = self.client.transaction()?;
-        let row = transaction.query_opt(
-            SETTLE,
-            &[
-                &claim.log_id,
-                &claim.partition,
-                &decision.topic_id.as_str(),
-                &decision.epoch,
-                &decision.next_offset,
-                &claim.owner,
-                &claim.group,
-                &claim.host,
-            ],
-        )?;
-        let Some(settled) = row.as_ref().map(position) else {
-            return Ok(None);
-        };
-        if let Some(gap) = &decision.gap {
-            transaction.execute(
-                SETTLE_GAP,
-                &[
-                    &settled.id,
-                    &decision.epoch,
-                    &gap.from,
-                    &gap.to,
-                    &gap.reason,
-                ],
-            )?;
-        }
-        // Fails where the transaction is already lost; COMMIT alone would answer Ok.
-        transaction.simple_query("SELECT 1")?;
-        transaction.commit()?;
-        Ok(Some(settled))
-    }
-
-    pub(super) fn read_position(
-        &mut self,
-        log_id: &str,
-        partition: i32,
-    ) -> Result<Option<Position>, StoreError> {
-        self.client
-            .query_opt(POSITION, &[&log_id, &partition])
-            .map(|row| row.as_ref().map(position))
-            .map_err(|error| classify(&error))
-    }
-
-    pub(super) fn read_holder(&mut self, claim: &Claim) -> Result<Option<Holder>, StoreError> {
-        let row = self
-            .client
-            .query_opt(HOLDER, &[&claim.log_id, &claim.partition])
-            .map_err(|error| classify(&error))?;
-        Ok(row
-            .filter(|row| row.get::<_, Uuid>(0) != claim.owner)
-            .map(|row| Holder {
-                group: row.get(1),
-                host: row.get(2),
-                since: row.get(3),
-            }))
-    }
-
-    fn fenced(&mut self, claim: &Claim) -> Result<StoreError, StoreError> {
-        Ok(match self.read_holder(claim)? {
-            Some(holder) => StoreError::Fenced(Some(holder)),
-            None => StoreError::Contended("the position row changed while it was taken".into()),
-        })
+/// A former owner that is frozen inside a COPY keeps the row locked for ever: no timeout of the server
+/// applies there. This consumer owns the partition now, and everything that the former owner has not
+/// committed would be fenced anyway.
+fn terminate_holder(client: &mut Client, claim: &Claim) {
+    let terminated = client.query(TERMINATE_HOLDER, &[&claim.log_id, &claim.partition]);
+    match terminated {
+        Ok(sessions) if sessions.is_empty() => {}
+        Ok(_) => tracing::warn!(
+            partition = claim.partition,
+            "terminated the database session of a former owner that kept the position locked"
+        ),
+        // The session of another role: acquiring is retried until it ends by itself.
+        Err(error) => tracing::debug!("the blocking session was not terminated: {error}"),
     }
 }
 
-/// Reads the seven columns of a position, in the order of [`POSITION`].
+/// Moves the position past the batch; whether it did.
+pub(super) fn advance(
+    client: &mut impl GenericClient,
+    statements: &mut Statements,
+    batch: &Batch,
+) -> Result<bool, PgError> {
+    let last = batch.last_applied.as_ref();
+    let statement = statements.get(client, ADVANCE)?;
+    let moved = client.execute(
+        &statement,
+        &[
+            &batch.position_id,
+            &batch.owner,
+            &batch.epoch,
+            &batch.end,
+            &last.map(|last| last.offset),
+            &last.map(|last| last.digest.as_slice()),
+            &batch.start,
+        ],
+    )?;
+    Ok(moved == 1)
+}
+
+/// Reads the position row of a batch with its owner.
+pub(super) fn owned(
+    client: &mut impl GenericClient,
+    position_id: i64,
+) -> Result<Option<OwnedPosition>, PgError> {
+    let row = client.query_opt(OWNED_POSITION, &[&position_id])?;
+    Ok(row.map(|row| OwnedPosition {
+        owner: row.get(0),
+        holder: read_holder(&row),
+        epoch: row.get(4),
+        next_offset: row.get(5),
+        last_applied: LastApplied::from_columns(row.get(6), row.get(7)),
+    }))
+}
+
+/// Inserts the row or moves it; `None` when another owner has acquired it.
+pub(super) fn upsert(
+    client: &mut impl GenericClient,
+    claim: &Claim,
+    decision: &StartDecision,
+) -> Result<Option<Position>, PgError> {
+    let row = client.query_opt(
+        UPSERT_POSITION,
+        &[
+            &claim.log_id,
+            &claim.partition,
+            &decision.topic_id.as_str(),
+            &decision.epoch,
+            &decision.next_offset,
+            &claim.owner,
+            &claim.group,
+            &claim.host,
+        ],
+    )?;
+    Ok(row.as_ref().map(position))
+}
+
+/// Reads the position row of a partition.
+pub(super) fn find(
+    client: &mut impl GenericClient,
+    log_id: &str,
+    partition: i32,
+) -> Result<Option<Position>, PgError> {
+    let row = client.query_opt(FIND, &[&log_id, &partition])?;
+    Ok(row.as_ref().map(position))
+}
+
+/// Returns the owner of the claim's partition; `None` when the claim owns it.
+pub(super) fn holder(
+    client: &mut impl GenericClient,
+    claim: &Claim,
+) -> Result<Option<Holder>, PgError> {
+    let row = client.query_opt(HOLDER, &[&claim.log_id, &claim.partition])?;
+    let other = row.filter(|row| row.get::<_, Uuid>(0) != claim.owner);
+    Ok(other.as_ref().map(read_holder))
+}
+
+fn read_holder(row: &Row) -> Holder {
+    Holder {
+        group: row.get(1),
+        host: row.get(2),
+        since: row.get(3),
+    }
+}
+
+/// Reads the seven columns of a position, in the order of [`FIND`].
 pub(super) fn position(row: &Row) -> Position {
     Position {
         id: row.get(0),

@@ -1,12 +1,18 @@
-//! Orders as rows: how a batch is written into the four tables, whole columns at a time.
+//! Writes orders into the four tables, whole columns at a time.
 //!
-//! Two ways into `orders`: unknown uids are inserted plainly; known ones go through a guarded upsert
-//! which returns those that passed. The parts of an order (delivery, payment, items) are inserted
-//! plainly after the old ones were deleted. From a hundred orders on a plain insert is a binary
-//! COPY, which is about a tenth faster there and slower below.
+//! From a hundred orders on an insert is a binary COPY, which is about a tenth faster there and slower
+//! below.
 
-use super::*;
-use crate::order::Item;
+use std::collections::HashSet;
+
+use ::postgres::binary_copy::BinaryCopyInWriter;
+use ::postgres::types::Type;
+use ::postgres::{Error as PgError, Row, Transaction};
+
+use super::micros::Micros;
+use super::statements::Statements;
+use crate::order::{Item, Order};
+use crate::store::{Batch, SourcedOrder};
 
 const COPY_FROM: usize = 100;
 
@@ -34,9 +40,9 @@ const INSERT_ORDERS: &str = "
         AS o(uid, track, entry, locale, signature, customer, service, shard, sm, created, oof,
             source_offset, accepted)";
 
-/// The guard: within one incarnation of a partition the offset decides, otherwise the accept time,
-/// a tie going to the record being applied; a row without a source is older than any record. So a
-/// replay can only repeat or renew, never turn an order back.
+/// Overwrites older versions only: within one incarnation of a partition the offset decides,
+/// otherwise the accept time, a tie going to the record being applied; a row without a source is
+/// older than any record. A replay can therefore only repeat or renew an order.
 const UPSERT_ORDERS: &str = "
     INSERT INTO orders (order_uid, track_number, entry, locale, internal_signature, customer_id,
         delivery_service, shardkey, sm_id, date_created, oof_shard, source_position, source_epoch,
@@ -88,49 +94,44 @@ const INSERT_ITEMS: &str = "
         AS i(uid, chrt, track, price, rid, name, sale, size, total, nm, brand, status, place)
     ORDER BY place";
 
-/// Where the orders of a batch come from.
-#[derive(Clone, Copy)]
-pub(super) struct Origin {
-    pub position_id: i64,
-    pub epoch: i32,
-}
-
 /// Writes rows inside one transaction, with the connection's prepared statements.
 pub(super) struct RowWriter<'w, 't> {
     pub transaction: &'w mut Transaction<'t>,
     pub statements: &'w mut Statements,
-    pub origin: Origin,
 }
 
 type Orders<'o> = [&'o SourcedOrder];
 
 impl RowWriter<'_, '_> {
-    /// Inserts orders whose uids are not in the store. 23505 says that somebody was faster.
-    pub(super) fn insert_orders(&mut self, orders: &Orders<'_>) -> Result<(), PgError> {
+    /// Inserts orders whose uids are not stored; 23505 when another session has inserted one.
+    pub(super) fn insert_orders(
+        &mut self,
+        batch: &Batch,
+        orders: &Orders<'_>,
+    ) -> Result<(), PgError> {
         if orders.len() >= COPY_FROM {
-            return self.copy_orders(orders);
+            return self.copy_orders(batch, orders);
         }
         if !orders.is_empty() {
-            self.write_orders(INSERT_ORDERS, orders)?;
+            self.write_orders(INSERT_ORDERS, batch, orders)?;
         }
         Ok(())
     }
 
-    /// Writes orders over what is stored, where they are newer; gives the uids that passed.
+    /// Inserts orders, or overwrites older versions; returns the uids of those that it wrote.
     pub(super) fn upsert_orders(
         &mut self,
+        batch: &Batch,
         orders: &Orders<'_>,
     ) -> Result<HashSet<String>, PgError> {
-        if orders.is_empty() {
-            return Ok(HashSet::new());
-        }
-        let rows = self.write_orders(UPSERT_ORDERS, orders)?;
+        let rows = self.write_orders(UPSERT_ORDERS, batch, orders)?;
         Ok(rows.iter().map(|row| row.get(0)).collect())
     }
 
     fn write_orders(
         &mut self,
         sql: &'static str,
+        batch: &Batch,
         orders: &Orders<'_>,
     ) -> Result<Vec<Row>, PgError> {
         let text = |read: fn(&Order) -> &str| -> Vec<&str> {
@@ -163,25 +164,22 @@ impl RowWriter<'_, '_> {
                 &text(|order| &order.oof_shard),
                 &offsets,
                 &accepted,
-                &self.origin.position_id,
-                &self.origin.epoch,
+                &batch.position_id,
+                &batch.epoch,
             ],
         )
     }
 
-    /// Removes delivery, payment and items of orders that are written anew.
+    /// Deletes delivery, payment and items.
     pub(super) fn delete_parts(&mut self, uids: &[&str]) -> Result<(), PgError> {
         let statement = self.statements.get(self.transaction, DELETE_PARTS)?;
         self.transaction.execute(&statement, &[&uids]).map(|_| ())
     }
 
-    /// Inserts delivery, payment and items of orders that have none in the store.
+    /// Inserts delivery, payment and items of orders that have none.
     pub(super) fn insert_parts(&mut self, orders: &Orders<'_>) -> Result<(), PgError> {
         if orders.len() >= COPY_FROM {
             return self.copy_parts(orders);
-        }
-        if orders.is_empty() {
-            return Ok(());
         }
         self.insert_delivery(orders)?;
         self.insert_payment(orders)?;
@@ -272,7 +270,7 @@ impl RowWriter<'_, '_> {
         Ok(())
     }
 
-    fn copy_orders(&mut self, orders: &Orders<'_>) -> Result<(), PgError> {
+    fn copy_orders(&mut self, batch: &Batch, orders: &Orders<'_>) -> Result<(), PgError> {
         const T: Type = Type::TEXT;
         let types = [
             [T, T, T, T, T, T, T, T].as_slice(),
@@ -287,7 +285,6 @@ impl RowWriter<'_, '_> {
             &[Type::TIMESTAMPTZ],
         ]
         .concat();
-        let origin = self.origin;
         let mut copy = BinaryCopyInWriter::new(self.transaction.copy_in(COPY_ORDERS)?, &types);
         for sourced in orders {
             let order = &sourced.order;
@@ -303,8 +300,8 @@ impl RowWriter<'_, '_> {
                 &order.sm_id,
                 &order.date_created.0.map(Micros),
                 &order.oof_shard,
-                &origin.position_id,
-                &origin.epoch,
+                &batch.position_id,
+                &batch.epoch,
                 &sourced.offset,
                 &Micros(sourced.accepted_at_us),
             ])?;

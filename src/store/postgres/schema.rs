@@ -1,19 +1,18 @@
-//! What `orders migrate` does to PostgreSQL.
+//! The schema of a PostgreSQL database, for `orders migrate`.
 //!
-//! Owns the history table `orders_migrations`, the advisory lock and the check that what is there can
-//! hold orders; the plan is `migrations`' business. The surprising thing: the lock is tried, never
-//! waited for inside the database. A session that waits in a statement holds a snapshot, and that
-//! can deadlock with the very migration it waits for.
+//! Owns the history table `orders_migrations`, the advisory lock and the check that the database can
+//! hold orders; `migrations` plans. The lock is tried, never waited for in a statement: a waiting session
+//! holds a snapshot, which can deadlock with the very migration that it waits for.
 
-use super::{
-    AppliedMigration, Client, Dialect, Migration, Schema, StoreError, classify, existing_tables,
-};
+use ::postgres::Client;
 
-/// Names the lock among the advisory locks of the database: "orders" in ASCII.
+use crate::store::{AppliedMigration, Dialect, Migration, Schema, StoreError, existing_tables};
+
+/// The key of the advisory lock: "orders" in ASCII.
 const LOCK: i64 = 0x6f72_6465_7273;
 
-/// Migrations and waits may be long: none of the session's time-outs may end them. `lock_timeout`
-/// stays: a migration that queues for a table makes everybody else queue behind it.
+/// Migrations may be long: no timeout of the session may end them. `lock_timeout` stays, because a
+/// migration that queues for a table makes every other session queue behind it.
 pub(super) const NO_TIMEOUTS: &str = "SELECT set_config(name, '0', false) FROM pg_settings
     WHERE name IN ('statement_timeout', 'idle_in_transaction_session_timeout',
                    'idle_session_timeout', 'transaction_timeout')";
@@ -31,7 +30,12 @@ const HISTORY: &str = "SELECT version, name, checksum,
         to_char(applied_at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"')
     FROM orders_migrations ORDER BY version";
 
-const NOTE: &str = "INSERT INTO orders_migrations (version, name, checksum) VALUES ($1, $2, $3)";
+const INSERT_HISTORY: &str =
+    "INSERT INTO orders_migrations (version, name, checksum) VALUES ($1, $2, $3)";
+
+const ENCODING: &str = "SELECT current_setting('server_encoding')";
+
+const TRY_LOCK: &str = "SELECT pg_try_advisory_lock($1)";
 
 const COLUMNS: &str = "SELECT attname::text FROM pg_attribute
     WHERE attrelid = to_regclass($1::text) AND attnum > 0 AND NOT attisdropped";
@@ -42,30 +46,23 @@ pub(super) struct PostgresSchema {
 }
 
 impl PostgresSchema {
-    pub(super) fn open(client: Client) -> PostgresSchema {
+    pub(super) fn new(client: Client) -> PostgresSchema {
         PostgresSchema { client }
     }
 
     fn columns(&mut self, table: &str) -> Result<Vec<String>, StoreError> {
-        let rows = self
-            .client
-            .query(COLUMNS, &[&table])
-            .map_err(|error| classify(&error))?;
+        let rows = self.client.query(COLUMNS, &[&table])?;
         Ok(rows.iter().map(|row| row.get(0)).collect())
     }
 }
 
 /// The history in order of version; empty when there is no history table. Writes nothing.
 pub(super) fn history(client: &mut Client) -> Result<Vec<AppliedMigration>, StoreError> {
-    let exists = client
-        .query_one(HAS_HISTORY, &[])
-        .map_err(|error| classify(&error))?;
+    let exists = client.query_one(HAS_HISTORY, &[])?;
     if !exists.get::<_, bool>(0) {
         return Ok(Vec::new());
     }
-    let rows = client
-        .query(HISTORY, &[])
-        .map_err(|error| classify(&error))?;
+    let rows = client.query(HISTORY, &[])?;
     let applied = rows.iter().map(|row| AppliedMigration {
         version: row.get(0),
         name: row.get(1),
@@ -81,13 +78,8 @@ impl Schema for PostgresSchema {
     }
 
     fn check(&mut self) -> Result<(), StoreError> {
-        self.client
-            .execute(NO_TIMEOUTS, &[])
-            .map_err(|error| classify(&error))?;
-        let row = self
-            .client
-            .query_one("SELECT current_setting('server_encoding')", &[])
-            .map_err(|error| classify(&error))?;
+        self.client.execute(NO_TIMEOUTS, &[])?;
+        let row = self.client.query_one(ENCODING, &[])?;
         match row.get(0) {
             "UTF8" => Ok(()),
             other => Err(StoreError::Misconfigured(format!(
@@ -109,10 +101,7 @@ impl Schema for PostgresSchema {
     }
 
     fn try_lock(&mut self) -> Result<bool, StoreError> {
-        let row = self
-            .client
-            .query_one("SELECT pg_try_advisory_lock($1)", &[&LOCK])
-            .map_err(|error| classify(&error))?;
+        let row = self.client.query_one(TRY_LOCK, &[&LOCK])?;
         Ok(row.get(0))
     }
 
@@ -123,14 +112,11 @@ impl Schema for PostgresSchema {
             checksum,
             sql,
         } = migration;
-        let wrong = |error| classify(&error);
-        let mut transaction = self.client.transaction().map_err(wrong)?;
-        transaction.batch_execute(CREATE_HISTORY).map_err(wrong)?;
-        transaction.batch_execute(sql).map_err(wrong)?;
-        // Last before COMMIT, and it fails in a broken transaction: an Ok of COMMIT is then true.
-        transaction
-            .execute(NOTE, &[&version, &name, &checksum])
-            .map_err(wrong)?;
-        transaction.commit().map_err(wrong)
+        let mut transaction = self.client.transaction()?;
+        transaction.batch_execute(CREATE_HISTORY)?;
+        transaction.batch_execute(sql)?;
+        // Last before COMMIT: it fails in a transaction that was rolled back, where COMMIT answers Ok.
+        transaction.execute(INSERT_HISTORY, &[&version, &name, &checksum])?;
+        Ok(transaction.commit()?)
     }
 }

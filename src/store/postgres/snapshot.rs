@@ -1,18 +1,27 @@
-//! Everything at one moment: a transaction that only reads, page by page along the keys.
+//! A snapshot of everything stored: a read-only transaction, read page by page along the keys.
 //!
-//! The surprising thing: there is no cursor. A page is asked for by the last key of the one before,
-//! so a plan that sorts the whole table first is never an option, and both sides hold a page only.
-//! While it lasts, PostgreSQL cannot clean up rows that were replaced since it began.
+//! There is no cursor: a page starts after the last key of the previous one, so no plan sorts the whole
+//! table, and both sides hold one page. While the snapshot is open, PostgreSQL cannot vacuum rows that
+//! were replaced since it began.
 
-use super::lookup::{BY_KEY, item, order_columns, stored, with_positions};
+use std::ops::ControlFlow;
+
+use ::postgres::types::ToSql;
+use ::postgres::{Client, Row};
+
+use super::lookup::{PLAN_BY_KEY, item, order_columns, stored, with_positions};
+use super::micros::Micros;
+use super::positions;
 use super::schema::NO_TIMEOUTS;
-use super::*;
+use super::statements::Statements;
+use crate::order::{Order, Timestamp};
+use crate::store::{Position, Snapshot, StoreError, StoredDeadLetter};
 
 const BEGIN: &str = "BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY";
 
-const ORDERS_A_PAGE: i64 = 100;
+const PAGE_SIZE: i64 = 100;
 
-/// A page of orders from where `$where` says on; `$1` names no log here.
+/// A page of the orders that match `$where`; `$1` names no log here.
 macro_rules! page {
     ($where:literal) => {
         concat!(
@@ -54,35 +63,32 @@ pub(super) struct PostgresSnapshot {
 
 impl PostgresSnapshot {
     pub(super) fn begin(mut client: Client) -> Result<PostgresSnapshot, StoreError> {
-        let wrong = |error| classify(&error);
-        // Whoever reads what is exported may take their time.
-        client.execute(NO_TIMEOUTS, &[]).map_err(wrong)?;
-        client.batch_execute(BY_KEY).map_err(wrong)?;
-        client.batch_execute(BEGIN).map_err(wrong)?;
-        // The moment is that of the first statement.
-        client.simple_query("SELECT 1").map_err(wrong)?;
+        // The reader of an export may be slow.
+        client.execute(NO_TIMEOUTS, &[])?;
+        client.batch_execute(PLAN_BY_KEY)?;
+        client.batch_execute(BEGIN)?;
+        // The first statement takes the snapshot.
+        client.simple_query("SELECT 1")?;
         Ok(PostgresSnapshot {
             client,
             statements: Statements::default(),
         })
     }
 
-    fn ask(
+    fn query(
         &mut self,
         sql: &'static str,
         parameters: &[&(dyn ToSql + Sync)],
     ) -> Result<Vec<Row>, StoreError> {
-        let statement = self.statements.get_plain(&mut self.client, sql);
-        statement
-            .and_then(|statement| self.client.query(&statement, parameters))
-            .map_err(|error| classify(&error))
+        let statement = self.statements.get(&mut self.client, sql)?;
+        Ok(self.client.query(&statement, parameters)?)
     }
 
     /// The orders after `last`, in order of uid; none at the end.
     fn page(&mut self, last: Option<&str>) -> Result<Vec<Order>, StoreError> {
         let rows = match last {
-            None => self.ask(FIRST_PAGE, &[&"", &ORDERS_A_PAGE])?,
-            Some(last) => self.ask(NEXT_PAGE, &[&"", &ORDERS_A_PAGE, &last])?,
+            None => self.query(FIRST_PAGE, &[&"", &PAGE_SIZE])?,
+            Some(last) => self.query(NEXT_PAGE, &[&"", &PAGE_SIZE, &last])?,
         };
         let mut orders: Vec<Order> = Vec::new();
         for row in &rows {
@@ -98,12 +104,12 @@ impl PostgresSnapshot {
 
 impl Snapshot for PostgresSnapshot {
     fn positions(&mut self, log_id: &str) -> Result<Vec<Position>, StoreError> {
-        let rows = self.ask(POSITIONS, &[&log_id])?;
+        let rows = self.query(POSITIONS, &[&log_id])?;
         Ok(rows.iter().map(positions::position).collect())
     }
 
     fn counts(&mut self) -> Result<(u64, u64), StoreError> {
-        let rows = self.ask(COUNTS, &[])?;
+        let rows = self.query(COUNTS, &[])?;
         let count = |column| {
             let count: i64 = rows[0].get(column);
             count.unsigned_abs()
@@ -113,12 +119,12 @@ impl Snapshot for PostgresSnapshot {
 
     fn for_each_order(
         &mut self,
-        show: &mut dyn FnMut(Order) -> ControlFlow<()>,
+        visit: &mut dyn FnMut(Order) -> ControlFlow<()>,
     ) -> Result<(), StoreError> {
         let mut page = self.page(None)?;
         while let Some(last) = page.last().map(|order| order.order_uid.clone()) {
             for order in page {
-                if show(order).is_break() {
+                if visit(order).is_break() {
                     return Ok(());
                 }
             }
@@ -129,12 +135,12 @@ impl Snapshot for PostgresSnapshot {
 
     fn for_each_dead_letter(
         &mut self,
-        show: &mut dyn FnMut(StoredDeadLetter) -> ControlFlow<()>,
+        visit: &mut dyn FnMut(StoredDeadLetter) -> ControlFlow<()>,
     ) -> Result<(), StoreError> {
         let mut last = i64::MIN;
-        while let Some(row) = self.ask(NEXT_LETTER, &[&last])?.first() {
+        while let Some(row) = self.query(NEXT_LETTER, &[&last])?.first() {
             last = row.get(0);
-            if show(letter(row)).is_break() {
+            if visit(letter(row)).is_break() {
                 break;
             }
         }

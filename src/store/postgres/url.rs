@@ -1,8 +1,10 @@
-//! The TLS part of a database URL: libpq's words that rust-postgres does not know.
+//! The TLS parameters of a database URL, which libpq knows and rust-postgres does not.
 
-/// libpq's `sslmode`. `allow` is refused: it would send orders in plain where TLS was to be had.
+use percent_encoding::percent_decode_str;
+
+/// libpq's `sslmode`. `allow` is refused: it would send orders unencrypted to a server that offers TLS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Ssl {
+pub(super) enum SslMode {
     Disable,
     Prefer,
     Require,
@@ -10,27 +12,29 @@ pub(super) enum Ssl {
     VerifyFull,
 }
 
-/// A URL with its TLS part taken out.
+/// A URL without its TLS parameters.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Parts {
     pub plain: String,
-    pub ssl: Ssl,
+    pub ssl_mode: SslMode,
     pub root_cert: Option<String>,
 }
 
-/// Takes `sslmode` and `sslrootcert` out of a `postgresql://` URL. The error never holds the URL.
+/// Takes `sslmode` and `sslrootcert` out of a `postgresql://` URL. The error never contains the URL.
 pub(super) fn split(url: &str) -> Result<Parts, String> {
     if !url.starts_with("postgresql://") && !url.starts_with("postgres://") {
         return Err("the database URL must begin with `postgresql://`".into());
     }
     let (base, query) = url.split_once('?').unwrap_or((url, ""));
-    let mut ssl = Ssl::Prefer;
+    let mut ssl_mode = SslMode::Prefer;
     let mut root_cert = None;
     let mut rest = Vec::new();
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
         match pair.split_once('=') {
-            Some(("sslmode", mode)) => ssl = parse_mode(mode)?,
-            Some(("sslrootcert", file)) => root_cert = Some(decode(file)),
+            Some(("sslmode", mode)) => ssl_mode = parse_mode(mode)?,
+            Some(("sslrootcert", file)) => {
+                root_cert = Some(percent_decode_str(file).decode_utf8_lossy().into_owned());
+            }
             _ => rest.push(pair),
         }
     }
@@ -41,45 +45,22 @@ pub(super) fn split(url: &str) -> Result<Parts, String> {
     };
     Ok(Parts {
         plain,
-        ssl,
+        ssl_mode,
         root_cert,
     })
 }
 
-fn parse_mode(mode: &str) -> Result<Ssl, String> {
+fn parse_mode(mode: &str) -> Result<SslMode, String> {
     match mode {
-        "disable" => Ok(Ssl::Disable),
-        "prefer" => Ok(Ssl::Prefer),
-        "require" => Ok(Ssl::Require),
-        "verify-ca" => Ok(Ssl::VerifyCa),
-        "verify-full" => Ok(Ssl::VerifyFull),
+        "disable" => Ok(SslMode::Disable),
+        "prefer" => Ok(SslMode::Prefer),
+        "require" => Ok(SslMode::Require),
+        "verify-ca" => Ok(SslMode::VerifyCa),
+        "verify-full" => Ok(SslMode::VerifyFull),
         _ => {
             Err("`sslmode` must be one of disable, prefer, require, verify-ca, verify-full".into())
         }
     }
-}
-
-/// Percent-decoding, for a file name.
-fn decode(text: &str) -> String {
-    let bytes = text.as_bytes();
-    let mut decoded = Vec::with_capacity(bytes.len());
-    let mut at = 0;
-    while at < bytes.len() {
-        let hex = bytes
-            .get(at + 1..at + 3)
-            .and_then(|pair| std::str::from_utf8(pair).ok());
-        match hex.and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
-            Some(byte) if bytes[at] == b'%' => {
-                decoded.push(byte);
-                at += 3;
-            }
-            _ => {
-                decoded.push(bytes[at]);
-                at += 1;
-            }
-        }
-    }
-    String::from_utf8_lossy(&decoded).into_owned()
 }
 
 #[cfg(test)]
@@ -87,19 +68,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_tls_words_of_libpq_are_taken_out_of_the_url() {
+    fn tls_parameters_are_taken_out_of_the_url() {
         let url = "postgresql://u:p@h:1/d?sslmode=verify-full&sslrootcert=%2Fetc%2Fca.pem&x=1";
         let expected = Parts {
             plain: "postgresql://u:p@h:1/d?x=1".into(),
-            ssl: Ssl::VerifyFull,
+            ssl_mode: SslMode::VerifyFull,
             root_cert: Some("/etc/ca.pem".into()),
         };
         assert_eq!(split(url), Ok(expected));
-        assert_eq!(split("postgres://h/d").unwrap().ssl, Ssl::Prefer);
+        assert_eq!(split("postgres://h/d").unwrap().ssl_mode, SslMode::Prefer);
     }
 
     #[test]
-    fn an_unknown_mode_or_scheme_is_refused_without_repeating_the_url() {
+    fn an_unknown_mode_or_scheme_is_refused_and_the_error_does_not_contain_the_url() {
         assert!(split("postgresql://u:secret@h/d?sslmode=allow").is_err());
         let error = split("mysql://u:secret@h/d").unwrap_err();
         assert!(!error.contains("secret"));

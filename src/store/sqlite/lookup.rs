@@ -1,13 +1,16 @@
-//! Reading orders back: short questions inside one transaction, hence one snapshot, with the
-//! positions of the log.
+//! Reads orders: short queries inside one transaction, hence one snapshot of rows and positions.
 //!
 //! Rows that other programs wrote may hold NULL in every column but the key, and may lack their
-//! delivery or payment row: such values read as "" and 0, and a date that is none reads as no date.
+//! delivery or payment row: such values are read as "" and 0, and a malformed date as no date.
 
-use super::*;
-use crate::order::{Delivery, Item, Payment};
+use rusqlite::{Connection, Error as SqliteError, OptionalExtension, Row};
 
-/// The columns of one order without its items; where it came from at the end.
+use super::SqliteStore;
+use crate::order::{Delivery, Item, Order, Payment, Timestamp};
+use crate::pipeline::{PartitionOffset, Source};
+use crate::store::{LatestOrders, LookupResult, LookupResults, Position, StoreError, StoredOrder};
+
+/// The columns of one order without its items; its source at the end.
 macro_rules! order_columns {
     () => {
         "o.order_uid, COALESCE(o.track_number, ''), COALESCE(o.entry, ''), COALESCE(o.locale, ''),
@@ -43,7 +46,7 @@ const ITEMS: &str = "
         COALESCE(nm_id, 0), COALESCE(brand, ''), COALESCE(status, 0)
     FROM items WHERE order_uid = ?1 ORDER BY id";
 
-const DEAD: &str = r#"
+const DEAD_LETTER: &str = r#"
     SELECT topic || '/' || partition || '/' || "offset" FROM dead_letters
     WHERE order_uid = ?1 ORDER BY id DESC LIMIT 1"#;
 
@@ -51,7 +54,7 @@ const POSITIONS: &str = "
     SELECT id, topic_id, partition, epoch, next_offset FROM log_positions WHERE log_id = ?1";
 
 impl SqliteStore {
-    pub(super) fn read_lookup(
+    pub(super) fn read_uids(
         &mut self,
         log_id: &str,
         uids: &[&str],
@@ -97,7 +100,7 @@ fn lookup(
         return Ok(LookupResult::Stored(Box::new(stored)));
     }
     let dead = connection
-        .prepare_cached(DEAD)?
+        .prepare_cached(DEAD_LETTER)?
         .query_row([uid], |row| row.get(0))
         .optional()?;
     Ok(match dead {
@@ -124,7 +127,7 @@ pub(super) fn positions(
     positions.collect()
 }
 
-/// Where the columns after those of the order begin.
+/// The first column of the source.
 const SOURCE: usize = 28;
 
 pub(super) fn stored(
@@ -174,14 +177,14 @@ pub(super) fn stored(
     })
 }
 
-/// A moment of a column; no moment for NULL, and for a text that is no moment.
+/// Reads a timestamp; none for NULL and for a text that is no timestamp.
 pub(super) fn timestamp(row: &Row<'_>, column: usize) -> Result<Timestamp, SqliteError> {
     let text = row.get_ref(column)?.as_str_or_null()?;
     let parsed = text.and_then(|text| Timestamp::parse(text).ok());
     Ok(parsed.unwrap_or_default())
 }
 
-/// The source of a row, if its incarnation of the partition is the current one.
+/// The source of a row when its incarnation of the partition is the current one.
 fn source(row: &Row<'_>, positions: &[Position]) -> Result<Option<Source>, SqliteError> {
     let position_id: Option<i64> = row.get(SOURCE)?;
     let epoch: Option<i32> = row.get(SOURCE + 1)?;

@@ -1,10 +1,10 @@
-//! Orders as rows: how one is written into the four tables, by statements prepared once.
-//!
-//! An order is first inserted as a new one, which nearly all are; where its uid is there already, a
-//! guarded update decides, and the parts of the old one go. The surprising thing: one statement a
-//! row is as fast as any other way here, as no statement leaves the process.
+//! Writes orders into the four tables, by statements prepared once.
 
-use super::*;
+use rusqlite::{Connection, Error as SqliteError, params};
+
+use super::timestamp_text;
+use crate::order::Order;
+use crate::store::{Batch, SourcedOrder};
 
 const INSERT_ORDER: &str = "
     INSERT INTO orders (order_uid, track_number, entry, locale, internal_signature, customer_id,
@@ -13,18 +13,27 @@ const INSERT_ORDER: &str = "
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)
     ON CONFLICT (order_uid) DO NOTHING";
 
-/// The guard: within one incarnation of a partition the offset decides, otherwise the accept time,
-/// a tie going to the record being applied; a row without a source is older than any record. So a
-/// replay can only repeat or renew, never turn an order back.
-const UPDATE_ORDER: &str = "
-    UPDATE orders SET
-        track_number = ?2, entry = ?3, locale = ?4, internal_signature = ?5, customer_id = ?6,
-        delivery_service = ?7, shardkey = ?8, sm_id = ?9, date_created = ?10, oof_shard = ?11,
-        source_position = ?12, source_epoch = ?13, source_offset = ?14, accepted_at = ?15
-    WHERE order_uid = ?1 AND (source_position IS NULL
-       OR CASE WHEN source_position = ?12 AND source_epoch = ?13
-               THEN ?14 >= source_offset
-               ELSE ?15 >= accepted_at END)";
+/// Overwrites an older version only: within one incarnation of a partition the offset decides,
+/// otherwise the accept time, a tie going to the record being applied; a row without a source is
+/// older than any record. A replay can therefore only repeat or renew an order.
+const UPSERT_ORDER: &str = "
+    INSERT INTO orders (order_uid, track_number, entry, locale, internal_signature, customer_id,
+        delivery_service, shardkey, sm_id, date_created, oof_shard, source_position, source_epoch,
+        source_offset, accepted_at)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)
+    ON CONFLICT (order_uid) DO UPDATE SET
+        track_number = excluded.track_number, entry = excluded.entry, locale = excluded.locale,
+        internal_signature = excluded.internal_signature, customer_id = excluded.customer_id,
+        delivery_service = excluded.delivery_service, shardkey = excluded.shardkey,
+        sm_id = excluded.sm_id, date_created = excluded.date_created,
+        oof_shard = excluded.oof_shard, source_position = excluded.source_position,
+        source_epoch = excluded.source_epoch, source_offset = excluded.source_offset,
+        accepted_at = excluded.accepted_at
+    WHERE orders.source_position IS NULL
+       OR CASE WHEN orders.source_position = excluded.source_position
+                AND orders.source_epoch = excluded.source_epoch
+               THEN excluded.source_offset >= orders.source_offset
+               ELSE excluded.accepted_at >= orders.accepted_at END";
 
 const DELETE_DELIVERY: &str = "DELETE FROM delivery WHERE order_uid = ?1";
 const DELETE_PAYMENT: &str = "DELETE FROM payment WHERE order_uid = ?1";
@@ -45,38 +54,36 @@ const INSERT_ITEM: &str = "
         nm_id, brand, status)
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)";
 
-/// Where the orders of a batch come from.
-#[derive(Clone, Copy)]
-pub(super) struct Origin {
-    pub position_id: i64,
-    pub epoch: i32,
-}
-
-/// Writes an order unless what is stored is newer; whether it did. On an error some of its rows may
-/// be written: whoever goes on rolls back to a savepoint.
-pub(super) fn write(
+/// Inserts an order unless its uid is stored; whether it did.
+pub(super) fn insert_order(
     connection: &Connection,
-    origin: Origin,
+    batch: &Batch,
     sourced: &SourcedOrder,
 ) -> Result<bool, SqliteError> {
-    if !write_order(connection, INSERT_ORDER, origin, sourced)? {
-        if !write_order(connection, UPDATE_ORDER, origin, sourced)? {
-            return Ok(false);
-        }
-        for delete in [DELETE_DELIVERY, DELETE_PAYMENT, DELETE_ITEMS] {
-            connection
-                .prepare_cached(delete)?
-                .execute([&sourced.order.order_uid])?;
-        }
+    write_order(connection, INSERT_ORDER, batch, sourced)
+}
+
+/// Inserts an order, or overwrites an older version; whether it did.
+pub(super) fn upsert_order(
+    connection: &Connection,
+    batch: &Batch,
+    sourced: &SourcedOrder,
+) -> Result<bool, SqliteError> {
+    write_order(connection, UPSERT_ORDER, batch, sourced)
+}
+
+/// Deletes delivery, payment and items.
+pub(super) fn delete_parts(connection: &Connection, uid: &str) -> Result<(), SqliteError> {
+    for delete in [DELETE_DELIVERY, DELETE_PAYMENT, DELETE_ITEMS] {
+        connection.prepare_cached(delete)?.execute([uid])?;
     }
-    write_parts(connection, &sourced.order)?;
-    Ok(true)
+    Ok(())
 }
 
 fn write_order(
     connection: &Connection,
     sql: &str,
-    origin: Origin,
+    batch: &Batch,
     sourced: &SourcedOrder,
 ) -> Result<bool, SqliteError> {
     let order = &sourced.order;
@@ -92,15 +99,16 @@ fn write_order(
         order.sm_id,
         order.date_created.sortable(),
         order.oof_shard,
-        origin.position_id,
-        origin.epoch,
+        batch.position_id,
+        batch.epoch,
         sourced.offset,
-        moment(sourced.accepted_at_us),
+        timestamp_text(sourced.accepted_at_us),
     ])?;
     Ok(changed == 1)
 }
 
-fn write_parts(connection: &Connection, order: &Order) -> Result<(), SqliteError> {
+/// Inserts delivery, payment and items of an order that has none.
+pub(super) fn insert_parts(connection: &Connection, order: &Order) -> Result<(), SqliteError> {
     let delivery = &order.delivery;
     connection
         .prepare_cached(INSERT_DELIVERY)?

@@ -90,13 +90,13 @@ impl Snapshot for SqliteSnapshot {
 
     fn for_each_order(
         &mut self,
-        show: &mut dyn FnMut(Order) -> ControlFlow<()>,
+        visit: &mut dyn FnMut(Order) -> ControlFlow<()>,
     ) -> Result<(), StoreError> {
         self.ask(|connection| {
             let mut statement = connection.prepare(ALL)?;
             let mut rows = statement.query([])?;
             while let Some(row) = rows.next()? {
-                if show(stored(connection, row, &[])?.order).is_break() {
+                if visit(stored(connection, row, &[])?.order).is_break() {
                     break;
                 }
             }
@@ -106,13 +106,13 @@ impl Snapshot for SqliteSnapshot {
 
     fn for_each_dead_letter(
         &mut self,
-        show: &mut dyn FnMut(StoredDeadLetter) -> ControlFlow<()>,
+        visit: &mut dyn FnMut(StoredDeadLetter) -> ControlFlow<()>,
     ) -> Result<(), StoreError> {
         self.ask(|connection| {
             let mut statement = connection.prepare(LETTERS)?;
             let mut rows = statement.query([])?;
             while let Some(row) = rows.next()? {
-                if show(letter(row)?).is_break() {
+                if visit(letter(row)?).is_break() {
                     break;
                 }
             }

@@ -1,0 +1,322 @@
+//! How a batch is applied: the sequence of steps that both engines share.
+//!
+//! Owns the order of the steps and what follows from each outcome; the engines provide the steps.
+//!
+//! # Invariants
+//!
+//! - The position moves first, under the owner's name: a consumer that lost the partition is fenced
+//!   before it has written anything.
+//! - Orders, dead letters, gaps and the position become visible with one COMMIT. Every attempt is a
+//!   whole transaction, so a failed one leaves nothing behind and skips nothing.
+
+use uuid::Uuid;
+
+use super::rejections::{self, Rejected, RejectionWindow};
+use super::{
+    Applied, Batch, Claim, DeadLetter, Gap, Holder, Position, SourcedOrder, StartDecision,
+    StoreError,
+};
+use crate::failpoint;
+use crate::pipeline::LastApplied;
+
+/// A connection that can begin write transactions.
+pub(super) trait WriteConnection {
+    type Transaction<'c>: WriteTransaction
+    where
+        Self: 'c;
+
+    fn begin(&mut self) -> Result<Self::Transaction<'_>, StoreError>;
+}
+
+/// The steps of a write transaction. It is rolled back when it is dropped before [`commit`].
+///
+/// [`commit`]: WriteTransaction::commit
+pub(super) trait WriteTransaction {
+    /// Moves the position from the batch's start to its end if the batch's owner and epoch still
+    /// hold it and it is at the start; whether it did.
+    fn advance(&mut self, batch: &Batch) -> Result<bool, StoreError>;
+
+    /// Reads the position row that a batch moves.
+    fn owned_position(&mut self, position_id: i64) -> Result<Option<OwnedPosition>, StoreError>;
+
+    /// Inserts the orders whose uids are not stored.
+    fn insert_new<'b>(
+        &mut self,
+        batch: &Batch,
+        orders: &[&'b SourcedOrder],
+    ) -> Result<Inserted<'b>, InsertError>;
+
+    /// Inserts orders, and overwrites those that are stored in an older version; returns the orders
+    /// that it wrote.
+    fn upsert<'b>(
+        &mut self,
+        batch: &Batch,
+        orders: &[&'b SourcedOrder],
+    ) -> Result<Vec<&'b SourcedOrder>, StoreError>;
+
+    /// Deletes delivery, payment and items of orders that were overwritten.
+    fn delete_parts(&mut self, orders: &[&SourcedOrder]) -> Result<(), StoreError>;
+
+    /// Inserts delivery, payment and items of orders that have none.
+    fn insert_parts(&mut self, orders: &[&SourcedOrder]) -> Result<(), StoreError>;
+
+    /// Inserts the dead letters that are not there yet: a replay under the same epoch repeats them.
+    fn insert_dead_letters(
+        &mut self,
+        batch: &Batch,
+        letters: &[DeadLetter],
+    ) -> Result<(), StoreError>;
+
+    /// Inserts gaps.
+    fn insert_gaps(&mut self, batch: &Batch) -> Result<(), StoreError>;
+
+    /// Sets a savepoint. There is at most one at a time.
+    fn savepoint(&mut self) -> Result<(), StoreError>;
+
+    /// Keeps what was written since the savepoint, and removes the savepoint.
+    fn release_savepoint(&mut self) -> Result<(), StoreError>;
+
+    /// Undoes what was written since the savepoint, and removes the savepoint; `why` is the rejection
+    /// that made it necessary.
+    fn rollback_to_savepoint(&mut self, why: &str) -> Result<(), StoreError>;
+
+    /// Inserts the position row or moves it; `None` when another owner has acquired it. A new epoch
+    /// clears the last applied record, which belongs to its epoch.
+    fn upsert_position(
+        &mut self,
+        claim: &Claim,
+        decision: &StartDecision,
+    ) -> Result<Option<Position>, StoreError>;
+
+    /// Inserts a gap unless the same one is there.
+    fn insert_gap_once(&mut self, position: &Position, gap: &Gap) -> Result<(), StoreError>;
+
+    /// Returns the owner of the claim's partition; `None` when the claim owns it.
+    fn holder(&mut self, claim: &Claim) -> Result<Option<Holder>, StoreError>;
+
+    /// Fails in a transaction that was already rolled back, where COMMIT could answer Ok.
+    fn check(&mut self) -> Result<(), StoreError>;
+
+    fn commit(self) -> Result<(), StoreError>;
+}
+
+/// A position row with its owner.
+pub(super) struct OwnedPosition {
+    pub owner: Uuid,
+    pub holder: Holder,
+    pub epoch: i32,
+    pub next_offset: i64,
+    pub last_applied: Option<LastApplied>,
+}
+
+impl OwnedPosition {
+    /// Whether it is where the batch moves it, by the same owner.
+    fn is_after(&self, batch: &Batch) -> bool {
+        self.owner == batch.owner
+            && self.epoch == batch.epoch
+            && self.next_offset == batch.end
+            && (batch.last_applied.is_none() || self.last_applied == batch.last_applied)
+    }
+}
+
+/// What [`WriteTransaction::insert_new`] did with each order.
+pub(super) struct Inserted<'b> {
+    pub new: Vec<&'b SourcedOrder>,
+    /// Orders whose uids are stored already; nothing was written for them.
+    pub known: Vec<&'b SourcedOrder>,
+}
+
+pub(super) enum InsertError {
+    /// Another session inserted one of the uids after they were found to be new.
+    UniqueViolation,
+    Store(StoreError),
+}
+
+impl From<StoreError> for InsertError {
+    fn from(error: StoreError) -> InsertError {
+        InsertError::Store(error)
+    }
+}
+
+/// How the orders of a batch are written.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Strategy {
+    /// Insert the new ones, upsert the others: most orders are new.
+    InsertNew,
+    /// Upsert all: another session inserts the same uids at the same time.
+    Upsert,
+    /// Upsert halves inside savepoints, to find the orders that the database rejects.
+    Bisect,
+}
+
+/// Applies a batch, as [`OrderStore::apply`](super::OrderStore::apply) promises.
+pub(super) fn apply<C: WriteConnection>(
+    connection: &mut C,
+    batch: &Batch,
+    window: &mut RejectionWindow,
+) -> Result<Applied, StoreError> {
+    let mut strategy = Strategy::InsertNew;
+    loop {
+        match attempt(connection.begin()?, batch, window, strategy) {
+            Ok(applied) => return Ok(applied),
+            Err(InsertError::UniqueViolation) => strategy = Strategy::Upsert,
+            Err(InsertError::Store(StoreError::Rejected(_))) if strategy != Strategy::Bisect => {
+                strategy = Strategy::Bisect;
+            }
+            Err(InsertError::Store(error)) => return Err(error),
+        }
+    }
+}
+
+fn attempt(
+    mut transaction: impl WriteTransaction,
+    batch: &Batch,
+    window: &mut RejectionWindow,
+    strategy: Strategy,
+) -> Result<Applied, InsertError> {
+    if !advance(&mut transaction, batch)? {
+        return Ok(Applied {
+            already_applied: true,
+            ..Applied::default()
+        });
+    }
+    let orders: Vec<&SourcedOrder> = batch.orders.iter().collect();
+    let mut rejected = Vec::new();
+    let written = match strategy {
+        Strategy::InsertNew => insert_new(&mut transaction, batch, &orders)?,
+        Strategy::Upsert => upsert(&mut transaction, batch, &orders)?,
+        Strategy::Bisect => bisect(&mut transaction, batch, &orders, &mut rejected)?,
+    };
+    let judged = rejections::judge(batch, window, &rejected)?;
+    let letters = rejections::dead_letters(batch, &rejected);
+    transaction.insert_dead_letters(batch, &letters)?;
+    transaction.insert_gaps(batch)?;
+    transaction.check()?;
+    // From here on the orders and the position past them are one fact. When the answer to COMMIT is
+    // lost, the same batch is applied again on another connection, and `advance` finds out.
+    failpoint::reach(failpoint::Point::BeforeCommit);
+    transaction.commit()?;
+    failpoint::reach(failpoint::Point::AfterCommit);
+    *window = judged;
+    Ok(Applied {
+        outdated: orders.len() - rejected.len() - written,
+        rejected: rejected
+            .into_iter()
+            .map(|(sourced, why)| (sourced.offset, why))
+            .collect(),
+        already_applied: false,
+    })
+}
+
+/// Moves the position; `false` when this very batch was committed before.
+fn advance(transaction: &mut impl WriteTransaction, batch: &Batch) -> Result<bool, StoreError> {
+    if transaction.advance(batch)? {
+        return Ok(true);
+    }
+    match transaction.owned_position(batch.position_id)? {
+        Some(position) if position.is_after(batch) => Ok(false),
+        Some(position) => {
+            let is_other = position.owner != batch.owner;
+            Err(StoreError::Fenced(is_other.then_some(position.holder)))
+        }
+        None => Err(StoreError::Fenced(None)),
+    }
+}
+
+/// Returns how many orders it wrote; the others are older than what is stored.
+fn insert_new(
+    transaction: &mut impl WriteTransaction,
+    batch: &Batch,
+    orders: &[&SourcedOrder],
+) -> Result<usize, InsertError> {
+    if orders.is_empty() {
+        return Ok(0);
+    }
+    let Inserted { new, known } = transaction.insert_new(batch, orders)?;
+    Ok(write_parts(transaction, batch, new, &known)?)
+}
+
+fn upsert(
+    transaction: &mut impl WriteTransaction,
+    batch: &Batch,
+    orders: &[&SourcedOrder],
+) -> Result<usize, StoreError> {
+    write_parts(transaction, batch, Vec::new(), orders)
+}
+
+/// Upserts `known`, and writes the parts of the orders that passed and of those just inserted.
+fn write_parts<'b>(
+    transaction: &mut impl WriteTransaction,
+    batch: &Batch,
+    mut written: Vec<&'b SourcedOrder>,
+    known: &[&'b SourcedOrder],
+) -> Result<usize, StoreError> {
+    if !known.is_empty() {
+        let passed = transaction.upsert(batch, known)?;
+        if !passed.is_empty() {
+            transaction.delete_parts(&passed)?;
+            written.extend(passed);
+        }
+    }
+    if !written.is_empty() {
+        transaction.insert_parts(&written)?;
+    }
+    Ok(written.len())
+}
+
+/// Finds the orders that the database rejects, halving inside savepoints of the one transaction, so
+/// that all others are stored in it. Returns how many orders it wrote.
+fn bisect<'b>(
+    transaction: &mut impl WriteTransaction,
+    batch: &Batch,
+    orders: &[&'b SourcedOrder],
+    rejected: &mut Rejected<'b>,
+) -> Result<usize, StoreError> {
+    transaction.savepoint()?;
+    let why = match upsert(transaction, batch, orders) {
+        Ok(written) => {
+            transaction.release_savepoint()?;
+            return Ok(written);
+        }
+        Err(StoreError::Rejected(why)) => why,
+        Err(other) => return Err(other),
+    };
+    transaction.rollback_to_savepoint(&why)?;
+    if let [order] = orders {
+        if order.supersedes {
+            // The older version may be storable, and was acknowledged too.
+            return Err(StoreError::Rejected(why));
+        }
+        rejected.push((order, why));
+        return match rejections::too_many(batch, rejected) {
+            Some(error) => Err(error),
+            None => Ok(0),
+        };
+    }
+    let (left, right) = orders.split_at(orders.len() / 2);
+    let written = bisect(transaction, batch, left, rejected)?;
+    Ok(written + bisect(transaction, batch, right, rejected)?)
+}
+
+/// Writes where an acquired partition starts, as
+/// [`OrderStore::commit_start`](super::OrderStore::commit_start) promises.
+pub(super) fn commit_start<C: WriteConnection>(
+    connection: &mut C,
+    claim: &Claim,
+    decision: &StartDecision,
+) -> Result<Position, StoreError> {
+    let mut transaction = connection.begin()?;
+    let Some(position) = transaction.upsert_position(claim, decision)? else {
+        return Err(match transaction.holder(claim)? {
+            Some(holder) => StoreError::Fenced(Some(holder)),
+            None => StoreError::Contended("the position row changed while it was acquired".into()),
+        });
+    };
+    if let Some(gap) = &decision.gap {
+        // The decision is written again when the answer to its COMMIT was lost.
+        transaction.insert_gap_once(&position, gap)?;
+    }
+    transaction.check()?;
+    transaction.commit()?;
+    Ok(position)
+}

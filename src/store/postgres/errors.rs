@@ -1,0 +1,79 @@
+//! What database errors mean for the consumer.
+
+use std::error::Error as _;
+use std::io;
+
+use ::postgres::Error as PgError;
+
+use crate::store::StoreError;
+
+/// A failed statement. The match is by SQLSTATE class; what is in no list is
+/// [`StoreError::Misconfigured`], because stopping is harmless and losing is not.
+impl From<PgError> for StoreError {
+    fn from(error: PgError) -> StoreError {
+        let Some(refusal) = error.as_db_error() else {
+            let reason = chain(&error);
+            return if is_network_error(&error) {
+                StoreError::Unavailable(reason)
+            } else {
+                // A value that cannot be encoded: it never left this process.
+                StoreError::Rejected(reason)
+            };
+        };
+        let code = refusal.code().code();
+        let reason = format!("{} (SQLSTATE {code})", refusal.message());
+        match code {
+            "40001" | "40P01" | "55P03" | "57014" => StoreError::Contended(reason),
+            "22001" | "22003" | "22007" | "22008" | "22021" | "22P02" | "23514" => {
+                StoreError::Rejected(reason)
+            }
+            "25006" => StoreError::Unavailable(reason),
+            _ if ["08", "53", "57P", "58", "25P"]
+                .iter()
+                .any(|class| code.starts_with(class)) =>
+            {
+                StoreError::Unavailable(reason)
+            }
+            _ => StoreError::Misconfigured(reason),
+        }
+    }
+}
+
+/// What a failed connection attempt means: without a SQLSTATE it is the network, or TLS.
+pub(super) fn connect_error(error: PgError, address: &str) -> StoreError {
+    let at = |reason: String| format!("{reason} (at `{address}`)");
+    if error.as_db_error().is_none() {
+        let reason = at(chain(&error));
+        return if is_network_error(&error) {
+            StoreError::Unavailable(reason)
+        } else {
+            StoreError::Misconfigured(reason)
+        };
+    }
+    match StoreError::from(error) {
+        StoreError::Unavailable(reason) => StoreError::Unavailable(at(reason)),
+        StoreError::Contended(reason) => StoreError::Contended(at(reason)),
+        StoreError::Rejected(reason) | StoreError::Misconfigured(reason) => {
+            StoreError::Misconfigured(at(reason))
+        }
+        fenced @ StoreError::Fenced(_) => fenced,
+    }
+}
+
+fn is_network_error(error: &PgError) -> bool {
+    error.is_closed() || error.source().is_none_or(|source| source.is::<io::Error>())
+}
+
+/// The error with its causes, each said once.
+fn chain(error: &PgError) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text = format!("{text}: {cause_text}");
+        }
+        source = cause.source();
+    }
+    text
+}

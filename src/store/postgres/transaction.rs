@@ -1,0 +1,163 @@
+//! A write transaction on PostgreSQL: the steps that `store::apply` puts in order.
+//!
+//! Most uids are new, so `insert_new` first asks which are known and inserts the others plainly (or by
+//! COPY), which is faster than an upsert of all.
+
+use std::collections::HashSet;
+
+use ::postgres::Transaction;
+use ::postgres::error::SqlState;
+
+use super::rows::RowWriter;
+use super::statements::Statements;
+use super::{PostgresStore, dead_letters, gaps, positions};
+use crate::store::apply::{
+    InsertError, Inserted, OwnedPosition, WriteConnection, WriteTransaction,
+};
+use crate::store::{
+    Batch, Claim, DeadLetter, Gap, Holder, Position, SourcedOrder, StartDecision, StoreError,
+};
+
+const KNOWN: &str = "SELECT order_uid FROM orders WHERE order_uid = ANY($1)";
+
+impl WriteConnection for PostgresStore {
+    type Transaction<'c> = PostgresTransaction<'c>;
+
+    fn begin(&mut self) -> Result<PostgresTransaction<'_>, StoreError> {
+        Ok(PostgresTransaction {
+            transaction: self.client.transaction()?,
+            statements: &mut self.statements,
+        })
+    }
+}
+
+pub(super) struct PostgresTransaction<'c> {
+    transaction: Transaction<'c>,
+    statements: &'c mut Statements,
+}
+
+impl<'c> PostgresTransaction<'c> {
+    fn rows(&mut self) -> RowWriter<'_, 'c> {
+        RowWriter {
+            transaction: &mut self.transaction,
+            statements: self.statements,
+        }
+    }
+
+    fn known_uids(&mut self, orders: &[&SourcedOrder]) -> Result<HashSet<String>, StoreError> {
+        let statement = self.statements.get(&mut self.transaction, KNOWN)?;
+        let rows = self.transaction.query(&statement, &[&uids(orders)])?;
+        Ok(rows.iter().map(|row| row.get(0)).collect())
+    }
+}
+
+impl WriteTransaction for PostgresTransaction<'_> {
+    fn advance(&mut self, batch: &Batch) -> Result<bool, StoreError> {
+        let (transaction, statements) = (&mut self.transaction, &mut *self.statements);
+        Ok(positions::advance(transaction, statements, batch)?)
+    }
+
+    fn owned_position(&mut self, position_id: i64) -> Result<Option<OwnedPosition>, StoreError> {
+        Ok(positions::owned(&mut self.transaction, position_id)?)
+    }
+
+    fn insert_new<'b>(
+        &mut self,
+        batch: &Batch,
+        orders: &[&'b SourcedOrder],
+    ) -> Result<Inserted<'b>, InsertError> {
+        let uids = self.known_uids(orders)?;
+        let (known, new): (Vec<&SourcedOrder>, Vec<&SourcedOrder>) = orders
+            .iter()
+            .partition(|sourced| uids.contains(&sourced.order.order_uid));
+        match self.rows().insert_orders(batch, &new) {
+            Ok(()) => Ok(Inserted { new, known }),
+            Err(error) if error.code() == Some(&SqlState::UNIQUE_VIOLATION) => {
+                Err(InsertError::UniqueViolation)
+            }
+            Err(error) => Err(InsertError::Store(error.into())),
+        }
+    }
+
+    fn upsert<'b>(
+        &mut self,
+        batch: &Batch,
+        orders: &[&'b SourcedOrder],
+    ) -> Result<Vec<&'b SourcedOrder>, StoreError> {
+        let written = self.rows().upsert_orders(batch, orders)?;
+        let is_written = |sourced: &&&SourcedOrder| written.contains(&sourced.order.order_uid);
+        Ok(orders.iter().filter(is_written).copied().collect())
+    }
+
+    fn delete_parts(&mut self, orders: &[&SourcedOrder]) -> Result<(), StoreError> {
+        Ok(self.rows().delete_parts(&uids(orders))?)
+    }
+
+    fn insert_parts(&mut self, orders: &[&SourcedOrder]) -> Result<(), StoreError> {
+        Ok(self.rows().insert_parts(orders)?)
+    }
+
+    fn insert_dead_letters(
+        &mut self,
+        batch: &Batch,
+        letters: &[DeadLetter],
+    ) -> Result<(), StoreError> {
+        let (transaction, statements) = (&mut self.transaction, &mut *self.statements);
+        Ok(dead_letters::insert(
+            transaction,
+            statements,
+            batch,
+            letters,
+        )?)
+    }
+
+    fn insert_gaps(&mut self, batch: &Batch) -> Result<(), StoreError> {
+        Ok(gaps::insert(&mut self.transaction, batch)?)
+    }
+
+    fn savepoint(&mut self) -> Result<(), StoreError> {
+        Ok(self.transaction.batch_execute("SAVEPOINT bisect")?)
+    }
+
+    fn release_savepoint(&mut self) -> Result<(), StoreError> {
+        Ok(self.transaction.batch_execute("RELEASE bisect")?)
+    }
+
+    fn rollback_to_savepoint(&mut self, _why: &str) -> Result<(), StoreError> {
+        Ok(self
+            .transaction
+            .batch_execute("ROLLBACK TO bisect; RELEASE bisect")?)
+    }
+
+    fn upsert_position(
+        &mut self,
+        claim: &Claim,
+        decision: &StartDecision,
+    ) -> Result<Option<Position>, StoreError> {
+        Ok(positions::upsert(&mut self.transaction, claim, decision)?)
+    }
+
+    fn insert_gap_once(&mut self, position: &Position, gap: &Gap) -> Result<(), StoreError> {
+        Ok(gaps::insert_once(&mut self.transaction, position, gap)?)
+    }
+
+    fn holder(&mut self, claim: &Claim) -> Result<Option<Holder>, StoreError> {
+        Ok(positions::holder(&mut self.transaction, claim)?)
+    }
+
+    fn check(&mut self) -> Result<(), StoreError> {
+        self.transaction.simple_query("SELECT 1")?;
+        Ok(())
+    }
+
+    fn commit(self) -> Result<(), StoreError> {
+        Ok(self.transaction.commit()?)
+    }
+}
+
+fn uids<'o>(orders: &[&'o SourcedOrder]) -> Vec<&'o str> {
+    orders
+        .iter()
+        .map(|sourced| sourced.order.order_uid.as_str())
+        .collect()
+}
