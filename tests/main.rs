@@ -8,7 +8,7 @@
 //! shape of the code.
 
 mod architecture;
-mod auditor;
+mod audit;
 mod bad_input;
 mod cli;
 mod contract;

@@ -15,7 +15,7 @@ use rdkafka::client::ClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::message::DeliveryResult;
 use rdkafka::producer::{BaseRecord, ProducerContext, ThreadedProducer};
-use support::{Env, given};
+use support::{Env, required_variable};
 use tokio::sync::oneshot;
 
 /// A bare server, in a process of its own.
@@ -160,7 +160,7 @@ pub fn producer_performance(env: &Env, topic: &str) -> f64 {
         .args([
             "-Xmx512m",
             "-cp",
-            &format!("{}/*", given("ORDERS_TEST_KAFKA_LIBS")),
+            &format!("{}/*", required_variable("ORDERS_TEST_KAFKA_LIBS")),
         ])
         .args([
             "org.apache.kafka.tools.ProducerPerformance",

@@ -13,7 +13,7 @@ mod report;
 
 use load::{Load, Requests};
 use report::{Report, Row};
-use support::kafka::Outgoing;
+use support::kafka::RawRecord;
 use support::orders::order;
 use support::{Db, Env, Process, http};
 
@@ -268,7 +268,7 @@ fn visible_times(api_url: &str, mut is_there: impl FnMut(&str) -> bool) -> Load 
         assert_eq!(answer.expect("an answer").status, 202);
         while !is_there(&uid) {
             assert!(
-                asked.elapsed() < support::PATIENCE,
+                asked.elapsed() < support::TIMEOUT,
                 "`{uid}` never became visible"
             );
         }
@@ -282,11 +282,11 @@ fn run(url: &str, connections: usize, requests: Requests) -> Load {
 }
 
 /// Distinct orders, spread evenly over the partitions.
-fn backlog(orders: u32, partitions: i32) -> Vec<Outgoing> {
+fn backlog(orders: u32, partitions: i32) -> Vec<RawRecord> {
     let one = |number: u32| {
         let uid = format!("backlog-{number:07}");
         let partition = i32::try_from(number).expect("orders are fewer") % partitions;
-        Outgoing::new(uid.as_str(), order(&uid).to_string()).to(partition)
+        RawRecord::new(uid.as_str(), order(&uid).to_string()).to(partition)
     };
     (0..orders).map(one).collect()
 }

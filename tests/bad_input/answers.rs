@@ -4,14 +4,14 @@
 use std::thread;
 
 use serde_json::{Value, json};
-use support::both_keep;
-use support::kafka::Outgoing;
+use support::kafka::RawRecord;
+use support::on_both_engines;
 use support::orders::{order, order_version};
-use support::{Engines, PATIENCE, eventually, http};
+use support::{Engines, TIMEOUT, eventually, http};
 
 use super::{Findings, World, get};
 
-both_keep! {
+on_both_engines! {
     [
         answers_that_nobody_asked_for_change_nothing,
         a_lookup_that_waits_takes_only_the_answer_to_its_own_question,
@@ -19,34 +19,34 @@ both_keep! {
 }
 
 /// An answer with all headers that a true one has; its accept time is later than any order's.
-fn forged(uid: &str, order: &Value) -> Outgoing {
-    Outgoing::new(uid, order.to_string())
+fn forged(uid: &str, order: &Value) -> RawRecord {
+    RawRecord::new(uid, order.to_string())
         .header("source", "AAAAAAAAAAAAAAAAAAAAAA/0/900000")
         .header("accepted-at", "253402300799999999")
 }
 
 /// Answers of every kind for one uid, none of which was asked for.
-fn unasked(uid: &str) -> Vec<Outgoing> {
-    let nothing = Outgoing {
+fn unasked(uid: &str) -> Vec<RawRecord> {
+    let nothing = RawRecord {
         key: Some(uid.into()),
-        ..Outgoing::default()
+        ..RawRecord::default()
     };
     let id = "67e55044-10b1-426f-9247-bb680e5fe0c8";
     let lie = order_version(uid, 66);
     vec![
-        Outgoing::new(uid, lie.to_string()),
+        RawRecord::new(uid, lie.to_string()),
         forged(uid, &lie),
         forged(uid, &lie).header("correlation-id", id),
         forged(uid, &lie).header("correlation-id", "garbage"),
         forged(uid, &lie).header("correlation-id", b"\xff".to_vec()),
         forged(uid, &lie).header("behind", "-1"),
-        Outgoing::new(uid, "garbage"),
-        Outgoing::new(uid, "[]"),
-        Outgoing::new(uid, ""),
-        Outgoing::new(uid, "{\"order_uid\":"),
-        Outgoing::new(uid, "x".repeat(900_000)),
-        Outgoing::new(b"\xff\xfe".to_vec(), lie.to_string()),
-        Outgoing {
+        RawRecord::new(uid, "garbage"),
+        RawRecord::new(uid, "[]"),
+        RawRecord::new(uid, ""),
+        RawRecord::new(uid, "{\"order_uid\":"),
+        RawRecord::new(uid, "x".repeat(900_000)),
+        RawRecord::new(b"\xff\xfe".to_vec(), lie.to_string()),
+        RawRecord {
             key: None,
             ..forged(uid, &lie)
         },
@@ -62,7 +62,7 @@ fn answers_that_nobody_asked_for_change_nothing(engines: &Engines) {
     let mut world = World::start(*engines, 1);
     let log = world.env.log();
     let mut connection = world.connect();
-    let stored = Outgoing::new("stored", order_version("stored", 3).to_string());
+    let stored = RawRecord::new("stored", order_version("stored", 3).to_string());
     log.produce(&world.env.topic(), &[stored]);
     world.env.wait_until_applied();
     let body = order_version("cached", 5).to_string();
@@ -71,7 +71,7 @@ fn answers_that_nobody_asked_for_change_nothing(engines: &Engines) {
     assert_eq!(get(&mut connection, "never").status, 404);
 
     let uids = ["stored", "cached", "never", "none"];
-    let answers: Vec<Outgoing> = uids.into_iter().flat_map(unasked).collect();
+    let answers: Vec<RawRecord> = uids.into_iter().flat_map(unasked).collect();
     log.produce(&world.env.found_topic(), &answers);
     // Behind all of them: the API has read them when it hears this answer.
     assert_eq!(get(&mut connection, "behind-them").status, 404);
@@ -110,7 +110,7 @@ fn a_lookup_that_waits_takes_only_the_answer_to_its_own_question(engines: &Engin
     let log = world.env.log();
     log.produce(
         &world.env.topic(),
-        &[Outgoing::new("asked", order("asked").to_string())],
+        &[RawRecord::new("asked", order("asked").to_string())],
     );
     world.env.wait_until_applied();
     // An instance that did not see it come, and that waits as long as it takes.
@@ -124,7 +124,7 @@ fn a_lookup_that_waits_takes_only_the_answer_to_its_own_question(engines: &Engin
     world.consumer.freeze();
     let urls = ["asked", "nobody"].map(|uid| format!("{}/api/order/{uid}", world.api.url()));
     let waiting = urls.map(|url| thread::spawn(move || http::get(&url)));
-    eventually("both lookups in the topic", PATIENCE, || {
+    eventually("both lookups in the topic", TIMEOUT, || {
         let lookups = log.read_all(&world.env.lookup_topic());
         let is_there = |uid: &str| lookups.iter().any(|lookup| lookup.key_text() == uid);
         (is_there("asked") && is_there("nobody")).then_some(())
@@ -139,7 +139,7 @@ fn a_lookup_that_waits_takes_only_the_answer_to_its_own_question(engines: &Engin
                 .any(|(name, _)| name == "correlation-id")
         })
     });
-    let others: Vec<Outgoing> = others.into_iter().flatten().collect();
+    let others: Vec<RawRecord> = others.into_iter().flatten().collect();
     log.produce(&world.env.found_topic(), &others);
     world.consumer.thaw();
 

@@ -5,13 +5,13 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 use support::Engines;
-use support::both_keep;
 use support::http::Response;
+use support::on_both_engines;
 
 use super::rows::{Case, MARK, Verdict, cases};
 use super::{Findings, World, get, pointers};
 
-both_keep! {
+on_both_engines! {
     [
         each_document_is_answered_as_it_deserves_and_only_orders_reach_the_log,
     ]

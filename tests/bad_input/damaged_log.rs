@@ -7,11 +7,11 @@ use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 
-use support::auditor::audit_offsets;
-use support::kafka::Outgoing;
+use support::audit::audit_offsets;
+use support::kafka::RawRecord;
 use support::orders::order;
 use support::private::PrivateKafka;
-use support::{Env, PATIENCE, eventually, given};
+use support::{Env, TIMEOUT, eventually};
 
 const POSITIONS: &str = "SELECT partition, next_offset FROM log_positions ORDER BY 1";
 
@@ -88,13 +88,13 @@ fn crc32c(bytes: &[u8]) -> u32 {
 #[test]
 fn nothing_is_read_past_a_spoilt_batch_until_it_is_mended_or_let_go() {
     let broker = PrivateKafka::start();
-    let env = Env::on(&broker.brokers(), &given("ORDERS_TEST_PG")).prepared(4);
+    let env = Env::on_kafka(&broker).prepared(4);
     let (kafka, topic, mut db) = (env.kafka(), env.topic(), env.db());
     for name in ["before", "spoilt", "after"] {
         // All are acknowledged before the next ones are sent, so each is a batch of its own.
         let record = |partition| {
             let uid = format!("{name}-{partition}");
-            Outgoing::new(uid.as_str(), order(&uid).to_string()).to(partition)
+            RawRecord::new(uid.as_str(), order(&uid).to_string()).to(partition)
         };
         kafka.produce(&topic, &(0..4).map(record).collect::<Vec<_>>());
     }
@@ -106,18 +106,18 @@ fn nothing_is_read_past_a_spoilt_batch_until_it_is_mended_or_let_go() {
     let mut consumer = env.consume().spawn();
     db.eventually(POSITIONS, "0|1\n1|1\n2|1\n3|3");
     let is_told = |said: &str| said.contains("a batch is damaged, not reading past it");
-    eventually("the damage is told", PATIENCE, || {
+    eventually("the damage is told", TIMEOUT, || {
         is_told(&consumer.readiness().1).then_some(())
     });
     // The healthy partition goes on, and none of it makes up for the damage.
     let mut good = 0_i64;
     while good < 5 {
         let uid = format!("good-{good}");
-        let record = Outgoing::new(uid.as_str(), order(&uid).to_string());
+        let record = RawRecord::new(uid.as_str(), order(&uid).to_string());
         kafka.produce(&topic, &[record.to(3)]);
         good += 1;
         let standing = format!("0|1\n1|1\n2|1\n3|{}", 3 + good);
-        eventually(format!("{standing} and red"), PATIENCE, || {
+        eventually(format!("{standing} and red"), TIMEOUT, || {
             let (status, said) = consumer.readiness();
             assert!(status == 503 && is_told(&said), "{status}: {said}");
             (db.text(POSITIONS) == standing).then_some(())
@@ -132,7 +132,7 @@ fn nothing_is_read_past_a_spoilt_batch_until_it_is_mended_or_let_go() {
     kafka.delete_records(&topic, 2, 2);
     db.eventually(POSITIONS, format!("0|3\n1|3\n2|1\n3|{}", 3 + good));
     let gap = format!("{topic}/2:1-1");
-    eventually("the gap is told", PATIENCE, || {
+    eventually("the gap is told", TIMEOUT, || {
         consumer
             .readiness()
             .1

@@ -4,15 +4,15 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 
 use serde_json::json;
-use support::both_keep;
 use support::http::{self, Connection, Response};
+use support::on_both_engines;
 use support::orders::order;
-use support::{Engines, Env, PATIENCE, Process, eventually};
+use support::{Engines, Env, Process, TIMEOUT, eventually};
 
 use super::Findings;
 use super::requests::{Request, post, requests, sized};
 
-both_keep! {
+on_both_engines! {
     [
         every_odd_request_is_answered_and_nothing_of_it_reaches_the_log,
     ]
@@ -43,7 +43,7 @@ fn send(api: &Process, request: &Request, findings: &mut Findings) {
     // The answer may come, and the connection end, before everything is sent.
     let _ = connection.send(&request.bytes);
     if request.ends {
-        let _ = connection.finish_sending();
+        let _ = connection.shutdown_write();
     }
     let answer = match connection.receive() {
         Ok(answer) => answer,
@@ -102,7 +102,7 @@ fn methods(api: &Process, findings: &mut Findings) {
             let bytes = format!("{method} {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
             let mut stream =
                 TcpStream::connect(api.url().replace("http://", "")).expect("it accepts");
-            stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+            stream.set_read_timeout(Some(TIMEOUT)).expect("a timeout");
             stream.write_all(bytes.as_bytes()).expect("it is read");
             let mut said = String::new();
             let read = stream.read_to_string(&mut said);
@@ -120,7 +120,7 @@ fn methods(api: &Process, findings: &mut Findings) {
 /// A body whose end never comes is refused once it is too large, and the connection ends.
 fn endless(api: &Process, findings: &mut Findings) {
     let mut reading = TcpStream::connect(api.url().replace("http://", "")).expect("it accepts");
-    reading.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+    reading.set_read_timeout(Some(TIMEOUT)).expect("a timeout");
     let mut writing = reading.try_clone().expect("the same socket");
     let endless = std::thread::spawn(move || {
         let chunk = ["10000\r\n", &" ".repeat(0x10000), "\r\n"].concat();
@@ -162,7 +162,7 @@ fn larger_than_the_log_takes(env: &Env, api: &Process) {
     large["items"] = vec![item; 500].into();
     let large = large.to_string();
     // A broker may take a moment to heed its new setting.
-    eventually("the topic takes less", PATIENCE, || {
+    eventually("the topic takes less", TIMEOUT, || {
         (http::post(&url, &large).status == 413).then_some(())
     });
     let before = log.ends(&env.topic());

@@ -3,14 +3,14 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use support::both_keep;
-use support::kafka::Outgoing;
+use support::kafka::RawRecord;
+use support::on_both_engines;
 use support::orders::order;
-use support::{Engines, PATIENCE, eventually, http};
+use support::{Engines, TIMEOUT, eventually, http};
 
 use super::{Findings, World, get, metric};
 
-both_keep! {
+on_both_engines! {
     [
         bad_lookups_are_dropped_and_counted_and_stop_neither_orders_nor_lookups,
         a_uid_that_another_program_stored_is_looked_up_as_its_path_says,
@@ -25,16 +25,16 @@ fn now_us() -> i128 {
 }
 
 /// Lookups that must be dropped.
-fn bad_lookups() -> Vec<Outgoing> {
-    let asked = |uid: &[u8]| Outgoing::new(uid, uid);
+fn bad_lookups() -> Vec<RawRecord> {
+    let asked = |uid: &[u8]| RawRecord::new(uid, uid);
     let with_deadline =
-        |deadline: i128| Outgoing::new("stale", "stale").header("deadline", deadline.to_string());
-    let stale = Outgoing {
+        |deadline: i128| RawRecord::new("stale", "stale").header("deadline", deadline.to_string());
+    let stale = RawRecord {
         timestamp: Some(1_000),
-        ..Outgoing::new("old", "old")
+        ..RawRecord::new("old", "old")
     };
     vec![
-        Outgoing::default(),
+        RawRecord::default(),
         asked(b""),
         asked(b"\xff\xfe"),
         asked(b"a\r\nb"),
@@ -43,7 +43,7 @@ fn bad_lookups() -> Vec<Outgoing> {
         asked("\u{9b}31m".as_bytes()),
         asked(&[b'a'; 513]),
         asked(&[b'a'; 500_000]),
-        Outgoing::new("key", order("a-whole-order").to_string().repeat(2)),
+        RawRecord::new("key", order("a-whole-order").to_string().repeat(2)),
         with_deadline(now_us() - 1_000_000),
         with_deadline(0),
         with_deadline(-1),
@@ -63,27 +63,27 @@ fn bad_lookups_are_dropped_and_counted_and_stop_neither_orders_nor_lookups(engin
     bad.retain(|lookup| *engines == Engines::Servers || lookup.timestamp.is_none());
     let log = world.env.log();
     log.produce(&world.env.lookup_topic(), &bad);
-    eventually("the bad lookups are counted", PATIENCE, || {
+    eventually("the bad lookups are counted", TIMEOUT, || {
         (metric(&world.consumer, DROPPED) == before + bad.len() as u64).then_some(())
     });
     // Odd, and still questions that can be answered.
-    let far = Outgoing::new("far", "far").header("deadline", i64::MAX.to_string());
-    let garbled = Outgoing::new("garbled", "garbled")
+    let far = RawRecord::new("far", "far").header("deadline", i64::MAX.to_string());
+    let garbled = RawRecord::new("garbled", "garbled")
         .header("deadline", "soon")
         .header("correlation-id", b"\xff\xff".to_vec());
-    let by_key = Outgoing {
+    let by_key = RawRecord {
         key: Some(b"by-key".to_vec()),
-        ..Outgoing::default()
+        ..RawRecord::default()
     };
-    let flood = (0..2_000).map(|number| Outgoing::new("k", format!("nobody-{number}")));
-    let odd: Vec<Outgoing> = flood.chain([far, garbled, by_key]).collect();
+    let flood = (0..2_000).map(|number| RawRecord::new("k", format!("nobody-{number}")));
+    let odd: Vec<RawRecord> = flood.chain([far, garbled, by_key]).collect();
     log.produce(&world.env.lookup_topic(), &odd);
 
     let mut connection = world.connect();
     let posted = connection.post("/orders", order("meanwhile").to_string().as_bytes());
     assert_eq!(posted.expect("it answers").status, 202);
     assert_eq!(get(&mut connection, "nobody").status, 404);
-    let answers = eventually("every odd lookup is answered", PATIENCE, || {
+    let answers = eventually("every odd lookup is answered", TIMEOUT, || {
         let mut answers = log.read_all(&world.env.found_topic());
         answers.retain(|answer| answer.key_text() != "nobody");
         (answers.len() >= odd.len()).then_some(answers)

@@ -22,10 +22,10 @@ mod through_the_topic;
 use std::fmt::{Debug, Display};
 
 use serde_json::Value;
-use support::auditor::audit_offsets;
+use support::audit::audit_offsets;
 use support::orders::order;
 use support::process::metric;
-use support::{Engines, Env, PATIENCE, Process, eventually, http};
+use support::{Engines, Env, Process, TIMEOUT, eventually, http};
 
 /// What was not as it should be. A test collects all of it before it fails.
 #[derive(Default)]
@@ -131,7 +131,7 @@ impl World {
 /// What a GET says in the end: a lookup may be queued while the machine is busy.
 fn get(connection: &mut http::Connection, uid: &str) -> http::Response {
     let path = format!("/api/order/{uid}");
-    eventually(format!("an answer to GET {path}"), PATIENCE, || {
+    eventually(format!("an answer to GET {path}"), TIMEOUT, || {
         let answer = connection.get(&path);
         let answer = answer.unwrap_or_else(|error| panic!("GET {path}: {error}"));
         (answer.status != 202).then_some(answer)

@@ -2,14 +2,14 @@
 //!
 //! Which of several versions stays is in `pipeline::versions`.
 
-use support::both_keep;
-use support::kafka::Outgoing;
+use support::kafka::RawRecord;
+use support::on_both_engines;
 use support::orders::{order, order_version};
 use support::{Engines, http};
 
 use super::{World, get};
 
-both_keep! {
+on_both_engines! {
     [
         the_same_order_twice_is_accepted_twice_and_stored_once,
         a_restart_after_broken_records_reads_none_of_them_again,
@@ -25,11 +25,11 @@ fn the_same_order_twice_is_accepted_twice_and_stored_once(engines: &Engines) {
     }
     // While nobody reads, so that all of them come in one batch.
     world.consumer.freeze();
-    let again = Outgoing::new("again", order("again").to_string());
-    let broken = Outgoing::new("broken", "{");
-    let small = Outgoing::new("case", order_version("case", 1).to_string());
-    let capital = Outgoing::new("CASE", order_version("CASE", 2).to_string());
-    let records = [&again, &broken, &small, &again, &capital, &broken].map(Outgoing::clone);
+    let again = RawRecord::new("again", order("again").to_string());
+    let broken = RawRecord::new("broken", "{");
+    let small = RawRecord::new("case", order_version("case", 1).to_string());
+    let capital = RawRecord::new("CASE", order_version("CASE", 2).to_string());
+    let records = [&again, &broken, &small, &again, &capital, &broken].map(RawRecord::clone);
     world.env.log().produce(&world.env.topic(), &records);
     world.consumer.thaw();
     world.env.wait_until_applied();
@@ -63,15 +63,15 @@ fn the_same_order_twice_is_accepted_twice_and_stored_once(engines: &Engines) {
 fn a_restart_after_broken_records_reads_none_of_them_again(engines: &Engines) {
     let env = engines.ready();
     let mut consumer = env.consumer();
-    let broken = Outgoing::new("x", "not an order");
-    let fine = Outgoing::new("fine", order("fine").to_string());
+    let broken = RawRecord::new("x", "not an order");
+    let fine = RawRecord::new("fine", order("fine").to_string());
     let records = [broken.clone(), fine, broken];
     env.log().produce(&env.topic(), &records);
     env.wait_until_applied();
     assert_eq!(consumer.stop().code(), Some(0));
 
     let _consumer = env.consumer();
-    let next = Outgoing::new("next", order("next").to_string());
+    let next = RawRecord::new("next", order("next").to_string());
     env.log().produce(&env.topic(), &[next]);
     env.wait_until_applied();
     let mut db = env.db();

@@ -8,13 +8,13 @@ use std::collections::HashMap;
 use jiff::SignedDuration;
 use jiff::civil::date;
 use serde_json::Value;
-use support::both_keep;
+use support::on_both_engines;
 use support::{Db, Engines, http};
 
 use super::spelling::{Draw, Spelled};
 use super::{Findings, World, get};
 
-both_keep! {
+on_both_engines! {
     [
         what_was_accepted_comes_back_exactly_from_cache_store_and_columns,
     ]
@@ -126,7 +126,7 @@ fn compare_columns(db: &mut Db, orders: &[Spelled], findings: &mut Findings) {
         let uid = uid.as_str().expect("items belong to an order");
         items_of.entry(uid.to_owned()).or_default().push(row);
     }
-    let members = format!("{ORDER}, 'date_created', {}", db.moment("date_created"));
+    let members = format!("{ORDER}, 'date_created', {}", db.timestamp("date_created"));
     let from = "orders o JOIN delivery d USING (order_uid) JOIN payment p USING (order_uid)";
     let mut stored: HashMap<String, Value> = HashMap::new();
     for row in db.json(&members, from) {

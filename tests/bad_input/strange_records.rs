@@ -2,15 +2,15 @@
 
 use sha2::{Digest, Sha256};
 use support::Engines;
-use support::both_keep;
 use support::database::bytes;
-use support::kafka::Outgoing;
+use support::kafka::RawRecord;
+use support::on_both_engines;
 use support::orders::order;
 
 use super::rows::MARK;
 use super::{Findings, World, get, metric};
 
-both_keep! {
+on_both_engines! {
     [
         records_without_a_value_or_with_another_key_are_accounted_for_and_counted,
         a_payload_far_too_large_becomes_a_dead_letter_whole_or_by_its_head_and_digest,
@@ -23,25 +23,25 @@ const BY_GO: &str = r#"{"order_uid":"b563feb7b2b84b6go","track_number":"WB\u003c
 
 fn records_without_a_value_or_with_another_key_are_accounted_for_and_counted(engines: &Engines) {
     let mut world = World::start(*engines, 1);
-    let tombstone = |key: Option<&str>| Outgoing {
+    let tombstone = |key: Option<&str>| RawRecord {
         key: key.map(Into::into),
-        ..Outgoing::default()
+        ..RawRecord::default()
     };
-    let keyless = Outgoing {
+    let keyless = RawRecord {
         key: None,
-        ..Outgoing::new("", order("keyless").to_string())
+        ..RawRecord::new("", order("keyless").to_string())
     };
     let records = [
         tombstone(Some("gone")),
         tombstone(None),
         keyless,
-        Outgoing::new("another", order("strange").to_string()),
-        Outgoing::new(b"\xff\x1b[31m\r\n".to_vec(), order("binary").to_string()),
-        Outgoing::new("same", order("same").to_string()),
-        Outgoing::new("headed", order("headed").to_string())
+        RawRecord::new("another", order("strange").to_string()),
+        RawRecord::new(b"\xff\x1b[31m\r\n".to_vec(), order("binary").to_string()),
+        RawRecord::new("same", order("same").to_string()),
+        RawRecord::new("headed", order("headed").to_string())
             .header("accepted-at", "tomorrow")
             .header("", b"\xff\x00".to_vec()),
-        Outgoing::new("b563feb7b2b84b6go", BY_GO),
+        RawRecord::new("b563feb7b2b84b6go", BY_GO),
     ];
     world.env.log().produce(&world.env.topic(), &records);
     world.env.wait_until_applied();
@@ -54,7 +54,7 @@ fn records_without_a_value_or_with_another_key_are_accounted_for_and_counted(eng
     let letters = "SELECT \"offset\", key, payload, payload_bytes, order_uid, reason FROM dead_letters ORDER BY 1";
     let reason = "the record has no value (a tombstone)";
     // Every record of the embedded log has a key; that of these is empty.
-    let no_key = engines.pick("", "\\x");
+    let no_key = engines.select("", "\\x");
     assert_eq!(
         db.text(letters),
         format!("0|\\x676f6e65||0||{reason}\n1|{no_key}||0||{reason}")
@@ -84,7 +84,7 @@ fn a_payload_far_too_large_becomes_a_dead_letter_whole_or_by_its_head_and_digest
         .configure_topic(&env.topic(), "max.message.bytes", "20000000");
     let mut world = World::on(env);
     // The embedded log takes no larger record, key and all.
-    let exactly = engines.pick(16 << 20, (16 << 20) - 100);
+    let exactly = engines.select(16 << 20, (16 << 20) - 100);
     let mut payloads: Vec<Vec<u8>> = vec![
         // Below the limit for a document it is read, and its one field is too long.
         format!(
@@ -106,8 +106,8 @@ fn a_payload_far_too_large_becomes_a_dead_letter_whole_or_by_its_head_and_digest
     let mut records = Vec::new();
     for (number, payload) in payloads.iter().enumerate() {
         let uid = format!("between-{number}");
-        records.push(Outgoing::new("large", payload.clone()));
-        records.push(Outgoing::new(uid.as_str(), order(&uid).to_string()));
+        records.push(RawRecord::new("large", payload.clone()));
+        records.push(RawRecord::new(uid.as_str(), order(&uid).to_string()));
     }
     world.env.log().produce(&world.env.topic(), &records);
     world.env.wait_until_applied();

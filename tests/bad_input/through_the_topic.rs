@@ -5,14 +5,14 @@ use std::collections::HashMap;
 
 use serde_json::Value;
 use support::Engines;
-use support::both_keep;
 use support::database::bytes;
-use support::kafka::Outgoing;
+use support::kafka::RawRecord;
+use support::on_both_engines;
 
 use super::rows::{Case, MARK, Verdict, cases};
 use super::{Findings, World, get, metric};
 
-both_keep! {
+on_both_engines! {
     [
         each_document_is_stored_or_becomes_a_dead_letter_with_its_bytes_and_reason,
     ]
@@ -24,8 +24,8 @@ fn each_document_is_stored_or_becomes_a_dead_letter_with_its_bytes_and_reason(en
         cases("topic"),
         Findings::default(),
     );
-    let record = |case: &Case| Outgoing::new(case.uid.as_str(), case.bytes.clone());
-    let records: Vec<Outgoing> = cases.iter().map(record).collect();
+    let record = |case: &Case| RawRecord::new(case.uid.as_str(), case.bytes.clone());
+    let records: Vec<RawRecord> = cases.iter().map(record).collect();
     world.env.log().produce(&world.env.topic(), &records);
     world.env.wait_until_applied();
 
@@ -82,8 +82,9 @@ fn each_document_is_stored_or_becomes_a_dead_letter_with_its_bytes_and_reason(en
 /// Where each document lies, by its key.
 fn places(world: &World) -> HashMap<String, (i32, i64)> {
     let records = world.env.log().read_all(&world.env.topic());
-    let place =
-        |record: &support::kafka::Stored| (record.key_text(), (record.partition, record.offset));
+    let place = |record: &support::kafka::StoredRecord| {
+        (record.key_text(), (record.partition, record.offset))
+    };
     records.iter().map(place).collect()
 }
 

@@ -4,7 +4,7 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 use support::orders::{order, order_version};
-use support::{Db, Env, given, http};
+use support::{Db, Env, http, required_variable};
 
 /// The schema as go-orders makes it.
 const GO_ORDERS: &str = include_str!("../../migrations/001_init.sql");
@@ -151,7 +151,7 @@ fn a_record_of_the_log_is_newer_than_an_adopted_row_and_replaces_it_whole() {
 fn the_first_file_also_runs_with_plain_psql() {
     let env = Env::empty();
     let file = concat!(env!("CARGO_MANIFEST_DIR"), "/migrations/001_init.sql");
-    let psql = Command::new(format!("{}/psql", given("ORDERS_TEST_PG_BIN")))
+    let psql = Command::new(format!("{}/psql", required_variable("ORDERS_TEST_PG_BIN")))
         .args([&env.db_url, "-q", "-v", "ON_ERROR_STOP=1", "-f", file])
         .output()
         .expect("psql can be started");

@@ -1,11 +1,11 @@
 //! `orders create-topics`: topics made, checked, grown or refused.
 
 use serde_json::json;
-use support::both_keep;
-use support::kafka::Outgoing;
+use support::kafka::RawRecord;
+use support::on_both_engines;
 use support::{Engines, Env};
 
-both_keep! {
+on_both_engines! {
     [
         missing_topics_are_made_and_a_second_run_changes_nothing,
         a_check_of_missing_topics_is_3_and_makes_none,
@@ -48,12 +48,12 @@ fn untouched(env: &Env) -> String {
     ])
 }
 
-fn an_order() -> Outgoing {
-    Outgoing::new("uid", "an order").to(0)
+fn an_order() -> RawRecord {
+    RawRecord::new("uid", "an order").to(0)
 }
 
 fn missing_topics_are_made_and_a_second_run_changes_nothing(engines: &Engines) {
-    let env = engines.bare();
+    let env = engines.empty();
     let made = env.orders(&["create-topics"]).run().succeeds();
     assert_eq!(made.stdout, untouched(&env));
     let (orders, lookup, found) = (env.topic(), env.lookup_topic(), env.found_topic());
@@ -90,7 +90,7 @@ fn what_is_in_the_topics_is_counted() {
 }
 
 fn a_check_of_missing_topics_is_3_and_makes_none(engines: &Engines) {
-    let env = engines.bare();
+    let env = engines.empty();
     let checked = env.orders(&["create-topics", "--check"]).run().exits(3);
     let said: String = [env.topic(), env.lookup_topic(), env.found_topic()]
         .map(|topic| format!("warning: topic `{topic}` is missing\n"))
@@ -136,11 +136,11 @@ fn a_topic_that_differs_is_said_left_as_it_is_and_3_for_a_check() {
 }
 
 fn a_setting_that_was_changed_later_is_drift(engines: &Engines) {
-    let env = engines.with_partitions(engines.pick(4, 1));
+    let env = engines.with_partitions(engines.select(4, 1));
     env.orders(&["create-topics", "--check"]).run().succeeds();
     env.log()
         .configure_topic(&env.lookup_topic(), "retention.ms", "1000");
-    let (of_orders, from, to) = engines.pick(
+    let (of_orders, from, to) = engines.select(
         ("unclean.leader.election.enable", "true", "false"),
         ("retention.ms", "1000", "2592000000"),
     );
@@ -243,7 +243,7 @@ fn with_json_the_topics_are_one_document(engines: &Engines) {
 }
 
 fn more_copies_than_brokers_are_a_mistake_of_usage(engines: &Engines) {
-    let env = engines.bare();
+    let env = engines.empty();
     let ran = env
         .orders(&["create-topics", "--replication-factor", "3"])
         .run()

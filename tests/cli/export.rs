@@ -4,9 +4,9 @@ use std::fs;
 
 use serde_json::{Value, json};
 use support::Env;
-use support::kafka::Outgoing;
+use support::kafka::RawRecord;
 use support::orders::order_version;
-use support::process::Reader;
+use support::process::Pipe;
 
 fn lines(documents: impl IntoIterator<Item = Value>) -> String {
     documents
@@ -87,8 +87,8 @@ fn nothing_is_exported_while_records_are_not_stored_unless_a_part_is_enough() {
 fn dead_letters_are_exported_to_their_own_file_and_never_left_out_unnoticed() {
     let env = Env::ready();
     let garbage = [
-        Outgoing::new("uid-1", "no JSON"),
-        Outgoing::new(b"\xff".to_vec(), b"\x00\xff".to_vec()),
+        RawRecord::new("uid-1", "no JSON"),
+        RawRecord::new(b"\xff".to_vec(), b"\x00\xff".to_vec()),
     ];
     env.kafka().produce(&env.topic(), &garbage);
     let _consumer = env.consumer();
@@ -195,7 +195,7 @@ fn a_reader_that_has_enough_is_no_error() {
         "INSERT INTO orders (order_uid, date_created)
          SELECT 'uid-' || n, now() FROM generate_series(1, 5000) n",
     );
-    let export = env.orders(&["export"]).stdout(Reader::Gone);
+    let export = env.orders(&["export"]).stdout(Pipe::Closed);
     assert_eq!(export.run().succeeds().stderr, "");
 }
 

@@ -3,7 +3,7 @@
 
 use std::fs;
 
-use support::{Env, PATIENCE, eventually};
+use support::{Env, TIMEOUT, eventually};
 
 /// A data folder whose place a file has.
 fn occupied() -> Env {
@@ -126,7 +126,7 @@ fn a_consumer_that_was_started_before_its_store_was_made_begins_when_it_is_made(
     env.orders(&["create-topics"]).run().succeeds();
     let consumer = env.consume().spawn();
     consumer.wait_for_line("2 migration(s) pending: run `orders migrate`");
-    eventually("the partition waits", PATIENCE, || {
+    eventually("the partition waits", TIMEOUT, || {
         let (status, said) = consumer.readiness();
         (status == 503 && said.contains("partition 0: being taken")).then_some(())
     });

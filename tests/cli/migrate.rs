@@ -4,10 +4,10 @@ use std::any::Any;
 use std::fs::{self, File};
 
 use rustix::fs::{FlockOperation, flock};
-use support::both_keep;
-use support::{Db, Engines, Env, PATIENCE, Process, eventually, given};
+use support::on_both_engines;
+use support::{Db, Engines, Env, Process, TIMEOUT, eventually, required_variable};
 
-both_keep! {
+on_both_engines! {
     [
         an_empty_database_gets_its_tables_and_a_second_run_has_nothing_to_do,
         two_runs_at_once_both_succeed_and_apply_everything_once,
@@ -73,7 +73,7 @@ fn without_times(table: &str) -> String {
 }
 
 fn an_empty_database_gets_its_tables_and_a_second_run_has_nothing_to_do(engines: &Engines) {
-    let env = engines.bare();
+    let env = engines.empty();
     let first = env.orders(&["migrate"]).run().succeeds();
     assert_eq!(without_times(&first.stdout), table("applied"));
     assert_eq!(
@@ -86,7 +86,7 @@ fn an_empty_database_gets_its_tables_and_a_second_run_has_nothing_to_do(engines:
 }
 
 fn two_runs_at_once_both_succeed_and_apply_everything_once(engines: &Engines) {
-    let env = engines.bare();
+    let env = engines.empty();
     let runs: Vec<_> = std::thread::scope(|scope| {
         let run = || {
             env.orders(&["migrate", "--output", "json"])
@@ -115,10 +115,10 @@ fn two_runs_at_once_both_succeed_and_apply_everything_once(engines: &Engines) {
 }
 
 fn a_run_waits_for_another_one_and_says_so(engines: &Engines) {
-    let env = engines.bare();
+    let env = engines.empty();
     let other = lock_of_another(&env);
     let impatient = env.orders(&["migrate", "--wait", "1s"]).run().exits(4);
-    let end_of_scheme = engines.pick('@', ':');
+    let end_of_scheme = engines.select('@', ':');
     let named = env.db_url.rsplit_once(end_of_scheme);
     let (_, database) = named.expect("it is a URL");
     let said = format!(
@@ -133,7 +133,7 @@ fn a_run_waits_for_another_one_and_says_so(engines: &Engines) {
     patient.wait_for_line("another `orders migrate` holds the lock: waiting for it to end");
     drop(other);
     assert!(
-        patient.wait_exit(PATIENCE).success(),
+        patient.wait_exit(TIMEOUT).success(),
         "{:?}",
         patient.lines()
     );
@@ -141,15 +141,15 @@ fn a_run_waits_for_another_one_and_says_so(engines: &Engines) {
 }
 
 fn a_table_in_use_is_waited_for_without_holding_anything(engines: &Engines) {
-    let env = engines.bare();
+    let env = engines.empty();
     fs::create_dir_all(env.data_dir()).expect("the folder is writable");
-    env.db().run(engines.pick(GO_ORDERS, GO_ORDERS_IN_A_FILE));
+    env.db().run(engines.select(GO_ORDERS, GO_ORDERS_IN_A_FILE));
     let lock = env.db().lock_writers();
     let mut waiting = env.orders(&["migrate", "--wait", "60s"]).spawn();
     wait_for_said(&mut waiting, "must wait, a table is in use");
     drop(lock);
     assert!(
-        waiting.wait_exit(PATIENCE).success(),
+        waiting.wait_exit(TIMEOUT).success(),
         "{:?}",
         waiting.lines()
     );
@@ -180,7 +180,7 @@ fn no_verbosity_logs_the_statements_of_the_database() {
 }
 
 fn wait_for_said(process: &mut Process, text: &str) {
-    eventually(text, PATIENCE, || {
+    eventually(text, TIMEOUT, || {
         assert!(process.is_running(), "{:?}", process.lines());
         let said = process.lines();
         said.iter().any(|line| line.contains(text)).then_some(())
@@ -188,10 +188,10 @@ fn wait_for_said(process: &mut Process, text: &str) {
 }
 
 fn a_file_checked_out_with_crlf_is_the_same_migration(engines: &Engines) {
-    let env = engines.bare();
+    let env = engines.empty();
     env.orders(&["migrate"]).run().succeeds();
     for (version, name) in FILES.iter().enumerate() {
-        let folder = engines.pick("migrations", "migrations/sqlite");
+        let folder = engines.select("migrations", "migrations/sqlite");
         let path = format!("{}/{folder}/{name}", env!("CARGO_MANIFEST_DIR"));
         let text = std::fs::read_to_string(path).expect("the migration is there");
         let with_crlf = text.replace("\r\n", "\n").replace('\n', "\r\n");
@@ -204,7 +204,7 @@ fn a_file_checked_out_with_crlf_is_the_same_migration(engines: &Engines) {
 }
 
 fn a_file_that_was_applied_from_another_text_is_refused(engines: &Engines) {
-    let env = engines.bare();
+    let env = engines.empty();
     env.orders(&["migrate"]).run().succeeds();
     env.db()
         .run("UPDATE orders_migrations SET checksum = 'edited' WHERE version = 2");
@@ -220,7 +220,7 @@ fn a_file_that_was_applied_from_another_text_is_refused(engines: &Engines) {
 }
 
 fn a_database_that_knows_more_is_left_alone(engines: &Engines) {
-    let env = engines.bare();
+    let env = engines.empty();
     env.orders(&["migrate"]).run().succeeds();
     env.db().run(
         "INSERT INTO orders_migrations (version, name, checksum)
@@ -234,7 +234,7 @@ fn a_database_that_knows_more_is_left_alone(engines: &Engines) {
 }
 
 fn a_dry_run_writes_nothing_not_even_the_history(engines: &Engines) {
-    let env = engines.bare();
+    let env = engines.empty();
     let dry = env.orders(&["migrate", "--dry-run"]).run().succeeds();
     assert_eq!(dry.stdout, table("pending"));
     let said = "would apply 001_init.sql, 002_exactly_once.sql; nothing was written\n";
@@ -247,7 +247,7 @@ fn a_dry_run_writes_nothing_not_even_the_history(engines: &Engines) {
 }
 
 fn the_status_is_3_while_something_is_pending_and_then_0(engines: &Engines) {
-    let env = engines.bare();
+    let env = engines.empty();
     let pending = env.orders(&["migrate", "--status"]).run().exits(3);
     assert_eq!(
         (pending.stdout, pending.stderr),
@@ -266,7 +266,7 @@ fn a_database_in_another_encoding_is_refused_untouched() {
         .db_url
         .rsplit_once('/')
         .expect("the URL names a database");
-    let mut server = Db::open(&given("ORDERS_TEST_PG"));
+    let mut server = Db::open(&required_variable("ORDERS_TEST_PG"));
     server.run(&format!("DROP DATABASE {name}"));
     server.run(&format!(
         "CREATE DATABASE {name} ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0"
@@ -281,14 +281,14 @@ fn a_database_in_another_encoding_is_refused_untouched() {
 }
 
 fn another_programs_table_of_that_name_is_not_touched(engines: &Engines) {
-    let env = engines.bare();
+    let env = engines.empty();
     fs::create_dir_all(env.data_dir()).expect("the folder is writable");
     env.db().run("CREATE TABLE orders (id INT, wine TEXT)");
     let refused = env.orders(&["migrate"]).run().exits(1);
     let text = "there is a table `orders` that is not an order table, it has no column `order_uid`: \
                 use a database of its own";
     assert!(refused.stderr.contains(text), "{}", refused.stderr);
-    let tables = engines.pick(TABLES, "SELECT count(*) FROM sqlite_schema");
+    let tables = engines.select(TABLES, "SELECT count(*) FROM sqlite_schema");
     assert_eq!(env.db().number(tables), 1);
 }
 

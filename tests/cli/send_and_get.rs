@@ -4,12 +4,12 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use support::both_keep;
+use support::on_both_engines;
 use support::orders::{order, order_version};
 use support::process::Output;
 use support::{Engines, Env, Process};
 
-both_keep! {
+on_both_engines! {
     [
         one_order_an_array_lines_and_stdin_are_all_sent,
         an_order_is_shown_as_tables_or_as_the_json_it_was_sent_as,

@@ -12,8 +12,8 @@ use openssl::nid::Nid;
 use openssl::pkey::{PKey, Private};
 use openssl::x509::extension::{BasicConstraints, SubjectAlternativeName};
 use openssl::x509::{X509, X509Name};
+use support::Env;
 use support::private::PrivatePostgres;
-use support::{Env, given};
 
 /// A key and its certificate.
 struct Identity {
@@ -151,7 +151,7 @@ fn migrate(env: &Env, host: &str, parameters: &str) -> (Option<i32>, String) {
 #[test]
 fn each_sslmode_keeps_its_promise_and_none_falls_back_to_plain() {
     let postgres = TlsPostgres::start();
-    let env = Env::on(&given("ORDERS_TEST_KAFKA"), &postgres.server.url());
+    let env = Env::on_postgres(&postgres.server);
     let (right, wrong) = (postgres.right.display(), postgres.wrong.display());
     let full = |ca: &dyn std::fmt::Display| format!("sslmode=verify-full&sslrootcert={ca}");
     // `--status` of an empty database is 3: it was connected to.
@@ -236,7 +236,7 @@ fn a_server_without_tls_is_refused_by_every_mode_that_asks_for_it() {
 #[test]
 fn services_stay_red_and_out_where_the_server_is_not_who_it_should_be() {
     let postgres = TlsPostgres::start();
-    let env = Env::on(&given("ORDERS_TEST_KAFKA"), &postgres.server.url()).prepared(1);
+    let env = Env::on_postgres(&postgres.server).prepared(1);
     let before = postgres.admitted().len();
     let url = env.db_url.replace("127.0.0.1", "localhost");
     let with_ca = |ca: &Path| format!("{url}?sslmode=verify-full&sslrootcert={}", ca.display());
@@ -244,7 +244,7 @@ fn services_stay_red_and_out_where_the_server_is_not_who_it_should_be() {
         .consume()
         .env("DB_URL", with_ca(&postgres.wrong))
         .spawn();
-    support::eventually("readiness names the certificate", support::PATIENCE, || {
+    support::eventually("readiness names the certificate", support::TIMEOUT, || {
         let (status, said) = refused.readiness();
         (status == 503 && said.contains("certificate verify failed")).then_some(())
     });

@@ -5,12 +5,12 @@ use std::time::{Duration, Instant};
 use orders::event_log::{
     AppendError, Appended, Durability, LogError, NewRecord, OffsetRange, ReadBack,
 };
-use support::PATIENCE;
-use support::each_engine_keeps;
+use support::TIMEOUT;
+use support::for_each_engine;
 
 use crate::contract::logs::{Subject, send};
 
-each_engine_keeps! {
+for_each_engine! {
     [kafka => super::Subject::kafka(), sqlite => super::Subject::sqlite()]
     [
         an_acknowledged_record_is_read_back_as_it_was,
@@ -173,7 +173,7 @@ fn a_flush_waits_for_every_acknowledgement(subject: &Subject) {
     let acks: Vec<_> = (0..500)
         .map(|number| send(&*subject.log, &topic, &number.to_string(), "x"))
         .collect();
-    subject.log.flush(PATIENCE);
+    subject.log.flush(TIMEOUT);
     let after = Instant::now();
     for ack in acks {
         ack.wait().expect("the record is acknowledged");

@@ -5,12 +5,12 @@ use std::time::{Duration, Instant};
 
 use orders::event_log::{Fetched, Followed, LogFault, Membership, MembershipEvent, Reader};
 use orders::pipeline::{PartitionOffset, Record};
-use support::PATIENCE;
-use support::each_engine_keeps;
+use support::TIMEOUT;
+use support::for_each_engine;
 
 use crate::contract::logs::{Subject, append, value};
 
-each_engine_keeps! {
+for_each_engine! {
     [kafka => super::Subject::kafka(), sqlite => super::Subject::sqlite()]
     [
         a_member_is_given_every_partition_and_reads_from_where_it_says,
@@ -25,7 +25,7 @@ each_engine_keeps! {
 
 /// Polls until the group gave this member `count` partitions.
 fn assigned(member: &mut dyn Membership, count: usize) -> Vec<i32> {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + TIMEOUT;
     while Instant::now() < deadline {
         if let Some(MembershipEvent::Assigned(mut partitions)) =
             member.poll(Duration::from_millis(100))
@@ -40,7 +40,7 @@ fn assigned(member: &mut dyn Membership, count: usize) -> Vec<i32> {
 
 /// Reads until `count` records came; the member is polled as its thread would.
 fn read(member: &mut dyn Membership, reader: &mut dyn Reader, count: usize) -> Vec<Record> {
-    let (mut records, deadline) = (Vec::new(), Instant::now() + PATIENCE);
+    let (mut records, deadline) = (Vec::new(), Instant::now() + TIMEOUT);
     while records.len() < count {
         assert!(
             Instant::now() < deadline,
@@ -158,9 +158,7 @@ fn a_reader_notifies_when_records_begin_to_wait(subject: &Subject) {
         subject.append(&topic, "key", &value);
         // Nobody polls the reader meanwhile.
         subject.until("a notification that a record follows", || {
-            notified
-                .recv_timeout(PATIENCE)
-                .expect("the reader notifies");
+            notified.recv_timeout(TIMEOUT).expect("the reader notifies");
             match reader.next(10, 1000, Duration::ZERO) {
                 Fetched::Records(records) => {
                     assert_eq!(self::value(&records[0]), value);
@@ -232,7 +230,7 @@ fn a_follower_starts_where_it_was_told_and_copies_only_what_is_not_known(subject
         )
         .expect("the topic can be followed");
     let mut seen = Vec::new();
-    let (mut ended, deadline) = (false, Instant::now() + PATIENCE);
+    let (mut ended, deadline) = (false, Instant::now() + TIMEOUT);
     while !ended || seen.len() < 3 {
         assert!(Instant::now() < deadline, "ended: {ended}, seen: {seen:?}");
         let knows =
@@ -254,7 +252,7 @@ fn a_follower_starts_where_it_was_told_and_copies_only_what_is_not_known(subject
 mod groups {
     use super::*;
 
-    each_engine_keeps! {
+    for_each_engine! {
         [kafka => crate::contract::logs::Subject::kafka()]
         [two_members_share_the_partitions]
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use orders::event_log::kafka::KafkaLog;
 use orders::event_log::sqlite::{Reach, SqliteLog};
 use orders::event_log::{Ack, Appended, Durability, EventLog, NewRecord, TopicAdmin, TopicSpec};
-use support::{Env, Files, PATIENCE, eventually};
+use support::{EmbeddedLog, Env, TIMEOUT, eventually};
 use tempfile::TempDir;
 
 /// A log, and names of its own in it.
@@ -80,7 +80,9 @@ impl Subject {
     pub fn delete_topic(&self, topic: &str) {
         match &self.engine {
             Engine::Kafka(env) => env.kafka().delete_topic(topic),
-            Engine::Sqlite(folder) => Files::new(&folder.path().join("log")).delete_topic(topic),
+            Engine::Sqlite(folder) => {
+                EmbeddedLog::new(&folder.path().join("log")).delete_topic(topic)
+            }
         }
     }
 
@@ -89,7 +91,7 @@ impl Subject {
     }
 
     pub fn until<T>(&self, what: &str, look: impl FnMut() -> Option<T>) -> T {
-        eventually(what, PATIENCE, look)
+        eventually(what, TIMEOUT, look)
     }
 }
 

@@ -2,13 +2,13 @@
 
 use orders::store::{Gap, LookupResult, SourcedOrder, StartDecision, StoreError};
 use serde_json::json;
-use support::each_engine_keeps;
+use support::for_each_engine;
 use support::orders::order_version;
 
 use crate::contract::owner::{AMOUNTS, LOG, claim, dead, decoded, settle, sourced};
 use crate::contract::stores::Database;
 
-each_engine_keeps! {
+for_each_engine! {
     [
         postgres => super::Database::postgres(),
         sqlite => super::Database::sqlite(),

@@ -5,13 +5,13 @@ use std::ops::ControlFlow;
 use bytes::Bytes;
 use orders::order::Order;
 use orders::store::{DeadLetter, LookupResult};
-use support::each_engine_keeps;
+use support::for_each_engine;
 use support::orders::order_version;
 
 use crate::contract::owner::{LOG, dead, decoded, sourced};
 use crate::contract::stores::Database;
 
-each_engine_keeps! {
+for_each_engine! {
     [
         postgres => super::Database::postgres(),
         sqlite => super::Database::sqlite(),

@@ -36,7 +36,7 @@ impl Database {
         let path = folder.path().join("store.db");
         let engine = SqliteEngine::new(&path);
         let mut schema = engine.schema().expect("nothing is opened yet");
-        orders::migrations::run(&mut *schema, support::PATIENCE, &|_| {})
+        orders::migrations::run(&mut *schema, support::TIMEOUT, &|_| {})
             .expect("the file can be made");
         Database {
             engine: Box::new(engine),
@@ -61,6 +61,7 @@ impl Database {
 
     /// A check that only some orders break, as a database of later days may have one.
     pub fn refuse_entry(&self, entry: &str) {
-        self.db().refuse("entries", &format!("entry = '{entry}'"));
+        self.db()
+            .add_check("entries", &format!("entry = '{entry}'"));
     }
 }

@@ -4,11 +4,11 @@
 use std::fs::{self, File};
 use std::path::Path;
 
-use support::auditor::{Record, audit};
+use support::audit::audit;
 use support::private::free_port;
-use support::{Env, PATIENCE, SqliteFile, eventually};
+use support::{Env, SqliteFile, TIMEOUT, eventually};
 
-use super::{RECOVERY, await_more, check_integrity, post, posters, wait_until_unready};
+use super::{RECOVERY, check_integrity, post, start_clients, wait_until_unready};
 
 fn beside(file: &Path, suffix: &str) -> std::path::PathBuf {
     let mut name = file.as_os_str().to_owned();
@@ -87,7 +87,7 @@ fn a_log_file_cut_short_is_named_with_the_remedy_and_nothing_is_written_on_top()
         assert_eq!(post(&up, "before").status, 202);
         env.wait_until_applied();
         let wal = beside(&env.log_file(), "-wal");
-        eventually("everything is in the file itself", PATIENCE, || {
+        eventually("everything is in the file itself", TIMEOUT, || {
             (fs::metadata(&wal).ok()?.len() == 0).then_some(())
         });
         let half = keep * fs::metadata(env.log_file()).expect("it is there").len() / 4;
@@ -113,19 +113,19 @@ fn a_store_deleted_under_a_running_consumer_is_filled_again_from_the_log() {
     let env = Env::embedded();
     let port = format!("127.0.0.1:{}", free_port());
     let up = env.orders(&["up"]).env("HTTP_ADDR", &port).start();
-    let posters = posters(&env, &port);
-    await_more(&posters, 100);
+    let clients = start_clients(&env, &port);
+    clients.wait_for_more(100);
     for suffix in ["", "-wal", "-shm"] {
         fs::remove_file(beside(&env.store_file(), suffix)).expect("it is there");
     }
     let said = wait_until_unready(&up, "run `orders migrate`");
     assert!(said.contains("store.db"), "{said}");
     // The log is well.
-    await_more(&posters, 50);
+    clients.wait_for_more(50);
     assert!(!env.store_file().exists(), "only `migrate` makes a store");
     env.orders(&["migrate"]).run().succeeds();
     up.wait_ready_within(RECOVERY);
-    super::audit_all(&env, posters, &up.url());
+    super::audit_all(&env, clients, &up.url());
 }
 
 #[test]
@@ -133,13 +133,12 @@ fn a_store_replaced_by_an_older_copy_is_filled_up_from_the_log() {
     let env = Env::embedded();
     let port = format!("127.0.0.1:{}", free_port());
     let up = env.orders(&["up"]).env("HTTP_ADDR", &port).start();
-    let posters = posters(&env, &port);
-    await_more(&posters, 100);
+    let clients = start_clients(&env, &port);
+    clients.wait_for_more(100);
     let copy = env.path().join("copy.db");
     SqliteFile::new(&env.store_file()).run(&format!("VACUUM INTO '{}'", copy.display()));
-    await_more(&posters, 200);
-    let records = posters.into_iter().map(|poster| poster.end(RECOVERY));
-    let record = records.reduce(Record::merge).expect("there were posters");
+    clients.wait_for_more(200);
+    let answers = clients.stop(RECOVERY);
     env.wait_until_applied();
     fs::rename(&copy, env.store_file()).expect("it can be replaced");
     // What lies beside it is of the file before.
@@ -149,7 +148,7 @@ fn a_store_replaced_by_an_older_copy_is_filled_up_from_the_log() {
     let _ = fs::remove_file(beside(&env.store_file(), "-shm"));
     up.wait_ready_within(RECOVERY);
     env.wait_until_applied_within(RECOVERY);
-    audit(&env, &record);
+    audit(&env, &answers);
     check_integrity(env.data_dir());
 }
 

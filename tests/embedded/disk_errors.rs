@@ -6,10 +6,7 @@ use support::private::free_port;
 use support::process::metric;
 use support::{Env, Process, eventually};
 
-use super::{
-    RECOVERY, accepted, audit_all, await_more, check_integrity, get, post, posters, promised,
-    wait_until_unready,
-};
+use super::{RECOVERY, audit_all, check_integrity, get, post, start_clients, wait_until_unready};
 
 /// `orders up` on a failing disk.
 struct World {
@@ -30,7 +27,7 @@ impl World {
 
     fn start(&self) -> Process {
         let up = self.env.orders(&["up"]).env("HTTP_ADDR", &self.port);
-        self.disk.under(up).env("CACHE_LOAD_LIMIT", "0").spawn()
+        self.disk.attach(up).env("CACHE_LOAD_LIMIT", "0").spawn()
     }
 }
 
@@ -38,14 +35,14 @@ impl World {
 fn an_order_whose_write_or_fsync_fails_is_not_accepted_and_the_log_goes_on_when_the_disk_is_well() {
     let world = World::new();
     let mut up = world.start();
-    let posters = posters(&world.env, &world.port);
+    let clients = start_clients(&world.env, &world.port);
     for (call, errno) in [
         (Call::Sync, Errno::Io),
         (Call::Write, Errno::Io),
         (Call::Write, Errno::NoSpace),
         (Call::Sync, Errno::Io),
     ] {
-        await_more(&posters, 50);
+        clients.wait_for_more(50);
         world.disk.fail(&[(call, errno, "t-orders.db-wal")]);
         let said = wait_until_unready(&up, "t-orders.db");
         let remedy = match errno {
@@ -53,28 +50,28 @@ fn an_order_whose_write_or_fsync_fails_is_not_accepted_and_the_log_goes_on_when_
             Errno::NoSpace => "make room",
         };
         assert!(said.contains(remedy), "{call:?} {errno:?}: {said}");
-        let promised = promised(&posters);
+        let promised = clients.wait_until_refused();
         let refused = post(&up, "refused");
         let status = if errno == Errno::Io { 503 } else { 507 };
         assert_eq!(refused.status, status, "{}", refused.text());
-        assert_eq!(accepted(&posters), promised, "{call:?} {errno:?}");
+        assert_eq!(clients.accepted(), promised, "{call:?} {errno:?}");
         if (call, errno) == (Call::Write, Errno::Io) {
             up.kill9();
             up = world.start();
         }
-        world.disk.heal();
+        world.disk.recover();
     }
-    await_more(&posters, 50);
+    clients.wait_for_more(50);
     up.wait_ready_within(RECOVERY);
-    audit_all(&world.env, posters, &up.url());
+    audit_all(&world.env, clients, &up.url());
 }
 
 #[test]
 fn a_log_whose_records_cannot_be_moved_into_its_file_loses_none() {
     let world = World::new();
     let mut up = world.start();
-    let posters = posters(&world.env, &world.port);
-    await_more(&posters, 50);
+    let clients = start_clients(&world.env, &world.port);
+    clients.wait_for_more(50);
     for call in [Call::Sync, Call::Write] {
         world.disk.fail(&[
             (call, Errno::Io, "t-orders.db"),
@@ -83,25 +80,25 @@ fn a_log_whose_records_cannot_be_moved_into_its_file_loses_none() {
         wait_until_unready(&up, "t-orders.db");
         // The one file is well before the other: what is in it is not believed yet.
         world.disk.fail(&[(call, Errno::Io, "t-orders.db")]);
-        let promised = promised(&posters);
+        let promised = clients.wait_until_refused();
         assert_eq!(post(&up, "refused").status, 503);
-        assert_eq!(accepted(&posters), promised);
+        assert_eq!(clients.accepted(), promised);
         if call == Call::Write {
             up.kill9();
             up = world.start();
         }
-        world.disk.heal();
-        await_more(&posters, 50);
+        world.disk.recover();
+        clients.wait_for_more(50);
     }
     up.wait_ready_within(RECOVERY);
-    audit_all(&world.env, posters, &up.url());
+    audit_all(&world.env, clients, &up.url());
 }
 
 #[test]
 fn a_store_whose_disk_fails_waits_and_stores_each_order_once() {
     let world = World::new();
     let mut up = world.start();
-    let posters = posters(&world.env, &world.port);
+    let clients = start_clients(&world.env, &world.port);
     for (number, (call, errno)) in [
         (Call::Sync, Errno::Io),
         (Call::Write, Errno::Io),
@@ -111,7 +108,7 @@ fn a_store_whose_disk_fails_waits_and_stores_each_order_once() {
     .into_iter()
     .enumerate()
     {
-        await_more(&posters, 50);
+        clients.wait_for_more(50);
         world.disk.fail(&[(call, errno, "store.db-wal")]);
         let said = wait_until_unready(&up, "store.db");
         let remedy = match errno {
@@ -120,17 +117,17 @@ fn a_store_whose_disk_fails_waits_and_stores_each_order_once() {
         };
         assert!(said.contains(remedy), "{call:?} {errno:?}: {said}");
         // The log is well, so orders are taken.
-        await_more(&posters, 50);
+        clients.wait_for_more(50);
         if number % 2 == 1 || call == Call::Sync {
             // Whether the last COMMIT is there only shows when the file is opened anew.
             up.kill9();
             up = world.start();
         }
-        world.disk.heal();
+        world.disk.recover();
         up.wait_ready_within(RECOVERY);
         world.env.wait_until_applied_within(RECOVERY);
     }
-    audit_all(&world.env, posters, &up.url());
+    audit_all(&world.env, clients, &up.url());
 }
 
 #[test]
@@ -149,7 +146,7 @@ fn a_store_whose_changes_cannot_be_moved_into_its_file_goes_on_and_says_so() {
     assert_eq!(post(&up, "b").status, 202);
     let orders = "SELECT order_uid FROM orders ORDER BY 1";
     world.env.db().eventually(orders, "a\nb");
-    world.disk.heal();
+    world.disk.recover();
     up.wait_ready_within(RECOVERY);
     let wal = world.env.data_dir().join("store.db-wal");
     eventually("the WAL to be emptied", RECOVERY, || {
@@ -164,9 +161,10 @@ fn a_store_whose_changes_cannot_be_moved_into_its_file_goes_on_and_says_so() {
 fn a_store_that_cannot_be_read_is_never_a_404_for_an_order_that_is_there() {
     let world = World::new();
     let up = world.start();
-    let posters = posters(&world.env, &world.port);
-    await_more(&posters, 200);
-    let records: Vec<_> = posters.into_iter().map(|it| it.end(RECOVERY)).collect();
+    let clients = start_clients(&world.env, &world.port);
+    clients.wait_for_more(200);
+    let answers = clients.stop(RECOVERY);
+    let uids: Vec<&str> = answers.accepted().into_keys().collect();
     world.env.wait_until_applied_within(RECOVERY);
     drop(up);
     // Nothing is in a cache, neither the API's nor SQLite's.
@@ -177,17 +175,17 @@ fn a_store_that_cannot_be_read_is_never_a_404_for_an_order_that_is_there() {
         (Call::Read, Errno::Io, "store.db-wal"),
     ];
     // Before the connection for lookups is there, and in the middle of its work.
-    for record in &records[..2] {
+    for uids in uids.chunks(6).take(2) {
+        let (later, uids) = uids.split_last().expect("six uids");
         world.disk.fail(&failing);
-        for (uid, _) in record.accepted().into_iter().take(5) {
+        for uid in uids {
             let answer = get(&up, uid);
             let status = answer.status;
             assert!(matches!(status, 200 | 202 | 503), "{}", answer.text());
         }
-        world.disk.heal();
+        world.disk.recover();
         eventually("a lookup to be answered", RECOVERY, || {
-            let uid = record.accepted().into_keys().next_back()?;
-            (get(&up, uid).status == 200).then_some(())
+            (get(&up, later).status == 200).then_some(())
         });
     }
     world.disk.fail(&failing);
@@ -195,9 +193,9 @@ fn a_store_that_cannot_be_read_is_never_a_404_for_an_order_that_is_there() {
     // SQLite takes some reads that fail for damage.
     let is_told = ["check the disk", "check whether its disk reports errors"];
     assert!(is_told.iter().any(|it| said.contains(it)), "{said}");
-    world.disk.heal();
+    world.disk.recover();
     up.wait_ready_within(RECOVERY);
-    for (uid, _) in records[0].accepted().into_iter().take(5) {
+    for uid in &uids[..5] {
         eventually(format!("`{uid}`"), RECOVERY, || {
             let answer = get(&up, uid);
             assert_ne!(answer.status, 404);
@@ -210,9 +208,9 @@ fn a_store_that_cannot_be_read_is_never_a_404_for_an_order_that_is_there() {
 fn a_log_that_cannot_be_read_is_waited_for_and_nothing_is_skipped() {
     let world = World::new();
     let mut up = world.start();
-    let posters = posters(&world.env, &world.port);
+    let clients = start_clients(&world.env, &world.port);
     for file in ["t-orders.db", "t-orders.db-wal"] {
-        await_more(&posters, 100);
+        clients.wait_for_more(100);
         // In the middle of work, and before it begins.
         for killed in [false, true] {
             let mark = if killed { 0 } else { up.mark() };
@@ -222,10 +220,10 @@ fn a_log_that_cannot_be_read_is_waited_for_and_nothing_is_skipped() {
                 up = world.start();
             }
             up.wait_for_line_after(mark, "t-orders.db`: ", RECOVERY);
-            world.disk.heal();
-            await_more(&posters, 20);
+            world.disk.recover();
+            clients.wait_for_more(20);
             up.wait_ready_within(RECOVERY);
         }
     }
-    audit_all(&world.env, posters, &up.url());
+    audit_all(&world.env, clients, &up.url());
 }

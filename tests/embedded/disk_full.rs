@@ -1,14 +1,13 @@
 //! The disk of the data folder is full, or nearly so: refused honestly, nothing lost, and it goes on by
 //! itself when there is room again.
 
-use support::auditor::{Poster, Task, audit};
+use support::audit::audit;
 use support::disk::SmallDisk;
+use support::load_client::Workload;
 use support::private::free_port;
-use support::{Env, PATIENCE, Process, eventually};
+use support::{Env, Process, TIMEOUT, eventually};
 
-use super::{
-    RECOVERY, accepted, audit_all, await_more, get, post, posters, promised, wait_until_unready,
-};
+use super::{RECOVERY, audit_all, get, post, start_clients, wait_until_unready};
 
 const MIB: u64 = 1 << 20;
 
@@ -29,24 +28,28 @@ fn a_disk_that_fills_up_refuses_orders_in_time_and_what_was_accepted_is_stored_a
     let port = format!("127.0.0.1:{}", free_port());
     let up = start_at(&env, &port);
     up.wait_ready();
-    let posters = posters(&env, &port);
-    await_more(&posters, 50);
-    disk.fill_but(8 * MIB);
+    let clients = start_clients(&env, &port);
+    clients.wait_for_more(50);
+    disk.fill_except(8 * MIB);
 
     let said = wait_until_unready(&up, "make room");
     let folder = env.data_dir().display().to_string();
     assert!(said.contains(&folder), "{said}");
-    let refused = eventually("a full disk is told", PATIENCE, || {
+    let refused = eventually("a full disk is told", TIMEOUT, || {
         let answer = post(&up, "refused");
         (answer.status == 507).then_some(answer)
     });
     assert_eq!(refused.json()["outcome"], "not_accepted");
     assert_eq!(refused.header("retry-after"), Some("30"));
     // The reserve is for what was accepted.
-    let promised = promised(&posters);
+    let promised = clients.wait_until_refused();
     env.wait_until_applied_within(RECOVERY);
-    assert!(disk.room() > MIB / 4, "{} bytes are left", disk.room());
-    assert_eq!(get(&up, "poster0-0").status, 200);
+    assert!(
+        disk.free_bytes() > MIB / 4,
+        "{} bytes are left",
+        disk.free_bytes()
+    );
+    assert_eq!(get(&up, "client0-0").status, 200);
     assert_eq!(
         get(&up, "nobody").status,
         404,
@@ -56,12 +59,12 @@ fn a_disk_that_fills_up_refuses_orders_in_time_and_what_was_accepted_is_stored_a
     // Now somebody else takes the rest.
     disk.fill();
     assert_eq!(post(&up, "refused").status, 507);
-    assert_eq!(get(&up, "poster0-0").status, 200);
-    assert_eq!(accepted(&posters), promised);
+    assert_eq!(get(&up, "client0-0").status, 200);
+    assert_eq!(clients.accepted(), promised);
     disk.free();
-    await_more(&posters, 200);
+    clients.wait_for_more(200);
     up.wait_ready_within(RECOVERY);
-    audit_all(&env, posters, &up.url());
+    audit_all(&env, clients, &up.url());
 }
 
 #[test]
@@ -69,17 +72,17 @@ fn a_disk_that_somebody_else_fills_to_the_last_byte_in_the_middle_of_orders_lose
     let (disk, env) = on_a_small_disk();
     let port = format!("127.0.0.1:{}", free_port());
     let up = start_at(&env, &port);
-    let posters = posters(&env, &port);
+    let clients = start_clients(&env, &port);
     for _ in 0..3 {
-        await_more(&posters, 100);
+        clients.wait_for_more(100);
         disk.fill();
         wait_until_unready(&up, "make room");
         assert_eq!(post(&up, "refused").status, 507);
         disk.free();
     }
-    await_more(&posters, 100);
+    clients.wait_for_more(100);
     up.wait_ready_within(RECOVERY);
-    audit_all(&env, posters, &up.url());
+    audit_all(&env, clients, &up.url());
 }
 
 #[test]
@@ -87,8 +90,8 @@ fn killed_on_a_full_disk_it_starts_and_waits_for_room() {
     let (disk, env) = on_a_small_disk();
     let port = format!("127.0.0.1:{}", free_port());
     let mut up = start_at(&env, &port);
-    let posters = posters(&env, &port);
-    await_more(&posters, 100);
+    let clients = start_clients(&env, &port);
+    clients.wait_for_more(100);
     disk.fill();
     wait_until_unready(&up, "make room");
     up.kill9();
@@ -100,9 +103,9 @@ fn killed_on_a_full_disk_it_starts_and_waits_for_room() {
     let up = start_at(&env, &port);
     up.wait_for_line("make room");
     disk.free();
-    await_more(&posters, 100);
+    clients.wait_for_more(100);
     up.wait_ready_within(RECOVERY);
-    audit_all(&env, posters, &up.url());
+    audit_all(&env, clients, &up.url());
 }
 
 #[test]
@@ -112,14 +115,9 @@ fn a_consumer_on_a_full_disk_waits_and_stores_everything_when_there_is_room() {
         let (disk, env) = on_a_small_disk();
         let env = env.prepared(1);
         let api = env.api();
-        let task = Task {
-            authority: api.url(),
-            prefix: "waiting".into(),
-            orders: 400,
-            poison_every: 0,
-        };
-        let record = Poster::start(&env, &task).finish(PATIENCE);
-        disk.fill_but(left);
+        let workload = Workload::new(&api.url()).orders(400);
+        let answers = workload.start(&env, 1).finish(TIMEOUT);
+        disk.fill_except(left);
         let mut consumer = env.consume().spawn();
         for _ in 0..2 {
             let said = wait_until_unready(&consumer, "make room");
@@ -131,7 +129,7 @@ fn a_consumer_on_a_full_disk_waits_and_stores_everything_when_there_is_room() {
         disk.free();
         consumer.wait_ready_within(RECOVERY);
         env.wait_until_applied_within(RECOVERY);
-        audit(&env, &record);
+        audit(&env, &answers);
     }
 }
 
@@ -142,8 +140,8 @@ fn a_log_that_was_made_anew_while_the_disk_was_full_takes_orders() {
     let up = env.up();
     assert_eq!(post(&up, "before").status, 202);
     env.wait_until_applied();
-    disk.fill_but(MIB);
-    eventually("a full disk is told", PATIENCE, || {
+    disk.fill_except(MIB);
+    eventually("a full disk is told", TIMEOUT, || {
         (post(&up, "refused").status == 507).then_some(())
     });
     let logs = std::fs::read_dir(env.data_dir().join("log")).expect("it is there");

@@ -5,9 +5,9 @@ use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::Path;
 
 use support::private::free_port;
-use support::{Env, Orders, PATIENCE, eventually};
+use support::{Env, Orders, TIMEOUT, eventually};
 
-use super::{audit_all, await_more, post, posters};
+use super::{audit_all, post, start_clients};
 
 /// Nobody in particular.
 const USER: u32 = 65_534;
@@ -15,7 +15,7 @@ const USER: u32 = 65_534;
 /// Has a command run as a user whom permissions bind.
 fn as_user(command: Orders<'_>) -> Orders<'_> {
     let (user, group) = (format!("--reuid={USER}"), format!("--regid={USER}"));
-    command.through(&["setpriv", &user, &group, "--clear-groups"])
+    command.wrapped_in(&["setpriv", &user, &group, "--clear-groups"])
 }
 
 /// Gives everything below to that user.
@@ -39,9 +39,9 @@ fn a_folder_whose_name_has_blanks_quotes_and_letters_of_all_kinds_is_one_like_ot
         let env = Env::embedded_in(&dir.path().join(name));
         let port = format!("127.0.0.1:{}", free_port());
         let up = env.orders(&["up"]).env("HTTP_ADDR", &port).start();
-        let posters = posters(&env, &port);
-        await_more(&posters, 20);
-        audit_all(&env, posters, &up.url());
+        let clients = start_clients(&env, &port);
+        clients.wait_for_more(20);
+        audit_all(&env, clients, &up.url());
     }
 }
 
@@ -94,7 +94,7 @@ fn files_and_folders_that_may_not_be_written_are_named_and_work_begins_when_they
         }
         permit(&path, open);
         up.wait_ready();
-        eventually("orders to be accepted", PATIENCE, || {
+        eventually("orders to be accepted", TIMEOUT, || {
             (post(&up, &format!("at-{name}").replace('.', "-")).status == 202).then_some(())
         });
         up.stop();

@@ -5,14 +5,11 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
-use support::auditor::Poster;
 use support::disk::SmallDisk;
 use support::private::free_port;
 use support::{Env, SqliteFile, eventually};
 
-use super::{
-    RECOVERY, accepted, audit_all, await_more, post, posters, promised, wait_until_unready,
-};
+use super::{RECOVERY, audit_all, post, start_clients, wait_until_unready};
 
 fn wal_of(file: &Path) -> PathBuf {
     PathBuf::from(format!("{}-wal", file.display()))
@@ -40,9 +37,9 @@ fn a_long_reader_of_somebody_else_costs_room_and_orders_are_refused_before_the_d
         let env = Env::embedded_in(&disk.path().join("data"));
         let port = format!("127.0.0.1:{}", free_port());
         let up = env.orders(&["up"]).env("HTTP_ADDR", &port).start();
-        disk.fill_but(12 << 20);
-        let posters = posters(&env, &port);
-        await_more(&posters, 20);
+        disk.fill_except(12 << 20);
+        let clients = start_clients(&env, &port);
+        clients.wait_for_more(20);
         let file = if of_the_log {
             env.log_file()
         } else {
@@ -54,20 +51,24 @@ fn a_long_reader_of_somebody_else_costs_room_and_orders_are_refused_before_the_d
             (post(&up, "refused").status == 507).then_some(())
         });
         env.wait_until_applied_within(RECOVERY);
-        assert!(disk.room() > 256 << 10, "{} bytes are left", disk.room());
-        let promised = accepted(&posters);
+        assert!(
+            disk.free_bytes() > 256 << 10,
+            "{} bytes are left",
+            disk.free_bytes()
+        );
+        let promised = clients.accepted();
         let grown = length_of_wal(&file);
         drop(reader);
         eventually("the WAL to shrink", RECOVERY, || {
             (length_of_wal(&file) < grown).then_some(())
         });
         eventually("orders to be accepted", RECOVERY, || {
-            (accepted(&posters) > promised).then_some(())
+            (clients.accepted() > promised).then_some(())
         });
         disk.free();
-        await_more(&posters, 50);
+        clients.wait_for_more(50);
         up.wait_ready_within(RECOVERY);
-        audit_all(&env, posters, &up.url());
+        audit_all(&env, clients, &up.url());
     }
 }
 
@@ -106,8 +107,8 @@ fn no_connection_of_ours_reads_for_longer_than_a_second() {
     let env = Env::embedded();
     let port = format!("127.0.0.1:{}", free_port());
     let up = env.orders(&["up"]).env("HTTP_ADDR", &port).start();
-    let posters = posters(&env, &port);
-    await_more(&posters, 500);
+    let mut clients = start_clients(&env, &port);
+    clients.wait_for_more(500);
     let probe = |file: &Path| {
         let connection = SqliteFile::new(file).open();
         eventually("nobody to read for long", Duration::from_secs(1), || {
@@ -122,17 +123,14 @@ fn no_connection_of_ours_reads_for_longer_than_a_second() {
         probe(&env.log_file());
         probe(&env.store_file());
     }
-    posters.iter().for_each(Poster::hold);
-    for poster in &posters {
-        poster.wait_until_held(RECOVERY);
-    }
+    clients.suspend(RECOVERY);
     let until = Instant::now() + Duration::from_secs(2);
     while Instant::now() < until {
         probe(&env.log_file());
         probe(&env.store_file());
     }
-    posters.iter().for_each(Poster::go_on);
-    audit_all(&env, posters, &up.url());
+    clients.resume();
+    audit_all(&env, clients, &up.url());
 }
 
 #[test]
@@ -140,8 +138,8 @@ fn a_writer_of_somebody_else_that_holds_the_lock_for_ten_seconds_is_waited_for()
     let env = Env::embedded();
     let port = format!("127.0.0.1:{}", free_port());
     let mut up = env.orders(&["up"]).env("HTTP_ADDR", &port).start();
-    let posters = posters(&env, &port);
-    await_more(&posters, 50);
+    let clients = start_clients(&env, &port);
+    clients.wait_for_more(50);
     let writers = [env.log_file(), env.store_file()].map(|file| {
         let writer = SqliteFile::new(&file).open();
         writer
@@ -152,7 +150,7 @@ fn a_writer_of_somebody_else_that_holds_the_lock_for_ten_seconds_is_waited_for()
     let until = Instant::now() + Duration::from_secs(10);
     // What was under way when the lock was taken.
     assert_eq!(post(&up, "refused").status, 503);
-    let promised = promised(&posters);
+    let promised = clients.wait_until_refused();
     let mut named = false;
     while Instant::now() < until {
         let asked = Instant::now();
@@ -171,9 +169,9 @@ fn a_writer_of_somebody_else_that_holds_the_lock_for_ten_seconds_is_waited_for()
         named |= up.readiness().1.contains("another program holds it locked");
     }
     assert!(named, "{:?}", up.readiness());
-    assert_eq!(accepted(&posters), promised);
+    assert_eq!(clients.accepted(), promised);
     drop(writers);
-    await_more(&posters, 100);
+    clients.wait_for_more(100);
     assert!(up.is_running());
     let said = up.lines();
     let again = said
@@ -181,5 +179,5 @@ fn a_writer_of_somebody_else_that_holds_the_lock_for_ten_seconds_is_waited_for()
         .filter(|line| line.contains("can be written again"));
     assert_eq!(again.count(), 1, "{said:?}");
     up.wait_ready_within(RECOVERY);
-    audit_all(&env, posters, &up.url());
+    audit_all(&env, clients, &up.url());
 }

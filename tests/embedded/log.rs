@@ -12,7 +12,7 @@ use orders::event_log::{
 };
 use orders::pipeline::PartitionOffset;
 use rusqlite::Connection;
-use support::{PATIENCE, eventually};
+use support::{TIMEOUT, eventually};
 use tempfile::TempDir;
 
 /// A folder with a log, and a topic in it.
@@ -110,7 +110,7 @@ pub fn joined(log: &dyn EventLog) -> Box<dyn Membership> {
 }
 
 pub fn event(member: &mut dyn Membership) -> MembershipEvent {
-    eventually("an event", PATIENCE, || {
+    eventually("an event", TIMEOUT, || {
         member.poll(Duration::from_millis(50))
     })
 }
@@ -227,9 +227,7 @@ fn whoever_reads_is_woken_at_once_and_from_another_process_within_moments() {
                 append(&writing, "key").expect("acknowledged");
                 let acknowledged = Instant::now();
                 loop {
-                    notified
-                        .recv_timeout(PATIENCE)
-                        .expect("the reader notifies");
+                    notified.recv_timeout(TIMEOUT).expect("the reader notifies");
                     let fetched = reader.next(10, 1000, Duration::ZERO);
                     if matches!(fetched, Fetched::Records(_)) {
                         return acknowledged.elapsed();
@@ -270,7 +268,7 @@ fn a_process_that_only_reads_starts_no_writer() {
             .collect()
     };
     let is_there = |name: &str| threads().iter().any(|thread| thread == name);
-    eventually("the watcher runs", PATIENCE, || {
+    eventually("the watcher runs", TIMEOUT, || {
         is_there("log-watcher").then_some(())
     });
     assert!(!is_there(&format!("log-{name}")));
@@ -309,7 +307,7 @@ fn a_member_is_told_of_a_topic_that_comes_grows_goes_and_comes_again() {
     create(&log, 2, &[]).expect("the topic can be made");
     append(&log, "key").expect("acknowledged");
     // What is read now is of another topic: not under the old positions.
-    let fetched = old.next(10, 1000, PATIENCE);
+    let fetched = old.next(10, 1000, TIMEOUT);
     assert!(
         matches!(fetched, Fetched::Fault(LogFault::Reset(_)) | Fetched::End),
         "{fetched:?}"
@@ -339,14 +337,14 @@ fn retention_deletes_what_was_taken_and_nothing_else() {
     // A writer begins with what is due.
     let log = folder.log();
     append(&log, "key").expect("acknowledged");
-    eventually("what was taken is deleted", PATIENCE, || {
+    eventually("what was taken is deleted", TIMEOUT, || {
         (range(&log).low == 4).then_some(())
     });
     assert_eq!(range(&log), OffsetRange { low: 4, high: 11 });
     let first = log.read_from(TOPIC, 0, 0).expect("the log answers");
     assert!(matches!(first, ReadBack::Record(record) if record.offset == 4));
     // Below is nothing, and whoever would read on there is told.
-    let fetched = reader(&log, 3).next(10, 1000, PATIENCE);
+    let fetched = reader(&log, 3).next(10, 1000, TIMEOUT);
     assert!(matches!(fetched, Fetched::Fault(LogFault::Reset(_))));
 }
 
@@ -358,12 +356,12 @@ fn offsets_go_on_where_retention_has_emptied_a_partition() {
         let log = folder.log();
         assert_eq!(lookup(&log).offset, Some(number));
         let appended = Instant::now();
-        eventually("what is old is deleted", PATIENCE, || {
+        eventually("what is old is deleted", TIMEOUT, || {
             (range(&log).low >= number).then_some(())
         });
         drop(log);
         // The next one looks for what is old at once, and then only a minute later.
-        eventually("the record to be old", PATIENCE, || {
+        eventually("the record to be old", TIMEOUT, || {
             (appended.elapsed() > Duration::from_millis(2)).then_some(())
         });
     }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use orders::event_log::{AppendError, Durability, EventLog, Fetched, LogError, LogFault, ReadBack};
 use support::disk::SmallDisk;
-use support::{PATIENCE, eventually};
+use support::{TIMEOUT, eventually};
 
 use super::log::{Folder, TOPIC, append, create, range, reader, send};
 
@@ -23,7 +23,7 @@ fn run(command: &str, arguments: &[&str], file: &Path) {
 }
 
 fn goes_on(log: &dyn EventLog) -> i64 {
-    eventually("records are taken again", PATIENCE, || {
+    eventually("records are taken again", TIMEOUT, || {
         append(log, "key").ok()?.offset
     })
 }
@@ -116,7 +116,7 @@ fn filled(folder: &Folder) -> Box<dyn EventLog> {
     drop(log);
     let log = folder.log();
     append(&log, "key").expect("acknowledged");
-    eventually("everything is in the one file", PATIENCE, || {
+    eventually("everything is in the one file", TIMEOUT, || {
         (fs::metadata(folder.file("db-wal")).ok()?.len() == 0).then_some(())
     });
     Box::new(log)
@@ -172,7 +172,7 @@ fn a_damaged_record_is_never_given_nor_passed() {
 
     let log = folder.log();
     let mut reader = reader(&log, 0);
-    let until = Instant::now() + PATIENCE;
+    let until = Instant::now() + TIMEOUT;
     let mut next = 0;
     let reason = loop {
         assert!(Instant::now() < until, "nothing is said");
@@ -275,7 +275,7 @@ fn orders_are_refused_before_the_disk_is_full_and_taken_when_there_is_room() {
     run("truncate", &["-s", "0"], &disk.path().join("room"));
     run("mount", &["-o", "remount,size=128m"], disk.path());
     assert_eq!(goes_on(&log), taken);
-    eventually("nothing to complain of", PATIENCE, || {
+    eventually("nothing to complain of", TIMEOUT, || {
         log.warning().is_none().then_some(())
     });
 }
@@ -307,12 +307,12 @@ fn a_reader_that_never_ends_is_told_of_when_it_costs_too_much() {
     append(&log, "key").expect("acknowledged");
     // What is behind the last commit counts for nothing but the length.
     run("truncate", &["-s", "300M"], &folder.file("db-wal"));
-    let warning = eventually("there is a warning", PATIENCE, || log.warning());
+    let warning = eventually("there is a warning", TIMEOUT, || log.warning());
     assert!(warning.contains("orders.db-wal"), "{warning}");
     assert!(warning.contains("another program"), "{warning}");
     append(&log, "key").expect("it works all the same");
     foreign.execute_batch("COMMIT").expect("it can be left");
-    eventually("nothing to complain of", PATIENCE, || {
+    eventually("nothing to complain of", TIMEOUT, || {
         log.warning().is_none().then_some(())
     });
     let length = fs::metadata(folder.file("db-wal"))

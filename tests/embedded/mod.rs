@@ -17,41 +17,24 @@ mod up;
 use std::path::Path;
 use std::time::Duration;
 
-use support::auditor::{Poster, Record, Task, audit, audit_answers};
+use support::audit::{audit, audit_answers};
 use support::http::{self, Response};
+use support::load_client::{LoadClients, Workload};
 use support::orders::order;
-use support::{Db, Env, PATIENCE, Process, eventually};
+use support::{Db, Env, Process, TIMEOUT, eventually};
 
 const RECOVERY: Duration = Duration::from_secs(30);
 
-/// Four that post as fast as they are answered.
-fn posters(env: &Env, authority: &str) -> [Poster; 4] {
-    [0, 1, 2, 3].map(|number| {
-        let task = Task {
-            authority: authority.to_owned(),
-            prefix: format!("poster{number}"),
-            orders: u32::MAX,
-            poison_every: 20,
-        };
-        Poster::start(env, &task)
-    })
+/// Starts four clients that post as fast as they are answered.
+fn start_clients(env: &Env, authority: &str) -> LoadClients {
+    Workload::new(authority).invalid_every(20).start(env, 4)
 }
 
-/// Waits until so many more orders are accepted.
-fn await_more(posters: &[Poster], orders: usize) {
-    let accepted = || posters.iter().map(Poster::accepted).sum::<usize>();
-    let before = accepted();
-    eventually("orders to be accepted", RECOVERY, || {
-        (accepted() >= before + orders).then_some(())
-    });
-}
-
-/// Ends the posters and holds everything against what they were promised.
-fn audit_all(env: &Env, posters: [Poster; 4], api_url: &str) {
-    let records = posters.into_iter().map(|poster| poster.end(RECOVERY));
-    let record = records.reduce(Record::merge).expect("there were posters");
+/// Stops the clients and compares everything with what they were promised.
+fn audit_all(env: &Env, clients: LoadClients, api_url: &str) {
+    let answers = clients.stop(RECOVERY);
     env.wait_until_applied_within(RECOVERY);
-    audit(env, &record);
+    audit(env, &answers);
     audit_answers(env, api_url);
     let mut db = env.db();
     assert_eq!(db.count("dead_letters") + db.count("log_gaps"), 0);
@@ -74,19 +57,6 @@ fn check_integrity(folder: &Path) {
     assert!(checked > 0, "no files in {}", folder.display());
 }
 
-fn accepted(posters: &[Poster]) -> usize {
-    posters.iter().map(Poster::accepted).sum()
-}
-
-/// How many orders they were promised, as soon as each has written down that it is refused: before
-/// that its last promise may be on the way.
-fn promised(posters: &[Poster]) -> usize {
-    eventually("every poster to be refused", RECOVERY, || {
-        posters.iter().all(Poster::is_refused).then_some(())
-    });
-    accepted(posters)
-}
-
 /// Posts one order.
 fn post(process: &Process, uid: &str) -> Response {
     http::post(&format!("{}/orders", process.url()), order(uid).to_string())
@@ -99,7 +69,7 @@ fn get(process: &Process, uid: &str) -> Response {
 
 /// Waits until /readyz is red and one failing check has this text; gives that line.
 fn wait_until_unready(process: &Process, naming: &str) -> String {
-    eventually(format!("readiness names `{naming}`"), PATIENCE, || {
+    eventually(format!("readiness names `{naming}`"), TIMEOUT, || {
         let (status, said) = process.readiness();
         let mut failing = said.lines().filter(|line| line.starts_with("FAIL "));
         let named = failing

@@ -1,10 +1,10 @@
 //! From files to Kafka and PostgreSQL: export, send, and nothing is lost.
 
-use support::auditor::{Poster, Task};
-use support::kafka::Outgoing;
+use support::kafka::RawRecord;
+use support::load_client::Workload;
 use support::orders::order;
 use support::private::free_port;
-use support::{Env, PATIENCE, http};
+use support::{Env, TIMEOUT, http};
 
 /// Every column of every table that an order has, in one order.
 const ROWS: &str =
@@ -18,16 +18,11 @@ fn everything_accepted_on_files_is_in_kafka_and_postgresql_after_export_and_send
     let files = Env::embedded();
     let port = format!("127.0.0.1:{}", free_port());
     let mut up = files.orders(&["up"]).env("HTTP_ADDR", &port).start();
-    let task = Task {
-        authority: port,
-        prefix: "moved".into(),
-        orders: 500,
-        poison_every: 0,
-    };
-    let record = Poster::start(&files, &task).finish(PATIENCE);
+    let workload = Workload::new(&port).orders(500);
+    let answers = workload.start(&files, 1).finish(TIMEOUT);
     files
         .log()
-        .produce(&files.topic(), &[Outgoing::new("bad", "no order")]);
+        .produce(&files.topic(), &[RawRecord::new("bad", "no order")]);
     files.wait_until_applied();
     // The API stops first; nothing is accepted after the export.
     assert_eq!(up.stop().code(), Some(0));
@@ -65,7 +60,10 @@ fn everything_accepted_on_files_is_in_kafka_and_postgresql_after_export_and_send
         .succeeds();
     servers.wait_until_applied();
     assert_eq!(servers.db().text(ROWS), files.db().text(ROWS));
-    assert_eq!(servers.db().count("orders"), record.accepted().len() as i64);
+    assert_eq!(
+        servers.db().count("orders"),
+        answers.accepted().len() as i64
+    );
     let one = http::get(&format!("{}/api/order/moved-0", api.url()));
     assert_eq!(one.status, 200, "{}", one.text());
 }

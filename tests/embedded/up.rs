@@ -2,10 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use support::auditor::{Poster, Task, audit, audit_answers};
+use support::audit::{audit, audit_answers};
+use support::load_client::Workload;
 use support::orders::order;
 use support::private::free_port;
-use support::{Env, PATIENCE, http};
+use support::{Env, TIMEOUT, http};
 
 #[test]
 fn with_nothing_configured_an_order_is_taken_stored_and_given_back() {
@@ -75,22 +76,16 @@ fn one_stop_signal_in_the_middle_of_orders_drains_everything_in_time() {
     let port = format!("127.0.0.1:{}", free_port());
     let start = || env.orders(&["up"]).env("HTTP_ADDR", &port).start();
     let mut up = start();
-    let task = Task {
-        authority: port.clone(),
-        prefix: "drained".into(),
-        orders: u32::MAX,
-        poison_every: 20,
-    };
-    let poster = Poster::start(&env, &task);
-    poster.wait_for_accepted(200, PATIENCE);
+    let clients = Workload::new(&port).invalid_every(20).start(&env, 1);
+    clients.wait_for_each(200, TIMEOUT);
     let asked = Instant::now();
     assert_eq!(up.stop().code(), Some(0), "{:?}", up.lines());
     let took = asked.elapsed();
     assert!(took < Duration::from_secs(10), "it took {took:?}");
     let up = start();
-    let record = poster.end(PATIENCE);
+    let answers = clients.stop(TIMEOUT);
     env.wait_until_applied();
-    audit(&env, &record);
+    audit(&env, &answers);
     audit_answers(&env, &up.url());
 }
 

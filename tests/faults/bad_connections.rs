@@ -2,18 +2,18 @@
 
 use std::time::Duration;
 
-use support::kafka::Outgoing;
+use support::kafka::RawRecord;
 use support::orders::order_version;
 use support::proxy::{Mode, Proxy};
-use support::{Env, PATIENCE, eventually, http};
+use support::{Env, TIMEOUT, eventually, http};
 
 use super::wait_until_red;
 
 const AMOUNT: &str = "SELECT p.amount, (SELECT count(*) FROM items), o.source_offset
                       FROM payment p JOIN orders o USING (order_uid)";
 
-fn version(number: u32) -> Outgoing {
-    Outgoing::new("one", order_version("one", number).to_string())
+fn version(number: u32) -> RawRecord {
+    RawRecord::new("one", order_version("one", number).to_string())
 }
 
 #[test]
@@ -48,8 +48,8 @@ fn a_database_behind_a_black_hole_is_waited_for() {
     proxy.set(Mode::BlackHole);
     env.kafka().produce(&env.topic(), &[version(2)]);
     let mark = consumer.mark();
-    consumer.wait_for_line_after(mark, "given up", PATIENCE);
-    proxy.cut();
+    consumer.wait_for_line_after(mark, "given up", TIMEOUT);
+    proxy.close_connections();
     proxy.set(Mode::Forward);
     env.wait_until_applied();
     assert_eq!(env.db().text(AMOUNT), "2|3|1");
@@ -77,7 +77,7 @@ fn a_database_that_accepts_a_connection_and_says_nothing_is_asked_again_on_anoth
     assert_eq!(env.db().text(AMOUNT), "1|2|0");
     consumer.wait_ready();
     // The thread that answers lookups has waited on a connection of its own.
-    eventually("the answer to a lookup", PATIENCE, || {
+    eventually("the answer to a lookup", TIMEOUT, || {
         (http::get(&unknown).status == 404).then_some(())
     });
     assert!(consumer.is_running());

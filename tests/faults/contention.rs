@@ -1,6 +1,6 @@
 //! Another program writes the same rows, in an order of its own.
 
-use support::{Env, PATIENCE, eventually};
+use support::{Env, TIMEOUT, eventually};
 
 use super::{Stream, assert_all_stored, wait_until_locked_out};
 
@@ -17,7 +17,7 @@ fn a_deadlock_with_another_program_is_tried_again_and_dead_letters_nothing() {
     // Whoever waits for longer than its own timeout is the victim: the consumer, after a second.
     bait.run("SET deadlock_timeout = '60s'");
     let deadlocks = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()";
-    eventually("two deadlocks", PATIENCE, || {
+    eventually("two deadlocks", TIMEOUT, || {
         // The consumer locks its rows in the order of their uids; this is the other way round.
         bait.run("BEGIN; UPDATE orders SET entry = entry WHERE order_uid = 'again-99'");
         wait_until_locked_out(&mut db);

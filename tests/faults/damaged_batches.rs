@@ -5,16 +5,16 @@ use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 
-use support::kafka::Outgoing;
+use support::Env;
+use support::kafka::RawRecord;
 use support::private::PrivateKafka;
-use support::{Env, given};
 
 use super::{Expected, assert_all_stored, expect, orders, wait_until_red};
 
 #[test]
 fn a_damaged_batch_stops_its_partition_and_no_other_until_it_is_mended() {
     let mut broker = PrivateKafka::start();
-    let env = Env::on(&broker.brokers(), &given("ORDERS_TEST_PG")).prepared(3);
+    let env = Env::on_kafka(&broker).prepared(3);
     let (kafka, topic, mut expected) = (env.kafka(), env.topic(), Expected::new());
     kafka.produce(&topic, &orders("read", 60, 1, 3));
     expect(&mut expected, "read", 60, 1);
@@ -58,7 +58,7 @@ fn a_damaged_batch_stops_its_partition_and_no_other_until_it_is_mended() {
     consumer.wait_ready();
 }
 
-fn to(records: Vec<Outgoing>, partition: i32) -> Vec<Outgoing> {
+fn to(records: Vec<RawRecord>, partition: i32) -> Vec<RawRecord> {
     let moved = records.into_iter().map(|record| record.to(partition));
     moved.collect()
 }

@@ -2,13 +2,13 @@
 
 use std::os::unix::process::ExitStatusExt;
 
-use support::both_keep;
+use support::on_both_engines;
 use support::private::free_port;
-use support::{Engines, Env, Orders, PATIENCE, eventually};
+use support::{Engines, Env, Orders, TIMEOUT, eventually};
 
-use super::{Posting, Stream, assert_all_stored, expect, orders};
+use super::{PausedLoad, Stream, assert_all_stored, expect, orders};
 
-both_keep! {
+on_both_engines! {
     [
         consumers_that_die_around_a_commit_or_while_they_take_over_lose_and_double_nothing,
         an_api_that_dies_between_the_logs_answer_and_its_own_loses_no_order_and_doubles_none,
@@ -18,10 +18,10 @@ both_keep! {
 const FAILPOINT: &str = "ORDERS_FAILPOINT";
 
 /// Starts a process that is to die at this place, and waits until it has, among new orders.
-fn dies_at(posting: &Posting, command: Orders<'_>, place: &str) {
+fn dies_at(load: &PausedLoad, command: Orders<'_>, place: &str) {
     let mut process = command.env(FAILPOINT, format!("{place}=crash")).spawn();
-    posting.post_until(place, 200, || !process.is_running());
-    let status = process.wait_exit(PATIENCE);
+    load.post_until(place, 200, || !process.is_running());
+    let status = process.wait_exit(TIMEOUT);
     assert_eq!(status.signal(), Some(9), "{place}: {:?}", process.lines());
     // Lines are written by a thread of their own, and at the first poll it may not have come round.
     if place != "in_poll" {
@@ -34,7 +34,7 @@ fn consumers_that_die_around_a_commit_or_while_they_take_over_lose_and_double_no
 ) {
     let env = engines.with_partitions(2);
     let api = env.api();
-    let posting = Posting::start(&env, &api.url(), 1_000);
+    let load = PausedLoad::start(&env, &api.url(), 1_000);
     // Both lanes come by `in_assign` twice: the fourth time everything is written and nothing read.
     let places = [
         "after_commit",
@@ -47,20 +47,20 @@ fn consumers_that_die_around_a_commit_or_while_they_take_over_lose_and_double_no
         "in_poll:20",
     ];
     for (number, place) in places.into_iter().enumerate() {
-        posting.post(20);
+        load.post(20);
         // A group of its own: it need not wait until the group misses the one that died before.
         let group = format!("{}-{number}", env.group());
-        dies_at(&posting, env.consume().env("KAFKA_GROUP", group), place);
+        dies_at(&load, env.consume().env("KAFKA_GROUP", group), place);
     }
 
     let mut heir = env.consumer();
     if *engines == Engines::Servers {
         // One that dies while it takes over from another, which is alive.
-        dies_at(&posting, env.consume(), "in_assign");
+        dies_at(&load, env.consume(), "in_assign");
     }
     env.wait_until_applied();
     heir.wait_ready();
-    posting.finish_and_audit(&env, &api);
+    load.finish_and_audit(&env, &api);
     assert!(heir.is_running());
 }
 
@@ -71,19 +71,19 @@ fn an_api_that_dies_between_the_logs_answer_and_its_own_loses_no_order_and_doubl
     let _consumer = env.consumer();
     let port = format!("127.0.0.1:{}", free_port());
     let serve = || env.serve_api().env("HTTP_ADDR", &port);
-    let posting = Posting::start(&env, &port, 500);
+    let load = PausedLoad::start(&env, &port, 500);
     for place in ["after_ack", "after_ack:2", "after_ack:100"] {
-        dies_at(&posting, serve(), place);
+        dies_at(&load, serve(), place);
         // The log has an order that nobody was answered for; it is sent again.
         let in_log: i64 = env.log().ends(&env.topic()).iter().sum();
-        let accepted = i64::try_from(posting.accepted()).expect("a small number");
+        let accepted = i64::try_from(load.accepted()).expect("a small number");
         assert!(
             in_log > accepted,
             "{in_log} in the log, {accepted} accepted"
         );
     }
     let api = serve().start();
-    posting.finish_and_audit(&env, &api);
+    load.finish_and_audit(&env, &api);
 }
 
 #[test]
@@ -105,7 +105,7 @@ fn a_consumer_that_stands_still_past_its_poll_interval_rejoins_and_stores_everyt
     stream.wait_for(1);
     let mut expected = stream.finish();
 
-    first.wait_for_line_after(stalled, "assigned partitions", PATIENCE);
+    first.wait_for_line_after(stalled, "assigned partitions", TIMEOUT);
     // It hears it from its group, or from the fence of the one that took over.
     let lost = |line: &String| line.contains("revoked") || line.contains("has taken over");
     let said = first.lines().split_off(stalled);
@@ -114,7 +114,7 @@ fn a_consumer_that_stands_still_past_its_poll_interval_rejoins_and_stores_everyt
         .produce(&env.topic(), &orders("after", 100, 1, 2));
     expect(&mut expected, "after", 100, 1);
     assert_all_stored(&env, &expected);
-    eventually("a partition for each", PATIENCE, || {
+    eventually("a partition for each", TIMEOUT, || {
         let owners = "SELECT count(DISTINCT owner) FROM log_positions";
         (env.db().number(owners) == 2).then_some(())
     });

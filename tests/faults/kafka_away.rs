@@ -3,14 +3,14 @@
 use std::time::Instant;
 
 use support::private::PrivateKafka;
-use support::{Env, PATIENCE, given};
+use support::{Env, TIMEOUT};
 
 use super::{Expected, assert_all_stored, expect, orders, wait_until_locked_out, wait_until_red};
 
 #[test]
 fn kafka_killed_in_the_middle_of_a_backlog_costs_only_time() {
     let mut broker = PrivateKafka::start();
-    let env = Env::on(&broker.brokers(), &given("ORDERS_TEST_PG")).prepared(4);
+    let env = Env::on_kafka(&broker).prepared(4);
     let consumer = env.consumer();
     let (kafka, mut db) = (env.kafka(), env.db());
     // Keeps the lanes in the middle of their first batches.
@@ -32,13 +32,13 @@ fn kafka_killed_in_the_middle_of_a_backlog_costs_only_time() {
     expect(&mut expected, "backlog", 2000, 2);
     expect(&mut expected, "backlog", 1000, 3);
     assert_all_stored(&env, &expected);
-    assert!(back.elapsed() < PATIENCE, "it took {:?}", back.elapsed());
+    assert!(back.elapsed() < TIMEOUT, "it took {:?}", back.elapsed());
 }
 
 #[test]
 fn a_consumer_started_before_kafka_says_so_and_recovers_alone() {
     let mut broker = PrivateKafka::stopped("");
-    let env = Env::on(&broker.brokers(), &given("ORDERS_TEST_PG"));
+    let env = Env::on_kafka(&broker);
     env.orders(&["migrate"]).run().succeeds();
     let consumer = env.consume().spawn();
     wait_until_red(&consumer, "FAIL log");

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use support::both_keep;
-use support::kafka::Outgoing;
+use support::kafka::RawRecord;
+use support::on_both_engines;
 use support::orders::order;
 use support::{Engines, Env, Process};
 
-both_keep! {
+on_both_engines! {
     [
         after_a_killed_consumer_the_next_one_stores_within_thirty_seconds,
     ]
@@ -30,7 +30,7 @@ fn after_a_killed_consumer_the_next_one_stores_within_thirty_seconds(engines: &E
 
 fn produce_and_wait(env: &Env, uid: &str) {
     env.log()
-        .produce(&env.topic(), &[Outgoing::new(uid, order(uid).to_string())]);
+        .produce(&env.topic(), &[RawRecord::new(uid, order(uid).to_string())]);
     env.wait_until_applied_within(RECOVERY);
 }
 

@@ -32,32 +32,33 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use support::auditor::{Poster, Record, Task};
-use support::kafka::Outgoing;
+use support::audit::{audit, audit_answers, audit_offsets};
+use support::kafka::RawRecord;
+use support::load_client::{LoadClients, Workload};
 use support::orders::{items_of, order_version, track_number};
-use support::{Db, Env, Kafka, PATIENCE, Process, auditor, eventually};
+use support::{Db, Env, Kafka, Process, TIMEOUT, eventually};
 
 /// Which version of which order must be stored.
 type Expected = BTreeMap<String, u32>;
 
 /// Orders `PREFIX-0`, `PREFIX-1`… in one version, spread over the partitions.
-fn orders(prefix: &str, count: usize, version: u32, partitions: usize) -> Vec<Outgoing> {
+fn orders(prefix: &str, count: usize, version: u32, partitions: usize) -> Vec<RawRecord> {
     (0..count)
         .map(|number| {
             let uid = format!("{prefix}-{number}");
             let partition = i32::try_from(number % partitions).expect("partitions are few");
-            Outgoing::new(uid.as_str(), order_version(&uid, version).to_string()).to(partition)
+            RawRecord::new(uid.as_str(), order_version(&uid, version).to_string()).to(partition)
         })
         .collect()
 }
 
 /// The same with the header of the API, so many seconds ago.
-fn accepted_ago(records: Vec<Outgoing>, seconds: u64) -> Vec<Outgoing> {
+fn accepted_ago(records: Vec<RawRecord>, seconds: u64) -> Vec<RawRecord> {
     let now = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .expect("it is after 1970");
     let at = (now - Duration::from_secs(seconds)).as_micros().to_string();
-    let with_header = |record: Outgoing| record.header("accepted-at", at.as_str());
+    let with_header = |record: RawRecord| record.header("accepted-at", at.as_str());
     records.into_iter().map(with_header).collect()
 }
 
@@ -107,7 +108,7 @@ impl Stream {
     /// Waits until so many more rounds are in the log.
     fn wait_for(&self, rounds: u32) {
         let wanted = self.rounds.load(Ordering::Relaxed) + rounds;
-        eventually("more orders in the log", PATIENCE, || {
+        eventually("more orders in the log", TIMEOUT, || {
             (self.rounds.load(Ordering::Relaxed) >= wanted).then_some(())
         });
     }
@@ -118,42 +119,32 @@ impl Stream {
     }
 }
 
-/// Orders that come through the API; each answer is on disk before the next order is posted.
-struct Posting(Vec<Poster>);
+/// Two clients of the API that are frozen, except while the test waits for more orders.
+struct PausedLoad(LoadClients);
 
-impl Posting {
-    /// Two posters with so many orders each, for the API at that address; at rest.
-    fn start(env: &Env, authority: &str, orders: u32) -> Posting {
-        let start = |number| {
-            let task = Task {
-                authority: authority.to_owned(),
-                prefix: format!("poster{number}"),
-                orders,
-                poison_every: 0,
-            };
-            Poster::start(env, &task)
-        };
-        let posting = Posting((0..2).map(start).collect());
-        posting.0.iter().for_each(Poster::pause);
-        posting
+impl PausedLoad {
+    /// With so many orders for each client.
+    fn start(env: &Env, authority: &str, orders: u32) -> PausedLoad {
+        let clients = Workload::new(authority).orders(orders).start(env, 2);
+        clients.freeze();
+        PausedLoad(clients)
     }
 
     fn accepted(&self) -> usize {
-        self.0.iter().map(Poster::accepted).sum()
+        self.0.accepted()
     }
 
-    /// Lets them post until `done`, and then rest; so many orders at most, for the next fault is to
-    /// find them at work too.
+    /// Lets them post until `done`, at most so many orders: the next fault must find them at work, too.
     fn post_until(&self, what: &str, at_most: usize, mut done: impl FnMut() -> bool) {
         let limit = self.accepted() + at_most;
-        self.0.iter().for_each(Poster::resume);
-        eventually(what, PATIENCE, || {
+        self.0.thaw();
+        eventually(what, TIMEOUT, || {
             if self.accepted() >= limit {
-                self.0.iter().for_each(Poster::pause);
+                self.0.freeze();
             }
             done().then_some(())
         });
-        self.0.iter().for_each(Poster::pause);
+        self.0.freeze();
     }
 
     /// Lets them post so many more.
@@ -166,14 +157,13 @@ impl Posting {
     /// Lets them post the rest; then all that was accepted is stored, once and whole, nothing else
     /// happened to any record, and the API answers with what is stored.
     fn finish_and_audit(self, env: &Env, api: &Process) {
-        self.0.iter().for_each(Poster::resume);
-        let records = self.0.into_iter().map(|poster| poster.finish(PATIENCE * 2));
-        let record = records.reduce(Record::merge).expect("there are posters");
-        env.wait_until_applied_within(PATIENCE * 2);
-        auditor::audit(env, &record);
+        self.0.thaw();
+        let answers = self.0.finish(TIMEOUT * 2);
+        env.wait_until_applied_within(TIMEOUT * 2);
+        audit(env, &answers);
         assert_eq!(env.db().text("SELECT * FROM dead_letters"), "");
         assert_eq!(env.db().text("SELECT * FROM log_gaps"), "");
-        auditor::audit_answers(env, &api.url());
+        audit_answers(env, &api.url());
     }
 }
 
@@ -187,7 +177,7 @@ fn assert_all_stored(env: &Env, expected: &Expected) {
         "",
         "no dead letters"
     );
-    auditor::audit_offsets(env);
+    audit_offsets(env);
 }
 
 /// Exactly these orders are stored, each whole and in one version.
@@ -228,7 +218,7 @@ fn wait_until_locked_out(db: &mut Db) {
 
 /// Waits until /readyz is red and its verbose answer has this text.
 fn wait_until_red(process: &Process, text: &str) {
-    eventually(format!("/readyz is red with `{text}`"), PATIENCE, || {
+    eventually(format!("/readyz is red with `{text}`"), TIMEOUT, || {
         is_red(process, text).then_some(())
     });
 }

@@ -3,22 +3,22 @@
 use std::time::{Duration, Instant};
 
 use support::private::PrivatePostgres;
-use support::{Env, PATIENCE, eventually, given};
+use support::{Env, TIMEOUT, eventually};
 
-use super::{Expected, Posting, Stream, assert_all_stored, expect, orders, wait_until_red};
+use super::{Expected, PausedLoad, Stream, assert_all_stored, expect, orders, wait_until_red};
 
 #[test]
 fn postgresql_killed_and_stopped_at_once_in_the_middle_of_a_stream_costs_only_time() {
     let mut postgres = PrivatePostgres::start();
-    let env = Env::on(&given("ORDERS_TEST_KAFKA"), &postgres.url()).prepared(4);
+    let env = Env::on_postgres(&postgres).prepared(4);
     let (api, mut consumer) = (env.api(), env.consumer());
-    let posting = Posting::start(&env, &api.url(), 2_000);
+    let load = PausedLoad::start(&env, &api.url(), 2_000);
     let ways: [fn(&mut PrivatePostgres); 2] =
         [PrivatePostgres::kill9, PrivatePostgres::stop_immediately];
     for bring_down in ways {
         let mut db = env.db();
         let stored = db.count("orders");
-        posting.post_until("orders in the database", 600, || {
+        load.post_until("orders in the database", 600, || {
             let flows = db.count("orders") > stored + 150;
             if flows {
                 bring_down(&mut postgres);
@@ -27,21 +27,21 @@ fn postgresql_killed_and_stopped_at_once_in_the_middle_of_a_stream_costs_only_ti
         });
         wait_until_red(&consumer, "FAIL database");
         // Orders need only the log.
-        posting.post(100);
+        load.post(100);
         postgres.restart();
         let back = Instant::now();
         consumer.wait_ready();
         env.wait_until_applied();
-        assert!(back.elapsed() < PATIENCE, "it took {:?}", back.elapsed());
+        assert!(back.elapsed() < TIMEOUT, "it took {:?}", back.elapsed());
     }
-    posting.finish_and_audit(&env, &api);
+    load.finish_and_audit(&env, &api);
     assert!(consumer.is_running());
 }
 
 #[test]
 fn a_consumer_started_before_postgresql_says_so_and_recovers_alone() {
     let mut postgres = PrivatePostgres::start();
-    let env = Env::on(&given("ORDERS_TEST_KAFKA"), &postgres.url()).prepared(2);
+    let env = Env::on_postgres(&postgres).prepared(2);
     postgres.stop();
     env.kafka()
         .produce(&env.topic(), &orders("early", 50, 1, 2));
@@ -65,7 +65,7 @@ fn sessions_that_are_terminated_again_and_again_lose_nothing() {
     let applied = "SELECT coalesce(sum(next_offset), 0)::bigint FROM log_positions";
     for _ in 0..15 {
         let before = db.number(applied);
-        eventually("sessions to terminate", PATIENCE, || {
+        eventually("sessions to terminate", TIMEOUT, || {
             let terminated = db.number(
                 "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
                  WHERE datname = current_database() AND application_name = 'orders'",
@@ -82,7 +82,7 @@ fn sessions_that_are_terminated_again_and_again_lose_nothing() {
     consumer.wait_ready();
     // Lanes of the last rounds may still be ending; what each round leaves behind would not go.
     let bounds = format!("at most {threads} + 8 threads and {descriptors} + 16 descriptors");
-    eventually(bounds, PATIENCE, || {
+    eventually(bounds, TIMEOUT, || {
         let is_bounded =
             consumer.threads() <= threads + 8 && consumer.descriptors() <= descriptors + 16;
         is_bounded.then_some(())

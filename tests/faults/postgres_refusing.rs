@@ -1,24 +1,24 @@
 //! PostgreSQL takes no connections for a while: it is starting, or all its connections are taken.
 
 use support::private::PrivatePostgres;
-use support::{Env, PATIENCE, eventually, given};
+use support::{Env, TIMEOUT, eventually};
 
 use super::{Expected, assert_all_stored, expect, orders, wait_until_red};
 
 #[test]
 fn a_postgresql_that_is_still_starting_or_has_no_connection_left_is_waited_for() {
     let mut postgres = PrivatePostgres::start();
-    let env = Env::on(&given("ORDERS_TEST_KAFKA"), &postgres.url()).prepared(2);
+    let env = Env::on_postgres(&postgres).prepared(2);
     let consumer = env.consumer();
     let (kafka, mut expected) = (env.kafka(), Expected::new());
     kafka.produce(&env.topic(), &orders("before", 50, 1, 2));
     env.wait_until_applied();
 
     postgres.stop();
-    postgres.start_and_stay_starting();
+    postgres.start_in_standby();
     kafka.produce(&env.topic(), &orders("starting", 50, 1, 2));
     wait_until_red(&consumer, "SQLSTATE 57P03");
-    postgres.start_in_earnest();
+    postgres.leave_standby();
     env.wait_until_applied();
 
     let held = take_all_connections(&postgres, &env);
@@ -36,7 +36,7 @@ fn a_postgresql_that_is_still_starting_or_has_no_connection_left_is_waited_for()
 /// Takes connections, those of the consumer included, until there are none left.
 fn take_all_connections(postgres: &PrivatePostgres, env: &Env) -> Vec<postgres::Client> {
     let (mut db, mut held) = (env.db(), Vec::new());
-    eventually("all connections to be taken", PATIENCE, || {
+    eventually("all connections to be taken", TIMEOUT, || {
         while let Ok(connection) = postgres::Client::connect(&postgres.url(), postgres::NoTls) {
             held.push(connection);
         }

@@ -3,22 +3,22 @@
 use std::path::Path;
 
 use support::private::PrivatePostgres;
-use support::{Db, Env, given};
+use support::{Db, Env};
 
-use super::{Posting, wait_until_red};
+use super::{PausedLoad, wait_until_red};
 
 #[test]
 fn a_database_restored_from_an_older_dump_is_filled_again_with_all_that_was_accepted() {
     let postgres = PrivatePostgres::start();
-    let env = Env::on(&given("ORDERS_TEST_KAFKA"), &postgres.url()).prepared(2);
+    let env = Env::on_postgres(&postgres).prepared(2);
     let (api, mut consumer) = (env.api(), env.consumer());
-    let posting = Posting::start(&env, &api.url(), 1_000);
-    posting.post(300);
+    let load = PausedLoad::start(&env, &api.url(), 1_000);
+    load.post(300);
     let dump = postgres.data().join("dump.sql");
     succeed(&postgres, "pg_dump", &["--file"], &dump, &env.db_url);
     let at_dump = position(&env);
 
-    posting.post(500);
+    load.post(500);
     env.wait_until_applied();
     assert!(position(&env) > at_dump, "there is something to lose");
     let name = env.db_url.rsplit('/').next().expect("a name").to_owned();
@@ -30,7 +30,7 @@ fn a_database_restored_from_an_older_dump_is_filled_again_with_all_that_was_acce
     succeed(&postgres, "psql", &whole, &dump, &env.db_url);
 
     consumer.wait_ready();
-    posting.finish_and_audit(&env, &api);
+    load.finish_and_audit(&env, &api);
     assert!(consumer.is_running());
 }
 

@@ -3,12 +3,12 @@
 
 use support::private::PrivatePostgres;
 use support::proxy::Proxy;
-use support::{Env, PATIENCE, given};
+use support::{Env, TIMEOUT};
 
 use super::{Expected, assert_all_stored, expect, orders};
 
 #[test]
-fn a_commit_whose_answer_is_swallowed_is_applied_once() {
+fn a_commit_whose_reply_is_lost_is_applied_once() {
     let env = Env::ready();
     let (proxy, through) = Proxy::before_database(&env.db_url);
     let consumer = env.consume().env("DB_URL", through).start();
@@ -16,16 +16,16 @@ fn a_commit_whose_answer_is_swallowed_is_applied_once() {
     kafka.produce(&env.topic(), &orders("before", 3, 1, 1));
     env.wait_until_applied();
 
-    proxy.swallow_next_commit();
+    proxy.drop_next_commit_reply();
     kafka.produce(&env.topic(), &orders("lost", 1, 2, 1));
-    proxy.wait_until_swallowed();
+    proxy.wait_until_reply_is_dropped();
     let mut db = env.db();
     // The transaction that wrote the row, and the numbers its items got.
     let writer = "SELECT o.xmin, min(i.id), max(i.id) FROM orders o JOIN items i USING (order_uid)
                   WHERE order_uid = 'lost-0' GROUP BY 1";
     let committed = db.text(writer);
     assert_ne!(committed, "", "the server did the COMMIT");
-    proxy.cut();
+    proxy.close_connections();
 
     kafka.produce(&env.topic(), &orders("after", 3, 1, 1));
     let mut expected = Expected::new();
@@ -44,7 +44,7 @@ fn a_commit_whose_answer_is_swallowed_is_applied_once() {
 #[test]
 fn a_lane_that_a_frozen_postgresql_keeps_is_given_up_and_all_is_stored_after_the_thaw() {
     let postgres = PrivatePostgres::start();
-    let env = Env::on(&given("ORDERS_TEST_KAFKA"), &postgres.url()).prepared(2);
+    let env = Env::on_postgres(&postgres).prepared(2);
     let consumer = env.consume().timeouts("lane=5000ms").start();
     let kafka = env.kafka();
     kafka.produce(&env.topic(), &orders("before", 50, 1, 2));
@@ -54,7 +54,7 @@ fn a_lane_that_a_frozen_postgresql_keeps_is_given_up_and_all_is_stored_after_the
     let frozen = consumer.mark();
     kafka.produce(&env.topic(), &orders("frozen", 50, 1, 2));
     kafka.produce(&env.topic(), &orders("before", 50, 2, 2));
-    consumer.wait_for_line_after(frozen, "given up", PATIENCE);
+    consumer.wait_for_line_after(frozen, "given up", TIMEOUT);
     postgres.thaw();
 
     kafka.produce(&env.topic(), &orders("frozen", 25, 2, 2));

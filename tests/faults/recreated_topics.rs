@@ -1,14 +1,14 @@
 //! The topic is deleted and made again: everything in the new one is read, and what is stored never
 //! turns back to something older.
 
-use support::auditor::audit_answers;
-use support::both_keep;
+use support::audit::audit_answers;
+use support::on_both_engines;
 use support::orders::order;
-use support::{Engines, Env, Log, PATIENCE, Process, eventually, http};
+use support::{Engines, Env, Log, Process, TIMEOUT, eventually, http};
 
 use super::{Expected, accepted_ago, assert_stored, expect, orders};
 
-both_keep! {
+on_both_engines! {
     [
         a_topic_made_again_while_the_consumer_is_stopped_is_read_from_its_start,
     ]
@@ -46,7 +46,7 @@ fn assert_read_from_its_start(env: &Env, expected: &Expected) {
 fn assert_goes_on(env: &Env, api: &Process, expected: &mut Expected) {
     for number in 0..10 {
         let body = order(&format!("posted-{number}")).to_string();
-        eventually("an order to be accepted", PATIENCE, || {
+        eventually("an order to be accepted", TIMEOUT, || {
             let answer = http::post(&format!("{}/orders", api.url()), &body);
             assert!(matches!(answer.status, 202 | 503), "{}", answer.text());
             (answer.status == 202).then_some(())

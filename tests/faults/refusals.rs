@@ -1,19 +1,19 @@
 //! A database that refuses: one order that it does not want is a dead letter, a schema or rights
 //! that changed are an outage that somebody must end.
 
-use support::auditor::audit_offsets;
-use support::both_keep;
-use support::kafka::Outgoing;
+use support::audit::audit_offsets;
+use support::kafka::RawRecord;
+use support::on_both_engines;
 use support::orders::{order, order_version};
 use support::private::PrivatePostgres;
-use support::{Engines, Env, PATIENCE, eventually, given, http};
+use support::{Engines, Env, TIMEOUT, eventually, http};
 
 use super::{
     Expected, assert_all_stored, assert_stored, expect, orders, wait_until_locked_out,
     wait_until_red,
 };
 
-both_keep! {
+on_both_engines! {
     [
         an_order_that_the_database_refuses_is_a_dead_letter_and_all_others_are_stored,
         a_column_that_nobody_fills_stops_the_consumer_and_dead_letters_nothing,
@@ -27,7 +27,7 @@ fn an_order_that_the_database_refuses_is_a_dead_letter_and_all_others_are_stored
     engines: &Engines,
 ) {
     let env = engines.ready();
-    env.db().refuse("spoken", "locale = 'xx'");
+    env.db().add_check("spoken", "locale = 'xx'");
     let mut records = orders("order", 300, 1, 1);
     let spoken = records[123].value.take().expect("an order");
     let unspoken = String::from_utf8(spoken)
@@ -52,7 +52,7 @@ fn a_column_that_nobody_fills_stops_the_consumer_and_dead_letters_nothing(engine
     let env = engines.ready();
     let consumer = env.consumer();
     // No file can be given a column that must be filled; one that is gone is as bad.
-    let (harm, told, cure) = engines.pick(
+    let (harm, told, cure) = engines.select(
         (
             "ALTER TABLE orders ADD COLUMN approved_by TEXT NOT NULL",
             "approved_by",
@@ -84,7 +84,7 @@ fn a_column_that_nobody_fills_stops_the_consumer_and_dead_letters_nothing(engine
 fn a_rule_that_most_orders_break_stops_the_consumer_and_dead_letters_nothing(engines: &Engines) {
     let env = engines.ready();
     let consumer = env.consumer();
-    env.db().refuse("spoken", "locale = 'en'");
+    env.db().add_check("spoken", "locale = 'en'");
     // In one batch: a single order that is refused is taken for a bad one, whatever comes after it.
     consumer.freeze();
     env.log().produce(&env.topic(), &orders("order", 300, 1, 1));
@@ -92,7 +92,7 @@ fn a_rule_that_most_orders_break_stops_the_consumer_and_dead_letters_nothing(eng
     wait_until_red(&consumer, "spoken");
     let mut db = env.db();
     assert_eq!(db.count("dead_letters"), 0);
-    db.allow("spoken");
+    db.drop_check("spoken");
     let mut expected = Expected::new();
     expect(&mut expected, "order", 300, 1);
     assert_all_stored(&env, &expected);
@@ -102,7 +102,7 @@ fn a_rule_that_most_orders_break_stops_the_consumer_and_dead_letters_nothing(eng
 #[test]
 fn rights_and_a_password_that_are_taken_away_stop_the_consumer_until_they_are_given_back() {
     let postgres = PrivatePostgres::start();
-    let env = Env::on(&given("ORDERS_TEST_KAFKA"), &postgres.url()).prepared(1);
+    let env = Env::on_postgres(&postgres).prepared(1);
     let mut db = env.db();
     db.run(
         "CREATE ROLE writer LOGIN;
@@ -110,7 +110,7 @@ fn rights_and_a_password_that_are_taken_away_stop_the_consumer_until_they_are_gi
          GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO writer",
     );
     db.run("ALTER ROLE writer PASSWORD 'first'");
-    postgres.ask_for_password("writer");
+    postgres.require_password("writer");
     let url = env.db_url.replace("postgres@", "writer:first@");
     let consumer = env.consume().env("DB_URL", url).start();
 
@@ -150,7 +150,7 @@ fn a_table_that_stays_locked_keeps_no_consumer_from_its_group() {
     wait_until_locked_out(&mut env.db());
     // The server's own lock_timeout is 10 s: all lanes were refused, and are at it again.
     let url = format!("{}/metrics", consumer.admin_url());
-    eventually("four statements that gave up", PATIENCE, || {
+    eventually("four statements that gave up", TIMEOUT, || {
         let metrics = http::get(&url).text();
         let retries = metrics
             .lines()
@@ -176,11 +176,11 @@ fn a_table_that_stays_locked_keeps_no_consumer_from_its_group() {
 fn an_older_version_is_stored_where_the_database_refuses_the_newer_one(engines: &Engines) {
     let env = engines.ready();
     let mut db = env.db();
-    db.refuse("no_second", "track_number = 'TRACK-2'");
+    db.add_check("no_second", "track_number = 'TRACK-2'");
     let version = |version: u32| {
         let mut order = order_version("twice", version);
         order["track_number"] = format!("TRACK-{version}").into();
-        Outgoing::new("twice", order.to_string()).to(0)
+        RawRecord::new("twice", order.to_string()).to(0)
     };
     // Both are waiting when the consumer starts, so they come in one batch.
     env.log().produce(&env.topic(), &[version(1), version(2)]);
@@ -201,7 +201,7 @@ fn an_accept_time_that_no_database_can_hold_stops_nothing(engines: &Engines) {
     let env = engines.ready();
     let _consumer = env.consumer();
     let record = |uid: &str, accepted_at: &str| {
-        Outgoing::new(uid, order(uid).to_string())
+        RawRecord::new(uid, order(uid).to_string())
             .to(0)
             .header("accepted-at", accepted_at)
     };
@@ -210,7 +210,7 @@ fn an_accept_time_that_no_database_can_hold_stops_nothing(engines: &Engines) {
         &[
             record("past", "-300000000000000000"),
             record("future", "9223372036854775807"),
-            Outgoing::new("broken", "{")
+            RawRecord::new("broken", "{")
                 .to(0)
                 .header("accepted-at", "-300000000000000000"),
             record("usual", "1700000000000000"),

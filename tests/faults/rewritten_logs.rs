@@ -1,14 +1,14 @@
 //! An older copy of the log is put in its place: same topic, same offsets, other records.
 
+use support::Env;
 use support::private::PrivateKafka;
-use support::{Env, given};
 
 use super::{Expected, accepted_ago, assert_stored, expect, orders, wait_until_red};
 
 #[test]
 fn an_older_copy_of_the_log_that_grew_past_the_position_is_replayed() {
     let mut broker = PrivateKafka::start();
-    let env = Env::on(&broker.brokers(), &given("ORDERS_TEST_PG")).prepared(1);
+    let env = Env::on_kafka(&broker).prepared(1);
     let (kafka, mut expected) = (env.kafka(), Expected::new());
     kafka.produce(&env.topic(), &accepted_ago(orders("both", 100, 1, 1), 60));
     broker.stop();
@@ -46,7 +46,7 @@ fn an_older_copy_of_the_log_that_grew_past_the_position_is_replayed() {
 #[test]
 fn a_log_that_is_replaced_while_the_consumer_runs_is_replayed() {
     let mut broker = PrivateKafka::start();
-    let env = Env::on(&broker.brokers(), &given("ORDERS_TEST_PG")).prepared(1);
+    let env = Env::on_kafka(&broker).prepared(1);
     let (kafka, mut expected) = (env.kafka(), Expected::new());
     kafka.produce(&env.topic(), &accepted_ago(orders("both", 100, 1, 1), 60));
     broker.stop();

@@ -3,9 +3,10 @@
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
-use support::auditor::{Poster, Record, Task, audit};
+use support::audit::audit;
+use support::load_client::Workload;
 use support::private::free_port;
-use support::{Env, PATIENCE};
+use support::{Env, TIMEOUT};
 
 #[test]
 fn both_services_drain_under_load_and_lose_nothing() {
@@ -13,27 +14,14 @@ fn both_services_drain_under_load_and_lose_nothing() {
     let port = format!("127.0.0.1:{}", free_port());
     let mut api = env.serve_api().env("HTTP_ADDR", &port).start();
     let mut consumer = env.consumer();
-    let posters: Vec<Poster> = (0..4)
-        .map(|number| {
-            let prefix = format!("drain{number}");
-            let task = Task {
-                authority: port.clone(),
-                prefix,
-                orders: 1000,
-                poison_every: 0,
-            };
-            Poster::start(&env, &task)
-        })
-        .collect();
-    for poster in &posters {
-        poster.wait_for_accepted(200, PATIENCE);
-    }
+    let clients = Workload::new(&port).orders(1000).start(&env, 4);
+    clients.wait_for_each(200, TIMEOUT);
 
     let asked = Instant::now();
     consumer.signal(Signal::TERM);
     api.signal(Signal::TERM);
-    assert_eq!(api.wait_exit(PATIENCE).code(), Some(0));
-    assert_eq!(consumer.wait_exit(PATIENCE).code(), Some(0));
+    assert_eq!(api.wait_exit(TIMEOUT).code(), Some(0));
+    assert_eq!(consumer.wait_exit(TIMEOUT).code(), Some(0));
     assert!(
         asked.elapsed() < Duration::from_secs(10),
         "it took {:?}",
@@ -42,12 +30,9 @@ fn both_services_drain_under_load_and_lose_nothing() {
 
     let _api = env.serve_api().env("HTTP_ADDR", &port).start();
     let _consumer = env.consumer();
-    let records = posters
-        .into_iter()
-        .map(|poster| poster.finish(PATIENCE * 2));
-    let record = records.reduce(Record::merge).expect("there were posters");
+    let answers = clients.finish(TIMEOUT * 2);
     env.wait_until_applied();
-    audit(&env, &record);
+    audit(&env, &answers);
 }
 
 #[test]

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use support::orders::order;
 use support::private::PrivateKafka;
-use support::{Env, eventually, given, http};
+use support::{Env, eventually, http};
 
 #[test]
 fn a_get_while_the_broker_is_frozen_says_that_it_cannot_know() {
     let kafka = PrivateKafka::start();
-    let env = Env::on(&kafka.brokers(), &given("ORDERS_TEST_PG")).prepared(1);
+    let env = Env::on_kafka(&kafka).prepared(1);
     let (api, _consumer) = (env.api(), env.consumer());
     assert_eq!(
         http::post(

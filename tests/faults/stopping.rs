@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
+use support::Env;
 use support::private::PrivatePostgres;
-use support::{Env, given};
 
 use super::{Stream, assert_all_stored, orders};
 
@@ -34,7 +34,7 @@ fn a_consumer_that_is_stopped_under_load_drains_and_the_next_one_goes_on() {
 #[test]
 fn a_second_signal_quits_at_once_even_while_the_database_is_frozen() {
     let postgres = PrivatePostgres::start();
-    let env = Env::on(&given("ORDERS_TEST_KAFKA"), &postgres.url()).prepared(1);
+    let env = Env::on_postgres(&postgres).prepared(1);
     let mut consumer = env.consumer();
     postgres.freeze();
     env.kafka()
@@ -57,7 +57,7 @@ fn a_second_signal_quits_at_once_even_while_the_database_is_frozen() {
 #[test]
 fn one_signal_is_enough_while_the_database_is_frozen() {
     let postgres = PrivatePostgres::start();
-    let env = Env::on(&given("ORDERS_TEST_KAFKA"), &postgres.url()).prepared(1);
+    let env = Env::on_postgres(&postgres).prepared(1);
     let mut consumer = env.consumer();
     postgres.freeze();
     env.kafka()

@@ -1,7 +1,7 @@
 //! Other programs may write in Kafka transactions: markers and aborted records are holes, not gaps.
 
 use support::Env;
-use support::kafka::Ending;
+use support::kafka::TransactionEnd;
 
 use super::{Expected, assert_stored, expect, orders};
 
@@ -10,11 +10,19 @@ fn transaction_markers_and_aborted_records_are_passed_and_the_position_reaches_t
     let env = Env::ready();
     let consumer = env.consumer();
     let (kafka, topic) = (env.kafka(), env.topic());
-    kafka.produce_in_transaction(&topic, &orders("committed", 5, 1, 1), Ending::Commit);
-    kafka.produce_in_transaction(&topic, &orders("aborted", 5, 1, 1), Ending::Abort);
+    kafka.produce_in_transaction(
+        &topic,
+        &orders("committed", 5, 1, 1),
+        TransactionEnd::Commit,
+    );
+    kafka.produce_in_transaction(&topic, &orders("aborted", 5, 1, 1), TransactionEnd::Abort);
     kafka.produce(&topic, &orders("plain", 3, 1, 1));
-    kafka.produce_in_transaction(&topic, &orders("committed", 2, 2, 1), Ending::Commit);
-    kafka.produce_in_transaction(&topic, &orders("plain", 2, 9, 1), Ending::Abort);
+    kafka.produce_in_transaction(
+        &topic,
+        &orders("committed", 2, 2, 1),
+        TransactionEnd::Commit,
+    );
+    kafka.produce_in_transaction(&topic, &orders("plain", 2, 9, 1), TransactionEnd::Abort);
     // 5 + marker, 5 + marker, 3, 2 + marker, 2 + marker.
     assert_eq!(kafka.ends(&topic), [21]);
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use support::{Env, PATIENCE, eventually};
+use support::{Env, TIMEOUT, eventually};
 
 use super::{Expected, assert_all_stored, expect, orders};
 
@@ -31,7 +31,7 @@ fn a_frozen_consumer_that_wakes_up_after_another_took_over_stores_nothing_twice(
     let asleep = first.mark();
     first.thaw();
     // It learns that it was away from the fence or from its group; either way it joins anew.
-    first.wait_for_line_after(asleep, "assigned partitions", PATIENCE);
+    first.wait_for_line_after(asleep, "assigned partitions", TIMEOUT);
     kafka.produce(&env.topic(), &orders("order", 30, 4, 4));
     let mut expected = Expected::new();
     expect(&mut expected, "order", 100, 2);
@@ -40,7 +40,7 @@ fn a_frozen_consumer_that_wakes_up_after_another_took_over_stores_nothing_twice(
     assert_all_stored(&env, &expected);
 
     // Both go on as members of one group, with two partitions each.
-    eventually("two owners", PATIENCE, || {
+    eventually("two owners", TIMEOUT, || {
         let owners = env
             .db()
             .number("SELECT count(DISTINCT owner) FROM log_positions");
@@ -67,7 +67,7 @@ fn a_consumer_frozen_inside_a_transaction_is_fenced_when_it_wakes_up() {
 
     let asleep = first.mark();
     first.thaw();
-    first.wait_for_line_after(asleep, "assigned partitions", PATIENCE);
+    first.wait_for_line_after(asleep, "assigned partitions", TIMEOUT);
     kafka.produce(&env.topic(), &orders("order", 20, 3, 1));
     let mut expected = Expected::new();
     expect(&mut expected, "order", 100, 1);
@@ -85,7 +85,7 @@ fn a_consumer_whose_log_another_group_has_taken_says_which_and_stops() {
     env.db().eventually(owner, "usurpers");
     env.kafka()
         .produce(&env.topic(), &orders("order", 20, 1, 1));
-    assert_eq!(first.wait_exit(PATIENCE).code(), Some(1));
+    assert_eq!(first.wait_exit(TIMEOUT).code(), Some(1));
     let said = first.wait_for_line("error: ");
     assert!(said.contains("group `usurpers` on host `"), "{said}");
     assert!(said.contains(" since 20"), "{said}");

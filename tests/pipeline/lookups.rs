@@ -2,12 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use support::both_keep;
-use support::kafka::Outgoing;
+use support::kafka::RawRecord;
+use support::on_both_engines;
 use support::orders::{order, order_version};
-use support::{Engines, PATIENCE, eventually, http};
+use support::{Engines, TIMEOUT, eventually, http};
 
-both_keep! {
+on_both_engines! {
     [
         an_unknown_uid_is_known_to_be_unknown,
         a_slow_consumer_makes_a_lookup_queued_not_a_lie,
@@ -43,7 +43,7 @@ fn a_slow_consumer_makes_a_lookup_queued_not_a_lie(engines: &Engines) {
     let consumer = env.consumer();
     env.log().produce(
         &env.topic(),
-        &[Outgoing::new("slow-1", order("slow-1").to_string())],
+        &[RawRecord::new("slow-1", order("slow-1").to_string())],
     );
     env.wait_until_applied();
     let api = env
@@ -64,7 +64,7 @@ fn a_slow_consumer_makes_a_lookup_queued_not_a_lie(engines: &Engines) {
     );
 
     consumer.thaw();
-    let found = eventually("the order after the thaw", PATIENCE, || {
+    let found = eventually("the order after the thaw", TIMEOUT, || {
         let answer = http::get(&url);
         assert!(
             matches!(answer.status, 200 | 202),
@@ -82,7 +82,7 @@ fn many_who_ask_for_one_order_cause_one_lookup(engines: &Engines) {
     let consumer = env.consumer();
     env.log().produce(
         &env.topic(),
-        &[Outgoing::new("wanted", order("wanted").to_string())],
+        &[RawRecord::new("wanted", order("wanted").to_string())],
     );
     env.wait_until_applied();
     let api = env.serve_api().env("CACHE_LOAD_LIMIT", "0").start();
@@ -94,7 +94,7 @@ fn many_who_ask_for_one_order_cause_one_lookup(engines: &Engines) {
         let asking: Vec<_> = (0..20)
             .map(|_| scope.spawn(|| http::get(&url).status))
             .collect();
-        eventually("the lookup in the topic", PATIENCE, || {
+        eventually("the lookup in the topic", TIMEOUT, || {
             (!env.log().read_all(&env.lookup_topic()).is_empty()).then_some(())
         });
         consumer.thaw();
@@ -115,8 +115,10 @@ fn a_dead_lettered_uid_is_not_found_and_says_where_it_is(engines: &Engines) {
     let _consumer = env.consumer();
     let mut broken = order("dead-1");
     broken["items"][0]["price"] = "much".into();
-    env.log()
-        .produce(&env.topic(), &[Outgoing::new("dead-1", broken.to_string())]);
+    env.log().produce(
+        &env.topic(),
+        &[RawRecord::new("dead-1", broken.to_string())],
+    );
     env.wait_until_applied();
 
     let answer = http::get(&format!("{}/api/order/dead-1", api.url()));
@@ -150,7 +152,7 @@ fn a_bare_lookup_without_headers_is_answered_too(engines: &Engines) {
     let _consumer = env.consumer();
     env.log().produce(
         &env.topic(),
-        &[Outgoing::new(
+        &[RawRecord::new(
             "plain",
             order_version("plain", 2).to_string(),
         )],
@@ -160,11 +162,11 @@ fn a_bare_lookup_without_headers_is_answered_too(engines: &Engines) {
     env.log().produce(
         &env.lookup_topic(),
         &[
-            Outgoing::new("plain", "plain"),
-            Outgoing::new("none", "none"),
+            RawRecord::new("plain", "plain"),
+            RawRecord::new("none", "none"),
         ],
     );
-    let answers = eventually("two answers", PATIENCE, || {
+    let answers = eventually("two answers", TIMEOUT, || {
         Some(env.log().read_all(&env.found_topic())).filter(|answers| answers.len() == 2)
     });
     let of = |uid: &str| {
@@ -182,7 +184,7 @@ fn a_bare_lookup_without_headers_is_answered_too(engines: &Engines) {
 fn a_version_that_may_not_be_the_newest_says_so(engines: &Engines) {
     let env = engines.ready();
     let _consumer = env.consumer();
-    let version = |number| Outgoing::new("aged", order_version("aged", number).to_string());
+    let version = |number| RawRecord::new("aged", order_version("aged", number).to_string());
     env.log().produce(&env.topic(), &[version(1)]);
     env.wait_until_applied();
     // The consumer may read the store and cannot write: a backlog of one stands.
@@ -196,7 +198,7 @@ fn a_version_that_may_not_be_the_newest_says_so(engines: &Engines) {
     assert_eq!(old.header("order-behind"), Some("1"));
 
     drop(lock);
-    let new = eventually("version 2", PATIENCE, || {
+    let new = eventually("version 2", TIMEOUT, || {
         let answer = http::get(&url);
         let is_new = answer.json() == order_version("aged", 2);
         // Until then every answer with the old version admits it.

@@ -1,10 +1,10 @@
 //! What go-orders' README walks through: send, store, cache hit, restart, lookup.
 
 use serde_json::Value;
-use support::both_keep;
+use support::on_both_engines;
 use support::{Engines, http};
 
-both_keep! {
+on_both_engines! {
     [
         an_order_is_sent_stored_cached_and_found_again_after_a_restart,
         what_is_sent_can_be_got_at_the_command_line,
@@ -131,7 +131,7 @@ fn the_store_holds_every_field_of_the_order(engines: &Engines) {
     env.wait_until_applied();
 
     let mut db = env.db();
-    let date_created = db.moment("date_created");
+    let date_created = db.timestamp("date_created");
     assert_eq!(
         db.text(&format!(
             "SELECT track_number, entry, locale, internal_signature, customer_id, delivery_service,

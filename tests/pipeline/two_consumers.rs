@@ -1,8 +1,8 @@
 //! Two consumers of one group: each reads its share.
 
-use support::kafka::Outgoing;
+use support::kafka::RawRecord;
 use support::orders::order;
-use support::{Env, PATIENCE, eventually, http};
+use support::{Env, TIMEOUT, eventually, http};
 
 #[test]
 fn partitions_are_shared_between_two_consumers() {
@@ -10,10 +10,10 @@ fn partitions_are_shared_between_two_consumers() {
     let first = env.consumer();
     let second = env.consumer();
     second.wait_for_line("assigned partitions");
-    let records: Vec<Outgoing> = (0..400)
+    let records: Vec<RawRecord> = (0..400)
         .map(|number| {
             let uid = format!("shared-{number}");
-            Outgoing::new(uid.as_str(), order(&uid).to_string()).to(number % 4)
+            RawRecord::new(uid.as_str(), order(&uid).to_string()).to(number % 4)
         })
         .collect();
     env.kafka().produce(&env.topic(), &records);
@@ -32,7 +32,7 @@ fn lookups_are_answered_on_when_the_consumer_that_answered_them_dies() {
     let mut second = env.consumer();
     let api = env.api();
     let answered = |uid: &str| {
-        eventually("a lookup is answered", PATIENCE, || {
+        eventually("a lookup is answered", TIMEOUT, || {
             let url = format!("{}/api/order/{uid}", api.url());
             (http::get(&url).status == 404).then_some(())
         });
@@ -47,7 +47,7 @@ fn lookups_are_answered_on_when_the_consumer_that_answered_them_dies() {
     answered("nobody-4");
     env.kafka().produce(
         &env.topic(),
-        &[Outgoing::new("last", order("last").to_string())],
+        &[RawRecord::new("last", order("last").to_string())],
     );
     env.wait_until_applied();
     assert_eq!(env.db().count("orders"), 1);

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use support::kafka::Outgoing;
+use support::kafka::RawRecord;
 use support::orders::{order, order_version};
-use support::{Env, PATIENCE, Process, eventually, http};
+use support::{Env, Process, TIMEOUT, eventually, http};
 
 /// Within this time one instance follows what another accepted, whatever else is slow.
 const FOLLOWED: Duration = Duration::from_secs(1);
@@ -23,9 +23,9 @@ fn the_answer_reaches_the_instance_that_asked() {
     let env = Env::ready();
     let _consumer = env.consumer();
     let uids: Vec<String> = (0..10).map(|number| format!("asked-{number}")).collect();
-    let records: Vec<Outgoing> = uids
+    let records: Vec<RawRecord> = uids
         .iter()
-        .map(|uid| Outgoing::new(uid.as_str(), order(uid).to_string()))
+        .map(|uid| RawRecord::new(uid.as_str(), order(uid).to_string()))
         .collect();
     env.kafka().produce(&env.topic(), &records);
     env.wait_until_applied();
@@ -64,11 +64,11 @@ fn a_new_version_is_seen_at_the_other_while_a_backlog_stands_between() {
     new_version_is_seen(&first, &second, "behind");
 }
 
-/// Version 1 is cached at both; version 2 shows at the poster at once, at the other soon, and
+/// Version 1 is cached at both; version 2 shows at the client at once, at the other soon, and
 /// version 1 never comes back.
 fn new_version_is_seen(first: &Process, second: &Process, uid: &str) {
     post(first, &order_version(uid, 1));
-    eventually("version 1 at the other", PATIENCE, || {
+    eventually("version 1 at the other", TIMEOUT, || {
         (get(second, uid).status == 200).then_some(())
     });
 
@@ -122,7 +122,7 @@ fn an_accepted_order_is_never_unknown_while_nothing_is_stored() {
     }
     consumer.thaw();
     for number in 0..20 {
-        eventually("the order", PATIENCE, || {
+        eventually("the order", TIMEOUT, || {
             let answer = get(&late, &format!("waiting-{number}"));
             assert!(
                 matches!(answer.status, 200 | 202),

@@ -1,11 +1,11 @@
 //! Which version of an order stays: the later in one log, the later accepted across logs.
 
-use support::both_keep;
-use support::kafka::Outgoing;
+use support::kafka::RawRecord;
+use support::on_both_engines;
 use support::orders::order_version;
 use support::{Engines, http};
 
-both_keep! {
+on_both_engines! {
     [
         of_two_versions_in_one_batch_the_later_is_stored_whole,
         a_replay_from_the_start_of_the_log_leaves_every_order_as_it_was,
@@ -17,14 +17,14 @@ both_keep! {
 
 const AMOUNT: &str = "SELECT p.amount, (SELECT count(*) FROM items) FROM payment p";
 
-fn version(uid: &str, version: u32, accepted_at_us: i64) -> Outgoing {
-    Outgoing::new(uid, order_version(uid, version).to_string())
+fn version(uid: &str, version: u32, accepted_at_us: i64) -> RawRecord {
+    RawRecord::new(uid, order_version(uid, version).to_string())
         .header("accepted-at", accepted_at_us.to_string())
 }
 
 fn of_two_versions_in_one_batch_the_later_is_stored_whole(engines: &Engines) {
     let env = engines.ready();
-    let versions: Vec<Outgoing> = (1..=5)
+    let versions: Vec<RawRecord> = (1..=5)
         .map(|number| version("same", number, 1_000))
         .collect();
     env.log().produce(&env.topic(), &versions);
@@ -111,11 +111,11 @@ fn the_api_and_the_store_agree_on_the_last_of_many_concurrent_posts(engines: &En
     let (api, _consumer) = (env.api(), env.consumer());
     let url = format!("{}/orders", api.url());
     std::thread::scope(|scope| {
-        for poster in 0..8_u32 {
+        for client in 0..8_u32 {
             let url = &url;
             scope.spawn(move || {
                 for number in 0..25 {
-                    let body = order_version("contested", poster * 100 + number + 1).to_string();
+                    let body = order_version("contested", client * 100 + number + 1).to_string();
                     assert_eq!(http::post(url, body).status, 202);
                 }
             });

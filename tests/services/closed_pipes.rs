@@ -2,18 +2,19 @@
 
 use std::time::{Duration, Instant};
 
-use support::auditor::{Poster, Task, audit};
+use support::audit::audit;
+use support::load_client::Workload;
 use support::orders::order;
 use support::private::free_port;
-use support::process::{Orders, Reader};
-use support::{Env, PATIENCE, Process, eventually, http};
+use support::process::{Orders, Pipe};
+use support::{Env, Process, TIMEOUT, eventually, http};
 
 /// A service that can say nothing, at an operators' port that is known beforehand.
-fn start_mute(service: Orders<'_>, reader: Reader) -> Process {
+fn start_mute(service: Orders<'_>, reader: Pipe) -> Process {
     let admin = format!("127.0.0.1:{}", free_port());
     let service = service.env("ADMIN_ADDR", &admin);
     let process = service.stdout(reader).stderr(reader).spawn();
-    eventually("a mute service to be ready", PATIENCE, || {
+    eventually("a mute service to be ready", TIMEOUT, || {
         let answer = http::try_get(&format!("http://{admin}/readyz")).ok()?;
         (answer.status == 200).then_some(())
     });
@@ -22,20 +23,15 @@ fn start_mute(service: Orders<'_>, reader: Reader) -> Process {
 
 #[test]
 fn services_whose_output_nobody_reads_go_on_storing_and_stop_in_good_order() {
-    for reader in [Reader::Never, Reader::Gone] {
+    for reader in [Pipe::Blocked, Pipe::Closed] {
         let env = Env::with_partitions(2);
         let authority = format!("127.0.0.1:{}", free_port());
         let api = env.serve_api().env("HTTP_ADDR", &authority);
         let (api, consumer) = (start_mute(api, reader), start_mute(env.consume(), reader));
-        let task = Task {
-            authority,
-            prefix: "mute".into(),
-            orders: 300,
-            poison_every: 10,
-        };
-        let record = Poster::start(&env, &task).finish(PATIENCE);
+        let workload = Workload::new(&authority).orders(300).invalid_every(10);
+        let answers = workload.start(&env, 1).finish(TIMEOUT);
         env.wait_until_applied();
-        audit(&env, &record);
+        audit(&env, &answers);
         for mut service in [api, consumer] {
             let asked = Instant::now();
             assert_eq!(service.stop().code(), Some(0), "{reader:?}");
@@ -48,13 +44,13 @@ fn services_whose_output_nobody_reads_go_on_storing_and_stop_in_good_order() {
 #[test]
 fn a_consumer_that_must_end_does_so_though_nobody_reads_why() {
     let env = Env::ready();
-    let mut first = start_mute(env.consume(), Reader::Never);
+    let mut first = start_mute(env.consume(), Pipe::Blocked);
     let _second = env.consume().env("KAFKA_GROUP", "usurpers").start();
     let owner = "SELECT owner_group FROM log_positions";
     env.db().eventually(owner, "usurpers");
-    let record = support::kafka::Outgoing::new("uid", order("uid").to_string());
+    let record = support::kafka::RawRecord::new("uid", order("uid").to_string());
     env.kafka().produce(&env.topic(), &[record]);
-    assert_eq!(first.wait_exit(PATIENCE * 2).code(), Some(1));
+    assert_eq!(first.wait_exit(TIMEOUT * 2).code(), Some(1));
 }
 
 #[test]
@@ -72,7 +68,7 @@ fn commands_whose_reader_has_left_succeed_quietly() {
         &["--help"],
         &["--version"],
     ] {
-        let ran = env.orders(words).stdout(Reader::Gone).run().succeeds();
+        let ran = env.orders(words).stdout(Pipe::Closed).run().succeeds();
         assert_eq!(ran.stderr, "", "orders {words:?}");
     }
 }

@@ -10,7 +10,7 @@ use rustix::process::geteuid;
 use serde_json::Value;
 
 use super::RECOVERY;
-use support::{Env, PATIENCE, Process, eventually, http};
+use support::{Env, Process, TIMEOUT, eventually, http};
 
 fn folder(env: &Env) -> PathBuf {
     env.path().join("orders")
@@ -23,7 +23,7 @@ fn socket(env: &Env, role: &str, process: &Process) -> PathBuf {
 /// One request with this first line and these headers; status, head and body of the answer.
 fn try_ask(socket: &Path, request: &str) -> io::Result<(u16, String, Value)> {
     let mut stream = UnixStream::connect(socket)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_read_timeout(Some(TIMEOUT))?;
     let request = format!("{request}\r\nHost: localhost\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes())?;
     let mut answer = String::new();

@@ -6,15 +6,15 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use support::http::{self, Connection};
-use support::{Env, PATIENCE, Process};
+use support::{Env, Process, TIMEOUT};
 
 fn open(api: &Process) -> TcpStream {
     let stream = TcpStream::connect(api.url().replace("http://", "")).expect("the port is open");
     stream
-        .set_read_timeout(Some(PATIENCE))
+        .set_read_timeout(Some(TIMEOUT))
         .expect("a socket takes a timeout");
     stream
-        .set_write_timeout(Some(PATIENCE))
+        .set_write_timeout(Some(TIMEOUT))
         .expect("a socket takes a timeout");
     stream
 }
@@ -133,7 +133,7 @@ fn a_client_that_never_reads_is_reset() {
     let requests = "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(1000);
     let (asked, mut ended) = (Instant::now(), None);
     while ended.is_none() {
-        assert!(asked.elapsed() < PATIENCE, "it is still served");
+        assert!(asked.elapsed() < TIMEOUT, "it is still served");
         ended = deaf.write_all(requests.as_bytes()).err();
     }
     let kind = ended.expect("the loop ends with an error").kind();

@@ -3,11 +3,11 @@
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use support::auditor::audit_offsets;
+use support::audit::audit_offsets;
 use support::http::{self, Connection};
-use support::kafka::Outgoing;
+use support::kafka::RawRecord;
 use support::orders::order;
-use support::{Env, PATIENCE, Process};
+use support::{Env, Process, TIMEOUT};
 
 use super::RECOVERY;
 
@@ -39,7 +39,7 @@ fn feed(process: &Process) {
 #[test]
 fn an_api_with_few_descriptors_takes_what_fits_and_serves_real_clients() {
     let env = Env::ready();
-    let few = env.serve_api().through(&["prlimit", "--nofile=128:128"]);
+    let few = env.serve_api().wrapped_in(&["prlimit", "--nofile=128:128"]);
     let api = few.start();
     api.wait_for_line(
         "accepting at most 64 connections at once, not 1000: the descriptor limit is 128",
@@ -89,11 +89,11 @@ fn an_api_without_descriptors_says_so_does_not_spin_and_recovers() {
 fn a_consumer_without_descriptors_says_so_does_not_spin_and_recovers() {
     let env = Env::ready();
     // Few are enough for a consumer.
-    let few = env.consume().through(&["prlimit", "--nofile=128:20000"]);
+    let few = env.consume().wrapped_in(&["prlimit", "--nofile=128:20000"]);
     let mut consumer = few.start();
     let produce = |prefix: &str| {
         let uids = (0..50).map(|number| format!("{prefix}-{number}"));
-        let records = uids.map(|uid| Outgoing::new(uid.as_str(), order(&uid).to_string()));
+        let records = uids.map(|uid| RawRecord::new(uid.as_str(), order(&uid).to_string()));
         env.kafka()
             .produce(&env.topic(), &records.collect::<Vec<_>>());
     };
@@ -107,7 +107,7 @@ fn a_consumer_without_descriptors_says_so_does_not_spin_and_recovers() {
          WHERE datname = current_database() AND application_name = 'orders'",
     );
     produce("starved");
-    consumer.wait_for_line_after(fed, "for lack of descriptors", PATIENCE);
+    consumer.wait_for_line_after(fed, "for lack of descriptors", TIMEOUT);
     consumer.assert_idle(IDLE);
     assert_eq!(env.db().count("orders"), 50);
 

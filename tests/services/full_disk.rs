@@ -1,9 +1,9 @@
 //! The broker's disk is full: it ends itself, and comes back when there is room again.
 
-use support::auditor::{audit_answers, audit_offsets};
+use support::audit::{audit_answers, audit_offsets};
 use support::disk::SmallDisk;
 use support::private::PrivateKafka;
-use support::{Env, eventually, given};
+use support::{Env, eventually};
 
 use super::{Outcome, Posted, RECOVERY, wait_until_unready};
 
@@ -13,7 +13,7 @@ fn orders_for_a_kafka_whose_disk_is_full_are_refused_honestly_until_it_has_room_
     // A broker that ended badly is let in again when its old session is over.
     let settings = "broker.session.timeout.ms=3000";
     let mut kafka = PrivateKafka::with_data_in(disk.path().join("data"), settings);
-    let env = Env::on(&kafka.brokers(), &given("ORDERS_TEST_PG")).prepared(2);
+    let env = Env::on_kafka(&kafka).prepared(2);
     let (mut api, mut consumer) = (env.api(), env.consumer());
     let mut posted = Posted::default();
     posted.at_once(&api, "before", 50);

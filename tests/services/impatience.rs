@@ -9,7 +9,7 @@ use std::time::Duration;
 use support::http::Connection;
 use support::orders::order_version;
 use support::private::PrivateKafka;
-use support::{Env, Process, eventually, given};
+use support::{Env, Process, eventually};
 
 use super::RECOVERY;
 
@@ -22,7 +22,7 @@ const IMPATIENCE: Duration = Duration::from_millis(500);
 #[test]
 fn a_version_that_its_client_gave_up_is_never_written_after_the_one_posted_next() {
     let kafka = PrivateKafka::start();
-    let env = Env::on(&kafka.brokers(), &given("ORDERS_TEST_PG")).prepared(2);
+    let env = Env::on_kafka(&kafka).prepared(2);
     let api = env.api();
     let clients = Clients::default();
     thread::scope(|scope| {
@@ -74,7 +74,7 @@ impl Clients {
             let body = order_version(uid, version).to_string();
             let kept = connection.get_or_insert_with(|| {
                 let opened = Connection::open(&api.url()).expect("the API takes connections");
-                opened.give_up_after(IMPATIENCE)
+                opened.with_timeout(IMPATIENCE)
             });
             match kept.post("/orders", body.as_bytes()) {
                 Ok(answer) => {

@@ -2,53 +2,48 @@
 
 use std::time::{Duration, Instant};
 
-use support::auditor::{Poster, Record, Task, audit, audit_answers};
-use support::kafka::Outgoing;
+use support::audit::{audit, audit_answers};
+use support::kafka::RawRecord;
+use support::load_client::{LoadClients, Workload};
 use support::private::free_port;
 use support::{Db, Env, Process, eventually};
 
 use super::RECOVERY;
 
-const POSTERS: u32 = 4;
+const CLIENTS: u32 = 4;
 const ORDERS: u32 = 20_000;
 
 /// A pipeline under load, with the means to tell whether it goes.
 struct Load {
-    posters: Vec<Poster>,
+    clients: LoadClients,
     /// Records that are no orders, written by another program.
     poisoned: usize,
 }
 
 impl Load {
     fn start(env: &Env, authority: &str, orders: u32) -> Load {
-        let start = |number| {
-            let task = Task {
-                authority: authority.to_owned(),
-                prefix: format!("poster{number}"),
-                orders: orders / POSTERS,
-                poison_every: 50,
-            };
-            Poster::start(env, &task)
-        };
+        let workload = Workload::new(authority)
+            .orders(orders / CLIENTS)
+            .invalid_every(50);
         Load {
-            posters: (0..POSTERS).map(start).collect(),
+            clients: workload.start(env, CLIENTS),
             poisoned: 0,
         }
     }
 
     fn accepted(&self) -> usize {
-        self.posters.iter().map(Poster::accepted).sum()
+        self.clients.accepted()
     }
 
     /// Waits until so many orders are accepted, with poison between them.
     fn wait_for(&mut self, env: &Env, orders: usize) {
         let waiting = Instant::now();
         let poison = [
-            Outgoing::new("poison", "not an order"),
-            Outgoing::new("poison", "{\"order_uid\":\"no-date\"}"),
-            Outgoing {
+            RawRecord::new("poison", "not an order"),
+            RawRecord::new("poison", "{\"order_uid\":\"no-date\"}"),
+            RawRecord {
                 key: Some(b"poison".to_vec()),
-                ..Outgoing::default()
+                ..RawRecord::default()
             },
         ];
         let spread = (0..4).flat_map(|partition| poison.clone().map(|it| it.to(partition)));
@@ -74,7 +69,7 @@ impl Load {
     }
 
     /// Waits until orders are accepted again, and stored up to where the log ended at the mark. The
-    /// posters stop meanwhile when they have reached `limit`: the next kill is to find them at work.
+    /// clients stop meanwhile when they have reached `limit`: the next kill is to find them at work.
     fn wait_until_going(&self, env: &Env, mark: &Mark, limit: usize) {
         let mut db = env.db();
         let within = RECOVERY.saturating_sub(mark.at.elapsed());
@@ -82,11 +77,11 @@ impl Load {
             let accepted = self.accepted();
             let accepts = accepted > mark.accepted;
             if accepts && accepted >= limit {
-                self.posters.iter().for_each(Poster::pause);
+                self.clients.freeze();
             }
             (accepts && mark.is_passed_by(&positions(&mut db))).then_some(())
         });
-        self.posters.iter().for_each(Poster::resume);
+        self.clients.thaw();
     }
 }
 
@@ -115,15 +110,9 @@ fn positions(db: &mut Db) -> Vec<i64> {
 }
 
 fn finish_and_audit(env: &Env, load: Load, api: &Process) {
-    let record = load
-        .posters
-        .into_iter()
-        .map(|poster| poster.finish(RECOVERY * 4));
-    let record = record
-        .reduce(|all, one| all.merge(one))
-        .expect("there were posters");
+    let answers = load.clients.finish(RECOVERY * 4);
     env.wait_until_applied_within(RECOVERY * 2);
-    audit(env, &record);
+    audit(env, &answers);
     audit_answers(env, &api.url());
     let mut db = env.db();
     assert_eq!(db.count("dead_letters"), load.poisoned as i64);
@@ -180,30 +169,17 @@ fn an_api_killed_again_and_again_in_a_storm_of_orders_keeps_every_202() {
     let env = Env::with_partitions(2);
     let port = format!("127.0.0.1:{}", free_port());
     let _consumer = env.consumer();
-    let posters = [0, 1, 2, 3].map(|number| {
-        let task = Task {
-            authority: port.clone(),
-            prefix: format!("poster{number}"),
-            orders: u32::MAX,
-            poison_every: 20,
-        };
-        Poster::start(&env, &task)
-    });
+    let clients = Workload::new(&port).invalid_every(20).start(&env, 4);
     // From its very first order on.
     for orders in [1, 2, 4, 8, 16, 32, 64, 128, 1, 256] {
         let mut api = env.serve_api().env("HTTP_ADDR", &port).spawn();
-        let accepted = || posters.iter().map(Poster::accepted).sum::<usize>();
-        let before = accepted();
-        eventually("orders to be accepted", RECOVERY, || {
-            (accepted() >= before + orders).then_some(())
-        });
+        clients.wait_for_more(orders);
         api.kill9();
     }
     let api = env.serve_api().env("HTTP_ADDR", &port).start();
-    let records = posters.into_iter().map(|poster| poster.end(RECOVERY));
-    let record = records.reduce(Record::merge).expect("there were posters");
+    let answers = clients.stop(RECOVERY);
     env.wait_until_applied_within(RECOVERY);
-    audit(&env, &record);
+    audit(&env, &answers);
     audit_answers(&env, &api.url());
     assert_eq!(env.db().count("dead_letters"), 0);
 }
@@ -240,14 +216,10 @@ fn a_storm_of_three_consumers_that_come_and_go_every_two_seconds_starves_and_los
     let env = Env::with_partitions(4);
     let api = env.api();
     let mut consumers = [env.consumer(), env.consumer(), env.consumer()].map(Some);
-    let task = |number| Task {
-        authority: api.url(),
-        prefix: format!("poster{number}"),
-        orders: u32::MAX,
-        poison_every: 50,
-    };
-    let pace = Duration::from_millis(5);
-    let posters = [0, 1, 2, 3].map(|number| Poster::start_reading(&env, &task(number), pace));
+    let clients = Workload::new(&api.url())
+        .invalid_every(50)
+        .with_reads(Duration::from_millis(5))
+        .start(&env, 4);
     let mut db = env.db();
     let mut stalled = (Instant::now(), 0);
     for turn in 0..7 {
@@ -269,10 +241,9 @@ fn a_storm_of_three_consumers_that_come_and_go_every_two_seconds_starves_and_los
             (began.elapsed() >= Duration::from_secs(2)).then_some(())
         });
     }
-    let records = posters.into_iter().map(|poster| poster.end(RECOVERY));
-    let record = records.reduce(Record::merge).expect("there were posters");
+    let answers = clients.stop(RECOVERY);
     env.wait_until_applied_within(RECOVERY);
-    audit(&env, &record);
+    audit(&env, &answers);
     audit_answers(&env, &api.url());
     assert_eq!(db.count("dead_letters") + db.count("log_gaps"), 0);
     for process in consumers.iter().flatten().chain([&api]) {

@@ -2,15 +2,15 @@
 
 use std::thread;
 
+use support::Env;
 use support::private::PrivateKafka;
-use support::{Env, given};
 
 use super::{Outcome, Posted};
 
 #[test]
 fn an_order_whose_acknowledgement_is_lost_stands_once_and_is_never_called_not_accepted() {
     let (kafka, [proxy]) = PrivateKafka::behind_proxies("");
-    let env = Env::on(&kafka.brokers(), &given("ORDERS_TEST_PG")).prepared(2);
+    let env = Env::on_kafka(&kafka).prepared(2);
     let through = proxy.address().to_string();
     let api = env.serve_api().env("KAFKA_BROKERS", &through).start();
     let mut posted = Posted::default();
@@ -18,23 +18,23 @@ fn an_order_whose_acknowledgement_is_lost_stands_once_and_is_never_called_not_ac
 
     // Lost with its connection: the client asks again on another, and the broker knows the record.
     for round in 0..3 {
-        proxy.swallow_next_produce();
+        proxy.drop_next_produce_reply();
         thread::scope(|scope| {
             scope.spawn(|| posted.at_once(&api, &format!("cut{round}"), 20));
-            proxy.wait_until_swallowed();
-            proxy.cut();
+            proxy.wait_until_reply_is_dropped();
+            proxy.close_connections();
         });
     }
     assert_eq!(posted.count("cut", Outcome::Accepted), 60);
 
     // Lost while the connection stays: nobody can know, and nobody says that he does.
-    proxy.swallow_next_produce();
+    proxy.drop_next_produce_reply();
     posted.at_once(&api, "kept", 1);
-    proxy.wait_until_swallowed();
+    proxy.wait_until_reply_is_dropped();
     assert_eq!(posted.count("kept", Outcome::Unknown), 1);
     let log = env.kafka().read_all(&env.topic());
     assert!(log.iter().any(|record| record.key_text() == "kept-0"));
-    proxy.cut();
+    proxy.close_connections();
 
     posted.at_once(&api, "after", 20);
     assert_eq!(posted.count("after", Outcome::Accepted), 20);

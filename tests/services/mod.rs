@@ -25,7 +25,7 @@ use std::time::{Duration, Instant};
 use support::http::Connection;
 use support::orders::order;
 use support::process::metric;
-use support::{Env, PATIENCE, Process, eventually};
+use support::{Env, Process, TIMEOUT, eventually};
 
 /// Within this time every POST is answered, whatever Kafka does.
 const POST_DEADLINE: Duration = Duration::from_secs(8);
@@ -123,7 +123,7 @@ fn post_bytes(uid: &str) -> Vec<u8> {
 
 /// Waits until /readyz is red and one failing check has this text.
 fn wait_until_unready(process: &Process, naming: &str) {
-    eventually(format!("readiness names `{naming}`"), PATIENCE, || {
+    eventually(format!("readiness names `{naming}`"), TIMEOUT, || {
         let (status, said) = process.readiness();
         let mut failing = said.lines().filter(|line| line.starts_with("FAIL "));
         (status == 503 && failing.any(|line| line.contains(naming))).then_some(())
@@ -132,7 +132,7 @@ fn wait_until_unready(process: &Process, naming: &str) {
 
 /// Waits until a line of /readyz?verbose starts like this.
 fn wait_for_check(process: &Process, start: &str) {
-    eventually(format!("readiness says `{start}`"), PATIENCE, || {
+    eventually(format!("readiness says `{start}`"), TIMEOUT, || {
         process
             .readiness()
             .1
@@ -144,14 +144,14 @@ fn wait_for_check(process: &Process, start: &str) {
 
 /// Waits until a metric is at least so much.
 fn wait_for_metric(process: &Process, name: &str, least: u64) {
-    eventually(format!("`{name}` is {least}"), PATIENCE, || {
+    eventually(format!("`{name}` is {least}"), TIMEOUT, || {
         (metric(process, name) >= least).then_some(())
     });
 }
 
 /// Waits until only the connection that asks is left.
 fn wait_until_connections_are_gone(api: &Process) {
-    eventually("all connections to be gone", PATIENCE, || {
+    eventually("all connections to be gone", TIMEOUT, || {
         (metric(api, "orders_http_connections") == 0).then_some(())
     });
 }

@@ -1,9 +1,9 @@
 //! The topic of orders is given more partitions while both services run.
 
-use support::auditor::{audit_answers, audit_offsets};
-use support::kafka::Outgoing;
+use support::audit::{audit_answers, audit_offsets};
+use support::kafka::RawRecord;
 use support::orders::{order, order_version};
-use support::{Env, PATIENCE, eventually, http};
+use support::{Env, TIMEOUT, eventually, http};
 
 use super::{Outcome, Posted};
 
@@ -21,12 +21,12 @@ fn new_partitions_are_read_and_followed_from_their_first_record() {
     // Before anybody else knows of them; one is a newer version of what the API has in its cache.
     let newer = order_version("old-7", 2);
     let records = [
-        Outgoing::new("first-1", order("first-1").to_string()).to(1),
-        Outgoing::new("old-7", newer.to_string()).to(1),
-        Outgoing::new("first-2", order("first-2").to_string()).to(2),
+        RawRecord::new("first-1", order("first-1").to_string()).to(1),
+        RawRecord::new("old-7", newer.to_string()).to(1),
+        RawRecord::new("first-2", order("first-2").to_string()).to(2),
     ];
     kafka.produce(&env.topic(), &records);
-    eventually("the newer version from a new partition", PATIENCE, || {
+    eventually("the newer version from a new partition", TIMEOUT, || {
         let answer = http::get(&format!("{}/api/order/old-7", api.url()));
         assert_eq!(answer.status, 200, "{}", answer.text());
         (answer.json() == newer).then_some(())
@@ -40,7 +40,7 @@ fn new_partitions_are_read_and_followed_from_their_first_record() {
     assert_eq!(db.count("orders"), 22);
 
     // The API's own client writes to them, too.
-    eventually("orders of the API in all partitions", PATIENCE, || {
+    eventually("orders of the API in all partitions", TIMEOUT, || {
         let prefix = format!("round{}", posted.0.len());
         posted.at_once(&api, &prefix, 20);
         assert_eq!(posted.count(&prefix, Outcome::Accepted), 20);

@@ -5,7 +5,7 @@ use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use support::http::{self, Connection};
-use support::{Env, PATIENCE, Process, eventually};
+use support::{Env, Process, TIMEOUT, eventually};
 
 fn get(process: &Process, path: &str) -> (u16, String) {
     let answer = http::get(&format!("{}{path}", process.admin_url()));
@@ -175,9 +175,9 @@ fn probes_are_answered_while_the_runtime_of_the_api_is_stuck() {
         })
         .collect();
     let stalled = Instant::now();
-    eventually("the runtime is stuck", PATIENCE, || {
+    eventually("the runtime is stuck", TIMEOUT, || {
         let connection = Connection::open(&api.url()).expect("the kernel takes connections");
-        let mut impatient = connection.give_up_after(Duration::from_millis(500));
+        let mut impatient = connection.with_timeout(Duration::from_millis(500));
         impatient.get("/healthz").is_err().then_some(())
     });
     for path in ["/livez", "/readyz", "/metrics"] {

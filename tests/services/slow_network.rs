@@ -3,11 +3,12 @@
 
 use std::time::{Duration, Instant};
 
-use support::auditor::{Poster, Record, Task, audit, audit_answers};
+use support::audit::{audit, audit_answers};
+use support::load_client::Workload;
 use support::orders::order;
 use support::private::PrivateKafka;
 use support::proxy::{Mode, Proxy};
-use support::{Env, Process, given, http};
+use support::{Env, Process, http};
 
 use super::{Outcome, Posted, RECOVERY};
 
@@ -25,7 +26,7 @@ fn get(api: &Process, uid: &str) -> http::Response {
 #[test]
 fn slow_lines_cost_time_but_no_deadline_and_no_order() {
     let (kafka, [to_api, to_consumer]) = PrivateKafka::behind_proxies("");
-    let env = Env::on(&kafka.brokers(), &given("ORDERS_TEST_PG")).prepared(2);
+    let env = Env::on_kafka(&kafka).prepared(2);
     let (to_database, db_url) = Proxy::before_database(&env.db_url);
     let brokers = |proxy: &Proxy| proxy.address().to_string();
     let api = env.serve_api().env("KAFKA_BROKERS", brokers(&to_api));
@@ -36,29 +37,22 @@ fn slow_lines_cost_time_but_no_deadline_and_no_order() {
 
     // A distant, narrow line.
     set(Mode::Slow(Duration::from_millis(30), 100_000));
-    let posters = [0, 1, 2, 3].map(|number| {
-        let task = Task {
-            authority: api.url(),
-            prefix: format!("poster{number}"),
-            orders: 25,
-            poison_every: 10,
-        };
-        Poster::start_reading(&env, &task, Duration::ZERO)
-    });
+    let clients = Workload::new(&api.url())
+        .orders(25)
+        .invalid_every(10)
+        .with_reads(Duration::ZERO)
+        .start(&env, 4);
     let absent = get(&api, "absent");
     assert!(matches!(absent.status, 202 | 404), "{}", absent.text());
-    let records = posters
-        .map(|poster| poster.finish(RECOVERY * 2))
-        .into_iter();
-    let record = records.reduce(Record::merge).expect("there were posters");
+    let answers = clients.finish(RECOVERY * 2);
     env.wait_until_applied_within(RECOVERY * 2);
-    audit(&env, &record);
+    audit(&env, &answers);
 
     // One that carries less than is sent.
     set(Mode::Slow(Duration::from_millis(300), 3_000));
     let mut posted = Posted::default();
     posted.at_once(&api, "crawling", 40);
-    let cached = get(&api, "poster0-0");
+    let cached = get(&api, "client0-0");
     assert_eq!(cached.status, 200, "{}", cached.text());
     let absent = get(&api, "absent-too");
     assert!(matches!(absent.status, 202 | 503), "{}", absent.text());

@@ -4,14 +4,14 @@ use std::time::Instant;
 
 use support::orders::order;
 use support::private::{PrivateKafka, PrivatePostgres};
-use support::{Env, given, http};
+use support::{Env, http};
 
 use super::{Outcome, POST_DEADLINE, Posted, RECOVERY, wait_for_check, wait_until_unready};
 
 #[test]
 fn both_services_start_before_kafka_and_recover_when_it_comes() {
     let mut kafka = PrivateKafka::stopped("");
-    let env = Env::on(&kafka.brokers(), &given("ORDERS_TEST_PG"));
+    let env = Env::on_kafka(&kafka);
     env.orders(&["migrate"]).run().succeeds();
     let (mut api, mut consumer) = (env.serve_api().spawn(), env.consume().spawn());
     wait_until_unready(&api, &format!("log `{}`", env.topic()));
@@ -57,7 +57,7 @@ fn both_services_start_before_kafka_and_recover_when_it_comes() {
 #[test]
 fn both_services_start_before_postgresql_and_recover_when_it_comes() {
     let mut postgres = PrivatePostgres::start();
-    let env = Env::on(&given("ORDERS_TEST_KAFKA"), &postgres.url()).prepared(1);
+    let env = Env::on_postgres(&postgres).prepared(1);
     {
         let (api, _consumer) = (env.api(), env.consumer());
         let mut posted = Posted::default();

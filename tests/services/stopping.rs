@@ -3,10 +3,11 @@
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
-use support::auditor::{Poster, Task, audit};
+use support::audit::audit;
 use support::http::Connection;
+use support::load_client::Workload;
 use support::private::{PrivateKafka, free_port};
-use support::{Env, PATIENCE, Process, eventually, given};
+use support::{Env, Process, TIMEOUT, eventually};
 
 use super::{Posted, RECOVERY};
 
@@ -18,19 +19,9 @@ fn an_api_that_is_stopped_under_load_drains_and_every_202_is_in_the_log() {
     let port = format!("127.0.0.1:{}", free_port());
     let api = || env.serve_api().env("HTTP_ADDR", &port).start();
     let (mut running, _consumer) = (api(), env.consumer());
-    let posters = [0, 1, 2, 3].map(|number| {
-        let task = Task {
-            authority: port.clone(),
-            prefix: format!("poster{number}"),
-            orders: 1000,
-            poison_every: 0,
-        };
-        Poster::start(&env, &task)
-    });
+    let clients = Workload::new(&port).orders(1000).start(&env, 4);
     for orders in [150, 400, 650] {
-        for poster in &posters {
-            poster.wait_for_accepted(orders, RECOVERY);
-        }
+        clients.wait_for_each(orders, RECOVERY);
         let asked = Instant::now();
         assert_eq!(running.stop().code(), Some(0));
         assert!(
@@ -41,14 +32,9 @@ fn an_api_that_is_stopped_under_load_drains_and_every_202_is_in_the_log() {
         running.wait_for_line(LAST_WORD);
         running = api();
     }
-    let records = posters
-        .map(|poster| poster.finish(RECOVERY * 2))
-        .into_iter();
-    let record = records
-        .reduce(|all, one| all.merge(one))
-        .expect("there were posters");
+    let answers = clients.finish(RECOVERY * 2);
     env.wait_until_applied_within(RECOVERY);
-    audit(&env, &record);
+    audit(&env, &answers);
 }
 
 #[test]
@@ -76,7 +62,7 @@ fn idle_connections_do_not_hold_a_stop_up() {
 #[test]
 fn with_kafka_frozen_the_first_signal_answers_what_is_under_way_and_a_second_quits_at_once() {
     let kafka = PrivateKafka::start();
-    let env = Env::on(&kafka.brokers(), &given("ORDERS_TEST_PG")).prepared(1);
+    let env = Env::on_kafka(&kafka).prepared(1);
     let mut patient = env.api();
     let mut hurried = [
         (env.api(), Signal::TERM, 143),
@@ -92,7 +78,7 @@ fn with_kafka_frozen_the_first_signal_answers_what_is_under_way_and_a_second_qui
         api.wait_for_line("stopping: draining, a second signal quits at once");
         let asked = Instant::now();
         api.signal(*signal);
-        assert_eq!(api.wait_exit(PATIENCE).code(), Some(*code));
+        assert_eq!(api.wait_exit(TIMEOUT).code(), Some(*code));
         assert!(
             asked.elapsed() < Duration::from_secs(1),
             "it took {:?}",
@@ -105,7 +91,7 @@ fn with_kafka_frozen_the_first_signal_answers_what_is_under_way_and_a_second_qui
     let answer = answered.receive().expect("what is under way is answered");
     assert_eq!(answer.status, 503, "{}", answer.text());
     assert_eq!(answer.json()["outcome"], "unknown");
-    assert_eq!(patient.wait_exit(PATIENCE).code(), Some(0));
+    assert_eq!(patient.wait_exit(TIMEOUT).code(), Some(0));
     assert!(
         asked.elapsed() < Duration::from_secs(12),
         "it took {:?}",
@@ -118,7 +104,7 @@ fn with_kafka_frozen_the_first_signal_answers_what_is_under_way_and_a_second_qui
 /// Posts an order that a frozen Kafka will not confirm, and waits until it is under way.
 fn post_unanswered(api: &Process) -> Connection {
     let mut connection = Connection::open(&api.url()).expect("the API takes connections");
-    eventually("earlier connections to be gone", PATIENCE, || {
+    eventually("earlier connections to be gone", TIMEOUT, || {
         (super::metric(api, "orders_http_connections") == 1).then_some(())
     });
     connection

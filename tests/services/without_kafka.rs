@@ -2,17 +2,18 @@
 
 use std::thread;
 
-use support::auditor::{Poster, Task, audit, audit_answers};
+use support::audit::{audit, audit_answers};
+use support::load_client::Workload;
 use support::orders::order;
 use support::private::PrivateKafka;
-use support::{Env, PATIENCE, eventually, given, http};
+use support::{Env, TIMEOUT, eventually, http};
 
 use super::{Outcome, Posted, RECOVERY};
 
 #[test]
 fn posts_to_a_frozen_kafka_are_all_answered_in_time_bounded_memory_and_no_false_word() {
     let kafka = PrivateKafka::start();
-    let env = Env::on(&kafka.brokers(), &given("ORDERS_TEST_PG")).prepared(2);
+    let env = Env::on_kafka(&kafka).prepared(2);
     let (mut api, consumer) = (env.api(), env.consumer());
     let mut posted = Posted::default();
     posted.at_once(&api, "before", 200);
@@ -49,7 +50,7 @@ fn posts_to_a_frozen_kafka_are_all_answered_in_time_bounded_memory_and_no_false_
     posted.at_once(&api, "after", 200);
     assert_eq!(posted.count("after", Outcome::Accepted), 200);
     posted.audit(&env);
-    eventually("verified answers", PATIENCE, || {
+    eventually("verified answers", TIMEOUT, || {
         let cached = http::get(&format!("{}/api/order/before-7", api.url()));
         (cached.header("cache-status") == Some("orders; hit")).then_some(())
     });
@@ -61,22 +62,10 @@ fn posts_to_a_frozen_kafka_are_all_answered_in_time_bounded_memory_and_no_false_
 #[test]
 fn a_kafka_frozen_stopped_and_killed_under_load_loses_no_accepted_order() {
     let mut kafka = PrivateKafka::start();
-    let env = Env::on(&kafka.brokers(), &given("ORDERS_TEST_PG")).prepared(2);
+    let env = Env::on_kafka(&kafka).prepared(2);
     let (mut api, mut consumer) = (env.api(), env.consumer());
-    let posters = [0, 1, 2, 3].map(|number| {
-        let task = Task {
-            authority: api.url(),
-            prefix: format!("poster{number}"),
-            orders: 1500,
-            poison_every: 0,
-        };
-        Poster::start(&env, &task)
-    });
-    let wait_for = |orders| {
-        for poster in &posters {
-            poster.wait_for_accepted(orders, RECOVERY);
-        }
-    };
+    let clients = Workload::new(&api.url()).orders(1500).start(&env, 4);
+    let wait_for = |orders| clients.wait_for_each(orders, RECOVERY);
     wait_for(200);
     kafka.freeze();
     // Long enough for orders under way to be given up.
@@ -95,14 +84,9 @@ fn a_kafka_frozen_stopped_and_killed_under_load_loses_no_accepted_order() {
     kafka.restart();
     wait_for(1100);
 
-    let records = posters
-        .map(|poster| poster.finish(RECOVERY * 3))
-        .into_iter();
-    let record = records
-        .reduce(|all, one| all.merge(one))
-        .expect("there were posters");
+    let answers = clients.finish(RECOVERY * 3);
     env.wait_until_applied_within(RECOVERY);
-    audit(&env, &record);
+    audit(&env, &answers);
     audit_answers(&env, &api.url());
     posted.audit(&env);
     assert_eq!(env.db().count("dead_letters"), 0);

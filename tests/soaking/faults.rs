@@ -68,7 +68,7 @@ pub fn strike(world: &mut World, step: &Step) {
         }
         "kafka-line-of-api" => bad_line(&world.api_to_kafka, line, lasts),
         "kafka-line-of-consumers" => bad_line(&world.consumers_to_kafka, line, lasts),
-        "acknowledgement-lost" => swallow(&world.api_to_kafka, Proxy::swallow_next_produce),
+        "acknowledgement-lost" => drop_reply(&world.api_to_kafka, Proxy::drop_next_produce_reply),
         "database-frozen" => {
             world.postgres.freeze();
             sleep(lasts);
@@ -93,7 +93,7 @@ pub fn strike(world: &mut World, step: &Step) {
             sleep(lasts);
             db.run("COMMIT");
         }
-        "commit-lost" => swallow(&world.consumers_to_database, Proxy::swallow_next_commit),
+        "commit-lost" => drop_reply(&world.consumers_to_database, Proxy::drop_next_commit_reply),
         other => unreachable!("`{other}` is in the list of faults"),
     }
 }
@@ -114,16 +114,16 @@ fn bad_line(proxy: &Proxy, mode: Mode, lasts: Duration) {
     proxy.set(Mode::Forward);
     // What passed into a black hole is missing in the middle of its connection for ever.
     if mode == Mode::BlackHole {
-        proxy.cut();
+        proxy.close_connections();
     }
 }
 
-fn swallow(proxy: &Proxy, next: impl Fn(&Proxy)) {
+fn drop_reply(proxy: &Proxy, next: impl Fn(&Proxy)) {
     next(proxy);
-    eventually("an answer to be swallowed", PASSES_WITHIN, || {
-        proxy.has_swallowed().then_some(())
+    eventually("a reply to be dropped", PASSES_WITHIN, || {
+        proxy.reply_is_dropped().then_some(())
     });
-    proxy.cut();
+    proxy.close_connections();
 }
 
 fn read_only(world: &mut World, lasts: Duration) {

@@ -1,7 +1,7 @@
 //! The soak: faults at random, one after another, for as long as asked, while orders keep coming.
 //!
 //! `tests/soak` starts it. It has a Kafka, a PostgreSQL, an API and two consumers of its own, and
-//! posters that keep a durable record of every answer. A fault strikes, lasts and heals; then
+//! clients that keep a durable record of every answer. A fault strikes, lasts and heals; then
 //! everything must go again within 30 s and every promise is checked against log, store and GET.
 //! The seed decides which faults come and how long they last, so the same seed does the same again.
 
@@ -31,7 +31,7 @@ struct Asked {
 }
 
 fn main() -> ExitCode {
-    if support::auditor::poster::work() {
+    if support::load_client::run_if_requested() {
         return ExitCode::SUCCESS;
     }
     let Some(asked) = parse(std::env::args().skip(1)) else {

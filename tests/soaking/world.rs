@@ -2,8 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use support::auditor::{Poster, Record, Task, audit, audit_answers};
-use support::kafka::Outgoing;
+use support::audit::{AnswerLog, audit, audit_answers};
+use support::kafka::RawRecord;
+use support::load_client::{LoadClients, Workload};
 use support::private::{PrivateKafka, PrivatePostgres, free_port};
 use support::proxy::Proxy;
 use support::{Env, Process, eventually};
@@ -12,14 +13,14 @@ use support::{Env, Process, eventually};
 const RECOVERY: Duration = Duration::from_secs(30);
 
 const PARTITIONS: i32 = 4;
-const POSTERS: [u32; 4] = [0, 1, 2, 3];
+const CLIENTS: u32 = 4;
 
-/// What each poster waits between two orders.
+/// What each client waits between two orders.
 const PACE: Duration = Duration::from_millis(25);
 
 // Fields end in this order: services before the servers they use.
 pub struct World {
-    posters: Vec<Poster>,
+    clients: LoadClients,
     pub api: Process,
     pub consumers: [Process; 2],
     authority: String,
@@ -46,17 +47,12 @@ impl World {
         let consumers = [consumer(), consumer()];
         api.wait_ready();
         consumers.iter().for_each(Process::wait_ready);
-        let posters = POSTERS.map(|number| {
-            let task = Task {
-                authority: authority.clone(),
-                prefix: format!("poster{number}"),
-                orders: u32::MAX,
-                poison_every: 50,
-            };
-            Poster::start_reading(&env, &task, PACE)
-        });
+        let clients = Workload::new(&authority)
+            .invalid_every(50)
+            .with_reads(PACE)
+            .start(&env, CLIENTS);
         World {
-            posters: posters.into(),
+            clients,
             api,
             consumers,
             authority,
@@ -92,16 +88,12 @@ impl World {
         );
     }
 
-    /// Waits until everything goes again, at most so long after the fault was over: every poster is
+    /// Waits until everything goes again, at most so long after the fault was over: every client is
     /// accepted, what the log had is stored, both kinds of service are ready.
     pub fn wait_until_going(&mut self, healed: Instant) {
         let left = || RECOVERY.saturating_sub(healed.elapsed());
-        let accepted: Vec<usize> = self.posters.iter().map(Poster::accepted).collect();
         let ends = self.env.kafka().ends(&self.env.topic());
-        for (poster, accepted) in self.posters.iter_mut().zip(accepted) {
-            assert!(poster.is_well(), "a poster was told something untrue");
-            poster.wait_for_accepted(accepted + 1, left());
-        }
+        self.clients.wait_for_more_of_each(1, left());
         let mut db = self.env.db();
         eventually("what the log had to be stored", left(), || {
             let rows = db.text("SELECT next_offset FROM log_positions ORDER BY partition");
@@ -114,30 +106,26 @@ impl World {
         }
     }
 
-    /// Checks every promise while the posters are held; how many orders were accepted so far.
+    /// Checks every promise while the clients are held; how many orders were accepted so far.
     pub fn check(&mut self) -> usize {
         self.poison();
-        self.posters.iter().for_each(Poster::hold);
-        for poster in &mut self.posters {
-            poster.wait_until_held(RECOVERY);
-            assert!(poster.is_well(), "a poster was told something untrue");
-        }
-        let records = self.posters.iter().map(Poster::record);
-        let orders = self.audit(records.reduce(Record::merge).expect("there are posters"));
-        self.posters.iter().for_each(Poster::go_on);
+        self.clients.suspend(RECOVERY);
+        let answers = self.clients.answers();
+        let orders = self.audit(&answers);
+        self.clients.resume();
         orders
     }
 
     /// The last word, when nothing is posted any more.
     pub fn finish(mut self) -> usize {
-        let posters = std::mem::take(&mut self.posters);
-        let records = posters.into_iter().map(|poster| poster.end(RECOVERY));
-        self.audit(records.reduce(Record::merge).expect("there were posters"))
+        self.clients.suspend(RECOVERY);
+        let answers = self.clients.answers();
+        self.audit(&answers)
     }
 
-    fn audit(&mut self, record: Record) -> usize {
+    fn audit(&mut self, answers: &AnswerLog) -> usize {
         self.env.wait_until_applied_within(RECOVERY);
-        audit(&self.env, &record);
+        audit(&self.env, answers);
         audit_answers(&self.env, &self.api.url());
         let mut db = self.env.db();
         assert_eq!(db.count("dead_letters"), self.poisoned, "dead letters");
@@ -145,14 +133,14 @@ impl World {
         for service in self.consumers.iter_mut().chain([&mut self.api]) {
             service.assert_bounded();
         }
-        record.accepted().len()
+        answers.accepted().len()
     }
 
     /// Another program writes what is no order.
     fn poison(&mut self) {
         let poison = ["not an order", "{\"order_uid\":\"no-date\"}"];
-        let records: Vec<Outgoing> = (0..PARTITIONS)
-            .flat_map(|partition| poison.map(|text| Outgoing::new("poison", text).to(partition)))
+        let records: Vec<RawRecord> = (0..PARTITIONS)
+            .flat_map(|partition| poison.map(|text| RawRecord::new("poison", text).to(partition)))
             .collect();
         let written = self.env.kafka().produce(&self.env.topic(), &records);
         self.poisoned += written.len() as i64;

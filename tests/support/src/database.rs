@@ -1,5 +1,5 @@
-//! A test's own eyes on its database: plain SQL, answers as text, waits with a deadline. The same for
-//! PostgreSQL and for the file of the embedded store.
+//! The test's own connection to its database, PostgreSQL or the file of the embedded store: plain SQL,
+//! results as text, waits with a deadline.
 
 use std::fmt::Display;
 use std::path::Path;
@@ -10,14 +10,14 @@ use postgres::{Client, NoTls, SimpleQueryMessage};
 use rusqlite::Connection;
 use serde_json::Value;
 
-use super::{PATIENCE, SqliteFile};
+use super::{SqliteFile, TIMEOUT};
 
 /// Connects without TLS; panics where that does not work.
 pub fn connect(url: &str) -> Client {
     Client::connect(url, NoTls).unwrap_or_else(|error| panic!("cannot connect to {url}: {error}"))
 }
 
-/// A connection of the test.
+/// A connection to the database of a test.
 pub enum Db {
     Postgres(Box<Client>),
     Sqlite(SqliteFile),
@@ -28,20 +28,20 @@ impl Db {
         Db::Postgres(Box::new(connect(url)))
     }
 
-    /// The file of an embedded store, opened as any other program would.
+    /// Opens the file of an embedded store as any other program would.
     pub fn open_file(file: &Path) -> Db {
         Db::Sqlite(SqliteFile::new(file))
     }
 
-    /// PostgreSQL's own client, for what only it can do.
+    /// The client of PostgreSQL, for what only it can do.
     pub fn client(&mut self) -> &mut Client {
         match self {
             Db::Postgres(client) => client,
-            Db::Sqlite(_) => panic!("this test's database is a file"),
+            Db::Sqlite(_) => panic!("the database of this test is a file"),
         }
     }
 
-    /// Runs statements whose answer does not matter.
+    /// Runs statements without a result.
     pub fn run(&mut self, sql: &str) {
         match self {
             Db::Postgres(client) => client
@@ -51,7 +51,7 @@ impl Db {
         }
     }
 
-    /// All rows as text: columns joined by `|`, rows by line ends, NULL as nothing.
+    /// All rows as text: columns joined by `|`, rows by line feeds, NULL as an empty column.
     pub fn text(&mut self, query: &str) -> String {
         match self {
             Db::Postgres(client) => text_of(client, query),
@@ -59,82 +59,82 @@ impl Db {
         }
     }
 
-    /// One JSON document a row: `members` are names and columns, such as `'uid', order_uid`;
+    /// One JSON document per row: `members` are names and columns, such as `'uid', order_uid`;
     /// `OBJECT(…)` is one inside.
     pub fn json(&mut self, members: &str, from: &str) -> Vec<Value> {
-        let object = self.spelled("json_build_object", "json_object");
+        let object = self.dialect("json_build_object", "json_object");
         let members = members.replace("OBJECT", object);
         let rows = self.text(&format!("SELECT {object}({members}) FROM {from}"));
         let document = |row: &str| serde_json::from_str(row).expect("the engine writes JSON");
         rows.lines().map(document).collect()
     }
 
-    /// What gives a moment as the embedded store has it: `2021-11-26T06:22:19.000000Z`.
-    pub fn moment(&self, column: &str) -> String {
+    /// The expression for a time in the format of the embedded store: `2021-11-26T06:22:19.000000Z`.
+    pub fn timestamp(&self, column: &str) -> String {
         let format = "'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"'";
         let postgres = format!("to_char({column} AT TIME ZONE 'UTC', {format})");
-        self.spelled(&postgres, column).to_owned()
+        self.dialect(&postgres, column).to_owned()
     }
 
-    /// Has the database refuse orders of which this is true, such as `locale = 'xx'`.
-    pub fn refuse(&mut self, rule: &str, wrong: &str) {
+    /// Has the database refuse orders for which the condition is true, such as `locale = 'xx'`.
+    pub fn add_check(&mut self, rule: &str, refused: &str) {
         let check =
-            format!("ALTER TABLE orders ADD CONSTRAINT {rule} CHECK (NOT ({wrong})) NOT VALID");
-        // A table that is there cannot be given a check.
+            format!("ALTER TABLE orders ADD CONSTRAINT {rule} CHECK (NOT ({refused})) NOT VALID");
+        // SQLite cannot add a CHECK to an existing table.
         let trigger = format!(
-            "CREATE TRIGGER {rule} BEFORE INSERT ON orders WHEN NEW.{wrong}
+            "CREATE TRIGGER {rule} BEFORE INSERT ON orders WHEN NEW.{refused}
              BEGIN SELECT RAISE(ABORT, 'refused by {rule}'); END"
         );
-        let statement = self.spelled(&check, &trigger).to_owned();
+        let statement = self.dialect(&check, &trigger).to_owned();
         self.run(&statement);
     }
 
-    /// Takes that rule back.
-    pub fn allow(&mut self, rule: &str) {
+    /// Removes the rule of `add_check`.
+    pub fn drop_check(&mut self, rule: &str) {
         let check = format!("ALTER TABLE orders DROP CONSTRAINT {rule}");
         let trigger = format!("DROP TRIGGER {rule}");
-        let statement = self.spelled(&check, &trigger).to_owned();
+        let statement = self.dialect(&check, &trigger).to_owned();
         self.run(&statement);
     }
 
-    /// Keeps everybody else from writing orders, not from reading them, while it is there.
+    /// Blocks writers of orders, not readers, until the lock is dropped.
     pub fn lock_writers(self) -> WriteLock {
         match self {
             Db::Postgres(mut client) => {
                 let lock = "BEGIN; LOCK TABLE orders IN EXCLUSIVE MODE";
-                client.batch_execute(lock).expect("it can be locked");
+                client.batch_execute(lock).expect("the lock is available");
                 WriteLock::Postgres(client)
             }
             Db::Sqlite(file) => {
                 let connection = file.open();
                 let locked = connection.execute_batch("BEGIN IMMEDIATE");
-                locked.expect("it can be locked");
+                locked.expect("the lock is available");
                 WriteLock::Sqlite(connection)
             }
         }
     }
 
-    fn spelled<'a>(&self, postgres: &'a str, sqlite: &'a str) -> &'a str {
+    fn dialect<'a>(&self, postgres: &'a str, sqlite: &'a str) -> &'a str {
         match self {
             Db::Postgres(_) => postgres,
             Db::Sqlite(_) => sqlite,
         }
     }
 
-    /// One number.
+    /// The result of a query that returns one number.
     pub fn number(&mut self, query: &str) -> i64 {
         let text = self.text(query);
         text.parse()
-            .unwrap_or_else(|_| panic!("{query} did not give a number but `{text}`"))
+            .unwrap_or_else(|_| panic!("{query} did not return a number but `{text}`"))
     }
 
     pub fn count(&mut self, table: &str) -> i64 {
         self.number(&format!("SELECT count(*) FROM {table}"))
     }
 
-    /// Waits until the query gives exactly this text.
+    /// Waits until the query returns exactly this text.
     pub fn eventually(&mut self, query: &str, expected: impl Display) {
-        let (expected, deadline) = (expected.to_string(), Instant::now() + PATIENCE);
+        let (expected, deadline) = (expected.to_string(), Instant::now() + TIMEOUT);
         loop {
             let found = self.text(query);
             if found == expected {
@@ -142,14 +142,14 @@ impl Db {
             }
             assert!(
                 Instant::now() < deadline,
-                "after {PATIENCE:?} `{query}` gives\n{found}\nand not\n{expected}"
+                "after {TIMEOUT:?} `{query}` returns\n{found}\ninstead of\n{expected}"
             );
             thread::sleep(Duration::from_millis(10));
         }
     }
 }
 
-/// Ends with the connection that has it.
+/// A lock that ends with its connection.
 pub enum WriteLock {
     Postgres(Box<Client>),
     Sqlite(Connection),

@@ -1,7 +1,7 @@
-//! A small disk of one test, to be filled to the last byte and emptied again.
+//! A small disk for one test, which can be filled to the last byte.
 //!
-//! It is a tmpfs with a size, which only root may mount; a test that needs one fails where that is
-//! not permitted, and says so.
+//! It is a tmpfs of limited size, which only root may mount; where that is not permitted, the test
+//! fails and says so.
 
 use std::fs::{self, File};
 use std::io::{ErrorKind, Write};
@@ -10,45 +10,56 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
-/// A mounted disk; it is gone with this value.
+/// A mounted disk; dropping it unmounts it.
 pub struct SmallDisk {
-    dir: TempDir,
+    path: PathBuf,
+    _folder: Option<TempDir>,
 }
 
 impl SmallDisk {
+    /// Mounts a disk at a new temporary folder.
     pub fn mount(mebibytes: u32) -> SmallDisk {
-        let dir = TempDir::with_prefix("orders-disk-").expect("a temporary folder can be made");
+        let folder = TempDir::with_prefix("orders-disk-").expect("a temporary folder can be made");
+        let options = format!("size={mebibytes}m,mode=755");
+        let mut disk = SmallDisk::mount_at(folder.path(), &options);
+        disk._folder = Some(folder);
+        disk
+    }
+
+    /// Mounts a disk at an existing folder, with these options of tmpfs.
+    pub fn mount_at(path: &Path, options: &str) -> SmallDisk {
         let mounted = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", &format!("size={mebibytes}m,mode=755")])
-            .arg("orders-test")
-            .arg(dir.path())
+            .args(["-t", "tmpfs", "-o", options, "orders-test"])
+            .arg(path)
             .output()
             .expect("mount can be started");
         assert!(
             mounted.status.success(),
-            "a disk of a known size is a tmpfs, and this user may not mount one; run the tests as \
-             root: {}",
+            "this user may not mount a tmpfs; run the tests as root: {}",
             String::from_utf8_lossy(&mounted.stderr)
         );
-        SmallDisk { dir }
+        SmallDisk {
+            path: path.to_owned(),
+            _folder: None,
+        }
     }
 
     pub fn path(&self) -> &Path {
-        self.dir.path()
+        &self.path
     }
 
     /// How many bytes are free.
-    pub fn room(&self) -> u64 {
+    pub fn free_bytes(&self) -> u64 {
         let found = rustix::fs::statvfs(self.path()).expect("the disk is there");
         found.f_bavail * found.f_frsize
     }
 
-    /// Takes what is free but for so many bytes.
-    pub fn fill_but(&self, bytes: u64) {
-        let taken = self.room().saturating_sub(bytes);
-        let zeros = vec![0; usize::try_from(taken).expect("a small disk")];
+    /// Fills the disk except for so many bytes.
+    pub fn fill_except(&self, bytes: u64) {
+        let filled = self.free_bytes().saturating_sub(bytes);
+        let zeros = vec![0; usize::try_from(filled).expect("a small disk")];
         let filled = self.open_filler().write_all(&zeros);
-        filled.expect("so much was free");
+        filled.expect("the bytes were free");
     }
 
     fn open_filler(&self) -> File {
@@ -56,10 +67,10 @@ impl SmallDisk {
             .create(true)
             .append(true)
             .open(self.filler());
-        filler.expect("the disk takes another file")
+        filler.expect("the disk has room for a file")
     }
 
-    /// Takes every byte that is free.
+    /// Fills the disk to the last byte.
     pub fn fill(&self) {
         let mut filler = self.open_filler();
         for size in [1 << 20, 4 << 10] {
@@ -74,7 +85,7 @@ impl SmallDisk {
         }
     }
 
-    /// Gives back what `fill` took.
+    /// Removes what `fill` wrote.
     pub fn free(&self) {
         fs::remove_file(self.filler()).expect("the disk was filled");
     }
@@ -86,7 +97,7 @@ impl SmallDisk {
 
 impl Drop for SmallDisk {
     fn drop(&mut self) {
-        // Lazily: a server that still has files open there ends after this.
-        let _ = Command::new("umount").arg("-l").arg(self.path()).output();
+        // Lazily: a server that still has files open here ends later.
+        let _ = Command::new("umount").arg("-l").arg(&self.path).output();
     }
 }

@@ -1,5 +1,5 @@
-//! A test's own hands on the embedded log: written by the program's library, as nobody else writes
-//! there, and read by plain SQL, as anybody may.
+//! The embedded log as a test uses it: written by the library of the program, as no other program
+//! writes to it, and read by plain SQL, as any program may.
 
 use std::path::{Path, PathBuf};
 
@@ -7,27 +7,28 @@ use orders::event_log::sqlite::{Reach, SqliteLog};
 use orders::event_log::{Durability, EventLog, NewRecord};
 use rusqlite::Row;
 
-use super::SqliteFile;
-use super::kafka::{Outgoing, Stored};
+use crate::SqliteFile;
+use crate::kafka::{RawRecord, StoredRecord};
 
 /// The folder of an embedded log.
-pub struct Files(PathBuf);
+pub struct EmbeddedLog(PathBuf);
 
-impl Files {
-    pub fn new(folder: &Path) -> Files {
-        Files(folder.to_owned())
+impl EmbeddedLog {
+    pub fn new(folder: &Path) -> EmbeddedLog {
+        EmbeddedLog(folder.to_owned())
     }
 
     pub fn file(&self, topic: &str) -> SqliteFile {
         SqliteFile::new(&self.0.join(format!("{topic}.db")))
     }
 
-    /// Writes records in order, each acknowledged; returns where they are. Keys decide the partition.
-    pub fn produce(&self, topic: &str, records: &[Outgoing]) -> Vec<(i32, i64)> {
+    /// Writes records in order, each acknowledged; returns partition and offset of each. The key
+    /// determines the partition.
+    pub fn produce(&self, topic: &str, records: &[RawRecord]) -> Vec<(i32, i64)> {
         let log = SqliteLog::open(&self.0, Reach::OtherProcesses);
         let mut places = Vec::new();
         for some in records.chunks(1000) {
-            let append = |record: &Outgoing| {
+            let append = |record: &RawRecord| {
                 let headers: Vec<(&str, &[u8])> = record
                     .headers
                     .iter()
@@ -40,24 +41,27 @@ impl Files {
                     headers: &headers,
                 };
                 let ack = log.append(Durability::Durable, new);
-                ack.expect("the record is taken")
+                ack.expect("the record is accepted")
             };
             let acks: Vec<_> = some.iter().map(append).collect();
             places.extend(acks.into_iter().map(|ack| {
                 let placed = ack.wait().expect("the record is acknowledged");
-                (placed.partition, placed.offset.expect("it is known where"))
+                (
+                    placed.partition,
+                    placed.offset.expect("the offset is known"),
+                )
             }));
         }
         places
     }
 
-    /// Every record, partition by partition, from the first that is left; without its headers.
-    pub fn read_all(&self, topic: &str) -> Vec<Stored> {
+    /// Every record without its headers, partition by partition, from the earliest offset.
+    pub fn read_all(&self, topic: &str) -> Vec<StoredRecord> {
         let connection = self.file(topic).open();
         let query = "SELECT id >> 48, id & 0xffffffffffff, key, value, timestamp_ms
                      FROM records ORDER BY id";
         let stored = |row: &Row<'_>| {
-            Ok(Stored {
+            Ok(StoredRecord {
                 partition: row.get(0)?,
                 offset: row.get(1)?,
                 key: row.get(2)?,

@@ -1,18 +1,18 @@
-//! One body a promise, run for each engine that keeps it.
+//! One test body per guarantee, run for each engine that keeps it.
 
 use super::Env;
 
-/// Makes one test of each body for each engine: `engine => its subject`, then the bodies.
+/// Defines one test per body and engine: `engine => its subject`, then the bodies.
 #[macro_export]
-macro_rules! each_engine_keeps {
-    ([$($engine:ident => $subject:expr),+ $(,)?] $promises:tt) => {
-        $($crate::each_engine_keeps!(@ $engine, $subject, $promises);)+
+macro_rules! for_each_engine {
+    ([$($engine:ident => $subject:expr),+ $(,)?] $guarantees:tt) => {
+        $($crate::for_each_engine!(@ $engine, $subject, $guarantees);)+
     };
-    (@ $engine:ident, $subject:expr, [$($promise:ident),+ $(,)?]) => {
+    (@ $engine:ident, $subject:expr, [$($guarantee:ident),+ $(,)?]) => {
         mod $engine {
             $(#[test]
-            fn $promise() {
-                super::$promise(&$subject);
+            fn $guarantee() {
+                super::$guarantee(&$subject);
             })+
         }
     };
@@ -20,30 +20,30 @@ macro_rules! each_engine_keeps {
 
 /// The same for whole pipelines: on Kafka and PostgreSQL, and on the embedded engines.
 #[macro_export]
-macro_rules! both_keep {
-    ($promises:tt) => {
-        $crate::each_engine_keeps! {
+macro_rules! on_both_engines {
+    ($guarantees:tt) => {
+        $crate::for_each_engine! {
             [
                 servers => $crate::Engines::Servers,
                 embedded => $crate::Engines::Embedded,
             ]
-            $promises
+            $guarantees
         }
     };
 }
 
-/// What a test's pipeline stands on.
+/// The engines of a test's pipeline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Engines {
     /// Kafka and PostgreSQL.
     Servers,
-    /// SQLite files, in a data folder of their own.
+    /// SQLite files in a data folder of their own.
     Embedded,
 }
 
 impl Engines {
-    /// Neither tables nor topics are there yet.
-    pub fn bare(self) -> Env {
+    /// Without tables and topics.
+    pub fn empty(self) -> Env {
         match self {
             Engines::Servers => Env::empty(),
             Engines::Embedded => Env::embedded(),
@@ -57,11 +57,11 @@ impl Engines {
 
     /// Migrated, with `partitions` partitions of the topic of orders.
     pub fn with_partitions(self, partitions: i32) -> Env {
-        self.bare().prepared(partitions)
+        self.empty().prepared(partitions)
     }
 
-    /// What differs between the two, told in one place of a test.
-    pub fn pick<T>(self, servers: T, embedded: T) -> T {
+    /// The one of two values that belongs to these engines.
+    pub fn select<T>(self, servers: T, embedded: T) -> T {
         match self {
             Engines::Servers => servers,
             Engines::Embedded => embedded,

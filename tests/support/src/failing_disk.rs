@@ -1,15 +1,15 @@
-//! A disk that reports errors, on request and for one file: a small library between the program and
-//! libc, compiled here, as the build needs a C compiler anyway.
+//! A disk that reports errors for chosen files: a small library between the program and libc, compiled
+//! here, since the build needs a C compiler anyway.
 //!
-//! Calls that fail have done nothing. What a true disk keeps of a write whose sync failed is not
-//! known; here it is all there, which is the harder case: what was not promised may come back.
+//! A failing call does nothing. A real disk may keep any part of a write whose sync failed; here all
+//! of it is kept, the harder case: what was not acknowledged may reappear.
 
 use std::path::PathBuf;
 use std::process::Command;
 
-use super::{Env, Orders};
+use crate::{Env, Orders};
 
-/// What can fail.
+/// The calls that can fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Call {
     Read,
@@ -30,7 +30,7 @@ pub struct FailingDisk {
 }
 
 impl FailingDisk {
-    /// One that works, until `fail`.
+    /// A disk that works until `fail`.
     pub fn new(env: &Env) -> FailingDisk {
         let source = env.path().join("failing_disk.c");
         let library = env.path().join("failing_disk.so");
@@ -40,8 +40,8 @@ impl FailingDisk {
             .args([&library, &source])
             .output()
             .expect("a C compiler can be started");
-        let said = String::from_utf8_lossy(&compiled.stderr);
-        assert!(compiled.status.success(), "{said}");
+        let errors = String::from_utf8_lossy(&compiled.stderr);
+        assert!(compiled.status.success(), "{errors}");
         FailingDisk {
             library,
             rules: env.path().join("failing_disk.rules"),
@@ -49,13 +49,13 @@ impl FailingDisk {
     }
 
     /// Has a command use this disk.
-    pub fn under<'e>(&self, command: Orders<'e>) -> Orders<'e> {
+    pub fn attach<'e>(&self, command: Orders<'e>) -> Orders<'e> {
         command
             .env("LD_PRELOAD", &self.library)
             .env("FAILING_DISK_RULES", &self.rules)
     }
 
-    /// From now on these calls fail on files whose paths end like this.
+    /// From now on, these calls fail on files whose paths end with the given text.
     pub fn fail(&self, faults: &[(Call, Errno, &str)]) {
         let line = |(call, errno, end): &(Call, Errno, &str)| {
             let call = match call {
@@ -66,15 +66,15 @@ impl FailingDisk {
             format!("{call} {} {end}\n", *errno as i32)
         };
         let rules: String = faults.iter().map(line).collect();
-        // In one step: a rule that is read by halves would be another one.
-        let beside = self.rules.with_extension("new");
-        std::fs::write(&beside, rules)
-            .and_then(|()| std::fs::rename(&beside, &self.rules))
+        // Renamed, so that no reader sees half of a rule.
+        let new = self.rules.with_extension("new");
+        std::fs::write(&new, rules)
+            .and_then(|()| std::fs::rename(&new, &self.rules))
             .expect("the folder is writable");
     }
 
-    /// The disk is well again.
-    pub fn heal(&self) {
-        std::fs::remove_file(&self.rules).expect("something failed");
+    /// From now on, no call fails.
+    pub fn recover(&self) {
+        std::fs::remove_file(&self.rules).expect("there are rules");
     }
 }

@@ -1,14 +1,14 @@
-//! A small blocking HTTP/1.1 client over a plain socket, so that a test can send any bytes it likes.
+//! A small blocking HTTP/1.1 client over a plain socket, so that a test can send any bytes.
 //!
-//! One connection a request, except through `Connection`, which keeps it. No redirects, no TLS.
+//! The functions open one connection per request, [`Connection`] keeps it. No redirects, no TLS.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::time::Duration;
 
-use super::PATIENCE;
+use crate::TIMEOUT;
 
-/// One answer.
+/// A response.
 #[derive(Debug)]
 pub struct Response {
     pub status: u16,
@@ -17,7 +17,7 @@ pub struct Response {
 }
 
 impl Response {
-    /// The first header of that name, in any case.
+    /// The first header of that name, in upper or lower case.
     pub fn header(&self, name: &str) -> Option<&str> {
         let found = self
             .headers
@@ -45,7 +45,7 @@ pub fn get(url: &str) -> Response {
     try_get(url).unwrap_or_else(|error| panic!("cannot GET {url}: {error}"))
 }
 
-/// Posts one JSON body.
+/// Posts a JSON body.
 pub fn post(url: &str, body: impl AsRef<[u8]>) -> Response {
     try_post(url, body).unwrap_or_else(|error| panic!("cannot POST {url}: {error}"))
 }
@@ -60,7 +60,7 @@ pub fn try_post(url: &str, body: impl AsRef<[u8]>) -> io::Result<Response> {
     Connection::open(authority)?.post(path, body.as_ref())
 }
 
-/// Any method and any headers.
+/// Sends a request with any method and headers.
 pub fn request(
     method: &str,
     url: &str,
@@ -73,15 +73,15 @@ pub fn request(
     connection.receive()
 }
 
-/// Sends these very bytes and reads one answer.
+/// Sends these bytes and reads one response.
 pub fn raw(url: &str, bytes: &[u8]) -> io::Result<Response> {
     let mut connection = Connection::open(split(url).0)?;
-    // The server may answer and close before it has read everything.
+    // The server may respond and close before it has read everything.
     let _ = connection.send(bytes);
     connection.receive()
 }
 
-/// A connection that is kept between requests.
+/// A connection that is kept open between requests.
 pub struct Connection {
     authority: String,
     stream: BufReader<TcpStream>,
@@ -93,16 +93,16 @@ impl Connection {
         let authority = split(authority).0;
         let stream = TcpStream::connect(authority)?;
         stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
-        stream.set_write_timeout(Some(PATIENCE))?;
+        stream.set_read_timeout(Some(TIMEOUT))?;
+        stream.set_write_timeout(Some(TIMEOUT))?;
         Ok(Connection {
             authority: authority.to_owned(),
             stream: BufReader::new(stream),
         })
     }
 
-    /// Answers that take longer than this are an error.
-    pub fn give_up_after(self, wait: Duration) -> Connection {
+    /// Responses that take longer than this are an error.
+    pub fn with_timeout(self, wait: Duration) -> Connection {
         let set = self.stream.get_ref().set_read_timeout(Some(wait));
         set.expect("a socket takes its options");
         self
@@ -125,8 +125,8 @@ impl Connection {
         self.stream.get_mut().write_all(bytes)
     }
 
-    /// Says that nothing more will be sent; answers can still be received.
-    pub fn finish_sending(&mut self) -> io::Result<()> {
+    /// Shuts down the sending side; responses can still be received.
+    pub fn shutdown_write(&mut self) -> io::Result<()> {
         self.stream.get_ref().shutdown(Shutdown::Write)
     }
 

@@ -1,7 +1,7 @@
-//! A test's own hands on Kafka: raw records in, whole topics out, topics made, grown and deleted.
+//! The test's own Kafka client: writes raw records, reads whole topics, creates, grows and deletes topics.
 //!
-//! It shares nothing with the program's client but the library: what a test reads here is what any
-//! other program would see.
+//! It shares only the library with the client of the program: a test reads what any other program
+//! would read.
 
 use std::collections::HashMap;
 use std::sync::mpsc::{Sender, channel};
@@ -19,11 +19,11 @@ use rdkafka::message::{DeliveryResult, Header, Headers, Message, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, Producer, ProducerContext, ThreadedProducer};
 use rdkafka::{Offset, TopicPartitionList};
 
-use super::{PATIENCE, eventually};
+use super::{TIMEOUT, eventually};
 
-/// A record to write; `Default` is an empty one without a key, on a partition the client picks.
+/// A record to write. The default has no key and no value, and the client chooses the partition.
 #[derive(Clone, Debug, Default)]
-pub struct Outgoing {
+pub struct RawRecord {
     pub partition: Option<i32>,
     pub key: Option<Vec<u8>>,
     pub value: Option<Vec<u8>>,
@@ -32,23 +32,23 @@ pub struct Outgoing {
     pub timestamp: Option<i64>,
 }
 
-impl Outgoing {
-    pub fn new(key: impl Into<Vec<u8>>, value: impl Into<Vec<u8>>) -> Outgoing {
-        Outgoing {
+impl RawRecord {
+    pub fn new(key: impl Into<Vec<u8>>, value: impl Into<Vec<u8>>) -> RawRecord {
+        RawRecord {
             key: Some(key.into()),
             value: Some(value.into()),
-            ..Outgoing::default()
+            ..RawRecord::default()
         }
     }
 
-    pub fn to(self, partition: i32) -> Outgoing {
-        Outgoing {
+    pub fn to(self, partition: i32) -> RawRecord {
+        RawRecord {
             partition: Some(partition),
             ..self
         }
     }
 
-    pub fn header(mut self, name: &str, value: impl Into<Vec<u8>>) -> Outgoing {
+    pub fn header(mut self, name: &str, value: impl Into<Vec<u8>>) -> RawRecord {
         self.headers.push((name.to_owned(), value.into()));
         self
     }
@@ -56,14 +56,14 @@ impl Outgoing {
 
 /// How a transaction ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ending {
+pub enum TransactionEnd {
     Commit,
     Abort,
 }
 
-/// A record as it lies in the log.
+/// A record in the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Stored {
+pub struct StoredRecord {
     pub partition: i32,
     pub offset: i64,
     pub key: Option<Vec<u8>>,
@@ -72,7 +72,7 @@ pub struct Stored {
     pub timestamp: Option<i64>,
 }
 
-impl Stored {
+impl StoredRecord {
     pub fn key_text(&self) -> String {
         String::from_utf8_lossy(self.key.as_deref().unwrap_or_default()).into_owned()
     }
@@ -105,22 +105,22 @@ impl ProducerContext for Acks {
 /// A connection to one cluster.
 pub struct Kafka {
     brokers: String,
-    asker: BaseConsumer,
+    client: BaseConsumer,
 }
 
 impl Kafka {
     pub fn new(brokers: &str) -> Kafka {
-        let asker = settings(brokers)
+        let client = settings(brokers)
             .create()
             .expect("the client's settings are right");
         Kafka {
             brokers: brokers.to_owned(),
-            asker,
+            client,
         }
     }
 
-    /// Writes records in order, each acknowledged by all replicas; returns where they are.
-    pub fn produce(&self, topic: &str, records: &[Outgoing]) -> Vec<(i32, i64)> {
+    /// Writes records in order, each acknowledged by all replicas; returns partition and offset of each.
+    pub fn produce(&self, topic: &str, records: &[RawRecord]) -> Vec<(i32, i64)> {
         let producer: ThreadedProducer<Acks> = settings(&self.brokers)
             .set("acks", "all")
             .set("enable.idempotence", "true")
@@ -134,21 +134,26 @@ impl Kafka {
             send(&producer, topic, record, &sender);
         }
         producer
-            .flush(PATIENCE)
+            .flush(TIMEOUT)
             .expect("the records are acknowledged in time");
         drop(sender);
         let places: Result<Vec<_>, String> = placed.iter().collect();
         places.unwrap_or_else(|error| panic!("a record was not acknowledged: {error}"))
     }
 
-    /// Writes records in one Kafka transaction; returns when its marker is in the log.
-    pub fn produce_in_transaction(&self, topic: &str, records: &[Outgoing], ending: Ending) {
+    /// Writes records in one transaction; returns when its marker is in the log.
+    pub fn produce_in_transaction(
+        &self,
+        topic: &str,
+        records: &[RawRecord],
+        ending: TransactionEnd,
+    ) {
         let producer: ThreadedProducer<Acks> = settings(&self.brokers)
             .set("transactional.id", format!("{topic}-writer"))
             .create_with_context(Acks)
             .expect("the client's settings are right");
         producer
-            .init_transactions(PATIENCE)
+            .init_transactions(TIMEOUT)
             .expect("the coordinator answers");
         producer.begin_transaction().expect("none is open");
         let (sender, _) = channel();
@@ -156,18 +161,17 @@ impl Kafka {
             send(&producer, topic, record, &sender);
         }
         producer
-            .flush(PATIENCE)
+            .flush(TIMEOUT)
             .expect("the records are acknowledged in time");
         match ending {
-            Ending::Commit => producer.commit_transaction(PATIENCE),
-            Ending::Abort => producer.abort_transaction(PATIENCE),
+            TransactionEnd::Commit => producer.commit_transaction(TIMEOUT),
+            TransactionEnd::Abort => producer.abort_transaction(TIMEOUT),
         }
         .expect("the transaction ends in time");
     }
 
-    /// Every committed record, partition by partition, from the first that is left to the ends of
-    /// this moment.
-    pub fn read_all(&self, topic: &str) -> Vec<Stored> {
+    /// Every committed record, partition by partition, from the earliest offset to the current end.
+    pub fn read_all(&self, topic: &str) -> Vec<StoredRecord> {
         let consumer: BaseConsumer = settings(&self.brokers)
             .set("enable.partition.eof", "true")
             .set("auto.offset.reset", "earliest")
@@ -186,7 +190,7 @@ impl Kafka {
         consumer
             .assign(&list)
             .expect("the partitions can be assigned");
-        let (mut records, deadline) = (Vec::new(), Instant::now() + PATIENCE * 2);
+        let (mut records, deadline) = (Vec::new(), Instant::now() + TIMEOUT * 2);
         while !left.is_empty() {
             assert!(
                 Instant::now() < deadline,
@@ -202,7 +206,7 @@ impl Kafka {
                     }
                     records.push(stored(&message));
                 }
-                // Ends with transaction markers: there is no record at the last offset.
+                // The last offset is a transaction marker, not a record.
                 Some(Err(KafkaError::PartitionEOF(partition))) => {
                     left.remove(&partition);
                 }
@@ -213,16 +217,16 @@ impl Kafka {
         records
     }
 
-    /// Low and high of each partition.
+    /// Low and high watermark of each partition.
     pub fn ranges(&self, topic: &str) -> Vec<(i64, i64)> {
         let partitions = self.partitions(topic);
         (0..partitions)
             .map(|partition| {
                 eventually(
                     format!("the range of `{topic}`/{partition}"),
-                    PATIENCE,
+                    TIMEOUT,
                     || {
-                        self.asker
+                        self.client
                             .fetch_watermarks(topic, partition, Duration::from_secs(5))
                             .ok()
                     },
@@ -231,7 +235,7 @@ impl Kafka {
             .collect()
     }
 
-    /// The next offset of each partition.
+    /// The end offset of each partition.
     pub fn ends(&self, topic: &str) -> Vec<i64> {
         self.ranges(topic)
             .into_iter()
@@ -239,10 +243,10 @@ impl Kafka {
             .collect()
     }
 
-    /// How many partitions there are; 0 where there is no such topic.
+    /// The number of partitions, 0 where the topic does not exist.
     pub fn partitions(&self, topic: &str) -> i32 {
-        let metadata = eventually("metadata", PATIENCE, || {
-            self.asker
+        let metadata = eventually("metadata", TIMEOUT, || {
+            self.client
                 .fetch_metadata(Some(topic), Duration::from_secs(5))
                 .ok()
         });
@@ -256,11 +260,11 @@ impl Kafka {
         let made = finish(self.admin().create_topics([&topic], &options()));
         made.expect("the broker answers")[0]
             .as_ref()
-            .expect("the topic can be made");
+            .expect("the topic can be created");
         self.wait_for_partitions(name, partitions);
     }
 
-    /// Returns when the topic is gone for everyone who asks.
+    /// Returns when no metadata response has the topic any more.
     pub fn delete_topic(&self, name: &str) {
         let gone = finish(self.admin().delete_topics(&[name], &options()));
         gone.expect("the broker answers")[0]
@@ -280,7 +284,7 @@ impl Kafka {
         self.wait_for_partitions(name, i32::try_from(partitions).expect("partitions are few"));
     }
 
-    /// Gives a topic this one setting; all others go back to the broker's own.
+    /// Sets one configuration of a topic; all others return to the broker's defaults.
     pub fn configure_topic(&self, name: &str, key: &str, value: &str) {
         let change = AlterConfig::new(ResourceSpecifier::Topic(name)).set(key, value);
         let changed = finish(self.admin().alter_configs([&change], &options()));
@@ -289,7 +293,7 @@ impl Kafka {
             .expect("the topic can be configured");
     }
 
-    /// Deletes everything below `before`, as retention would.
+    /// Deletes all records below `before`, as retention would.
     pub fn delete_records(&self, topic: &str, partition: i32, before: i64) {
         let mut list = TopicPartitionList::new();
         list.add_partition_offset(topic, partition, Offset::Offset(before))
@@ -300,7 +304,7 @@ impl Kafka {
     fn wait_for_partitions(&self, topic: &str, wanted: i32) {
         eventually(
             format!("`{topic}` has {wanted} partitions"),
-            PATIENCE,
+            TIMEOUT,
             || (self.partitions(topic) == wanted).then_some(()),
         );
     }
@@ -315,7 +319,7 @@ impl Kafka {
 fn send(
     producer: &ThreadedProducer<Acks>,
     topic: &str,
-    record: &Outgoing,
+    record: &RawRecord,
     sender: &Sender<Placed>,
 ) {
     let mut headers = OwnedHeaders::new();
@@ -332,11 +336,11 @@ fn send(
     base.payload = record.value.as_deref();
     base.timestamp = record.timestamp;
     if let Err((error, _)) = producer.send(base) {
-        panic!("a record was not taken by the client: {error}");
+        panic!("the client did not take a record: {error}");
     }
 }
 
-fn stored(message: &impl Message) -> Stored {
+fn stored(message: &impl Message) -> StoredRecord {
     let headers = message.headers().map(|headers| {
         let each = headers.iter().map(|header| {
             (
@@ -346,7 +350,7 @@ fn stored(message: &impl Message) -> Stored {
         });
         each.collect()
     });
-    Stored {
+    StoredRecord {
         partition: message.partition(),
         offset: message.offset(),
         key: message.key().map(<[u8]>::to_vec),
@@ -360,7 +364,7 @@ fn settings(brokers: &str) -> ClientConfig {
     let mut settings = ClientConfig::new();
     settings
         .set("bootstrap.servers", brokers)
-        // The client asks for one even where it joins no group.
+        // The client requires a group id even where it joins no group.
         .set("group.id", "tests")
         .set("enable.auto.commit", "false")
         .set("reconnect.backoff.max.ms", "500")
@@ -370,11 +374,11 @@ fn settings(brokers: &str) -> ClientConfig {
 
 fn options() -> AdminOptions {
     AdminOptions::new()
-        .operation_timeout(Some(PATIENCE))
-        .request_timeout(Some(PATIENCE))
+        .operation_timeout(Some(TIMEOUT))
+        .request_timeout(Some(TIMEOUT))
 }
 
-/// The admin client's futures are driven by a thread of its own; this only waits.
+/// Waits for a future of the admin client, which a thread of the client drives.
 fn finish<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread()
         .build()

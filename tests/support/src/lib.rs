@@ -1,8 +1,9 @@
-//! What a test stands on: a database, topics, groups and a folder of its own, and the real binary.
+//! The support crate of tests, soak and benchmarks: for each test a database, topics, groups and a
+//! folder of its own, and the real binary.
 //!
-//! Nothing here sleeps for a fixed time: every wait looks again every few milliseconds, has a
-//! deadline, and a test that fails prints what its processes said. The servers come from
-//! `tests/run`; tests that stop or freeze a server start a private one (`private`).
+//! Nothing here sleeps for a fixed time: every wait polls every few milliseconds and has a deadline. A
+//! test that fails prints the stderr of its processes. `tests/run` starts the shared servers; tests
+//! that stop or freeze a server start a private one.
 
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
@@ -12,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-pub mod auditor;
+pub mod audit;
 pub mod database;
 pub mod disk;
 pub mod embedded;
@@ -20,6 +21,7 @@ pub mod engines;
 pub mod failing_disk;
 pub mod http;
 pub mod kafka;
+pub mod load_client;
 pub mod log;
 pub mod orders;
 pub mod private;
@@ -28,18 +30,20 @@ pub mod proxy;
 pub mod sqlite;
 
 pub use database::Db;
-pub use embedded::Files;
+pub use embedded::EmbeddedLog;
 pub use engines::Engines;
 pub use failing_disk::FailingDisk;
 pub use kafka::Kafka;
 pub use log::Log;
+pub use private::{PrivateKafka, PrivatePostgres};
 pub use process::{Orders, Process};
 pub use sqlite::SqliteFile;
 
-/// How long a test waits for what must happen. Generous: a loaded two-core machine is no failure.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+/// How long a test waits for what must happen. Generous, so that a loaded machine with two cores does
+/// not fail it.
+pub const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Looks again until `look` gives something, at most `within`; then panics, naming `what`.
+/// Calls `look` until it returns a value; panics with `what` after `within`.
 pub fn eventually<T>(
     what: impl Display,
     within: Duration,
@@ -50,29 +54,26 @@ pub fn eventually<T>(
         if let Some(found) = look() {
             return found;
         }
-        assert!(
-            Instant::now() < deadline,
-            "after {within:?} still not: {what}"
-        );
+        assert!(Instant::now() < deadline, "not within {within:?}: {what}");
         thread::sleep(Duration::from_millis(10));
     }
 }
 
 /// The value of a variable that `tests/run` sets.
-pub fn given(name: &str) -> String {
+pub fn required_variable(name: &str) -> String {
     std::env::var(name).unwrap_or_else(|_| {
         panic!("{name} is not set: run `tests/run`, or `tests/run test NAME` for some of the tests")
     })
 }
 
-/// One test's own world. Its database is dropped and its processes are killed at the end; a test
-/// that fails prints what they wrote.
+/// The environment of one test. Dropping it drops the database; a test that fails prints the stderr of
+/// its processes.
 pub struct Env {
     name: String,
     /// Brokers, or `embedded`.
     pub brokers: String,
     pub db_url: String,
-    /// Where the database is dropped at the end; `None` when it is a file.
+    /// The server on which the database is dropped at the end; `None` where it is a file.
     server_url: Option<String>,
     pub dir: TempDir,
     /// The folder of the embedded engines.
@@ -81,12 +82,25 @@ pub struct Env {
 }
 
 impl Env {
-    /// A new empty database, names for topics that do not exist yet.
+    /// A new database without tables, and names for topics that do not exist yet.
     pub fn empty() -> Env {
-        Env::on(&given("ORDERS_TEST_KAFKA"), &given("ORDERS_TEST_PG"))
+        Env::on(
+            &required_variable("ORDERS_TEST_KAFKA"),
+            &required_variable("ORDERS_TEST_PG"),
+        )
     }
 
-    /// The same on servers that the test started itself.
+    /// The same on this Kafka, with the shared PostgreSQL.
+    pub fn on_kafka(kafka: &PrivateKafka) -> Env {
+        Env::on(&kafka.brokers(), &required_variable("ORDERS_TEST_PG"))
+    }
+
+    /// The same on this PostgreSQL, with the shared Kafka.
+    pub fn on_postgres(postgres: &PrivatePostgres) -> Env {
+        Env::on(&required_variable("ORDERS_TEST_KAFKA"), &postgres.url())
+    }
+
+    /// The same on these servers.
     pub fn on(brokers: &str, postgres: &str) -> Env {
         let name = format!("t{}", uuid::Uuid::new_v4().simple());
         let (server, _) = postgres
@@ -94,7 +108,7 @@ impl Env {
             .expect("the PostgreSQL URL ends with a database");
         database::connect(postgres)
             .batch_execute(&format!("CREATE DATABASE {name}"))
-            .expect("the test's database can be created");
+            .expect("the database of the test can be created");
         Env {
             db_url: format!("{server}/{name}"),
             brokers: brokers.to_owned(),
@@ -106,14 +120,14 @@ impl Env {
         }
     }
 
-    /// The embedded engines, in a data folder that is not there yet. Uses no server.
+    /// The embedded engines, in a data folder that does not exist yet. Uses no server.
     pub fn embedded() -> Env {
         let dir = folder();
         let data_dir = dir.path().join("orders-data");
         Env::with_files(dir, data_dir)
     }
 
-    /// The same in a folder of the test's choice, such as one on a small disk.
+    /// The same in a given folder, such as one on a small disk.
     pub fn embedded_in(data_dir: &Path) -> Env {
         Env::with_files(folder(), data_dir.to_owned())
     }
@@ -188,11 +202,11 @@ impl Env {
         self.dir.path()
     }
 
-    /// The real binary with these arguments and only this test's variables.
+    /// A command of the real binary, with only the variables of this test.
     pub fn orders(&self, args: &[&str]) -> Orders<'_> {
         let orders = Orders::new(self, args);
         let orders = if self.is_embedded() {
-            // Nothing is configured: that is how most people meet these engines.
+            // Nothing else is configured, as in most uses of these engines.
             orders.env("ORDERS_DATA_DIR", self.data_dir())
         } else {
             orders
@@ -217,17 +231,17 @@ impl Env {
         self.orders(&["consume"])
     }
 
-    /// A running API that says it is ready.
+    /// A running API that is ready.
     pub fn api(&self) -> Process {
         self.serve_api().start()
     }
 
-    /// A running consumer that says it is ready.
+    /// A running consumer that is ready.
     pub fn consumer(&self) -> Process {
         self.consume().start()
     }
 
-    /// API and consumer in one running process that says it is ready.
+    /// API and consumer in one running process that is ready.
     pub fn up(&self) -> Process {
         self.orders(&["up"]).start()
     }
@@ -239,10 +253,10 @@ impl Env {
         }
     }
 
-    /// The log, whichever engine it is.
+    /// The log, of either engine.
     pub fn log(&self) -> Log {
         if self.is_embedded() {
-            Log::Embedded(Files::new(&self.data_dir().join("log")))
+            Log::Embedded(EmbeddedLog::new(&self.data_dir().join("log")))
         } else {
             Log::Kafka(self.kafka())
         }
@@ -252,8 +266,8 @@ impl Env {
         Kafka::new(&self.brokers)
     }
 
-    /// Deletes the topic of orders and makes it again, with one partition. Where it is a file nobody
-    /// may have it open.
+    /// Deletes the topic of orders and creates it again, with one partition. An embedded topic must not
+    /// be open.
     pub fn recreate_topic(&self) {
         let topic = self.topic();
         match self.log() {
@@ -261,17 +275,17 @@ impl Env {
                 kafka.delete_topic(&topic);
                 kafka.create_topic(&topic, 1);
             }
-            Log::Embedded(files) => {
-                files.delete_topic(&topic);
+            Log::Embedded(log) => {
+                log.delete_topic(&topic);
                 let args = ["create-topics", "--partitions", "1"];
                 self.orders(&args).run().succeeds();
             }
         }
     }
 
-    /// Waits until every record of the topic is accounted for by the positions in the store.
+    /// Waits until the positions in the store are at the ends of the topic.
     pub fn wait_until_applied(&self) {
-        self.wait_until_applied_within(PATIENCE);
+        self.wait_until_applied_within(TIMEOUT);
     }
 
     pub fn wait_until_applied_within(&self, within: Duration) {
@@ -293,7 +307,7 @@ impl Env {
         }
     }
 
-    fn keep_transcript(&self, transcript: process::Transcript) {
+    fn record_transcript(&self, transcript: process::Transcript) {
         self.transcripts
             .lock()
             .expect("no panic while it is held")
@@ -320,7 +334,7 @@ impl Drop for Env {
         let Some(server_url) = &self.server_url else {
             return;
         };
-        // FORCE: a killed process' connection may still be there. A private server may be gone.
+        // FORCE: the connection of a killed process may still exist. A private server may be down.
         if let Ok(mut client) = postgres::Client::connect(server_url, postgres::NoTls) {
             let _ = client.batch_execute(&format!(
                 "DROP DATABASE IF EXISTS {} WITH (FORCE)",

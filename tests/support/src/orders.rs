@@ -1,4 +1,4 @@
-//! Orders for tests: as JSON, in the form that the API keeps them, told apart by uid and version.
+//! Orders for tests, as JSON in the form that the API writes, distinguished by uid and version.
 
 use serde_json::{Value, json};
 
@@ -7,8 +7,8 @@ pub fn order(uid: &str) -> Value {
     order_version(uid, 1)
 }
 
-/// The n-th version of an order: every part of it tells the version, and the number of items
-/// changes with it, so that a mixture of two versions shows.
+/// The n-th version of an order. Every part contains the version, and the number of items depends on
+/// it, so that a mixture of two versions is noticed.
 pub fn order_version(uid: &str, version: u32) -> Value {
     let items: Vec<Value> = (0..items_of(version))
         .map(|number| item(uid, version, number))
@@ -50,12 +50,12 @@ pub fn order_version(uid: &str, version: u32) -> Value {
     })
 }
 
-/// What the column `track_number` of that version holds.
+/// The track number of that version.
 pub fn track_number(version: u32) -> String {
     format!("TRACK-{version}")
 }
 
-/// How many items that version has: 1 to 3.
+/// The number of items of that version: 1 to 3.
 pub fn items_of(version: u32) -> u32 {
     1 + version % 3
 }

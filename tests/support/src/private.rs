@@ -1,7 +1,7 @@
-//! Servers of one test alone, for tests that stop, freeze, kill or rewrite them.
+//! Servers for one test alone, for tests that stop, freeze, kill or rewrite them.
 //!
-//! Both keep their port and folder over a restart and end with the test. The jars and programs are
-//! those that `tests/run` brought.
+//! Both keep their port and folder over a restart and end with the test. `tests/run` provides the jars
+//! and programs.
 
 use std::fs::{self, File};
 use std::net::TcpListener;
@@ -13,21 +13,22 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
-use super::process::process_state;
-use super::{PATIENCE, eventually, given};
+use crate::disk::SmallDisk;
+use crate::process::process_state;
+use crate::{TIMEOUT, eventually, required_variable};
 
 mod kafka;
 mod postgres_faults;
 
 pub use kafka::PrivateKafka;
 
-/// How long a server may take to come up; a broker that was killed waits for its own session.
+/// How long a server may take to start; a killed broker waits for its own session to expire.
 const START: Duration = Duration::from_secs(90);
 
-/// A PostgreSQL of its own.
+/// A PostgreSQL server.
 pub struct PrivatePostgres {
-    /// Before the folder that it lies in: they go in this order.
-    disk: Option<postgres_faults::SmallDisk>,
+    /// Declared before the folder that it is mounted in: fields are dropped in this order.
+    disk: Option<SmallDisk>,
     dir: TempDir,
     port: u16,
     child: Option<Child>,
@@ -40,7 +41,7 @@ impl PrivatePostgres {
         postgres
     }
 
-    /// Ready to be started by `restart`, for a test that begins with a database that is away.
+    /// Initialized and not started, for a test that begins without a database.
     pub fn stopped() -> PrivatePostgres {
         let postgres = PrivatePostgres::empty();
         postgres.make();
@@ -77,13 +78,10 @@ impl PrivatePostgres {
             ])
             .output()
             .expect("initdb can be started");
-        assert!(
-            made.status.success(),
-            "the database cluster is made: {made:?}"
-        );
+        assert!(made.status.success(), "initdb: {made:?}");
     }
 
-    /// The URL of its database `postgres`.
+    /// The URL of the database `postgres`.
     pub fn url(&self) -> String {
         format!("postgresql://postgres@127.0.0.1:{}/postgres", self.port)
     }
@@ -92,7 +90,7 @@ impl PrivatePostgres {
         self.dir.path().join("data")
     }
 
-    /// Starts it and waits until it takes connections.
+    /// Starts it and waits until it accepts connections.
     pub fn restart(&mut self) {
         self.launch(&[]);
         let url = self.url();
@@ -128,27 +126,27 @@ impl PrivatePostgres {
         self.child = Some(command.spawn().expect("postgres can be started"));
     }
 
-    /// Stops at once, without a checkpoint, all connections cut: what `pg_ctl -m immediate` does.
+    /// Stops at once, without a checkpoint, as `pg_ctl -m immediate` does.
     pub fn stop_immediately(&mut self) {
-        self.end(Signal::QUIT);
+        self.terminate(Signal::QUIT);
     }
 
-    /// Stops in order, open connections cut.
+    /// Stops with a checkpoint and terminates sessions, as `pg_ctl -m fast` does.
     pub fn stop(&mut self) {
-        self.end(Signal::INT);
+        self.terminate(Signal::INT);
     }
 
-    fn end(&mut self, how: Signal) {
+    fn terminate(&mut self, how: Signal) {
         let mut child = self.child.take().expect("the database runs");
         signal(child.id(), how);
         eventually("the private PostgreSQL to stop", START, || {
-            child.try_wait().expect("it can be asked")
+            child.try_wait().expect("the child can be queried")
         });
     }
 
-    /// Stops all its processes without closing anything: connections stay open, nothing answers.
+    /// Sends SIGSTOP to all its processes: connections stay open, nothing answers.
     pub fn freeze(&self) {
-        // The postmaster first: it makes no new processes while the others are stopped.
+        // The postmaster first, so that it starts no process meanwhile.
         let postmaster = self.child.as_ref().expect("the database runs").id();
         signal_and_wait(postmaster, Signal::STOP);
         for pid in children_of(postmaster) {
@@ -164,11 +162,12 @@ impl PrivatePostgres {
         signal(postmaster, Signal::CONT);
     }
 
-    /// A program of PostgreSQL's, as the user that the server runs as.
+    /// A program of PostgreSQL, run as the user of the server.
     pub fn program(&self, name: &str) -> Command {
-        let mut command = Command::new(Path::new(&given("ORDERS_TEST_PG_BIN")).join(name));
+        let mut command =
+            Command::new(Path::new(&required_variable("ORDERS_TEST_PG_BIN")).join(name));
         command.current_dir(self.dir.path()).stdin(Stdio::null());
-        // It refuses to run as root.
+        // PostgreSQL refuses to run as root.
         if let Some((user, group)) = postgres_ids() {
             command.uid(user).gid(group);
         }
@@ -181,7 +180,7 @@ impl Drop for PrivatePostgres {
         if let Some(child) = &mut self.child {
             let frozen = children_of(child.id());
             let _ = (child.kill(), child.wait());
-            // Its processes end by themselves when it is gone, unless they are stopped.
+            // Its processes end by themselves after it, unless they are stopped.
             for pid in frozen {
                 if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
                     let _ = kill_process(pid, Signal::CONT);
@@ -191,7 +190,7 @@ impl Drop for PrivatePostgres {
     }
 }
 
-/// User and group of `postgres`, when this process is root.
+/// User and group of `postgres`, where this process is root.
 fn postgres_ids() -> Option<(u32, u32)> {
     if !rustix::process::geteuid().is_root() {
         return None;
@@ -213,13 +212,13 @@ fn signal(pid: u32, signal: Signal) {
         .ok()
         .and_then(Pid::from_raw)
         .expect("a process id");
-    // A backend may have ended since it was listed.
+    // The process may have ended since it was listed.
     let _ = kill_process(pid, signal);
 }
 
 fn signal_and_wait(pid: u32, stop: Signal) {
     signal(pid, stop);
-    eventually(format!("process {pid} to be stopped"), PATIENCE, || {
+    eventually(format!("process {pid} to be stopped"), TIMEOUT, || {
         process_state(pid)
             .is_none_or(|state| matches!(state, 'T' | 'Z'))
             .then_some(())
@@ -248,9 +247,9 @@ fn children_of(parent: u32) -> Vec<u32> {
     children
 }
 
-/// A port that was free a moment ago, below the range that outgoing connections use.
+/// A port that was free a moment ago, below the range of outgoing connections.
 pub fn free_port() -> u16 {
-    eventually("a free port", PATIENCE, || {
+    eventually("a free port", TIMEOUT, || {
         let (high, low) = (
             uuid::Uuid::new_v4().as_bytes()[0],
             uuid::Uuid::new_v4().as_bytes()[1],

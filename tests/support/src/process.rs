@@ -1,9 +1,8 @@
-//! The real binary as a child process: a builder, what it answered, and running services.
+//! The real binary as a child process: a command builder, its output, and running services.
 //!
-//! The environment is cleared; only PATH, HOME and XDG_RUNTIME_DIR (the test's folder) and the
-//! variables of the test are there. stdout and stderr are collected by threads, so a child never
-//! blocks on them, unless its test wants just that (`pipes`). A process that is still there when it
-//! goes out of scope is killed.
+//! The environment is cleared: a child has only PATH, HOME and XDG_RUNTIME_DIR (the folder of the
+//! test) and the variables of its test. Threads read stdout and stderr, so that a child never blocks
+//! on them, unless the test asks for that ([`Pipe`]). Dropping a [`Process`] kills it.
 
 use std::ffi::OsStr;
 use std::io::{PipeReader, Read, Write};
@@ -14,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::{Env, PATIENCE, eventually, http};
+use crate::{Env, TIMEOUT, eventually, http};
 
 mod lines;
 mod pipes;
@@ -22,17 +21,18 @@ mod usage;
 
 use lines::Lines;
 pub use lines::Transcript;
-pub use pipes::Reader;
+pub use pipes::Pipe;
 pub use usage::{metric, process_state};
 
-/// A command to run, with the variables of its test.
+/// A command of `orders`, with the variables of its test.
 #[must_use = "a command does nothing before run, spawn or start"]
 pub struct Orders<'e> {
     env: &'e Env,
     command: Command,
     name: String,
     stdin: Vec<u8>,
-    readers: (Reader, Reader),
+    stdout: Pipe,
+    stderr: Pipe,
 }
 
 impl<'e> Orders<'e> {
@@ -50,7 +50,8 @@ impl<'e> Orders<'e> {
             command,
             name: args.join(" "),
             stdin: Vec::new(),
-            readers: Default::default(),
+            stdout: Pipe::default(),
+            stderr: Pipe::default(),
         }
     }
 
@@ -79,26 +80,24 @@ impl<'e> Orders<'e> {
         self
     }
 
-    /// What the child reads from its standard input; without it, nothing.
+    /// The standard input of the child; empty by default.
     pub fn stdin(mut self, bytes: impl Into<Vec<u8>>) -> Self {
         self.stdin = bytes.into();
         self
     }
 
-    /// Who reads its stdout; usually the test does.
-    pub fn stdout(mut self, reader: Reader) -> Self {
-        self.readers.0 = reader;
+    pub fn stdout(mut self, pipe: Pipe) -> Self {
+        self.stdout = pipe;
         self
     }
 
-    /// Who reads its stderr; usually the test does.
-    pub fn stderr(mut self, reader: Reader) -> Self {
-        self.readers.1 = reader;
+    pub fn stderr(mut self, pipe: Pipe) -> Self {
+        self.stderr = pipe;
         self
     }
 
-    /// Starts it through another program that becomes it, such as `prlimit`.
-    pub fn through(mut self, words: &[&str]) -> Self {
+    /// Runs it by another program that executes it, such as `prlimit`.
+    pub fn wrapped_in(mut self, words: &[&str]) -> Self {
         let mut command = Command::new(words[0]);
         command.args(&words[1..]);
         command.arg(self.command.get_program());
@@ -112,17 +111,17 @@ impl<'e> Orders<'e> {
         self
     }
 
-    /// Runs it to its end, at most twice the usual patience.
+    /// Runs it and waits for its end, at most twice [`TIMEOUT`].
     pub fn run(self) -> Output {
         let mut process = self.spawn();
-        let status = process.wait_exit(PATIENCE * 2);
+        let status = process.wait_exit(TIMEOUT * 2);
         process.output(status)
     }
 
     /// Starts it; see [`Process`].
     pub fn spawn(mut self) -> Process {
-        let (stdout, unread_stdout) = self.readers.0.stdio();
-        let (stderr, unread_stderr) = self.readers.1.stdio();
+        let (stdout, unread_stdout) = self.stdout.stdio();
+        let (stderr, unread_stderr) = self.stderr.stdio();
         let mut child = self
             .command
             .stdin(Stdio::piped())
@@ -130,16 +129,16 @@ impl<'e> Orders<'e> {
             .stderr(stderr)
             .spawn()
             .unwrap_or_else(|error| panic!("cannot start `orders {}`: {error}", self.name));
-        // The command keeps its ends of pipes open; a reader that is gone must stay gone.
+        // The command holds its ends of the pipes open; a closed pipe must stay closed.
         drop(self.command);
         let mut stdin = child.stdin.take().expect("stdin is piped");
         let input = self.stdin;
-        // A child that reads nothing must not block the test; its broken pipe is no failure.
+        // A child that does not read must not block the test; its broken pipe is no failure.
         thread::spawn(move || stdin.write_all(&input));
         let stdout = collect_bytes(child.stdout.take());
         let stderr = Lines::collect(child.stderr.take());
         let name = format!("orders {} (pid {})", self.name, child.id());
-        self.env.keep_transcript(Transcript {
+        self.env.record_transcript(Transcript {
             name: name.clone(),
             stderr: stderr.clone(),
         });
@@ -152,7 +151,7 @@ impl<'e> Orders<'e> {
         }
     }
 
-    /// Starts a service and waits until it says that it is ready.
+    /// Starts a service and waits until it is ready.
     pub fn start(self) -> Process {
         let process = self.spawn();
         process.wait_ready();
@@ -160,7 +159,7 @@ impl<'e> Orders<'e> {
     }
 }
 
-/// What a finished command left.
+/// The result of a finished command.
 #[derive(Debug)]
 pub struct Output {
     pub status: ExitStatus,
@@ -178,7 +177,7 @@ impl Output {
         self.exits(0)
     }
 
-    /// Panics, with all that the command said, unless it exited with `code`.
+    /// Panics with the output of the command unless it exited with `code`.
     pub fn exits(self, code: i32) -> Output {
         assert_eq!(
             self.code(),
@@ -207,7 +206,7 @@ pub struct Process {
     child: Child,
     stdout: Option<thread::JoinHandle<Vec<u8>>>,
     stderr: Lines,
-    /// Held open, and never read.
+    /// Held open and never read.
     _unread: [Option<PipeReader>; 2],
 }
 
@@ -225,14 +224,14 @@ impl Process {
         self.stderr.all()
     }
 
-    /// How many lines there are on stderr, for [`Process::wait_for_line_after`].
+    /// The number of lines on stderr, for [`Process::wait_for_line_after`].
     pub fn mark(&self) -> usize {
         self.stderr.guard().lines.len()
     }
 
     /// The first line on stderr that contains `text`.
     pub fn wait_for_line(&self, text: &str) -> String {
-        self.wait_for_line_after(0, text, PATIENCE)
+        self.wait_for_line_after(0, text, TIMEOUT)
     }
 
     /// The first line after the `mark`-th that contains `text`.
@@ -252,7 +251,7 @@ impl Process {
                 let said = state.lines.join("\n");
                 drop(state);
                 panic!(
-                    "`{}` did not say `{text}` within {within:?}; it said\n{said}",
+                    "`{}` did not log `{text}` within {within:?} but\n{said}",
                     self.name
                 );
             }
@@ -270,7 +269,7 @@ impl Process {
         address_after(&self.wait_for_line("listening on http://"), "listening on ")
     }
 
-    /// Where the operators' port is.
+    /// Where the operators' port listens.
     pub fn admin_url(&self) -> String {
         address_after(
             &self.wait_for_line("operators' port on http://"),
@@ -280,42 +279,42 @@ impl Process {
 
     /// Waits for /readyz to answer 200.
     pub fn wait_ready(&self) {
-        self.wait_ready_within(PATIENCE);
+        self.wait_ready_within(TIMEOUT);
     }
 
     pub fn wait_ready_within(&self, within: Duration) {
         let url = format!("{}/readyz?verbose", self.admin_url());
-        let mut said = String::new();
+        let mut body = String::new();
         let deadline = Instant::now() + within;
         while Instant::now() < deadline {
             match http::try_get(&url) {
                 Ok(answer) if answer.status == 200 => return,
-                Ok(answer) => said = answer.text(),
-                Err(error) => said = error.to_string(),
+                Ok(answer) => body = answer.text(),
+                Err(error) => body = error.to_string(),
             }
             thread::sleep(Duration::from_millis(10));
         }
         panic!(
-            "`{}` is not ready after {within:?}:\n{said}\n{}",
+            "`{}` is not ready after {within:?}:\n{body}\n{}",
             self.name,
             self.lines().join("\n")
         );
     }
 
-    /// What `/readyz?verbose` says, with its status.
+    /// Status and body of `/readyz?verbose`.
     pub fn readiness(&self) -> (u16, String) {
         let answer = http::get(&format!("{}/readyz?verbose", self.admin_url()));
         (answer.status, answer.text())
     }
 
     pub fn signal(&self, signal: Signal) {
-        kill_process(self.pid(), signal).expect("the child is there");
+        kill_process(self.pid(), signal).expect("the child exists");
     }
 
-    /// SIGSTOP, and waits until the child is really stopped.
+    /// Sends SIGSTOP and waits until the child is stopped.
     pub fn freeze(&self) {
         self.signal(Signal::STOP);
-        eventually(format!("`{}` to be stopped", self.name), PATIENCE, || {
+        eventually(format!("`{}` to be stopped", self.name), TIMEOUT, || {
             process_state(self.id()).filter(|state| *state == 'T')
         });
     }
@@ -329,28 +328,28 @@ impl Process {
         self.child.wait().expect("a killed child ends");
     }
 
-    /// SIGTERM, then its exit status.
+    /// Sends SIGTERM and waits for the exit status.
     pub fn stop(&mut self) -> ExitStatus {
         self.signal(Signal::TERM);
-        self.wait_exit(PATIENCE)
+        self.wait_exit(TIMEOUT)
     }
 
     pub fn is_running(&mut self) -> bool {
         self.child
             .try_wait()
-            .expect("the child can be asked")
+            .expect("the child can be queried")
             .is_none()
     }
 
     pub fn wait_exit(&mut self, within: Duration) -> ExitStatus {
         let deadline = Instant::now() + within;
         loop {
-            if let Some(status) = self.child.try_wait().expect("the child can be asked") {
+            if let Some(status) = self.child.try_wait().expect("the child can be queried") {
                 return status;
             }
             if Instant::now() >= deadline {
                 panic!(
-                    "`{}` is still running after {within:?}; it said\n{}",
+                    "`{}` is still running after {within:?}; its log:\n{}",
                     self.name,
                     self.lines().join("\n")
                 );
@@ -359,9 +358,9 @@ impl Process {
         }
     }
 
-    /// What a service that has ended left.
+    /// The result of a service that ends.
     pub fn finished(&mut self) -> Output {
-        let status = self.wait_exit(PATIENCE);
+        let status = self.wait_exit(TIMEOUT);
         self.output(status)
     }
 
@@ -369,7 +368,7 @@ impl Process {
         let stdout = self
             .stdout
             .take()
-            .expect("output is asked once")
+            .expect("the output is taken once")
             .join()
             .expect("a reader does not panic");
         self.stderr.wait_closed();
@@ -401,7 +400,7 @@ fn program() -> PathBuf {
         .join("orders")
 }
 
-/// Nothing where somebody else has the stream.
+/// Returns nothing where the stream is not captured.
 fn collect_bytes(stream: Option<impl Read + Send + 'static>) -> thread::JoinHandle<Vec<u8>> {
     thread::spawn(move || {
         let mut bytes = Vec::new();

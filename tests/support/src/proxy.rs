@@ -1,7 +1,7 @@
-//! A TCP proxy that misbehaves on request: delays, slow lines, resets, black holes, and the answer
-//! to one PostgreSQL COMMIT or one Kafka Produce that never arrives.
+//! A TCP proxy with faults on request: delays, low bandwidth, resets, black holes, and a lost reply to
+//! one PostgreSQL COMMIT or one Kafka Produce.
 //!
-//! A mode counts for all connections, those that are open included.
+//! A mode applies to all connections, open ones included.
 
 use std::collections::HashMap;
 use std::io::{self, Read, Write};
@@ -12,41 +12,42 @@ use std::time::Duration;
 
 use rustix::net::connect_unspec;
 
-use super::PATIENCE;
+use crate::TIMEOUT;
 
 mod wire;
 
 use wire::{Answer, Conversation, Protocol};
 
-/// What the proxy does with bytes and connections.
+/// How the proxy treats bytes and connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
     Forward,
-    /// Each chunk of bytes waits this long, in both directions.
+    /// Delays each chunk of bytes, in both directions.
     Delay(Duration),
-    /// The same, and each direction of a connection passes only so many bytes a second.
+    /// The same, with so many bytes per second for each direction of a connection.
     Slow(Duration, u32),
-    /// Open connections are reset, new ones are reset as soon as they come.
+    /// Resets open connections, and new ones when they are accepted.
     Reset,
-    /// Everything stays open, nothing passes; what comes meanwhile is lost.
+    /// Keeps connections open and drops all bytes.
     BlackHole,
 }
 
+/// The reply that is to be dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Swallow {
+enum Dropping {
     Nothing,
-    /// Of the next COMMIT or Produce.
+    /// The reply to the next COMMIT or Produce.
     Next,
-    /// It has been asked for.
+    /// The request has passed.
     Awaited,
-    /// The answer has come from the server and was kept from the client.
-    Swallowed,
+    /// The server has replied, and the client did not receive it.
+    Dropped,
 }
 
 struct State {
     mode: Mode,
-    swallow: Swallow,
-    /// Those that are open, by number.
+    dropping: Dropping,
+    /// The open ones, by number.
     connections: HashMap<u64, (TcpStream, TcpStream)>,
     accepted: u64,
 }
@@ -72,7 +73,7 @@ impl Shared {
     }
 }
 
-/// A running proxy; it ends with the test.
+/// A running proxy.
 pub struct Proxy {
     address: SocketAddr,
     shared: Arc<Shared>,
@@ -84,7 +85,7 @@ impl Proxy {
         Proxy::between(upstream, Protocol::Unknown)
     }
 
-    /// A proxy before one listener of a broker.
+    /// A proxy in front of one listener of a broker.
     pub fn before_kafka(upstream: &str) -> Proxy {
         Proxy::between(upstream, Protocol::Kafka)
     }
@@ -96,7 +97,7 @@ impl Proxy {
             .expect("a bound socket has an address");
         let state = State {
             mode: Mode::Forward,
-            swallow: Swallow::Nothing,
+            dropping: Dropping::Nothing,
             connections: HashMap::new(),
             accepted: 0,
         };
@@ -115,7 +116,7 @@ impl Proxy {
         Proxy { address, shared }
     }
 
-    /// A proxy before the database of `url`, and the URL that goes through it.
+    /// A proxy in front of the database of `url`, and the URL that leads through it.
     pub fn before_database(url: &str) -> (Proxy, String) {
         let (front, database) = url.rsplit_once('/').expect("the URL ends with a database");
         let (user, upstream) = front.rsplit_once('@').expect("the URL names a user");
@@ -140,40 +141,39 @@ impl Proxy {
         self.shared.changed.notify_all();
     }
 
-    /// From the next COMMIT on, that connection's client hears nothing more; the server does the
-    /// COMMIT.
-    pub fn swallow_next_commit(&self) {
-        self.shared.state().swallow = Swallow::Next;
+    /// From the next COMMIT on, the client of that connection receives nothing; the server commits.
+    pub fn drop_next_commit_reply(&self) {
+        self.shared.state().dropping = Dropping::Next;
     }
 
-    /// From the next Produce on, that connection's client hears nothing more; the broker writes the
-    /// records.
-    pub fn swallow_next_produce(&self) {
-        self.shared.state().swallow = Swallow::Next;
+    /// From the next Produce on, the client of that connection receives nothing; the broker writes
+    /// the records.
+    pub fn drop_next_produce_reply(&self) {
+        self.shared.state().dropping = Dropping::Next;
     }
 
-    /// Waits until the server has given the answer that was swallowed.
-    pub fn wait_until_swallowed(&self) {
+    /// Waits until the server has sent the reply that is dropped.
+    pub fn wait_until_reply_is_dropped(&self) {
         let state = self.shared.state();
         let (state, waited) = self
             .shared
             .changed
-            .wait_timeout_while(state, PATIENCE, |state| state.swallow != Swallow::Swallowed)
+            .wait_timeout_while(state, TIMEOUT, |state| state.dropping != Dropping::Dropped)
             .expect("no proxy thread panics");
         assert!(
             !waited.timed_out(),
-            "no answer was swallowed within {PATIENCE:?}: {:?}",
-            state.swallow
+            "no reply was dropped within {TIMEOUT:?}: {:?}",
+            state.dropping
         );
     }
 
-    /// Whether the answer that was to be swallowed has come from the server.
-    pub fn has_swallowed(&self) -> bool {
-        self.shared.state().swallow == Swallow::Swallowed
+    /// Whether the server has sent the reply that is dropped.
+    pub fn reply_is_dropped(&self) -> bool {
+        self.shared.state().dropping == Dropping::Dropped
     }
 
-    /// Closes all connections as a crashed machine's kernel would: without a word of explanation.
-    pub fn cut(&self) {
+    /// Closes all connections without any message, as the kernel of a crashed process does.
+    pub fn close_connections(&self) {
         for (_, (client, server)) in self.shared.state().connections.drain() {
             let _ = client.shutdown(Shutdown::Both);
             let _ = server.shutdown(Shutdown::Both);
@@ -186,7 +186,7 @@ fn accept(client: TcpStream, shared: &Arc<Shared>) {
         reset(&client);
         return;
     }
-    // Without an upstream the client sees its connection closed, as with a dead server.
+    // Without an upstream the connection is closed, as by a server that is down.
     let Ok(server) = TcpStream::connect(shared.upstream) else {
         return;
     };
@@ -200,7 +200,7 @@ fn accept(client: TcpStream, shared: &Arc<Shared>) {
     let number = shared.keep(client_kept, server_kept);
     let passing = Arc::new(Mutex::new(Passing {
         conversation: Conversation::new(shared.protocol),
-        kept_back: None,
+        dropped: None,
     }));
     let (up, up_passing) = (shared.clone(), passing.clone());
     thread::spawn(move || pump(client, server, |bytes| to_server(&up, &up_passing, bytes)));
@@ -213,14 +213,14 @@ fn accept(client: TcpStream, shared: &Arc<Shared>) {
     });
 }
 
-/// What is known of one connection.
+/// The state of one connection.
 struct Passing {
     conversation: Conversation,
-    /// From when this answer was asked for, nothing reaches the client.
-    kept_back: Option<Answer>,
+    /// After the request for this reply has passed, nothing reaches the client.
+    dropped: Option<Answer>,
 }
 
-/// Copies until one side ends; `pass` decides about each chunk.
+/// Copies until one side closes; `pass` decides about each chunk.
 fn pump(mut from: TcpStream, mut to: TcpStream, mut pass: impl FnMut(&[u8]) -> bool) {
     let mut buffer = vec![0; 64 * 1024];
     loop {
@@ -242,9 +242,9 @@ fn to_server(shared: &Shared, passing: &Mutex<Passing>, bytes: &[u8]) -> bool {
     let mut passing = passing.lock().expect("no proxy thread panics");
     if let Some(answer) = passing.conversation.ask(bytes) {
         let mut state = shared.state();
-        if state.swallow == Swallow::Next {
-            state.swallow = Swallow::Awaited;
-            passing.kept_back = Some(answer);
+        if state.dropping == Dropping::Next {
+            state.dropping = Dropping::Awaited;
+            passing.dropped = Some(answer);
         }
     }
     drop(passing);
@@ -253,16 +253,16 @@ fn to_server(shared: &Shared, passing: &Mutex<Passing>, bytes: &[u8]) -> bool {
 
 fn to_client(shared: &Shared, passing: &Mutex<Passing>, bytes: &[u8]) -> bool {
     let mut passing = passing.lock().expect("no proxy thread panics");
-    let kept_back = passing.kept_back;
-    if passing.conversation.answer(bytes, kept_back) {
-        shared.state().swallow = Swallow::Swallowed;
+    let dropped = passing.dropped;
+    if passing.conversation.answer(bytes, dropped) {
+        shared.state().dropping = Dropping::Dropped;
         shared.changed.notify_all();
     }
     drop(passing);
-    kept_back.is_none() && passes(shared, bytes.len())
+    dropped.is_none() && passes(shared, bytes.len())
 }
 
-/// Waits as the mode says, or until it changes; whether the bytes go on.
+/// Waits as the mode requires, or until it changes; returns whether the bytes are forwarded.
 fn passes(shared: &Shared, bytes: usize) -> bool {
     let state = shared.state();
     let mode = state.mode;
@@ -283,7 +283,7 @@ fn passes(shared: &Shared, bytes: usize) -> bool {
 
 /// Drops a connection with a RST instead of a FIN.
 fn reset(stream: &TcpStream) {
-    // Disconnecting an open TCP socket aborts it, whoever else holds it; closing it would wait for
-    // the threads that read from it.
+    // Disconnecting an open TCP socket aborts it, even where other threads hold it; closing it would
+    // wait for the threads that read from it.
     let _ = connect_unspec(stream);
 }

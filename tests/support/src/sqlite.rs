@@ -1,4 +1,4 @@
-//! A test's own eyes on a SQLite file: plain SQL, answers as text in PostgreSQL's spelling.
+//! A SQLite file as a test reads it: plain SQL, results as text in PostgreSQL's notation.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use rusqlite::Connection;
 use rusqlite::types::ValueRef;
 
-use super::PATIENCE;
+use super::TIMEOUT;
 
-/// A file that is opened for each question: no connection of the test is in anybody's way.
+/// A file that is opened for each query, so that no connection of the test holds a lock.
 #[derive(Clone, Debug)]
 pub struct SqliteFile(PathBuf);
 
@@ -22,19 +22,19 @@ impl SqliteFile {
         let connection =
             Connection::open(&self.0).unwrap_or_else(|error| panic!("cannot open {path}: {error}"));
         connection
-            .busy_timeout(PATIENCE)
-            .expect("a time-out can be set");
+            .busy_timeout(TIMEOUT)
+            .expect("a timeout can be set");
         connection
     }
 
-    /// Runs statements whose answer does not matter.
+    /// Runs statements without a result.
     pub fn run(&self, sql: &str) {
         self.open()
             .execute_batch(sql)
             .unwrap_or_else(|error| panic!("{sql}: {error}"));
     }
 
-    /// All rows as text: columns joined by `|`, rows by line ends, NULL as nothing.
+    /// All rows as text: columns joined by `|`, rows by line feeds, NULL as an empty column.
     pub fn text(&self, query: &str) -> String {
         self.try_text(query)
             .unwrap_or_else(|error| panic!("{query}: {error}"))

@@ -1,4 +1,4 @@
-//! A Kafka of one node.
+//! A Kafka broker for one test.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -9,9 +9,9 @@ use tempfile::TempDir;
 
 use super::{START, free_port, signal, signal_and_wait};
 use crate::proxy::Proxy;
-use crate::{eventually, given};
+use crate::{eventually, required_variable};
 
-/// A Kafka of one node.
+/// A Kafka of one node, broker and controller.
 pub struct PrivateKafka {
     dir: TempDir,
     data: PathBuf,
@@ -20,9 +20,9 @@ pub struct PrivateKafka {
     starts: usize,
 }
 
-/// Where it listens besides its usual port: on a port that only a proxy knows, telling clients that
-/// its address is the proxy's. So a client that begins at the proxy stays behind it.
-struct Door {
+/// A listener behind a proxy: its advertised address is the proxy's, so that a client that
+/// bootstraps from the proxy stays behind it.
+struct ProxiedListener {
     port: u16,
     proxy: Proxy,
 }
@@ -32,47 +32,51 @@ impl PrivateKafka {
         PrivateKafka::with_settings("")
     }
 
-    /// With further lines of server.properties.
+    /// With more lines in server.properties.
     pub fn with_settings(settings: &str) -> PrivateKafka {
         let mut kafka = PrivateKafka::stopped(settings);
         kafka.restart();
         kafka
     }
 
-    /// With so many proxies before it, beside the port that needs none.
+    /// With so many listeners behind proxies, in addition to the direct one.
     pub fn behind_proxies<const N: usize>(settings: &str) -> (PrivateKafka, [Proxy; N]) {
-        let doors: [Door; N] = std::array::from_fn(|_| {
+        let listeners: [ProxiedListener; N] = std::array::from_fn(|_| {
             let port = free_port();
             let proxy = Proxy::before_kafka(&format!("127.0.0.1:{port}"));
-            Door { port, proxy }
+            ProxiedListener { port, proxy }
         });
-        let mut kafka = PrivateKafka::prepared(None, &doors, settings);
+        let mut kafka = PrivateKafka::prepared(None, &listeners, settings);
         kafka.restart();
-        (kafka, doors.map(|door| door.proxy))
+        (kafka, listeners.map(|listener| listener.proxy))
     }
 
-    /// With its logs in a folder of the test.
+    /// With its log directory in a folder of the test.
     pub fn with_data_in(data: PathBuf, settings: &str) -> PrivateKafka {
         let mut kafka = PrivateKafka::prepared(Some(data), &[], settings);
         kafka.restart();
         kafka
     }
 
-    /// Ready to be started by `restart`, for a test that begins with a broker that is away.
+    /// Formatted and not started, for a test that begins without a broker.
     pub fn stopped(settings: &str) -> PrivateKafka {
         PrivateKafka::prepared(None, &[], settings)
     }
 
-    fn prepared(data: Option<PathBuf>, doors: &[Door], settings: &str) -> PrivateKafka {
+    fn prepared(
+        data: Option<PathBuf>,
+        listeners: &[ProxiedListener],
+        settings: &str,
+    ) -> PrivateKafka {
         let dir = TempDir::with_prefix("orders-kafka-").expect("a temporary folder can be made");
         let (port, controller) = (free_port(), free_port());
         let data = data.unwrap_or_else(|| dir.path().join("data"));
         let (mut listens, mut advertises, mut protocols) =
             (String::new(), String::new(), String::new());
-        for (number, Door { port, proxy }) in doors.iter().enumerate() {
-            listens += &format!("DOOR{number}://127.0.0.1:{port},");
-            advertises += &format!(",DOOR{number}://{}", proxy.address());
-            protocols += &format!("DOOR{number}:PLAINTEXT,");
+        for (number, ProxiedListener { port, proxy }) in listeners.iter().enumerate() {
+            listens += &format!("PROXIED{number}://127.0.0.1:{port},");
+            advertises += &format!(",PROXIED{number}://{}", proxy.address());
+            protocols += &format!("PROXIED{number}:PLAINTEXT,");
         }
         let properties = format!(
             "process.roles=broker,controller\nnode.id=1\n\
@@ -102,10 +106,7 @@ impl PrivateKafka {
             .arg(kafka.dir.path().join("server.properties"))
             .output()
             .expect("java can be started");
-        assert!(
-            format.status.success(),
-            "the storage is formatted: {format:?}"
-        );
+        assert!(format.status.success(), "StorageTool format: {format:?}");
         kafka
     }
 
@@ -114,23 +115,23 @@ impl PrivateKafka {
         format!("127.0.0.1:{}", self.port)
     }
 
-    /// The folder with the logs of all topics; only to be touched while the broker is stopped.
+    /// The log directory. Change it only while the broker is stopped.
     pub fn data(&self) -> PathBuf {
         self.data.clone()
     }
 
-    /// Copies the stopped broker's data, to be put back later by `restore`.
+    /// Copies the data of the stopped broker, for `restore`.
     pub fn copy_data(&self, name: &str) {
         copy_folder(&self.data(), &self.dir.path().join(name));
     }
 
-    /// Puts an older copy in the place of the stopped broker's data.
+    /// Replaces the data of the stopped broker by a copy.
     pub fn restore(&self, name: &str) {
         fs::remove_dir_all(self.data()).expect("the data can be removed");
         copy_folder(&self.dir.path().join(name), &self.data());
     }
 
-    /// Starts a stopped broker and waits until it serves.
+    /// Starts a stopped broker and waits until it serves clients.
     pub fn restart(&mut self) {
         self.restart_without_waiting();
         let (log, starts) = (self.dir.path().join("kafka.log"), self.starts);
@@ -140,7 +141,7 @@ impl PrivateKafka {
                 .child
                 .as_mut()?
                 .try_wait()
-                .expect("the broker can be asked");
+                .expect("the child can be queried");
             assert!(
                 exited.is_none(),
                 "the private Kafka ended: {exited:?}\n{text}"
@@ -165,20 +166,20 @@ impl PrivateKafka {
         self.starts += 1;
     }
 
-    /// An orderly stop.
+    /// Stops the broker in a controlled shutdown.
     pub fn stop(&mut self) {
         let mut child = self.child.take().expect("the broker runs");
         kill_process(Pid::from_child(&child), Signal::TERM).expect("the broker is there");
         eventually("the private Kafka to stop", START, || {
-            child.try_wait().expect("it can be asked")
+            child.try_wait().expect("the child can be queried")
         });
     }
 
-    /// Waits until it has ended by itself, as it does when its disk fails.
+    /// Waits until the broker has halted by itself, as it does when its disk fails.
     pub fn wait_until_halted(&mut self) {
         let mut child = self.child.take().expect("the broker runs");
         eventually("the private Kafka to halt", START, || {
-            child.try_wait().expect("it can be asked")
+            child.try_wait().expect("the child can be queried")
         });
     }
 
@@ -186,7 +187,7 @@ impl PrivateKafka {
         let mut child = self.child.take().expect("the broker runs");
         child.kill().expect("the broker can be killed");
         child.wait().expect("a killed broker ends");
-        // Its own count of starts would see the line of the start that was killed too early.
+        // A start that was killed early may not have logged its line.
         let text = fs::read_to_string(self.dir.path().join("kafka.log")).unwrap_or_default();
         self.starts = text.matches("Kafka Server started").count();
     }
@@ -219,7 +220,7 @@ impl PrivateKafka {
             .arg(format!("-Dlog4j2.configurationFile={}", logging.display()))
             .args([
                 "-cp",
-                &format!("{}/*", given("ORDERS_TEST_KAFKA_LIBS")),
+                &format!("{}/*", required_variable("ORDERS_TEST_KAFKA_LIBS")),
                 class,
             ])
             .stdin(Stdio::null());

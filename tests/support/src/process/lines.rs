@@ -1,13 +1,13 @@
-//! What a child says on stderr, line by line as it comes, and the transcript a failing test prints.
+//! The lines of a child's stderr as they come, and the transcript that a failing test prints.
 
 use std::fmt;
 use std::io::{BufRead, BufReader, Read};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread;
 
-use crate::PATIENCE;
+use crate::TIMEOUT;
 
-/// What a child said, kept for a test that fails.
+/// A child's stderr, kept for a test that fails.
 pub struct Transcript {
     pub(super) name: String,
     pub(super) stderr: Lines,
@@ -19,7 +19,7 @@ impl fmt::Display for Transcript {
         let skipped = lines.len().saturating_sub(200);
         write!(
             f,
-            "-- {} said ({skipped} lines left out)\n{}",
+            "-- stderr of {} ({skipped} lines left out)\n{}",
             self.name,
             lines[skipped..].join("\n")
         )
@@ -39,7 +39,7 @@ pub(super) struct LinesState {
 }
 
 impl Lines {
-    /// Of a stream that somebody else has, nothing is known.
+    /// Has no lines where the stream is not captured.
     pub fn collect(stream: Option<impl Read + Send + 'static>) -> Lines {
         let lines = Lines::default();
         let Some(stream) = stream else {
@@ -76,7 +76,7 @@ impl Lines {
         let state = self.guard();
         let _closed = self
             .changed
-            .wait_timeout_while(state, PATIENCE, |state| !state.closed)
+            .wait_timeout_while(state, TIMEOUT, |state| !state.closed)
             .expect("no reader panics");
     }
 }

@@ -1,4 +1,4 @@
-//! What a child takes of the machine, from /proc: memory, processor time, descriptors, threads.
+//! The resources of a child, from /proc: memory, processor time, descriptors, threads.
 
 use std::fs;
 use std::path::PathBuf;
@@ -7,12 +7,12 @@ use std::time::{Duration, Instant};
 use rustix::process::{Resource, Rlimit, prlimit};
 
 use super::Process;
-use crate::{PATIENCE, eventually, http};
+use crate::{TIMEOUT, eventually, http};
 
-/// A service's bounds under every fault: far above what it needs, far below what grows without end.
-const MOST_RESIDENT: u64 = 256 << 20;
-const MOST_DESCRIPTORS: usize = 300;
-const MOST_THREADS: usize = 120;
+/// The bounds of a service under every fault: far above what it needs, far below unbounded growth.
+const MAX_RESIDENT: u64 = 256 << 20;
+const MAX_DESCRIPTORS: usize = 300;
+const MAX_THREADS: usize = 120;
 
 impl Process {
     /// Resident memory in bytes.
@@ -20,18 +20,18 @@ impl Process {
         self.memory("VmRSS:")
     }
 
-    /// The most that was ever resident.
+    /// The peak of resident memory in bytes.
     pub fn peak_resident_bytes(&self) -> u64 {
         self.memory("VmHWM:")
     }
 
     fn memory(&self, field: &str) -> u64 {
         let status =
-            fs::read_to_string(format!("/proc/{}/status", self.id())).expect("the child is there");
+            fs::read_to_string(format!("/proc/{}/status", self.id())).expect("the child exists");
         let line = status
             .lines()
             .find_map(|line| line.strip_prefix(field))
-            .expect("the field is always told");
+            .expect("the field is always present");
         let kib: u64 = line
             .trim()
             .trim_end_matches(" kB")
@@ -40,30 +40,30 @@ impl Process {
         kib * 1024
     }
 
-    /// Processor time spent so far, in user and kernel mode.
+    /// Processor time used so far, in user and kernel mode.
     pub fn processor_time(&self) -> Duration {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.id()));
-        let stat = stat.expect("the child is there");
+        let stat = stat.expect("the child exists");
         let (_, fields) = stat.rsplit_once(") ").expect("the name is in parentheses");
         let ticks = fields.split(' ').skip(11).take(2);
         let ticks: u64 = ticks.map(|it| it.parse::<u64>().expect("a number")).sum();
-        // Linux counts a hundred ticks a second here on every machine.
+        // Linux reports a hundred ticks per second here on every machine.
         Duration::from_millis(ticks * 10)
     }
 
-    /// Panics when the service takes more than this part of a processor through the next two seconds.
-    pub fn assert_idle(&self, most: f64) {
+    /// Panics when the service uses more than this share of a processor over the next two seconds.
+    pub fn assert_idle(&self, limit: f64) {
         const WATCHED: Duration = Duration::from_secs(2);
         let (began, before) = (Instant::now(), self.processor_time());
-        eventually("two seconds to pass", PATIENCE, || {
+        eventually("two seconds to pass", TIMEOUT, || {
             (began.elapsed() >= WATCHED).then_some(())
         });
         let worked = self.processor_time() - before;
-        let part = worked.as_secs_f64() / began.elapsed().as_secs_f64();
-        println!("`{}` took {part:.2} of a processor", self.name);
+        let share = worked.as_secs_f64() / began.elapsed().as_secs_f64();
+        println!("`{}` used {share:.2} of a processor", self.name);
         assert!(
-            part <= most,
-            "`{}` takes {part:.2} of a processor for nothing",
+            share <= limit,
+            "`{}` uses {share:.2} of a processor while idle",
             self.name
         );
     }
@@ -72,7 +72,7 @@ impl Process {
         self.entries("fd")
     }
 
-    /// The number that the next descriptor would get; a limit of this many allows no more.
+    /// The number of the next descriptor; a limit of this many allows no further one.
     pub fn first_free_descriptor(&self) -> u64 {
         let folder = format!("/proc/{}/fd", self.id());
         let is_open = |number: &u64| fs::read_link(format!("{folder}/{number}")).is_ok();
@@ -86,11 +86,11 @@ impl Process {
 
     fn entries(&self, folder: &str) -> usize {
         let entries = fs::read_dir(format!("/proc/{}/{folder}", self.id()));
-        entries.expect("the child is there").count()
+        entries.expect("the child exists").count()
     }
 
-    /// Lets the running child open descriptors up to this number; what is open stays open. The hard
-    /// limit is kept, so that the child may be given more again.
+    /// Sets the soft limit of descriptors; open ones stay open. The hard limit stays, so that the soft
+    /// limit can be raised again.
     pub fn limit_descriptors(&self, current: u64) {
         let before = prlimit(
             Some(self.pid()),
@@ -106,29 +106,29 @@ impl Process {
     /// Soft and hard limit.
     pub fn descriptor_limits(&self) -> (Option<u64>, Option<u64>) {
         let limits = fs::read_to_string(format!("/proc/{}/limits", self.id()));
-        let limits = limits.expect("the child is there");
+        let limits = limits.expect("the child exists");
         let line = limits
             .lines()
             .find_map(|line| line.strip_prefix("Max open files"))
-            .expect("the limit is always told");
+            .expect("the limit is always present");
         let mut numbers = line.split_whitespace().map(|word| word.parse().ok());
-        let mut number = || numbers.next().expect("two limits are told");
+        let mut number = || numbers.next().expect("there are two limits");
         (number(), number())
     }
 
-    /// Panics when the service has grown beyond what any load may cost.
+    /// Panics when the service uses more than any load may cost.
     pub fn assert_bounded(&self) {
         self.assert_bounded_but_for(0);
     }
 
     /// The same while so many connections are open.
     pub fn assert_bounded_but_for(&self, connections: usize) {
-        let taken = (self.resident_bytes(), self.descriptors(), self.threads());
-        let bounds = (MOST_RESIDENT, MOST_DESCRIPTORS + connections, MOST_THREADS);
-        let is_within = taken.0 <= bounds.0 && taken.1 <= bounds.1 && taken.2 <= bounds.2;
+        let used = (self.resident_bytes(), self.descriptors(), self.threads());
+        let bounds = (MAX_RESIDENT, MAX_DESCRIPTORS + connections, MAX_THREADS);
+        let is_within = used.0 <= bounds.0 && used.1 <= bounds.1 && used.2 <= bounds.2;
         assert!(
             is_within,
-            "`{}` takes (bytes, descriptors, threads) {taken:?}, more than {bounds:?}",
+            "`{}` uses (bytes, descriptors, threads) {used:?}, more than {bounds:?}",
             self.name
         );
     }

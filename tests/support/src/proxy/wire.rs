@@ -1,23 +1,23 @@
-//! What passes through a proxy, understood just enough to find one request and its answer.
+//! The protocols that pass through a proxy, parsed just enough to find one request and its reply.
 //!
 //! PostgreSQL (protocol 3): a COMMIT is a simple query or a Parse whose text starts with it. Kafka:
-//! every message begins with its length; a request then tells its kind, and its answer repeats the
-//! number that the request gave.
+//! every message begins with its length; a request has its api key, and its reply repeats the
+//! correlation id of the request.
 
 /// The protocol of both sides of a proxy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Protocol {
-    /// Not looked into.
+    /// Not parsed.
     Unknown,
     Postgres,
     Kafka,
 }
 
-/// The answer that is to be kept from a client.
+/// The reply that a client must not receive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Answer {
     Commit,
-    /// To the Produce request of that number.
+    /// To the Produce request with that correlation id.
     Produce(u32),
 }
 
@@ -39,7 +39,7 @@ impl Conversation {
         }
     }
 
-    /// The answer that is due to what the client asks with these bytes: COMMIT or Produce.
+    /// The reply to expect when these bytes of the client contain a COMMIT or Produce.
     pub fn ask(&mut self, bytes: &[u8]) -> Option<Answer> {
         let mut due = None;
         match self.protocol {
@@ -55,7 +55,7 @@ impl Conversation {
         due
     }
 
-    /// Whether the server gives that answer with these bytes.
+    /// Whether these bytes of the server contain that reply.
     pub fn answer(&mut self, bytes: &[u8], due: Option<Answer>) -> bool {
         let mut given = false;
         if self.protocol == Protocol::Kafka {
@@ -63,7 +63,7 @@ impl Conversation {
                 given |= due == Some(Answer::Produce(number(&start[4..8])));
             });
         }
-        // CommandComplete carries the word.
+        // CommandComplete contains the word.
         let commits = || bytes.windows(7).any(|bytes| bytes == b"COMMIT\0");
         given || (due == Some(Answer::Commit) && commits())
     }
@@ -73,9 +73,9 @@ fn number(bytes: &[u8]) -> u32 {
     u32::from_be_bytes(bytes.try_into().expect("four bytes"))
 }
 
-/// Splits one direction of a Kafka connection into messages; keeps only what each begins with.
+/// Splits one direction of a Kafka connection into messages; keeps only their first bytes.
 struct Frames {
-    /// How many bytes of each message are wanted, its length included.
+    /// How many bytes of each message are kept, its length included.
     wanted: usize,
     start: Vec<u8>,
     skip: usize,
@@ -111,7 +111,7 @@ impl Frames {
     }
 }
 
-/// Splits what a PostgreSQL client sends into messages.
+/// Splits the bytes of a PostgreSQL client into messages.
 #[derive(Default)]
 struct Frontend {
     pending: Vec<u8>,

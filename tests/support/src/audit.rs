@@ -1,9 +1,4 @@
-//! Who was promised what: a poster that keeps a durable record of every answer, and the audit that
-//! holds log and store against it.
-//!
-//! The poster is a process of its own, so that it survives what a test kills. It writes each answer
-//! to its record with fsync before it sends the next request, and sends the same version again
-//! until it is accepted.
+//! The audit: what clients were promised, compared with log, store and GET.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
@@ -11,52 +6,48 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::http::Connection;
-use super::kafka::Stored;
-use super::orders::{items_of, order_version, track_number};
-use super::{Env, PATIENCE, eventually};
+use crate::http::Connection;
+use crate::kafka::StoredRecord;
+use crate::orders::{items_of, order_version, track_number};
+use crate::{Env, TIMEOUT, eventually};
 
-pub mod poster;
-
-pub use poster::{Poster, Task};
-
-/// What was answered to each version of each order.
+/// The answers to each version of each order.
 #[derive(Debug, Default)]
-pub struct Record {
+pub struct AnswerLog {
     answers: BTreeMap<(String, u32), Answers>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Answers {
     accepted: usize,
-    /// Answers that leave it open, broken connections included.
+    /// Answers that do not say whether the order was accepted, and broken connections.
     unknown: usize,
 }
 
-impl Record {
-    fn read(path: &Path) -> Record {
-        let mut record = Record::default();
+impl AnswerLog {
+    pub(crate) fn read(path: &Path) -> AnswerLog {
+        let mut log = AnswerLog::default();
         for line in fs::read_to_string(path)
-            .expect("the poster wrote its record")
+            .expect("the client wrote its answer log")
             .lines()
         {
             let words: Vec<&str> = line.split(' ').collect();
             let [answer, uid, version] = words[..] else {
-                panic!("not a line of a record: {line}")
+                panic!("malformed answer: {line}")
             };
             let version = version.parse().expect("a version is a number");
-            let answers = record.answers.entry((uid.to_owned(), version)).or_default();
+            let answers = log.answers.entry((uid.to_owned(), version)).or_default();
             match answer {
                 "accepted" => answers.accepted += 1,
                 "unknown" => answers.unknown += 1,
                 _ => {}
             }
         }
-        record
+        log
     }
 
-    /// Puts the records of several posters together.
-    pub fn merge(mut self, other: Record) -> Record {
+    /// Combines the logs of several clients.
+    pub fn merge(mut self, other: AnswerLog) -> AnswerLog {
         self.answers.extend(other.answers);
         self
     }
@@ -67,49 +58,57 @@ impl Record {
             .answers
             .iter()
             .filter(|(_, answers)| answers.accepted > 0);
-        // In order of versions: the newest comes last and stays.
+        // Sorted by version: the newest comes last and replaces the others.
         accepted
             .map(|((uid, version), _)| (uid.as_str(), *version))
             .collect()
     }
 }
 
-/// Checks, when all is applied, that log and store hold what was promised: every accepted order is
-/// stored in its newest accepted version or a later one, whole; the log has one record for each 202
-/// and none for an order that was not accepted, an order's versions in their order; and every offset
-/// below the positions is a row, was replaced by a newer row, is a dead letter or a gap.
-pub fn audit(env: &Env, record: &Record) {
+/// Checks, once everything is applied, that log and store hold what was promised.
+///
+/// - Every accepted order is stored whole, in its newest accepted version or a later one.
+/// - The log has one record for each 202 and none for an order that was not accepted; the versions
+///   of an order are in ascending order.
+/// - Every offset below the positions is a row, was replaced by a newer row, is a dead letter or
+///   lies in a gap.
+pub fn audit(env: &Env, answers: &AnswerLog) {
     let log = env.log().read_all(&env.topic());
-    audit_log(&log, record);
-    audit_rows(env, record);
+    audit_log(&log, answers);
+    audit_rows(env, answers);
     audit_positions(env, &log);
 }
 
-/// Checks, when all is applied, that GET answers what the database has: an even sample of it.
+/// Checks, once everything is applied, that GET returns what the database has, for an even sample.
 pub fn audit_answers(env: &Env, api_url: &str) {
     const SAMPLE: usize = 200;
     let rows = env.db().text(
         "SELECT amount, order_uid FROM orders JOIN payment USING (order_uid) ORDER BY order_uid",
     );
     let rows: Vec<&str> = rows.lines().collect();
-    let mut connection = Connection::open(api_url).expect("the API takes connections");
+    let mut connection = Connection::open(api_url).expect("the API accepts connections");
     for row in rows.iter().step_by(rows.len().div_ceil(SAMPLE).max(1)) {
         let (version, uid) = row.split_once('|').expect("a row has two columns");
         let version = version.parse().expect("a version is a number");
-        // What is in no cache is looked up, which may take longer than one GET waits.
-        let body = eventually(format!("a sure answer about `{uid}`"), PATIENCE, || {
+        // An order that is not cached is looked up, which may take longer than one GET waits.
+        let body = eventually(format!("a verified answer for `{uid}`"), TIMEOUT, || {
             let answer = connection.get(&format!("/api/order/{uid}"));
             let answer = answer.expect("the API answers");
             let status = answer.header("cache-status").unwrap_or_default();
-            let is_sure = answer.header("order-behind").is_none() && !status.contains("unverified");
+            let is_verified =
+                answer.header("order-behind").is_none() && !status.contains("unverified");
             assert_ne!(answer.status, 404, "`{uid}` is stored");
-            (answer.status == 200 && is_sure).then(|| answer.json())
+            (answer.status == 200 && is_verified).then(|| answer.json())
         });
-        assert_eq!(body, order_version(uid, version), "GET is what is stored");
+        assert_eq!(
+            body,
+            order_version(uid, version),
+            "GET returns what is stored"
+        );
     }
 }
 
-fn audit_log(log: &[Stored], record: &Record) {
+fn audit_log(log: &[StoredRecord], answers: &AnswerLog) {
     let mut in_log: HashMap<(String, u32), usize> = HashMap::new();
     let mut newest: HashMap<String, u32> = HashMap::new();
     for stored in log {
@@ -117,28 +116,28 @@ fn audit_log(log: &[Stored], record: &Record) {
             continue;
         };
         let order = (stored.key_text(), version);
-        if record.answers.contains_key(&order) {
+        if answers.answers.contains_key(&order) {
             let before = newest.insert(order.0.clone(), version).unwrap_or_default();
             assert!(
                 before <= version,
-                "{order:?} stands at offset {} behind version {before}",
+                "{order:?} is at offset {}, after version {before}",
                 stored.offset
             );
         }
         *in_log.entry(order).or_default() += 1;
     }
-    for (order, answers) in &record.answers {
+    for (order, given) in &answers.answers {
         let found = in_log.get(order).copied().unwrap_or_default();
-        let promised = answers.accepted..=answers.accepted + answers.unknown;
+        let promised = given.accepted..=given.accepted + given.unknown;
         assert!(
             promised.contains(&found),
-            "{order:?} is {found} times in the log after {answers:?}"
+            "{order:?} is {found} times in the log after {given:?}"
         );
     }
 }
 
-/// Rows agree with the newest accepted version, and their parts agree with each other.
-fn audit_rows(env: &Env, record: &Record) {
+/// Rows have the newest accepted version or a later one, and their parts are of one version.
+fn audit_rows(env: &Env, answers: &AnswerLog) {
     let rows = env.db().text(
         "SELECT o.order_uid, o.track_number, p.amount, d.name, p.transaction_id,
                 (SELECT count(*) FROM items i WHERE i.order_uid = o.order_uid),
@@ -152,13 +151,13 @@ fn audit_rows(env: &Env, record: &Record) {
         let amount = row.split('|').nth(2).expect("a row has an amount");
         let version: u32 = amount
             .parse()
-            .unwrap_or_else(|_| panic!("no payment beside the order: {row}"));
+            .unwrap_or_else(|_| panic!("no payment for the order: {row}"));
         let (track, items) = (track_number(version), items_of(version));
         let whole = format!("{uid}|{track}|{version}|Test Testov {version}|{uid}|{items}|{items}");
         assert_eq!(row, whole, "an order is stored whole, in one version");
         stored.insert(uid.to_owned(), version);
     }
-    for (uid, accepted) in record.accepted() {
+    for (uid, accepted) in answers.accepted() {
         let found = stored.get(uid);
         assert!(
             found.is_some_and(|version| *version >= accepted),
@@ -172,11 +171,15 @@ pub fn audit_offsets(env: &Env) {
     audit_positions(env, &env.log().read_all(&env.topic()));
 }
 
-fn audit_positions(env: &Env, log: &[Stored]) {
+fn audit_positions(env: &Env, log: &[StoredRecord]) {
     let mut db = env.db();
     let positions = numbers(&db.text("SELECT partition, next_offset, epoch FROM log_positions"));
     let next: HashMap<i64, i64> = positions.iter().map(|row| (row[0], row[1])).collect();
-    assert_eq!(next.len(), positions.len(), "one position a partition");
+    assert_eq!(
+        next.len(),
+        positions.len(),
+        "there is one position per partition"
+    );
     let dead = numbers(&db.text("SELECT partition, \"offset\" FROM dead_letters"));
     let gaps = numbers(&db.text(
         "SELECT p.partition, g.from_offset, coalesce(g.to_offset, 9223372036854775807)
@@ -193,8 +196,8 @@ fn audit_positions(env: &Env, log: &[Stored]) {
             continue;
         }
         let uid = stored.value.as_deref().and_then(uid_of).unwrap_or_default();
-        // A record is in its row, or in that of a later record; a uid may be in several partitions
-        // only where a test put it there.
+        // A record is in its row, or in that of a later record; a uid is in several partitions only
+        // where a test wrote it there.
         let in_row = source
             .get(uid.as_str())
             .is_some_and(|(of, at)| *of != partition || *at >= offset);
@@ -205,7 +208,7 @@ fn audit_positions(env: &Env, log: &[Stored]) {
                 .any(|gap| gap[0] == partition && (gap[1]..gap[2]).contains(&offset));
         assert!(
             accounted,
-            "partition {partition}, offset {offset} (`{uid}`) is nowhere, and the position is past it"
+            "partition {partition}, offset {offset} (`{uid}`) is not accounted for, and the position is past it"
         );
     }
 }

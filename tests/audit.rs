@@ -1,31 +1,27 @@
-//! The audit of the support crate finds what it is there to find.
+//! The audit reports what it is there to find.
 
-use support::auditor::{Poster, Task, audit, poster};
-use support::{Env, PATIENCE};
+use support::audit::audit;
+use support::load_client::{self, Workload};
+use support::{Env, TIMEOUT};
 
-/// Not a test: the poster's process. In a usual run there is no task, and nothing happens.
+/// Not a test: the process of a load client. It returns at once where no client was requested.
 #[test]
-fn poster_process() {
-    poster::work();
+fn client_process() {
+    load_client::run_if_requested();
 }
 
 #[test]
-fn the_audit_notices_what_is_missing_older_or_mixed() {
+fn the_audit_reports_missing_older_and_mixed_orders() {
     let env = Env::ready();
     let (api, mut consumer) = (env.api(), env.consumer());
-    let task = Task {
-        authority: api.url(),
-        prefix: "seen".into(),
-        orders: 40,
-        poison_every: 0,
-    };
-    let record = Poster::start(&env, &task).finish(PATIENCE);
+    let workload = Workload::new(&api.url()).orders(40);
+    let answers = workload.start(&env, 1).finish(TIMEOUT);
     env.wait_until_applied();
     consumer.stop();
-    audit(&env, &record);
+    audit(&env, &answers);
 
     let mut db = env.db();
-    let of = "WHERE order_uid = 'seen-0'";
+    let of = "WHERE order_uid = 'client0-0'";
     for (harm, cure) in [
         (
             format!("UPDATE payment SET amount = amount - 1 {of}"),
@@ -42,8 +38,8 @@ fn the_audit_notices_what_is_missing_older_or_mixed() {
         (format!("DELETE FROM orders {of}"), String::new()),
     ] {
         db.run(&harm);
-        let audited = std::panic::catch_unwind(|| audit(&env, &record));
-        assert!(audited.is_err(), "the audit is blind to {harm}");
+        let audited = std::panic::catch_unwind(|| audit(&env, &answers));
+        assert!(audited.is_err(), "the audit does not report {harm}");
         db.run(&cure);
     }
 }
