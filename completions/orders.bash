@@ -102,7 +102,7 @@ _orders() {
             return 0
             ;;
         orders__subcmd__consume)
-            opts="-X -q -v -h --brokers --topic --db-url --data-dir --group --admin-addr --accept-gap --output --quiet --verbose --log-format --env-file --help"
+            opts="-X -q -v -h --brokers --topic --lookup-topic --found-topic --kafka-properties --db-url --data-dir --group --lookup-group --accept-gap --admin-addr --output --quiet --verbose --log-format --env-file --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -113,6 +113,18 @@ _orders() {
                     return 0
                     ;;
                 --topic)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --lookup-topic)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --found-topic)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --kafka-properties)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -132,11 +144,15 @@ _orders() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
-                --admin-addr)
+                --lookup-group)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --accept-gap)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --admin-addr)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -160,7 +176,7 @@ _orders() {
             return 0
             ;;
         orders__subcmd__create__subcmd__topics)
-            opts="-X -q -v -h --brokers --topic --data-dir --partitions --replication-factor --check --all --wait --output --quiet --verbose --log-format --env-file --help"
+            opts="-X -q -v -h --brokers --topic --lookup-topic --found-topic --kafka-properties --data-dir --partitions --replication-factor --check --all --wait --output --quiet --verbose --log-format --env-file --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -171,6 +187,18 @@ _orders() {
                     return 0
                     ;;
                 --topic)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --lookup-topic)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --found-topic)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --kafka-properties)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -214,7 +242,7 @@ _orders() {
             return 0
             ;;
         orders__subcmd__export)
-            opts="-X -q -v -h --to --dead-letters --partial --wait --brokers --topic --db-url --data-dir --output --quiet --verbose --log-format --env-file --help"
+            opts="-X -q -v -h --to --dead-letters --partial --wait --brokers --topic --lookup-topic --found-topic --kafka-properties --db-url --data-dir --output --quiet --verbose --log-format --env-file --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -237,6 +265,18 @@ _orders() {
                     return 0
                     ;;
                 --topic)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --lookup-topic)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --found-topic)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --kafka-properties)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -378,7 +418,7 @@ _orders() {
             return 0
             ;;
         orders__subcmd__serve__subcmd__api)
-            opts="-X -q -v -h --brokers --topic --db-url --data-dir --http-addr --admin-addr --output --quiet --verbose --log-format --env-file --help"
+            opts="-X -q -v -h --brokers --topic --lookup-topic --found-topic --kafka-properties --db-url --data-dir --http-addr --keep-alive-s --max-connections --lookup-wait-ms --admin-addr --cache-load-limit --cache-ttl-seconds --cache-max-bytes --output --quiet --verbose --log-format --env-file --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -389,6 +429,18 @@ _orders() {
                     return 0
                     ;;
                 --topic)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --lookup-topic)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --found-topic)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --kafka-properties)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -408,7 +460,31 @@ _orders() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --keep-alive-s)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --max-connections)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --lookup-wait-ms)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --admin-addr)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cache-load-limit)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cache-ttl-seconds)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cache-max-bytes)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -432,7 +508,7 @@ _orders() {
             return 0
             ;;
         orders__subcmd__up)
-            opts="-X -q -v -h --demo --wait --brokers --topic --db-url --data-dir --group --http-addr --admin-addr --output --quiet --verbose --log-format --env-file --help"
+            opts="-X -q -v -h --demo --wait --brokers --topic --lookup-topic --found-topic --kafka-properties --db-url --data-dir --group --lookup-group --http-addr --keep-alive-s --max-connections --lookup-wait-ms --admin-addr --cache-load-limit --cache-ttl-seconds --cache-max-bytes --output --quiet --verbose --log-format --env-file --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -447,6 +523,18 @@ _orders() {
                     return 0
                     ;;
                 --topic)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --lookup-topic)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --found-topic)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --kafka-properties)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -466,11 +554,39 @@ _orders() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --lookup-group)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --http-addr)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --keep-alive-s)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --max-connections)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --lookup-wait-ms)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --admin-addr)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cache-load-limit)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cache-ttl-seconds)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cache-max-bytes)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

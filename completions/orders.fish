@@ -29,39 +29,49 @@ json\t'One JSON document, also when the command fails'"
 complete -c orders -n "__fish_orders_needs_command" -l log-format -d 'Write diagnostics as text or as JSON' -r -f -a "text\t'TIME LEVEL message field=value'
 json\t'One JSON object a line'"
 complete -c orders -n "__fish_orders_needs_command" -l env-file -d 'File with variables [default: .env, where there is one]' -r -F
-complete -c orders -n "__fish_orders_needs_command" -s q -l quiet -d 'Say only warnings and errors'
-complete -c orders -n "__fish_orders_needs_command" -s v -l verbose -d 'Say more; -vv says everything'
+complete -c orders -n "__fish_orders_needs_command" -s q -l quiet -d 'Print only warnings and errors on stderr'
+complete -c orders -n "__fish_orders_needs_command" -s v -l verbose -d 'Print more on stderr; -vv prints everything'
 complete -c orders -n "__fish_orders_needs_command" -s h -l help -d 'Print help'
 complete -c orders -n "__fish_orders_needs_command" -s V -l version -d 'Print version'
-complete -c orders -n "__fish_orders_needs_command" -f -a "up" -d 'Run everything in one process; nothing need be installed'
-complete -c orders -n "__fish_orders_needs_command" -f -a "migrate" -d 'Make or update the tables of the database'
-complete -c orders -n "__fish_orders_needs_command" -f -a "create-topics" -d 'Make the topics, or check those that are there'
-complete -c orders -n "__fish_orders_needs_command" -f -a "serve-api" -d 'Serve the HTTP API: orders in, orders out'
+complete -c orders -n "__fish_orders_needs_command" -f -a "up" -d 'Run everything in one process; no other software is required'
+complete -c orders -n "__fish_orders_needs_command" -f -a "migrate" -d 'Create or update the tables of the database'
+complete -c orders -n "__fish_orders_needs_command" -f -a "create-topics" -d 'Create the topics, or check existing ones'
+complete -c orders -n "__fish_orders_needs_command" -f -a "serve-api" -d 'Serve the HTTP API: accept orders and return them'
 complete -c orders -n "__fish_orders_needs_command" -f -a "consume" -d 'Store orders from the log in the database, and answer lookups'
 complete -c orders -n "__fish_orders_needs_command" -f -a "send" -d 'Post orders from files or stdin to the API'
 complete -c orders -n "__fish_orders_needs_command" -f -a "get" -d 'Get orders by their uid from the API'
 complete -c orders -n "__fish_orders_needs_command" -f -a "export" -d 'Write every stored order as JSON, one a line'
 complete -c orders -n "__fish_orders_needs_command" -f -a "completions" -d 'Print the completion script of a shell'
 complete -c orders -n "__fish_orders_using_subcommand up" -l wait -d 'How long to wait for Kafka and the database at the start' -r
-complete -c orders -n "__fish_orders_using_subcommand up" -l brokers -d 'Kafka brokers, separated by commas [env: KAFKA_BROKERS]' -r
-complete -c orders -n "__fish_orders_using_subcommand up" -l topic -d 'Topic of the orders [env: KAFKA_TOPIC] [default: orders]' -r
-complete -c orders -n "__fish_orders_using_subcommand up" -s X -d 'Property of the Kafka client, repeatable [env: KAFKA_PROPERTIES, separated by commas]' -r
-complete -c orders -n "__fish_orders_using_subcommand up" -l db-url -d 'Database, as postgresql://USER@HOST:PORT/DATABASE or sqlite:FILE [env: DB_URL]' -r
-complete -c orders -n "__fish_orders_using_subcommand up" -l data-dir -d 'Folder of the embedded engines [env: ORDERS_DATA_DIR] [default: ./orders-data]' -r
-complete -c orders -n "__fish_orders_using_subcommand up" -l group -d 'Consumer group [env: KAFKA_GROUP] [default: order-service-group]' -r
-complete -c orders -n "__fish_orders_using_subcommand up" -l http-addr -d 'Address of the public API; port 0 picks one [env: HTTP_ADDR] [default: 127.0.0.1:8080]' -r
-complete -c orders -n "__fish_orders_using_subcommand up" -l admin-addr -d 'Address of /livez, /readyz and /metrics; port 0 picks one [env: ADMIN_ADDR] [default: 127.0.0.1:8081, for consume 127.0.0.1:8082]' -r
+complete -c orders -n "__fish_orders_using_subcommand up" -l brokers -d 'Kafka brokers, separated by commas' -r
+complete -c orders -n "__fish_orders_using_subcommand up" -l topic -d 'Topic of the orders' -r
+complete -c orders -n "__fish_orders_using_subcommand up" -l lookup-topic -d 'Topic of the lookups' -r
+complete -c orders -n "__fish_orders_using_subcommand up" -l found-topic -d 'Topic of the answers to lookups' -r
+complete -c orders -n "__fish_orders_using_subcommand up" -l kafka-properties -d 'Properties of the Kafka client, separated by commas' -r
+complete -c orders -n "__fish_orders_using_subcommand up" -s X -d 'Property of the Kafka client, repeatable; replaces that of KAFKA_PROPERTIES' -r
+complete -c orders -n "__fish_orders_using_subcommand up" -l db-url -d 'Database, as postgresql://USER@HOST:PORT/DATABASE or sqlite:FILE' -r
+complete -c orders -n "__fish_orders_using_subcommand up" -l data-dir -d 'Folder of the embedded engines' -r -F
+complete -c orders -n "__fish_orders_using_subcommand up" -l group -d 'Consumer group' -r
+complete -c orders -n "__fish_orders_using_subcommand up" -l lookup-group -d 'Consumer group of the lookups, one for each set of topics' -r
+complete -c orders -n "__fish_orders_using_subcommand up" -l http-addr -d 'Address of the public API; port 0 picks one' -r
+complete -c orders -n "__fish_orders_using_subcommand up" -l keep-alive-s -d 'How long an idle connection is kept' -r
+complete -c orders -n "__fish_orders_using_subcommand up" -l max-connections -d 'How many connections there may be' -r
+complete -c orders -n "__fish_orders_using_subcommand up" -l lookup-wait-ms -d 'How long a GET waits for its lookup before it answers 202' -r
+complete -c orders -n "__fish_orders_using_subcommand up" -l admin-addr -d 'Address of /livez, /readyz and /metrics; port 0 picks one' -r
+complete -c orders -n "__fish_orders_using_subcommand up" -l cache-load-limit -d 'How many of the newest orders are loaded at start; 0: none' -r
+complete -c orders -n "__fish_orders_using_subcommand up" -l cache-ttl-seconds -d 'How long an order stays' -r
+complete -c orders -n "__fish_orders_using_subcommand up" -l cache-max-bytes -d 'How much memory it may take, such as 50331648 or 48MiB' -r
 complete -c orders -n "__fish_orders_using_subcommand up" -l output -d 'Print data as a table or as JSON' -r -f -a "table\t'Columns for people; plain when piped'
 json\t'One JSON document, also when the command fails'"
 complete -c orders -n "__fish_orders_using_subcommand up" -l log-format -d 'Write diagnostics as text or as JSON' -r -f -a "text\t'TIME LEVEL message field=value'
 json\t'One JSON object a line'"
 complete -c orders -n "__fish_orders_using_subcommand up" -l env-file -d 'File with variables [default: .env, where there is one]' -r -F
-complete -c orders -n "__fish_orders_using_subcommand up" -l demo -d 'Send an example order, fetch it back, and print how long each hop took; then stay'
-complete -c orders -n "__fish_orders_using_subcommand up" -s q -l quiet -d 'Say only warnings and errors'
-complete -c orders -n "__fish_orders_using_subcommand up" -s v -l verbose -d 'Say more; -vv says everything'
+complete -c orders -n "__fish_orders_using_subcommand up" -l demo -d 'Send an example order, get it back, print the time of each hop, then go on'
+complete -c orders -n "__fish_orders_using_subcommand up" -s q -l quiet -d 'Print only warnings and errors on stderr'
+complete -c orders -n "__fish_orders_using_subcommand up" -s v -l verbose -d 'Print more on stderr; -vv prints everything'
 complete -c orders -n "__fish_orders_using_subcommand up" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c orders -n "__fish_orders_using_subcommand migrate" -l db-url -d 'Database, as postgresql://USER@HOST:PORT/DATABASE or sqlite:FILE [env: DB_URL]' -r
-complete -c orders -n "__fish_orders_using_subcommand migrate" -l data-dir -d 'Folder of the embedded engines [env: ORDERS_DATA_DIR] [default: ./orders-data]' -r
+complete -c orders -n "__fish_orders_using_subcommand migrate" -l db-url -d 'Database, as postgresql://USER@HOST:PORT/DATABASE or sqlite:FILE' -r
+complete -c orders -n "__fish_orders_using_subcommand migrate" -l data-dir -d 'Folder of the embedded engines' -r -F
 complete -c orders -n "__fish_orders_using_subcommand migrate" -l wait -d 'How long to wait for the database, and for another migration to end' -r
 complete -c orders -n "__fish_orders_using_subcommand migrate" -l output -d 'Print data as a table or as JSON' -r -f -a "table\t'Columns for people; plain when piped'
 json\t'One JSON document, also when the command fails'"
@@ -70,13 +80,16 @@ json\t'One JSON object a line'"
 complete -c orders -n "__fish_orders_using_subcommand migrate" -l env-file -d 'File with variables [default: .env, where there is one]' -r -F
 complete -c orders -n "__fish_orders_using_subcommand migrate" -l dry-run -d 'Write nothing, not even the history table; say what would be applied'
 complete -c orders -n "__fish_orders_using_subcommand migrate" -l status -d 'List the migrations; exit code 3 when one is pending'
-complete -c orders -n "__fish_orders_using_subcommand migrate" -s q -l quiet -d 'Say only warnings and errors'
-complete -c orders -n "__fish_orders_using_subcommand migrate" -s v -l verbose -d 'Say more; -vv says everything'
+complete -c orders -n "__fish_orders_using_subcommand migrate" -s q -l quiet -d 'Print only warnings and errors on stderr'
+complete -c orders -n "__fish_orders_using_subcommand migrate" -s v -l verbose -d 'Print more on stderr; -vv prints everything'
 complete -c orders -n "__fish_orders_using_subcommand migrate" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c orders -n "__fish_orders_using_subcommand create-topics" -l brokers -d 'Kafka brokers, separated by commas [env: KAFKA_BROKERS]' -r
-complete -c orders -n "__fish_orders_using_subcommand create-topics" -l topic -d 'Topic of the orders [env: KAFKA_TOPIC] [default: orders]' -r
-complete -c orders -n "__fish_orders_using_subcommand create-topics" -s X -d 'Property of the Kafka client, repeatable [env: KAFKA_PROPERTIES, separated by commas]' -r
-complete -c orders -n "__fish_orders_using_subcommand create-topics" -l data-dir -d 'Folder of the embedded engines [env: ORDERS_DATA_DIR] [default: ./orders-data]' -r
+complete -c orders -n "__fish_orders_using_subcommand create-topics" -l brokers -d 'Kafka brokers, separated by commas' -r
+complete -c orders -n "__fish_orders_using_subcommand create-topics" -l topic -d 'Topic of the orders' -r
+complete -c orders -n "__fish_orders_using_subcommand create-topics" -l lookup-topic -d 'Topic of the lookups' -r
+complete -c orders -n "__fish_orders_using_subcommand create-topics" -l found-topic -d 'Topic of the answers to lookups' -r
+complete -c orders -n "__fish_orders_using_subcommand create-topics" -l kafka-properties -d 'Properties of the Kafka client, separated by commas' -r
+complete -c orders -n "__fish_orders_using_subcommand create-topics" -s X -d 'Property of the Kafka client, repeatable; replaces that of KAFKA_PROPERTIES' -r
+complete -c orders -n "__fish_orders_using_subcommand create-topics" -l data-dir -d 'Folder of the embedded engines' -r -F
 complete -c orders -n "__fish_orders_using_subcommand create-topics" -l partitions -d 'Partitions of the orders topic [default: 4, or 1 when embedded]; the lookup topics have 1' -r
 complete -c orders -n "__fish_orders_using_subcommand create-topics" -l replication-factor -d 'Copies of each record [default: 3, or the number of brokers if that is less]' -r
 complete -c orders -n "__fish_orders_using_subcommand create-topics" -l wait -d 'How long to wait for Kafka' -r
@@ -87,82 +100,98 @@ json\t'One JSON object a line'"
 complete -c orders -n "__fish_orders_using_subcommand create-topics" -l env-file -d 'File with variables [default: .env, where there is one]' -r -F
 complete -c orders -n "__fish_orders_using_subcommand create-topics" -l check -d 'Write nothing; exit code 3 when a topic is missing or differs'
 complete -c orders -n "__fish_orders_using_subcommand create-topics" -l all -d 'List every topic of the cluster'
-complete -c orders -n "__fish_orders_using_subcommand create-topics" -s q -l quiet -d 'Say only warnings and errors'
-complete -c orders -n "__fish_orders_using_subcommand create-topics" -s v -l verbose -d 'Say more; -vv says everything'
+complete -c orders -n "__fish_orders_using_subcommand create-topics" -s q -l quiet -d 'Print only warnings and errors on stderr'
+complete -c orders -n "__fish_orders_using_subcommand create-topics" -s v -l verbose -d 'Print more on stderr; -vv prints everything'
 complete -c orders -n "__fish_orders_using_subcommand create-topics" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c orders -n "__fish_orders_using_subcommand serve-api" -l brokers -d 'Kafka brokers, separated by commas [env: KAFKA_BROKERS]' -r
-complete -c orders -n "__fish_orders_using_subcommand serve-api" -l topic -d 'Topic of the orders [env: KAFKA_TOPIC] [default: orders]' -r
-complete -c orders -n "__fish_orders_using_subcommand serve-api" -s X -d 'Property of the Kafka client, repeatable [env: KAFKA_PROPERTIES, separated by commas]' -r
-complete -c orders -n "__fish_orders_using_subcommand serve-api" -l db-url -d 'Database, as postgresql://USER@HOST:PORT/DATABASE or sqlite:FILE [env: DB_URL]' -r
-complete -c orders -n "__fish_orders_using_subcommand serve-api" -l data-dir -d 'Folder of the embedded engines [env: ORDERS_DATA_DIR] [default: ./orders-data]' -r
-complete -c orders -n "__fish_orders_using_subcommand serve-api" -l http-addr -d 'Address of the public API; port 0 picks one [env: HTTP_ADDR] [default: 127.0.0.1:8080]' -r
-complete -c orders -n "__fish_orders_using_subcommand serve-api" -l admin-addr -d 'Address of /livez, /readyz and /metrics; port 0 picks one [env: ADMIN_ADDR] [default: 127.0.0.1:8081, for consume 127.0.0.1:8082]' -r
+complete -c orders -n "__fish_orders_using_subcommand serve-api" -l brokers -d 'Kafka brokers, separated by commas' -r
+complete -c orders -n "__fish_orders_using_subcommand serve-api" -l topic -d 'Topic of the orders' -r
+complete -c orders -n "__fish_orders_using_subcommand serve-api" -l lookup-topic -d 'Topic of the lookups' -r
+complete -c orders -n "__fish_orders_using_subcommand serve-api" -l found-topic -d 'Topic of the answers to lookups' -r
+complete -c orders -n "__fish_orders_using_subcommand serve-api" -l kafka-properties -d 'Properties of the Kafka client, separated by commas' -r
+complete -c orders -n "__fish_orders_using_subcommand serve-api" -s X -d 'Property of the Kafka client, repeatable; replaces that of KAFKA_PROPERTIES' -r
+complete -c orders -n "__fish_orders_using_subcommand serve-api" -l db-url -d 'Database, as postgresql://USER@HOST:PORT/DATABASE or sqlite:FILE' -r
+complete -c orders -n "__fish_orders_using_subcommand serve-api" -l data-dir -d 'Folder of the embedded engines' -r -F
+complete -c orders -n "__fish_orders_using_subcommand serve-api" -l http-addr -d 'Address of the public API; port 0 picks one' -r
+complete -c orders -n "__fish_orders_using_subcommand serve-api" -l keep-alive-s -d 'How long an idle connection is kept' -r
+complete -c orders -n "__fish_orders_using_subcommand serve-api" -l max-connections -d 'How many connections there may be' -r
+complete -c orders -n "__fish_orders_using_subcommand serve-api" -l lookup-wait-ms -d 'How long a GET waits for its lookup before it answers 202' -r
+complete -c orders -n "__fish_orders_using_subcommand serve-api" -l admin-addr -d 'Address of /livez, /readyz and /metrics; port 0 picks one' -r
+complete -c orders -n "__fish_orders_using_subcommand serve-api" -l cache-load-limit -d 'How many of the newest orders are loaded at start; 0: none' -r
+complete -c orders -n "__fish_orders_using_subcommand serve-api" -l cache-ttl-seconds -d 'How long an order stays' -r
+complete -c orders -n "__fish_orders_using_subcommand serve-api" -l cache-max-bytes -d 'How much memory it may take, such as 50331648 or 48MiB' -r
 complete -c orders -n "__fish_orders_using_subcommand serve-api" -l output -d 'Print data as a table or as JSON' -r -f -a "table\t'Columns for people; plain when piped'
 json\t'One JSON document, also when the command fails'"
 complete -c orders -n "__fish_orders_using_subcommand serve-api" -l log-format -d 'Write diagnostics as text or as JSON' -r -f -a "text\t'TIME LEVEL message field=value'
 json\t'One JSON object a line'"
 complete -c orders -n "__fish_orders_using_subcommand serve-api" -l env-file -d 'File with variables [default: .env, where there is one]' -r -F
-complete -c orders -n "__fish_orders_using_subcommand serve-api" -s q -l quiet -d 'Say only warnings and errors'
-complete -c orders -n "__fish_orders_using_subcommand serve-api" -s v -l verbose -d 'Say more; -vv says everything'
+complete -c orders -n "__fish_orders_using_subcommand serve-api" -s q -l quiet -d 'Print only warnings and errors on stderr'
+complete -c orders -n "__fish_orders_using_subcommand serve-api" -s v -l verbose -d 'Print more on stderr; -vv prints everything'
 complete -c orders -n "__fish_orders_using_subcommand serve-api" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c orders -n "__fish_orders_using_subcommand consume" -l brokers -d 'Kafka brokers, separated by commas [env: KAFKA_BROKERS]' -r
-complete -c orders -n "__fish_orders_using_subcommand consume" -l topic -d 'Topic of the orders [env: KAFKA_TOPIC] [default: orders]' -r
-complete -c orders -n "__fish_orders_using_subcommand consume" -s X -d 'Property of the Kafka client, repeatable [env: KAFKA_PROPERTIES, separated by commas]' -r
-complete -c orders -n "__fish_orders_using_subcommand consume" -l db-url -d 'Database, as postgresql://USER@HOST:PORT/DATABASE or sqlite:FILE [env: DB_URL]' -r
-complete -c orders -n "__fish_orders_using_subcommand consume" -l data-dir -d 'Folder of the embedded engines [env: ORDERS_DATA_DIR] [default: ./orders-data]' -r
-complete -c orders -n "__fish_orders_using_subcommand consume" -l group -d 'Consumer group [env: KAFKA_GROUP] [default: order-service-group]' -r
-complete -c orders -n "__fish_orders_using_subcommand consume" -l admin-addr -d 'Address of /livez, /readyz and /metrics; port 0 picks one [env: ADMIN_ADDR] [default: 127.0.0.1:8081, for consume 127.0.0.1:8082]' -r
+complete -c orders -n "__fish_orders_using_subcommand consume" -l brokers -d 'Kafka brokers, separated by commas' -r
+complete -c orders -n "__fish_orders_using_subcommand consume" -l topic -d 'Topic of the orders' -r
+complete -c orders -n "__fish_orders_using_subcommand consume" -l lookup-topic -d 'Topic of the lookups' -r
+complete -c orders -n "__fish_orders_using_subcommand consume" -l found-topic -d 'Topic of the answers to lookups' -r
+complete -c orders -n "__fish_orders_using_subcommand consume" -l kafka-properties -d 'Properties of the Kafka client, separated by commas' -r
+complete -c orders -n "__fish_orders_using_subcommand consume" -s X -d 'Property of the Kafka client, repeatable; replaces that of KAFKA_PROPERTIES' -r
+complete -c orders -n "__fish_orders_using_subcommand consume" -l db-url -d 'Database, as postgresql://USER@HOST:PORT/DATABASE or sqlite:FILE' -r
+complete -c orders -n "__fish_orders_using_subcommand consume" -l data-dir -d 'Folder of the embedded engines' -r -F
+complete -c orders -n "__fish_orders_using_subcommand consume" -l group -d 'Consumer group' -r
+complete -c orders -n "__fish_orders_using_subcommand consume" -l lookup-group -d 'Consumer group of the lookups, one for each set of topics' -r
 complete -c orders -n "__fish_orders_using_subcommand consume" -l accept-gap -d 'Go on without records that were deleted before they were read, repeatable' -r
+complete -c orders -n "__fish_orders_using_subcommand consume" -l admin-addr -d 'Address of /livez, /readyz and /metrics; port 0 picks one' -r
 complete -c orders -n "__fish_orders_using_subcommand consume" -l output -d 'Print data as a table or as JSON' -r -f -a "table\t'Columns for people; plain when piped'
 json\t'One JSON document, also when the command fails'"
 complete -c orders -n "__fish_orders_using_subcommand consume" -l log-format -d 'Write diagnostics as text or as JSON' -r -f -a "text\t'TIME LEVEL message field=value'
 json\t'One JSON object a line'"
 complete -c orders -n "__fish_orders_using_subcommand consume" -l env-file -d 'File with variables [default: .env, where there is one]' -r -F
-complete -c orders -n "__fish_orders_using_subcommand consume" -s q -l quiet -d 'Say only warnings and errors'
-complete -c orders -n "__fish_orders_using_subcommand consume" -s v -l verbose -d 'Say more; -vv says everything'
+complete -c orders -n "__fish_orders_using_subcommand consume" -s q -l quiet -d 'Print only warnings and errors on stderr'
+complete -c orders -n "__fish_orders_using_subcommand consume" -s v -l verbose -d 'Print more on stderr; -vv prints everything'
 complete -c orders -n "__fish_orders_using_subcommand consume" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c orders -n "__fish_orders_using_subcommand send" -l timeout -d 'How long one order is sent again while the API cannot confirm it' -r
-complete -c orders -n "__fish_orders_using_subcommand send" -l api-url -d 'URL of the API [env: ORDERS_API_URL] [default: http://127.0.0.1:8080]' -r
+complete -c orders -n "__fish_orders_using_subcommand send" -l api-url -d 'URL of the API' -r
 complete -c orders -n "__fish_orders_using_subcommand send" -l output -d 'Print data as a table or as JSON' -r -f -a "table\t'Columns for people; plain when piped'
 json\t'One JSON document, also when the command fails'"
 complete -c orders -n "__fish_orders_using_subcommand send" -l log-format -d 'Write diagnostics as text or as JSON' -r -f -a "text\t'TIME LEVEL message field=value'
 json\t'One JSON object a line'"
 complete -c orders -n "__fish_orders_using_subcommand send" -l env-file -d 'File with variables [default: .env, where there is one]' -r -F
-complete -c orders -n "__fish_orders_using_subcommand send" -s q -l quiet -d 'Say only warnings and errors'
-complete -c orders -n "__fish_orders_using_subcommand send" -s v -l verbose -d 'Say more; -vv says everything'
+complete -c orders -n "__fish_orders_using_subcommand send" -s q -l quiet -d 'Print only warnings and errors on stderr'
+complete -c orders -n "__fish_orders_using_subcommand send" -s v -l verbose -d 'Print more on stderr; -vv prints everything'
 complete -c orders -n "__fish_orders_using_subcommand send" -s h -l help -d 'Print help'
 complete -c orders -n "__fish_orders_using_subcommand get" -l wait -d 'How long to go on asking while the API does not know yet [default: ask once]' -r
-complete -c orders -n "__fish_orders_using_subcommand get" -l api-url -d 'URL of the API [env: ORDERS_API_URL] [default: http://127.0.0.1:8080]' -r
+complete -c orders -n "__fish_orders_using_subcommand get" -l api-url -d 'URL of the API' -r
 complete -c orders -n "__fish_orders_using_subcommand get" -l output -d 'Print data as a table or as JSON' -r -f -a "table\t'Columns for people; plain when piped'
 json\t'One JSON document, also when the command fails'"
 complete -c orders -n "__fish_orders_using_subcommand get" -l log-format -d 'Write diagnostics as text or as JSON' -r -f -a "text\t'TIME LEVEL message field=value'
 json\t'One JSON object a line'"
 complete -c orders -n "__fish_orders_using_subcommand get" -l env-file -d 'File with variables [default: .env, where there is one]' -r -F
-complete -c orders -n "__fish_orders_using_subcommand get" -s q -l quiet -d 'Say only warnings and errors'
-complete -c orders -n "__fish_orders_using_subcommand get" -s v -l verbose -d 'Say more; -vv says everything'
+complete -c orders -n "__fish_orders_using_subcommand get" -s q -l quiet -d 'Print only warnings and errors on stderr'
+complete -c orders -n "__fish_orders_using_subcommand get" -s v -l verbose -d 'Print more on stderr; -vv prints everything'
 complete -c orders -n "__fish_orders_using_subcommand get" -s h -l help -d 'Print help'
 complete -c orders -n "__fish_orders_using_subcommand export" -l to -d 'Where the orders go; `-` is stdout' -r -F
 complete -c orders -n "__fish_orders_using_subcommand export" -l dead-letters -d 'Where the dead letters go: records that could not become orders, with place and reason' -r -F
 complete -c orders -n "__fish_orders_using_subcommand export" -l wait -d 'How long to wait for database and log, and for the store to have what the topic has' -r
-complete -c orders -n "__fish_orders_using_subcommand export" -l brokers -d 'Kafka brokers, separated by commas [env: KAFKA_BROKERS]' -r
-complete -c orders -n "__fish_orders_using_subcommand export" -l topic -d 'Topic of the orders [env: KAFKA_TOPIC] [default: orders]' -r
-complete -c orders -n "__fish_orders_using_subcommand export" -s X -d 'Property of the Kafka client, repeatable [env: KAFKA_PROPERTIES, separated by commas]' -r
-complete -c orders -n "__fish_orders_using_subcommand export" -l db-url -d 'Database, as postgresql://USER@HOST:PORT/DATABASE or sqlite:FILE [env: DB_URL]' -r
-complete -c orders -n "__fish_orders_using_subcommand export" -l data-dir -d 'Folder of the embedded engines [env: ORDERS_DATA_DIR] [default: ./orders-data]' -r
+complete -c orders -n "__fish_orders_using_subcommand export" -l brokers -d 'Kafka brokers, separated by commas' -r
+complete -c orders -n "__fish_orders_using_subcommand export" -l topic -d 'Topic of the orders' -r
+complete -c orders -n "__fish_orders_using_subcommand export" -l lookup-topic -d 'Topic of the lookups' -r
+complete -c orders -n "__fish_orders_using_subcommand export" -l found-topic -d 'Topic of the answers to lookups' -r
+complete -c orders -n "__fish_orders_using_subcommand export" -l kafka-properties -d 'Properties of the Kafka client, separated by commas' -r
+complete -c orders -n "__fish_orders_using_subcommand export" -s X -d 'Property of the Kafka client, repeatable; replaces that of KAFKA_PROPERTIES' -r
+complete -c orders -n "__fish_orders_using_subcommand export" -l db-url -d 'Database, as postgresql://USER@HOST:PORT/DATABASE or sqlite:FILE' -r
+complete -c orders -n "__fish_orders_using_subcommand export" -l data-dir -d 'Folder of the embedded engines' -r -F
 complete -c orders -n "__fish_orders_using_subcommand export" -l output -d 'Print data as a table or as JSON' -r -f -a "table\t'Columns for people; plain when piped'
 json\t'One JSON document, also when the command fails'"
 complete -c orders -n "__fish_orders_using_subcommand export" -l log-format -d 'Write diagnostics as text or as JSON' -r -f -a "text\t'TIME LEVEL message field=value'
 json\t'One JSON object a line'"
 complete -c orders -n "__fish_orders_using_subcommand export" -l env-file -d 'File with variables [default: .env, where there is one]' -r -F
 complete -c orders -n "__fish_orders_using_subcommand export" -l partial -d 'Export what is stored, without asking whether that is all'
-complete -c orders -n "__fish_orders_using_subcommand export" -s q -l quiet -d 'Say only warnings and errors'
-complete -c orders -n "__fish_orders_using_subcommand export" -s v -l verbose -d 'Say more; -vv says everything'
+complete -c orders -n "__fish_orders_using_subcommand export" -s q -l quiet -d 'Print only warnings and errors on stderr'
+complete -c orders -n "__fish_orders_using_subcommand export" -s v -l verbose -d 'Print more on stderr; -vv prints everything'
 complete -c orders -n "__fish_orders_using_subcommand export" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c orders -n "__fish_orders_using_subcommand completions" -l output -d 'Print data as a table or as JSON' -r -f -a "table\t'Columns for people; plain when piped'
 json\t'One JSON document, also when the command fails'"
 complete -c orders -n "__fish_orders_using_subcommand completions" -l log-format -d 'Write diagnostics as text or as JSON' -r -f -a "text\t'TIME LEVEL message field=value'
 json\t'One JSON object a line'"
 complete -c orders -n "__fish_orders_using_subcommand completions" -l env-file -d 'File with variables [default: .env, where there is one]' -r -F
-complete -c orders -n "__fish_orders_using_subcommand completions" -s q -l quiet -d 'Say only warnings and errors'
-complete -c orders -n "__fish_orders_using_subcommand completions" -s v -l verbose -d 'Say more; -vv says everything'
+complete -c orders -n "__fish_orders_using_subcommand completions" -s q -l quiet -d 'Print only warnings and errors on stderr'
+complete -c orders -n "__fish_orders_using_subcommand completions" -s v -l verbose -d 'Print more on stderr; -vv prints everything'
 complete -c orders -n "__fish_orders_using_subcommand completions" -s h -l help -d 'Print help'

@@ -1,27 +1,27 @@
 //! The command line: global flags, one variant a command.
 //!
 //! Owns the clap tree and the table from command to `run`; what a command's flags mean lives with the
-//! command. Parsing does nothing but parse. The surprising thing: clap does not read the environment
-//! here. Help names the variables, `config` reads them, so no value of theirs can show up in help.
+//! command. Parsing has no effect beyond reading the environment and the `.env` file.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use clap::{ArgAction, Parser, Subcommand};
+use clap::{ArgAction, ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::commands::{self, Context};
-use crate::config::{ConfigError, Environment};
+use crate::config::{self, Settings, Variables};
 use crate::diagnostics::{self, LogFormat};
-use crate::exit::Exit;
+use crate::exit::{Exit, Failure};
 use crate::failpoint;
 use crate::output::{Format, Output, Verbosity};
 use crate::timeouts;
 
 const EXAMPLES: &str = "\
 Examples:
-  orders up --demo                        everything in one process, nothing to install
-  orders migrate                          make or update the tables
-  orders create-topics --partitions 12    make the topics
+  orders up --demo                        everything in one process
+  orders migrate                          create or update the tables
+  orders create-topics --partitions 12    create the topics
   orders consume                          from the log into the database
   orders serve-api                        POST /orders, GET /api/order/<uid>
   orders send order.json                  post an order
@@ -29,44 +29,14 @@ Examples:
   orders export --to orders.ndjson        write every stored order into a file
 
 Settings come from flags, the environment, a .env file, defaults, in this order.
-With neither KAFKA_BROKERS nor DB_URL, log and orders are files in ./orders-data.
-Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 a check said no,
+Without KAFKA_BROKERS and DB_URL, log and orders are files in ./orders-data.
+Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 a check failed,
 4 timed out, 5 Kafka, database or API unreachable, 130/143 by signal.";
 
-const SERVE_API_EXAMPLES: &str = "\
-Variables without a flag, with their defaults:
-  CACHE_LOAD_LIMIT   10      orders loaded into the cache at start
-  CACHE_TTL_SECONDS  360     how long an order stays in the cache
-  CACHE_MAX_BYTES    48MiB   how much memory the cache may take
-  LOOKUP_WAIT_MS     2000    how long a GET waits before it answers 202
-  KEEP_ALIVE_S       75      how long an idle connection is kept
-  MAX_CONNECTIONS    1000    how many connections there may be
-
-Examples:
-  orders serve-api --brokers 127.0.0.1:9092
-  orders serve-api --http-addr 127.0.0.1:0     on a free port, which it says";
-
-const CONSUME_EXAMPLES: &str = "\
-Examples:
-  orders consume --brokers 127.0.0.1:9092
-  orders consume --admin-addr 127.0.0.1:0      a second one on the same machine
-  orders consume --accept-gap orders/3:100-249 go on after records that were deleted unread";
-
-const SEND_EXAMPLES: &str = "\
-Examples:
-  orders send order.json
-  orders send - < orders.ndjson
-  orders send --output json *.json             what became of each order, for machines";
-
-const GET_EXAMPLES: &str = "\
-Examples:
-  orders get b563feb7b2b84b6test
-  orders get b563feb7b2b84b6test --output json
-  orders get b563feb7b2b84b6test --wait 10s    exit code 3 when there is no such order";
-
 /// The command line of `orders`.
-#[derive(Parser, Debug)]
-#[command(name = "orders", version, about, after_help = EXAMPLES)]
+#[derive(Parser)]
+#[command(name = "orders", version, after_help = EXAMPLES, max_term_width = 80)]
+#[command(about = "An order pipeline and its operators' commands in one program")]
 #[command(propagate_version = false, disable_help_subcommand = true)]
 pub struct Cli {
     #[command(flatten)]
@@ -85,11 +55,11 @@ pub struct Global {
     #[arg(default_value_t, hide_possible_values = true)]
     pub output: Format,
 
-    /// Say only warnings and errors
+    /// Print only warnings and errors on stderr
     #[arg(short, long, global = true, conflicts_with = "verbose")]
     pub quiet: bool,
 
-    /// Say more; -vv says everything
+    /// Print more on stderr; -vv prints everything
     #[arg(short, long, global = true, action = ArgAction::Count)]
     pub verbose: u8,
 
@@ -112,33 +82,24 @@ impl Global {
             (false, _) => Verbosity::Trace,
         }
     }
-
-    /// The streams as these flags ask for them.
-    pub fn streams(&self) -> Output {
-        Output::new(self.output, self.verbosity())
-    }
 }
 
 /// The commands.
-#[derive(Subcommand, Debug)]
+#[derive(Subcommand)]
 pub enum Command {
-    /// Run everything in one process; nothing need be installed
+    /// Run everything in one process; no other software is required
     Up(commands::up::Args),
-    /// Make or update the tables of the database
+    /// Create or update the tables of the database
     Migrate(commands::migrate::Args),
-    /// Make the topics, or check those that are there
+    /// Create the topics, or check existing ones
     CreateTopics(commands::create_topics::Args),
-    /// Serve the HTTP API: orders in, orders out
-    #[command(after_help = SERVE_API_EXAMPLES)]
+    /// Serve the HTTP API: accept orders and return them
     ServeApi(commands::serve_api::Args),
     /// Store orders from the log in the database, and answer lookups
-    #[command(after_help = CONSUME_EXAMPLES)]
     Consume(commands::consume::Args),
     /// Post orders from files or stdin to the API
-    #[command(after_help = SEND_EXAMPLES)]
     Send(commands::send::Args),
     /// Get orders by their uid from the API
-    #[command(after_help = GET_EXAMPLES)]
     Get(commands::get::Args),
     /// Write every stored order as JSON, one a line
     Export(commands::export::Args),
@@ -146,27 +107,60 @@ pub enum Command {
     Completions(commands::completions::Args),
 }
 
-impl Command {
-    /// Whether it runs until it is stopped, with nobody before it.
+/// A command line whose flags are known and whose settings are not resolved yet.
+pub struct CommandLine {
+    arguments: Vec<OsString>,
+    flags: ArgMatches,
+    global: Global,
+}
+
+impl CommandLine {
+    /// Parses the flags. Help, version and mistakes of usage are errors of clap.
+    pub fn parse(arguments: Vec<OsString>) -> Result<CommandLine, clap::Error> {
+        let flags = config::command_line(&Cli::command(), &arguments)?;
+        let global = Global::from_arg_matches(&flags)?;
+        Ok(CommandLine {
+            arguments,
+            flags,
+            global,
+        })
+    }
+
+    /// The streams as the flags ask for them.
+    pub fn streams(&self) -> Output {
+        Output::new(self.global.output, self.global.verbosity())
+    }
+
+    /// Whether the command runs until it is stopped.
     pub fn is_service(&self) -> bool {
         matches!(
-            self,
-            Command::Up(_) | Command::ServeApi(_) | Command::Consume(_)
+            self.flags.subcommand_name(),
+            Some("up" | "serve-api" | "consume")
         )
+    }
+
+    fn resolve(&self) -> Result<(Command, Settings), Failure> {
+        let command = Cli::command();
+        let variables = Variables::load(&command, self.global.env_file.as_deref())?;
+        let (matches, settings) =
+            Settings::resolve(command, &self.arguments, &self.flags, variables)?;
+        let command = Command::from_arg_matches(&matches);
+        Ok((command.expect("clap has matched these arguments"), settings))
     }
 }
 
 /// Runs the command that was asked for. Blocks until it is done.
-pub fn run(cli: Cli, output: &Output) -> anyhow::Result<Exit> {
+pub fn run(line: &CommandLine, output: &Output) -> anyhow::Result<Exit> {
     // Held to the end: what is still queued is written when it goes.
-    let _diagnostics = diagnostics::init(cli.global.log_format, cli.global.verbosity())?;
-    let environment = Environment::load(cli.global.env_file.as_deref())?;
-    read_test_settings(&environment)?;
+    let _diagnostics = diagnostics::init(line.global.log_format, line.global.verbosity())?;
+    let (command, settings) = line.resolve()?;
+    settings.warn_of_exposed_secrets();
+    read_test_settings(&settings)?;
     let context = Context {
-        environment,
+        settings,
         output: output.clone(),
     };
-    match cli.command {
+    match command {
         Command::Up(args) => commands::up::run(args, &context),
         Command::Migrate(args) => commands::migrate::run(args, &context),
         Command::CreateTopics(args) => commands::create_topics::run(args, &context),
@@ -175,24 +169,26 @@ pub fn run(cli: Cli, output: &Output) -> anyhow::Result<Exit> {
         Command::Send(args) => commands::send::run(args, &context),
         Command::Get(args) => commands::get::run(args, &context),
         Command::Export(args) => commands::export::run(args, &context),
-        Command::Completions(args) => commands::completions::run(args, &context),
+        Command::Completions(args) => {
+            commands::completions::run(args, &mut Cli::command(), &context)
+        }
     }
 }
 
-/// For tests only, so neither help nor completions know of it.
-fn read_test_settings(environment: &Environment) -> Result<(), ConfigError> {
-    test_setting(environment, failpoint::VARIABLE, failpoint::arm)?;
-    test_setting(environment, timeouts::VARIABLE, timeouts::replace)
+/// For tests only, so neither help nor completions mention them.
+fn read_test_settings(settings: &Settings) -> Result<(), Failure> {
+    test_setting(settings, failpoint::VARIABLE, failpoint::arm)?;
+    test_setting(settings, timeouts::VARIABLE, timeouts::replace)
 }
 
 fn test_setting<T: FromStr<Err = String>>(
-    environment: &Environment,
+    settings: &Settings,
     variable: &str,
     apply: impl FnOnce(T),
-) -> Result<(), ConfigError> {
-    if let Some(text) = environment.get(variable)? {
+) -> Result<(), Failure> {
+    if let Some(text) = settings.variable(variable)? {
         let refuse = |expected: String| {
-            ConfigError::new(format!("`{variable}` is `{text}`, expected {expected}"))
+            Failure::usage(format!("`{variable}` is `{text}`, expected {expected}"))
         };
         apply(text.parse().map_err(refuse)?);
     }
@@ -201,8 +197,6 @@ fn test_setting<T: FromStr<Err = String>>(
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     #[test]
@@ -231,15 +225,19 @@ mod tests {
     }
 
     #[test]
-    fn global_flags_work_before_and_behind_the_command() {
+    fn global_flags_work_before_and_after_the_command() {
+        let parse = |line: [&str; 6]| CommandLine::parse(line.map(OsString::from).into());
         for line in [
             ["orders", "--output", "json", "-v", "completions", "bash"],
             ["orders", "completions", "bash", "-v", "--output", "json"],
         ] {
-            let cli = Cli::try_parse_from(line).unwrap();
-            assert_eq!(cli.global.output, Format::Json);
-            assert_eq!(cli.global.verbosity(), Verbosity::Verbose);
+            let Ok(line) = parse(line) else {
+                panic!("the flags are valid");
+            };
+            assert_eq!(line.global.output, Format::Json);
+            assert_eq!(line.global.verbosity(), Verbosity::Verbose);
         }
-        assert!(Cli::try_parse_from(["orders", "-q", "-v", "completions", "bash"]).is_err());
+        let conflicting = ["orders", "-q", "-v", "completions", "bash", "-q"];
+        assert!(parse(conflicting).is_err());
     }
 }

@@ -1,36 +1,47 @@
-//! Configuration: flags > environment > `.env` file > defaults, settled once, before any socket opens.
+//! Configuration: flags, environment, `.env` file and defaults, resolved once before a socket opens.
 //!
-//! Owns the flag groups that commands flatten into their `Args`, and what each settles to; below
-//! `commands` nobody sees flags or environment. [`Environment`] is the only reader of the process's
-//! variables. An unknown or malformed value is a [`ConfigError`] that names the flag or variable;
-//! a value that may hold a secret is never repeated. The surprising thing: an empty variable counts
-//! as unset, so that `KAFKA_BROKERS=` in a compose file means what it looks like.
+//! Owns the argument groups that commands flatten into their `Args`, what they resolve to, and where
+//! each value comes from. Below `commands` nobody sees flags or the environment.
+//!
+//! # Invariants
+//!
+//! - A malformed value is an error that names its flag or variable; an unknown variable is ignored.
+//! - A value that may hold a secret is never repeated.
 
 mod control_folder;
 mod data;
 mod duration;
-mod environment;
+mod engines;
+mod env_file;
 mod http;
 mod log;
 mod properties;
 mod redaction;
+mod settings;
 mod store;
 
 pub use control_folder::control_folder;
 pub use data::DataArgs;
 pub use duration::duration;
-pub use environment::{ConfigError, Environment};
-pub use http::{AdminArgs, ApiUrlArgs, CacheArgs, CacheSettings, HttpArgs, HttpSettings};
+pub use engines::EngineArgs;
+pub use http::{AdminArgs, ApiUrlArgs, CacheArgs, HttpArgs};
 pub use log::{GroupArgs, LogArgs, LogEngine, LogSettings, Topics};
+pub use properties::Property;
 pub use redaction::{redact, redact_arguments};
+pub use settings::{Entry, Origin, Settings, Variables, command_line};
 pub use store::{StoreArgs, StoreSettings};
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
+    use clap::Args;
+
+    use super::settings::tests::{command, from_variables, resolve};
     use super::*;
 
-    /// `.env.example` with its comments taken off the settings in it.
-    fn example() -> Environment {
+    /// `T` as `.env.example` says, with the comments taken off the settings in it.
+    fn example<T: Args>() -> T {
         let text: String = include_str!("../.env.example")
             .lines()
             .map(|line| match line.strip_prefix('#') {
@@ -40,7 +51,11 @@ mod tests {
                 _ => format!("{line}\n"),
             })
             .collect();
-        Environment::from_file_text(&text)
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(".env");
+        fs::write(&path, text).unwrap();
+        let variables = Variables::of_file(&path, &command::<T>());
+        resolve(&[], variables).unwrap().0
     }
 
     #[test]
@@ -55,37 +70,28 @@ mod tests {
         ] {
             assert!(compose.lines().any(|it| it.trim() == line), "{line}");
         }
-        let (log, store, data) = Default::default();
-        let settled = StoreArgs::settle(&store, &example(), &log, &data).unwrap();
+        let engines: EngineArgs = example();
         let url = "postgresql://orders:orders@127.0.0.1:5432/orders".into();
-        assert_eq!(settled, StoreSettings::Postgres { url });
-        let settled = LogArgs::settle(&log, &example(), &store, &data).unwrap();
-        assert_eq!(settled.describe(), "Kafka at `127.0.0.1:9092`");
+        assert_eq!(engines.store().unwrap(), StoreSettings::Postgres { url });
+        let log = engines.log().unwrap();
+        assert_eq!(log.describe(), "Kafka at `127.0.0.1:9092`");
     }
 
     #[test]
     fn the_example_file_is_read_and_shows_the_defaults() {
-        let (example, nothing) = (example(), Environment::default());
-        let http = HttpArgs::default();
-        assert_eq!(http.settle(&example), http.settle(&nothing));
-        let cache = CacheArgs::default();
-        assert_eq!(cache.settle(&example), cache.settle(&nothing));
-        let api = ApiUrlArgs::default();
-        assert_eq!(api.settle(&example), api.settle(&nothing));
-        let group = GroupArgs::default();
-        assert_eq!(group.settle(&example), group.settle(&nothing));
-        assert_eq!(group.settle_lookup(&example), group.settle_lookup(&nothing));
-        let data = DataArgs::default();
-        assert_eq!(data.settle(&example), data.settle(&nothing));
+        assert_eq!(example::<HttpArgs>(), from_variables(&[]).unwrap());
+        assert_eq!(example::<CacheArgs>(), from_variables(&[]).unwrap());
+        assert_eq!(example::<ApiUrlArgs>(), from_variables(&[]).unwrap());
+        assert_eq!(example::<GroupArgs>(), from_variables(&[]).unwrap());
+        let default: DataArgs = from_variables(&[]).unwrap();
+        assert_eq!(example::<DataArgs>().folder(), default.folder());
 
-        let (log, store) = Default::default();
-        assert!(StoreArgs::settle(&store, &example, &log, &data).is_ok());
-        let settled = LogArgs::settle(&log, &example, &store, &data).unwrap();
-        match settled.engine {
+        let log = example::<EngineArgs>().log().unwrap();
+        match log.engine {
             LogEngine::Kafka { properties, .. } => assert_eq!(properties.len(), 4),
             LogEngine::Embedded(_) => panic!("the example names brokers"),
         }
-        let defaults = LogArgs::settle(&log, &nothing, &store, &data).unwrap();
-        assert_eq!(settled.topics, defaults.topics);
+        let default: EngineArgs = from_variables(&[]).unwrap();
+        assert_eq!(log.topics, default.log().unwrap().topics);
     }
 }

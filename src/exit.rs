@@ -1,21 +1,11 @@
 //! Exit codes as a type, and the error that carries one.
 //!
-//! Owns the numbers that scripts rely on (design: "Command line") and the rule by which an error
-//! finds its number. A command returns `Ok(Exit)` or an error; to give an error a code and a hint,
-//! wrap it in [`Failure`]. Errors of the configuration, and outages that the log or the store report
-//! with their types, find their code without one. The surprising thing: a first signal that was
-//! drained is 0, so only a second signal ever gives 130 or 143.
+//! Owns the numbers that scripts rely on. A command returns `Ok(Exit)` or an error; [`Failure`] gives
+//! an error its code and a hint. A first signal that was drained is 0: only a second signal gives 130
+//! or 143.
 
 use std::error::Error;
-use std::fmt;
 use std::process::ExitCode;
-
-use crate::config::ConfigError;
-use crate::event_log::LogError;
-use crate::store::StoreError;
-
-/// What to do when others held what was needed.
-const IN_USE: &str = "end what uses it, or try again later";
 
 /// How a run of the program ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,7 +30,7 @@ pub enum Exit {
 }
 
 impl Exit {
-    /// The number the shell sees.
+    /// The number that the shell sees.
     pub fn code(self) -> u8 {
         self as u8
     }
@@ -52,17 +42,20 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// An error with the exit code it deserves and, where there is one, what to do about it.
-#[derive(Debug)]
+/// An error with an exit code and a hint.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
 pub struct Failure {
-    exit: Exit,
+    pub exit: Exit,
     message: String,
-    hint: Option<String>,
+    /// What the reader can do about it.
+    pub hint: Option<String>,
     source: Option<Box<dyn Error + Send + Sync>>,
 }
 
 impl Failure {
-    /// A failure said in one sentence: lower case, no full stop, values in backticks, no secret.
+    /// A failure with a message of one sentence: lower case, no full stop, values in backticks, no
+    /// secret.
     pub fn new(exit: Exit, message: impl Into<String>) -> Failure {
         Failure {
             exit,
@@ -72,65 +65,28 @@ impl Failure {
         }
     }
 
-    /// What the reader can do about it.
+    /// A command line or a configuration that cannot be used.
+    pub fn usage(message: impl Into<String>) -> Failure {
+        Failure::new(Exit::Usage, message)
+    }
+
+    /// Adds what the reader can do about it.
     pub fn hint(mut self, hint: impl Into<String>) -> Failure {
         self.hint = Some(hint.into());
         self
     }
 
-    /// What caused it; printed after the message.
+    /// Adds the cause, which is printed after the message.
     pub fn because(mut self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Failure {
         self.source = Some(source.into());
         self
     }
-}
 
-impl fmt::Display for Failure {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(&self.message)
-    }
-}
-
-impl Error for Failure {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        self.source
-            .as_deref()
-            .map(|source| source as &(dyn Error + 'static))
-    }
-}
-
-/// The code and the hint of an error: what its outermost [`Failure`] says, else what the types in
-/// its chain tell, else [`Exit::Failed`].
-pub fn of(error: &anyhow::Error) -> (Exit, Option<&str>) {
-    // `chain` shows a value attached by `context` under another type; `downcast_ref` finds those.
-    if let Some(failure) = error.downcast_ref::<Failure>() {
-        return (failure.exit, failure.hint.as_deref());
-    }
-    if let Some(config) = error.downcast_ref::<ConfigError>() {
-        return (Exit::Usage, config.hint());
-    }
-    error
-        .chain()
-        .find_map(of_cause)
-        .unwrap_or((Exit::Failed, None))
-}
-
-fn of_cause<'a>(cause: &'a (dyn Error + 'static)) -> Option<(Exit, Option<&'a str>)> {
-    if let Some(failure) = cause.downcast_ref::<Failure>() {
-        return Some((failure.exit, failure.hint.as_deref()));
-    }
-    if let Some(config) = cause.downcast_ref::<ConfigError>() {
-        return Some((Exit::Usage, config.hint()));
-    }
-    match cause.downcast_ref::<StoreError>() {
-        Some(StoreError::Unavailable(_)) => return Some((Exit::Unreachable, None)),
-        // Who reports contention has tried until its time was over.
-        Some(StoreError::Contended(_)) => return Some((Exit::TimedOut, Some(IN_USE))),
-        _ => {}
-    }
-    match cause.downcast_ref::<LogError>() {
-        Some(LogError::Unavailable(_)) => Some((Exit::Unreachable, None)),
-        Some(LogError::NotFound(_) | LogError::Refused(_)) | None => None,
+    /// The failure in an error's chain, the outermost one when there are several.
+    pub fn of(error: &anyhow::Error) -> Option<&Failure> {
+        // `chain` shows a value attached by `context` under another type; `downcast_ref` finds those.
+        let outermost = error.downcast_ref();
+        outermost.or_else(|| error.chain().find_map(|cause| cause.downcast_ref()))
     }
 }
 
@@ -139,10 +95,6 @@ mod tests {
     use anyhow::Context;
 
     use super::*;
-
-    fn unavailable() -> LogError {
-        LogError::Unavailable("no broker answers".into())
-    }
 
     #[test]
     fn the_numbers_are_those_that_scripts_rely_on() {
@@ -160,31 +112,21 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_keeps_its_code_and_hint_under_added_context() {
+    fn a_failure_is_found_under_added_context() {
         let failure = Failure::new(Exit::TimedOut, "no answer").hint("try again");
         let error = anyhow::Error::new(failure).context("sending order `a`");
-        assert_eq!(of(&error), (Exit::TimedOut, Some("try again")));
+        let found = Failure::of(&error).unwrap();
+        assert_eq!(found.exit, Exit::TimedOut);
+        assert_eq!(found.hint.as_deref(), Some("try again"));
     }
 
     #[test]
     fn a_failure_attached_as_context_decides_over_its_cause() {
-        let failed: Result<(), LogError> = Err(unavailable());
+        let failed: Result<(), Failure> = Err(Failure::new(Exit::Unreachable, "no broker answers"));
         let error = failed
             .context(Failure::new(Exit::CheckFailed, "topics differ"))
             .unwrap_err();
-        assert_eq!(of(&error), (Exit::CheckFailed, None));
-    }
-
-    #[test]
-    fn an_outage_is_unreachable_and_any_other_error_is_a_plain_failure() {
-        let of_log = |error| of(&anyhow::Error::new(error).context("asking the log")).0;
-        assert_eq!(of_log(unavailable()), Exit::Unreachable);
-        assert_eq!(of_log(LogError::Refused("denied".into())), Exit::Failed);
-        let store = anyhow::Error::new(StoreError::Unavailable("connection refused".into()));
-        assert_eq!(of(&store).0, Exit::Unreachable);
-        let store = anyhow::Error::new(StoreError::Contended("lock timeout".into()));
-        assert_eq!(of(&store), (Exit::TimedOut, Some(IN_USE)));
-        assert_eq!(of(&anyhow::anyhow!("no")).0, Exit::Failed);
+        assert_eq!(Failure::of(&error).unwrap().exit, Exit::CheckFailed);
     }
 
     #[test]

@@ -6,11 +6,11 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use clap::Parser;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use orders::cli::{self, Cli};
+use orders::cli::{self, CommandLine};
+use orders::commands;
 use orders::config::{redact, redact_arguments};
-use orders::exit::{self, Exit};
+use orders::exit::Exit;
 use orders::output::{Format, Output, Verbosity};
 use serde_json::json;
 
@@ -20,27 +20,26 @@ use serde_json::json;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// How long a service that must end waits for its last words to be read.
-const SAID_WITHIN: Duration = Duration::from_secs(2);
+/// How long a service waits for a reader of stderr before it ends without its error message.
+const REPORT_TIMEOUT: Duration = Duration::from_secs(2);
 
 fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
-        Ok(cli) => cli,
+    let line = match CommandLine::parse(std::env::args_os().collect()) {
+        Ok(line) => line,
         Err(error) => return usage(&error).into(),
     };
-    let output = cli.global.streams();
-    let is_service = cli.command.is_service();
-    match cli::run(cli, &output) {
+    let output = line.streams();
+    match cli::run(&line, &output) {
         Ok(exit) => exit.into(),
         Err(error) => {
-            let (exit, _) = exit::of(&error);
+            let (exit, _) = commands::exit_of(&error);
             let report = move || {
-                let (exit, hint) = exit::of(&error);
+                let (exit, hint) = commands::exit_of(&error);
                 report(&output, exit, &format!("{error:#}"), hint);
             };
-            // A supervisor starts a service again when it has ended, and may not read its stderr.
-            if is_service {
-                wait_for(report);
+            // A supervisor restarts a service that has ended, and may not read its stderr.
+            if line.is_service() {
+                run_with_timeout(report);
             } else {
                 report();
             }
@@ -49,37 +48,37 @@ fn main() -> ExitCode {
     }
 }
 
-/// Until it is done, or has had its time.
-fn wait_for(work: impl FnOnce() + Send + 'static) {
+/// Runs `report` in a thread, and returns when it is done or [`REPORT_TIMEOUT`] has passed.
+fn run_with_timeout(report: impl FnOnce() + Send + 'static) {
     let (done, wait) = mpsc::channel();
-    let saying = thread::Builder::new().spawn(move || {
-        work();
+    let thread = thread::Builder::new().spawn(move || {
+        report();
         let _ = done.send(());
     });
-    // Where no thread can be had nothing is said; the exit code still tells.
-    if saying.is_ok() {
-        let _ = wait.recv_timeout(SAID_WITHIN);
+    // When no thread can be started nothing is printed; the exit code still tells.
+    if thread.is_ok() {
+        let _ = wait.recv_timeout(REPORT_TIMEOUT);
     }
 }
 
 /// Prints what ended the run; with `--output json` on stdout too, so that it stays valid JSON.
 fn report(output: &Output, exit: Exit, message: &str, hint: Option<&str>) {
-    // The last line of defence: every message is written without secrets.
+    // Whatever the message repeats, its secrets are masked here.
     let message = redact(message);
     output.error(&message, hint);
     print_json(output, exit, &message, hint);
 }
 
-/// Nothing when data was printed before: a second document would spoil the first.
+/// Prints nothing when data was printed before: stdout must hold one document.
 fn print_json(output: &Output, exit: Exit, message: &str, hint: Option<&str>) {
     if output.is_json() && !output.has_data() {
         let object = json!({ "error": message, "hint": hint, "exit_code": exit.code() });
-        // Nothing is left to be done when stdout cannot be written: the exit code tells.
+        // When stdout cannot be written the exit code still tells.
         let _ = output.json(&object);
     }
 }
 
-/// Help and version go to stdout, mistakes to stderr: clap knows which, and its own layout.
+/// Prints help and version on stdout, mistakes of usage on stderr.
 fn usage(error: &clap::Error) -> Exit {
     if !error.use_stderr() {
         let _ = error.print();
@@ -87,11 +86,11 @@ fn usage(error: &clap::Error) -> Exit {
     }
     let text = error.render().to_string();
     let redacted = without_secrets(error, &text);
-    let output = Output::new(format_asked_for(), Verbosity::Normal);
+    let output = Output::new(requested_format(), Verbosity::Normal);
     if redacted == text {
         let _ = error.print();
     } else {
-        output.talk(redacted.trim_end());
+        output.message(redacted.trim_end());
     }
     let message = redacted.lines().next().unwrap_or_default();
     let message = message.strip_prefix("error: ").unwrap_or(message);
@@ -99,7 +98,7 @@ fn usage(error: &clap::Error) -> Exit {
     Exit::Usage
 }
 
-/// clap repeats what it cannot place, and that may be a secret that stands in the wrong place.
+/// Masks what may be secret: clap repeats arguments that it does not expect.
 fn without_secrets(error: &clap::Error, text: &str) -> String {
     let arguments = std::env::args_os().skip(1);
     let arguments = arguments.map(|argument| argument.to_string_lossy().into_owned());
@@ -114,7 +113,7 @@ fn without_secrets(error: &clap::Error, text: &str) -> String {
 }
 
 /// The format on a command line that could not be parsed.
-fn format_asked_for() -> Format {
+fn requested_format() -> Format {
     let arguments: Vec<OsString> = std::env::args_os().collect();
     let is_json = arguments.iter().any(|argument| argument == "--output=json")
         || arguments

@@ -135,22 +135,22 @@ impl Output {
     }
 
     /// Says what is happening; silenced by `-q`.
-    pub fn say(&self, text: &str) {
+    pub fn info(&self, text: &str) {
         if self.verbosity != Verbosity::Quiet {
-            self.talk(text);
+            self.message(text);
         }
     }
 
     /// Says what deserves attention; not silenced.
     pub fn warn(&self, text: &str) {
-        self.talk(&format!("warning: {text}"));
+        self.message(&format!("warning: {text}"));
     }
 
     /// Says why the command ends; not silenced.
     pub fn error(&self, text: &str, hint: Option<&str>) {
-        self.talk(&format!("error: {text}"));
+        self.message(&format!("error: {text}"));
         if let Some(hint) = hint {
-            self.talk(&format!("hint: {hint}"));
+            self.message(&format!("hint: {hint}"));
         }
     }
 
@@ -178,7 +178,7 @@ impl Output {
     }
 
     /// Writes text to stderr as it is. What cannot be said is dropped: nobody is left to hear of it.
-    pub fn talk(&self, text: &str) {
+    pub fn message(&self, text: &str) {
         let mut stderr = self
             .shared
             .stderr
@@ -219,7 +219,7 @@ impl Progress {
                 .total
                 .map(|total| format!(" of {total}"))
                 .unwrap_or_default();
-            self.output.say(&format!("{}: {done}{of}", self.what));
+            self.output.info(&format!("{}: {done}{of}", self.what));
         }
     }
 
@@ -359,7 +359,7 @@ mod tests {
     #[test]
     fn quiet_silences_talk_but_not_warnings_and_errors() {
         let (output, talk) = output(Buffer::default(), Verbosity::Quiet);
-        output.say("waiting");
+        output.info("waiting");
         output.warn("odd");
         output.error("no", Some("try"));
         assert_eq!(talk.text(), "warning: odd\nerror: no\nhint: try\n");

@@ -26,6 +26,7 @@ use tracing::{info, warn};
 
 use super::control_folder::{is_listening, prepare, remove_stale, socket_path};
 use super::{Check, Health};
+use crate::config::Entry;
 use crate::shutdown::Shutdown;
 
 /// How often the socket is probed while nobody asks.
@@ -43,17 +44,9 @@ pub struct Service {
     /// `api`, `consumer` or `up`.
     pub role: &'static str,
     pub api: Option<SocketAddr>,
-    pub settings: Vec<Setting>,
+    pub settings: Vec<Entry>,
     /// Where the socket is made.
     pub control_folder: PathBuf,
-}
-
-/// One setting and where its value came from; secrets are masked already.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Setting {
-    pub name: String,
-    pub value: String,
-    pub origin: String,
 }
 
 /// What answers are made of.
@@ -82,7 +75,7 @@ struct Addresses {
 
 #[derive(Serialize)]
 struct Config<'a> {
-    settings: &'a [Setting],
+    settings: &'a [Entry],
 }
 
 /// The socket while it answers; dropping it removes it.

@@ -28,7 +28,7 @@ mod control_folder;
 mod control_socket;
 
 use control_socket::ControlSocket;
-pub use control_socket::{Service, Setting};
+pub use control_socket::Service;
 
 /// The limits of the operators' port. Its clients send one small head and read one response.
 const LIMITS: Limits = Limits {

@@ -1,27 +1,29 @@
 //! `orders consume`: store every record of the topic, and answer lookups.
 
-use std::net::SocketAddr;
-
 use crate::admin::{Admin, Service};
 use crate::commands::{Context, open};
-use crate::config::{self, AdminArgs, DataArgs, GroupArgs, LogArgs, StoreArgs};
+use crate::config::{self, AdminArgs, EngineArgs, GroupArgs};
 use crate::consumer::{self, AcceptedGap, Settings, Status};
 use crate::data_folder::Role;
 use crate::exit::Exit;
 use crate::shutdown::Shutdown;
 
+const EXAMPLES: &str = "\
+Examples:
+  orders consume --brokers 127.0.0.1:9092
+  orders consume --admin-addr 127.0.0.1:0        a second one on this machine
+  orders consume --accept-gap orders/3:100-249   skip records that were deleted";
+
 /// Runs until it is stopped: the first SIGINT or SIGTERM finishes what is under way, a second one
 /// quits at once. Starts, and stays, while Kafka or the database is away.
-#[derive(clap::Args, Debug)]
+#[derive(clap::Args)]
+#[command(after_help = EXAMPLES)]
+#[command(mut_arg("admin_addr", |argument| argument.default_value("127.0.0.1:8082")))]
 pub struct Args {
     #[command(flatten)]
-    log: LogArgs,
+    engines: EngineArgs,
     #[command(flatten)]
-    store: StoreArgs,
-    #[command(flatten)]
-    data: DataArgs,
-    #[command(flatten)]
-    group: GroupArgs,
+    groups: GroupArgs,
     #[command(flatten)]
     admin: AdminArgs,
 
@@ -35,16 +37,13 @@ pub struct Args {
 
 /// Consumes until a stop is requested.
 pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
-    let environment = &context.environment;
-    let log_settings = args.log.settle(environment, &args.store, &args.data)?;
-    let store_settings = args.store.settle(environment, &args.log, &args.data)?;
-    let admin_addr = args
-        .admin
-        .settle(environment, SocketAddr::from(([127, 0, 0, 1], 8082)))?;
+    let log_settings = args.engines.log()?;
+    let store_settings = args.engines.store()?;
+    args.admin.warn();
     let settings = Settings {
         topics: log_settings.topics.clone(),
-        group: args.group.settle(environment)?,
-        lookup_group: args.group.settle_lookup(environment)?,
+        group: args.groups.group,
+        lookup_group: args.groups.lookup_group,
         accepted_gaps: args.accepted_gaps,
     };
 
@@ -56,10 +55,10 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     let service = Service {
         role: "consumer",
         api: None,
-        settings: Vec::new(),
+        settings: context.settings.entries(),
         control_folder: config::control_folder(),
     };
-    let _admin = Admin::start(admin_addr, service, status.clone())?;
+    let _admin = Admin::start(args.admin.admin_addr, service, status.clone())?;
 
     consumer::run(settings, log, store, status, shutdown.clone())?;
     tracing::info!("stopped: everything that was read is stored or will be read again");

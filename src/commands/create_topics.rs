@@ -8,25 +8,26 @@ use anyhow::Context as _;
 use serde_json::{Value, json};
 
 use crate::commands::{Context, open, wait_for};
-use crate::config::{DataArgs, LogArgs, LogEngine, LogSettings, StoreArgs, duration};
+use crate::config::{DataArgs, LogArgs, LogEngine, LogSettings, duration};
 use crate::event_log::{LogError, OffsetRange, TopicAdmin, TopicDescription, TopicSpec};
 use crate::exit::{Exit, Failure};
 use plan::{Asked, Finding, findings, specs};
 
 const EXAMPLES: &str = "\
 Examples:
-  orders create-topics                        make what is missing, list the three topics
-  orders create-topics --partitions 12        with twelve partitions for the orders
-  orders create-topics --check                write nothing; exit code 3 when one is missing or differs
+  orders create-topics                  create what is missing, list the topics
+  orders create-topics --partitions 12  with twelve partitions for the orders
+  orders create-topics --check          exit code 3 when one is missing or differs
 
-A topic that exists is left as it is, and a difference is said. Partitions are added only to a
-topic without records: the versions of an order must stay in one partition.";
+A topic that exists is left as it is, and differences are reported. Partitions
+are added only to a topic without records: the versions of an order must stay in
+one partition.";
 
 /// How many offsets of a topic the table shows before it sums up.
 const OFFSETS_SHOWN: usize = 8;
 
 /// The arguments of `orders create-topics`.
-#[derive(clap::Args, Debug)]
+#[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
     #[command(flatten)]
@@ -57,9 +58,8 @@ pub struct Args {
 
 /// Waits for Kafka, compares what is there with what is asked, makes what is missing.
 pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
-    let settings = args
-        .log
-        .settle(&context.environment, &StoreArgs::default(), &args.data)?;
+    let is_database_named = context.settings.variable("DB_URL")?.is_some();
+    let settings = args.log.resolve(&args.data, is_database_named)?;
     if let LogEngine::Embedded(folder) = &settings.engine
         && !args.check
     {
@@ -178,7 +178,7 @@ fn make(
         admin
             .create_topics(&missing)
             .map_err(|error| unmade(error, format!("creating `{names}`")))?;
-        context.output.say(&format!("created `{names}`"));
+        context.output.info(&format!("created `{names}`"));
     }
     for (topic, partitions) in found
         .iter()
@@ -189,7 +189,7 @@ fn make(
             let doing = format!("growing `{topic}` to {partitions} partitions");
             unmade(error, doing)
         })?;
-        context.output.say(&format!(
+        context.output.info(&format!(
             "grew `{topic}`, which has no records, to {partitions} partitions"
         ));
     }
@@ -276,7 +276,7 @@ fn document(topics: &[TopicDescription], left: &[Finding]) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::exit;
+    use crate::commands::exit_of;
 
     #[test]
     fn a_change_that_nobody_confirmed_may_have_happened_and_one_refused_has_not() {
@@ -285,7 +285,7 @@ mod tests {
             let error = unmade(error, "creating `orders`".into());
             let text = "creating `orders`: could not create topics: timed out";
             assert_eq!(format!("{error:#}"), text);
-            exit::of(&error).0
+            exit_of(&error).0
         };
         assert_eq!(ended(LogError::Unavailable), Exit::TimedOut);
         assert_eq!(ended(LogError::Refused), Exit::Failed);

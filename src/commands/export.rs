@@ -15,7 +15,7 @@ use serde_json::json;
 use self::sink::Sink;
 use self::waiting::Waiting;
 use crate::commands::{Context, open, wait_for};
-use crate::config::{DataArgs, LogArgs, StoreArgs, duration};
+use crate::config::{EngineArgs, duration};
 use crate::event_log::{EventLog, LogError, OffsetRange, TopicId};
 use crate::exit::{Exit, Failure};
 use crate::migrations::{self, SchemaState};
@@ -31,13 +31,14 @@ const EXAMPLES: &str = "\
 Examples:
   orders export > orders.ndjson
   orders export --to orders.ndjson --dead-letters dead.ndjson
-  orders export | orders send - --api-url http://other:8080      into another pipeline
-  orders export --partial                                        without asking the log
+  orders export | orders send - --api-url http://other:8080
+  orders export --partial               without asking the log
 
-It ends with exit code 3, and writes nothing, while records of the topic are not stored yet, or when
-there are dead letters and no file for them: --partial exports what is there all the same. A file is
-written as FILE.part and takes its name when it is complete and on the disk. Orders that other
-programs left in a form which the API refuses are written as they are, and named on stderr.";
+It ends with exit code 3, and writes nothing, while records of the topic are not
+stored yet, or when there are dead letters and no file for them; --partial
+exports what is there. A file is written as FILE.part and renamed when it is
+complete and on the disk. Orders that other programs left in a form which the API
+refuses are written as they are, and named on stderr.";
 
 /// How many odd orders are named; the others are counted.
 const NAMED: u64 = 20;
@@ -46,7 +47,7 @@ const NAMED: u64 = 20;
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
 
 /// The arguments of `orders export`.
-#[derive(clap::Args, Debug)]
+#[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
     /// Where the orders go; `-` is stdout
@@ -66,13 +67,7 @@ pub struct Args {
     wait: Duration,
 
     #[command(flatten)]
-    log: LogArgs,
-
-    #[command(flatten)]
-    store: StoreArgs,
-
-    #[command(flatten)]
-    data: DataArgs,
+    engines: EngineArgs,
 }
 
 /// Waits until everything is stored, then writes it. [`Exit::CheckFailed`] when something is not.
@@ -81,10 +76,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
         let message = "`--to` and `--dead-letters` name the same file";
         return Err(Failure::new(Exit::Usage, message).into());
     }
-    let settings = args
-        .store
-        .settle(&context.environment, &args.log, &args.data)?;
-    let engine = open::store(&settings)?;
+    let engine = open::store(&args.engines.store()?)?;
     let deadline = Instant::now() + args.wait;
     // Before the store is looked at: what was acknowledged by now is what must be in it.
     let topic = match args.partial {
@@ -144,9 +136,7 @@ impl Topic {
 }
 
 fn asked_log(args: &Args, context: &Context) -> anyhow::Result<Topic> {
-    let settings = args
-        .log
-        .settle(&context.environment, &args.store, &args.data)?;
+    let settings = args.engines.log()?;
     let log = open::log(&settings)?;
     let what = settings.describe();
     let name = settings.topics.orders;
@@ -226,7 +216,7 @@ fn catch_up(
             let text = waiting::text(&topic.name, &waiting);
             context
                 .output
-                .say(&format!("waiting until the consumer has stored {text}"));
+                .info(&format!("waiting until the consumer has stored {text}"));
         }
         std::thread::sleep(LOOK_AGAIN);
     }
@@ -392,7 +382,7 @@ impl Export<'_> {
             }));
         }
         let letters = letters_to.map_or(String::new(), |_| format!(", {kept} dead letter(s)"));
-        output.say(&format!("exported {orders} order(s){letters}"));
+        output.info(&format!("exported {orders} order(s){letters}"));
         Ok(())
     }
 }

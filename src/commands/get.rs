@@ -15,8 +15,15 @@ use crate::exit::{Exit, Failure};
 use crate::order::{Item, Order};
 use crate::output::Output;
 
+const EXAMPLES: &str = "\
+Examples:
+  orders get b563feb7b2b84b6test
+  orders get b563feb7b2b84b6test --output json
+  orders get b563feb7b2b84b6test --wait 10s    exit code 3 when it does not exist";
+
 /// What `orders get` takes.
-#[derive(clap::Args, Debug)]
+#[derive(clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub struct Args {
     /// The uids of the orders
     #[arg(required = true, value_name = "UID")]
@@ -35,7 +42,7 @@ pub struct Args {
 /// [`Exit::TimedOut`] when nobody knows yet.
 pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     let output = &context.output;
-    let client = Client::new(args.api.settle(&context.environment)?);
+    let client = Client::new(args.api.api_url);
     let is_single = args.order_uids.len() == 1;
     let mut exit = Exit::Done;
     let mut entries: Vec<Entry> = Vec::new();

@@ -6,21 +6,21 @@ use anyhow::Context as _;
 use serde_json::{Value, json};
 
 use crate::commands::{Context, open, wait_for};
-use crate::config::{DataArgs, LogArgs, StoreArgs, duration};
+use crate::config::{DataArgs, StoreArgs, duration};
 use crate::exit::{Exit, Failure};
 use crate::migrations::{self, Line, Standing};
 use crate::store::{Schema, StoreEngine, StoreError};
 
 const EXAMPLES: &str = "\
 Examples:
-  orders migrate                 apply what is pending, one transaction a file
-  orders migrate --dry-run       say what would be applied, write nothing
-  orders migrate --status        list the migrations; exit code 3 when one is pending
+  orders migrate              apply pending migrations, one transaction each
+  orders migrate --dry-run    list what would be applied, write nothing
+  orders migrate --status     list migrations; exit code 3 when one is pending
 
-A database that go-orders made is adopted with its rows; its programs go on working.";
+A database of go-orders is adopted with its rows; its programs go on working.";
 
 /// The arguments of `orders migrate`.
-#[derive(clap::Args, Debug)]
+#[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
     #[command(flatten)]
@@ -43,9 +43,8 @@ pub struct Args {
 
 /// Waits for the database, then applies, plans or lists.
 pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
-    let settings = args
-        .store
-        .settle(&context.environment, &LogArgs::default(), &args.data)?;
+    let is_log_named = context.settings.variable("KAFKA_BROKERS")?.is_some();
+    let settings = args.store.resolve(&args.data, is_log_named)?;
     let engine = open::store(&settings)?;
     let database = engine.describe();
     let mut schema = connect(&*engine, args.wait, context)?;
@@ -60,7 +59,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     if args.dry_run {
         let planned = migrations::dry_run(&mut *schema).with_context(at_database)?;
         let names: Vec<&str> = planned.iter().map(|file| file.name).collect();
-        context.output.say(&match names.as_slice() {
+        context.output.info(&match names.as_slice() {
             [] => "nothing to apply".to_owned(),
             names => format!("would apply {}; nothing was written", names.join(", ")),
         });
@@ -72,11 +71,11 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
         )?;
         return Ok(Exit::Done);
     }
-    let tell = |text: &str| context.output.say(text);
+    let tell = |text: &str| context.output.info(text);
     let applied = migrations::run(&mut *schema, args.wait, &tell).with_context(at_database)?;
     let applied: Vec<&str> = applied.iter().map(|file| file.name).collect();
     if applied.is_empty() {
-        context.output.say("nothing to apply");
+        context.output.info("nothing to apply");
     }
     let after = schema.history().with_context(at_database)?;
     report(
@@ -95,7 +94,7 @@ pub(super) fn apply_pending(
     context: &Context,
 ) -> anyhow::Result<()> {
     let mut schema = connect(engine, within, context)?;
-    let tell = |text: &str| context.output.say(text);
+    let tell = |text: &str| context.output.info(text);
     migrations::run(&mut *schema, within, &tell)
         .with_context(|| format!("migrating the database `{}`", engine.describe()))?;
     Ok(())

@@ -3,12 +3,16 @@
 //! A `run` reads as a short story: settle the configuration, open what is needed, do the thing,
 //! report. Nothing below this layer sees flags or environment.
 
+use std::error::Error;
 use std::fmt::Display;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::config::Environment;
+use crate::config::Settings;
+use crate::event_log::LogError;
+use crate::exit::{Exit, Failure};
 use crate::output::Output;
+use crate::store::StoreError;
 
 pub mod completions;
 pub mod consume;
@@ -21,10 +25,37 @@ pub mod send;
 pub mod serve_api;
 pub mod up;
 
-/// What every command is given: where settings come from and where words go.
+/// What every command is given.
 pub struct Context {
-    pub environment: Environment,
+    pub settings: Settings,
     pub output: Output,
+}
+
+/// The exit code and the hint of an error: those of the outermost [`Failure`] in its chain, else by
+/// the type of its cause.
+pub fn exit_of(error: &anyhow::Error) -> (Exit, Option<&str>) {
+    if let Some(failure) = Failure::of(error) {
+        return (failure.exit, failure.hint.as_deref());
+    }
+    error
+        .chain()
+        .find_map(exit_of_cause)
+        .unwrap_or((Exit::Failed, None))
+}
+
+fn exit_of_cause<'a>(cause: &(dyn Error + 'static)) -> Option<(Exit, Option<&'a str>)> {
+    match cause.downcast_ref() {
+        Some(StoreError::Unavailable(_)) => return Some((Exit::Unreachable, None)),
+        // It was retried until its time was over.
+        Some(StoreError::Contended(_)) => {
+            return Some((Exit::TimedOut, Some("end what uses it, or try again later")));
+        }
+        _ => {}
+    }
+    match cause.downcast_ref() {
+        Some(LogError::Unavailable(_)) => Some((Exit::Unreachable, None)),
+        Some(LogError::NotFound(_) | LogError::Refused(_)) | None => None,
+    }
 }
 
 /// How often what is away is tried again.
@@ -54,7 +85,7 @@ fn wait_for<T, E: Display>(
             return Err(error);
         }
         if mentioned.is_none_or(|at| at.elapsed() >= MENTION) {
-            output.say(&format!(
+            output.info(&format!(
                 "waiting for {what}, up to {} s more: {error}",
                 left.as_secs_f32().ceil()
             ));
@@ -74,6 +105,21 @@ mod tests {
         let output = Output::new(Format::Table, Verbosity::Quiet);
         let is_away = |error: &&str| *error == "away";
         wait_for(&output, "it", within, is_away, || answers.remove(0))
+    }
+
+    #[test]
+    fn an_outage_is_unreachable_and_any_other_error_is_a_plain_failure() {
+        let of_log = |error| exit_of(&anyhow::Error::new(error).context("asking the log")).0;
+        let unavailable = LogError::Unavailable("no broker answers".into());
+        assert_eq!(of_log(unavailable), Exit::Unreachable);
+        assert_eq!(of_log(LogError::Refused("denied".into())), Exit::Failed);
+        let store = anyhow::Error::new(StoreError::Unavailable("connection refused".into()));
+        assert_eq!(exit_of(&store).0, Exit::Unreachable);
+        let store = anyhow::Error::new(StoreError::Contended("lock timeout".into()));
+        let (exit, hint) = exit_of(&store);
+        assert_eq!(exit, Exit::TimedOut);
+        assert!(hint.is_some());
+        assert_eq!(exit_of(&anyhow::anyhow!("no")).0, Exit::Failed);
     }
 
     #[test]

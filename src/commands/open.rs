@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 
-use crate::config::{LogEngine, LogSettings, StoreSettings};
+use crate::config::{LogEngine, LogSettings, Property, StoreSettings};
 use crate::data_folder::{Role, RoleLock};
 use crate::event_log::kafka::KafkaLog;
 use crate::event_log::sqlite::{Reach, SqliteLog};
@@ -50,8 +50,10 @@ pub fn topic_admin(settings: &LogSettings) -> anyhow::Result<Box<dyn TopicAdmin>
     })
 }
 
-fn kafka(brokers: &str, properties: &[(String, String)]) -> anyhow::Result<KafkaLog> {
-    KafkaLog::open(brokers, properties).context(Failure::new(
+fn kafka(brokers: &str, properties: &[Property]) -> anyhow::Result<KafkaLog> {
+    let properties = properties.iter().cloned();
+    let properties: Vec<_> = properties.map(|it| (it.key, it.value)).collect();
+    KafkaLog::open(brokers, &properties).context(Failure::new(
         Exit::Usage,
         "reading the Kafka settings (`-X`, KAFKA_PROPERTIES)",
     ))

@@ -24,8 +24,15 @@ use crate::output::Output;
 /// Orders that were not accepted are listed in the JSON summary up to this number, then counted.
 const MAX_LISTED: usize = 10_000;
 
+const EXAMPLES: &str = "\
+Examples:
+  orders send order.json
+  orders send - < orders.ndjson
+  orders send --output json *.json     the outcome of each order as JSON";
+
 /// What `orders send` takes.
-#[derive(clap::Args, Debug)]
+#[derive(clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub struct Args {
     /// Files with orders, `-` for stdin: one order, a JSON array, or one order a line (NDJSON;
     /// *.ndjson and *.jsonl are always read line by line)
@@ -43,9 +50,8 @@ pub struct Args {
 /// Sends every order. [`Exit::Failed`] when one was refused; an error when the API is unreachable
 /// (5) or does not confirm an order in time (4).
 pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
-    let api_url = args.api.settle(&context.environment)?;
     let mut sending = Sending {
-        client: Client::new(api_url),
+        client: Client::new(args.api.api_url),
         timeout: args.timeout,
         output: &context.output,
         summary: Summary::default(),

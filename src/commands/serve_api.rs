@@ -1,30 +1,27 @@
 //! `orders serve-api`: take orders, and answer for them.
 
-use std::net::SocketAddr;
-
 use crate::admin::{Admin, Service};
 use crate::api::{Api, Settings};
 use crate::commands::{Context, open};
-use crate::config::{
-    self, AdminArgs, CacheArgs, CacheSettings, DataArgs, HttpArgs, HttpSettings, LogArgs,
-    LogSettings, StoreArgs,
-};
+use crate::config::{self, AdminArgs, CacheArgs, EngineArgs, HttpArgs, LogSettings};
 use crate::data_folder::Role;
 use crate::exit::Exit;
 use crate::http_server::{self, descriptors};
 use crate::shutdown::Shutdown;
 
+const EXAMPLES: &str = "\
+Examples:
+  orders serve-api --brokers 127.0.0.1:9092
+  orders serve-api --http-addr 127.0.0.1:0     on a free port, which it prints";
+
 /// Runs until it is stopped: the first SIGINT or SIGTERM finishes what is under way, a second one
 /// quits at once. Starts, and stays, while Kafka or the database is away. Without a database the
 /// cache is not warmed up at start.
-#[derive(clap::Args, Debug)]
+#[derive(clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub struct Args {
     #[command(flatten)]
-    log: LogArgs,
-    #[command(flatten)]
-    store: StoreArgs,
-    #[command(flatten)]
-    data: DataArgs,
+    engines: EngineArgs,
     #[command(flatten)]
     http: HttpArgs,
     #[command(flatten)]
@@ -35,42 +32,34 @@ pub struct Args {
 
 /// Serves until a stop is requested.
 pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
-    let environment = &context.environment;
-    let log_settings = args.log.settle(environment, &args.store, &args.data)?;
-    let store_settings = args
-        .store
-        .settle_optional(environment, &args.log, &args.data)?;
-    let http = args.http.settle(environment)?;
-    let admin_addr = args
-        .admin
-        .settle(environment, SocketAddr::from(([127, 0, 0, 1], 8081)))?;
-    let settings = api_settings(&log_settings, &http, &args.cache.settle(environment)?);
+    let log_settings = args.engines.log()?;
+    let store_settings = args.engines.optional_store();
+    let settings = api_settings(&log_settings, &args.http, &args.cache);
+    args.http.warn();
+    args.admin.warn();
+    CacheArgs::warn(&context.settings)?;
 
     let shutdown = Shutdown::install()?;
     let _role = open::take(&log_settings, Role::Api)?;
-    let listener = http_server::bind(http.addr, "--http-addr", "HTTP_ADDR")?;
+    let listener = http_server::bind(args.http.http_addr, "--http-addr", "HTTP_ADDR")?;
     let log = open::log(&log_settings)?;
     let store = store_settings.as_ref().map(open::store).transpose()?;
     let api = Api::new(settings, log, store);
     let service = Service {
         role: "api",
         api: Some(listener.local_addr()?),
-        settings: Vec::new(),
+        settings: context.settings.entries(),
         control_folder: config::control_folder(),
     };
-    let _admin = Admin::start(admin_addr, service, api.health())?;
+    let _admin = Admin::start(args.admin.admin_addr, service, api.health())?;
 
     api.serve(listener, &shutdown)?;
     tracing::info!("stopped: every order that was answered with 202 is in the log");
     Ok(shutdown.exit_code())
 }
 
-/// What the API is told, of all that was settled.
-pub(super) fn api_settings(
-    log: &LogSettings,
-    http: &HttpSettings,
-    cache: &CacheSettings,
-) -> Settings {
+/// The settings of the API.
+pub(super) fn api_settings(log: &LogSettings, http: &HttpArgs, cache: &CacheArgs) -> Settings {
     Settings {
         orders_topic: log.topics.orders.clone(),
         lookup_topic: log.topics.lookup.clone(),

@@ -4,7 +4,6 @@
 //! settings name. The surprising thing: stopping has an order. The API stops first, and only when it
 //! has answered everybody the consumer does, for their lookups are answered by it.
 
-use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
@@ -17,8 +16,8 @@ use crate::api::Api;
 use crate::commands::serve_api::api_settings;
 use crate::commands::{Context, create_topics, migrate, open};
 use crate::config::{
-    self, AdminArgs, CacheArgs, DataArgs, GroupArgs, HttpArgs, LogArgs, LogEngine, LogSettings,
-    StoreArgs, StoreSettings, duration,
+    self, AdminArgs, CacheArgs, EngineArgs, GroupArgs, HttpArgs, LogEngine, LogSettings,
+    StoreSettings, duration,
 };
 use crate::consumer::{self, Status};
 use crate::data_folder::Role;
@@ -37,10 +36,10 @@ use health::Both;
 
 const EXAMPLES: &str = "\
 Examples:
-  orders up                                       in files of ./orders-data, nothing to install
-  orders up --demo                                an order through every hop, with the time of each
-  orders up --http-addr 127.0.0.1:0               on a free port, which it says
-  orders up --brokers HOST:9092 --db-url postgresql://…    on Kafka and PostgreSQL";
+  orders up                            in files of ./orders-data
+  orders up --demo                     time an order through every hop
+  orders up --http-addr 127.0.0.1:0    on a free port, which it prints
+  orders up --brokers HOST:9092 --db-url postgresql://…";
 
 /// How long to wait between two looks whether everything is ready.
 const LOOK: Duration = Duration::from_millis(5);
@@ -48,10 +47,10 @@ const LOOK: Duration = Duration::from_millis(5);
 /// Runs until it is stopped: the first SIGINT or SIGTERM finishes what is under way, a second one
 /// quits at once. Makes the tables and the topics that are missing. The variables of serve-api and
 /// consume count here too.
-#[derive(clap::Args, Debug)]
+#[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// Send an example order, fetch it back, and print how long each hop took; then stay
+    /// Send an example order, get it back, print the time of each hop, then go on
     #[arg(long)]
     demo: bool,
 
@@ -60,13 +59,9 @@ pub struct Args {
     wait: Duration,
 
     #[command(flatten)]
-    log: LogArgs,
+    engines: EngineArgs,
     #[command(flatten)]
-    store: StoreArgs,
-    #[command(flatten)]
-    data: DataArgs,
-    #[command(flatten)]
-    group: GroupArgs,
+    groups: GroupArgs,
     #[command(flatten)]
     http: HttpArgs,
     #[command(flatten)]
@@ -78,24 +73,22 @@ pub struct Args {
 /// Prepares and runs everything until a stop is requested.
 pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     let began = Instant::now();
-    let environment = &context.environment;
-    let log_settings = args.log.settle(environment, &args.store, &args.data)?;
-    let store_settings = args.store.settle(environment, &args.log, &args.data)?;
-    let http = args.http.settle(environment)?;
-    let admin_addr = args
-        .admin
-        .settle(environment, SocketAddr::from(([127, 0, 0, 1], 8081)))?;
-    let api_settings = api_settings(&log_settings, &http, &args.cache.settle(environment)?);
+    let log_settings = args.engines.log()?;
+    let store_settings = args.engines.store()?;
+    let api_settings = api_settings(&log_settings, &args.http, &args.cache);
+    args.http.warn();
+    args.admin.warn();
+    CacheArgs::warn(&context.settings)?;
     let consumer_settings = consumer::Settings {
         topics: log_settings.topics.clone(),
-        group: args.group.settle(environment)?,
-        lookup_group: args.group.settle_lookup(environment)?,
+        group: args.groups.group,
+        lookup_group: args.groups.lookup_group,
         accepted_gaps: Vec::new(),
     };
 
     let _api_role = open::take(&log_settings, Role::Api)?;
     let _consumer_role = open::take(&log_settings, Role::Consumer)?;
-    let listener = http_server::bind(http.addr, "--http-addr", "HTTP_ADDR")?;
+    let listener = http_server::bind(args.http.http_addr, "--http-addr", "HTTP_ADDR")?;
     let log = open::log_of_one_process(&log_settings)?;
     let store = open::store(&store_settings)?;
     migrate::apply_pending(&*store, args.wait, context)?;
@@ -111,10 +104,10 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     let service = Service {
         role: "up",
         api: Some(public),
-        settings: Vec::new(),
+        settings: context.settings.entries(),
         control_folder: config::control_folder(),
     };
-    let admin = Admin::start(admin_addr, service, both.clone())?;
+    let admin = Admin::start(args.admin.admin_addr, service, both.clone())?;
     let host = Host {
         api_url: format!("http://{}", http_server::reachable(public)),
         admin_url: format!("http://{}", http_server::reachable(admin.addr())),
@@ -201,13 +194,13 @@ fn greet(
             return Ok(());
         }
     }
-    output.say(&host.greeting(began.elapsed()));
+    output.info(&host.greeting(began.elapsed()));
     let Some(demo) = demo else {
         return Ok(());
     };
     let shown = demo.run(output).context("the demo");
     match &shown {
-        Ok(()) => output.say("\nEverything stays until Ctrl-C."),
+        Ok(()) => output.info("\nEverything stays until Ctrl-C."),
         Err(_) => shutdown.request(),
     }
     shown

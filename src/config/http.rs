@@ -1,278 +1,257 @@
 //! Where the services listen, how the API serves, and where its clients find it.
 
 use std::net::{SocketAddr, ToSocketAddrs};
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use super::environment::{ConfigError, Environment, Setting};
-use super::redaction::redact;
+use super::settings::{CACHE_JANITOR_S, Invalid, Settings};
+use crate::exit::Failure;
 
 const MIB: u64 = 1024 * 1024;
 
-/// The orders of a warm-up are read in one query, so all of them are in memory at once.
-const MOST_LOADED: u64 = 10_000;
-
-/// Where and how the API serves. KEEP_ALIVE_S, MAX_CONNECTIONS and LOOKUP_WAIT_MS are variables
-/// only.
-#[derive(clap::Args, Clone, Debug, Default)]
-pub struct HttpArgs {
-    /// Address of the public API; port 0 picks one [env: HTTP_ADDR] [default: 127.0.0.1:8080]
-    #[arg(long, value_name = "ADDR:PORT", help_heading = "HTTP")]
-    pub http_addr: Option<String>,
-}
-
 /// Where and how the API serves.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HttpSettings {
-    pub addr: SocketAddr,
-    /// How long an idle connection is kept.
+#[derive(clap::Args, Clone, Debug, PartialEq, Eq)]
+#[command(next_help_heading = "HTTP")]
+pub struct HttpArgs {
+    /// Address of the public API; port 0 picks one
+    #[arg(long, env = "HTTP_ADDR", value_name = "ADDR:PORT")]
+    #[arg(default_value = "127.0.0.1:8080", value_parser = listen_address)]
+    pub http_addr: SocketAddr,
+
+    /// How long an idle connection is kept
+    #[arg(long = "keep-alive-s", env = "KEEP_ALIVE_S", value_name = "SECONDS")]
+    #[arg(default_value = "75", value_parser = keep_alive, hide_short_help = true)]
     pub keep_alive: Duration,
+
+    /// How many connections there may be
+    #[arg(long, env = "MAX_CONNECTIONS", value_name = "COUNT")]
+    #[arg(default_value = "1000", value_parser = connections, hide_short_help = true)]
     pub max_connections: usize,
-    /// How long a GET waits for its lookup before it answers `lookup_queued`.
+
+    /// How long a GET waits for its lookup before it answers 202
+    #[arg(
+        long = "lookup-wait-ms",
+        env = "LOOKUP_WAIT_MS",
+        value_name = "MILLISECONDS"
+    )]
+    #[arg(default_value = "2000", value_parser = lookup_wait, hide_short_help = true)]
     pub lookup_wait: Duration,
 }
 
 impl HttpArgs {
-    /// Settles the public address and the limits. An address that other machines can reach is
-    /// warned of while there is no token.
-    pub fn settle(&self, environment: &Environment) -> Result<HttpSettings, ConfigError> {
-        let flag = ("--http-addr", self.http_addr.as_deref());
-        let addr = match environment.setting(flag, "HTTP_ADDR")? {
-            Some(setting) => listen_address(&setting)?,
-            None => SocketAddr::from(([127, 0, 0, 1], 8080)),
-        };
-        if !addr.ip().is_loopback() {
+    /// Warns of an address that other machines can reach, since there is no token.
+    pub fn warn(&self) {
+        if !self.http_addr.ip().is_loopback() {
             tracing::warn!(
-                "the API listens on {addr}, which other machines can reach, and asks nobody for a \
-                 token: bind 127.0.0.1 or let only a proxy of yours through"
+                "the API listens on {}, which other machines can reach, and asks nobody for a \
+                 token: bind 127.0.0.1 or let only a proxy of yours through",
+                self.http_addr
             );
         }
-        let keep_alive_s = number(environment, "KEEP_ALIVE_S", 75, 1..=3_600, "seconds")?;
-        let connections = number(
-            environment,
-            "MAX_CONNECTIONS",
-            1_000,
-            1..=1_000_000,
-            "connections",
-        )?;
-        let wait_ms = number(
-            environment,
-            "LOOKUP_WAIT_MS",
-            2_000,
-            0..=30_000,
-            "milliseconds",
-        )?;
-        Ok(HttpSettings {
-            addr,
-            keep_alive: Duration::from_secs(keep_alive_s),
-            max_connections: connections as usize,
-            lookup_wait: Duration::from_millis(wait_ms),
-        })
     }
 }
 
 /// Where the operators' port listens.
-#[derive(clap::Args, Clone, Debug, Default)]
+#[derive(clap::Args, Clone, Debug)]
+#[command(next_help_heading = "HTTP")]
 pub struct AdminArgs {
-    /// Address of /livez, /readyz and /metrics; port 0 picks one [env: ADMIN_ADDR]
-    /// [default: 127.0.0.1:8081, for consume 127.0.0.1:8082]
-    #[arg(long, value_name = "ADDR:PORT", help_heading = "HTTP")]
-    pub admin_addr: Option<String>,
+    /// Address of /livez, /readyz and /metrics; port 0 picks one
+    #[arg(long, env = "ADMIN_ADDR", value_name = "ADDR:PORT")]
+    #[arg(default_value = "127.0.0.1:8081", value_parser = listen_address)]
+    pub admin_addr: SocketAddr,
 }
 
 impl AdminArgs {
-    /// Settles the operators' address; each service has its own default.
-    pub fn settle(
-        &self,
-        environment: &Environment,
-        default: SocketAddr,
-    ) -> Result<SocketAddr, ConfigError> {
-        let flag = ("--admin-addr", self.admin_addr.as_deref());
-        let Some(setting) = environment.setting(flag, "ADMIN_ADDR")? else {
-            return Ok(default);
-        };
-        let addr = listen_address(&setting)?;
-        if !addr.ip().is_loopback() {
+    /// Warns of an address that other machines can reach.
+    pub fn warn(&self) {
+        if !self.admin_addr.ip().is_loopback() {
+            let addr = self.admin_addr;
             tracing::warn!("the operators' port listens on {addr}, which other machines can reach");
         }
-        Ok(addr)
     }
 }
 
-/// The cache is set by variables only: CACHE_LOAD_LIMIT, CACHE_TTL_SECONDS and CACHE_MAX_BYTES.
-#[derive(clap::Args, Clone, Debug, Default)]
-pub struct CacheArgs {}
-
 /// What the cache may hold, and for how long.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CacheSettings {
-    /// How many of the newest orders are loaded at start; 0: none.
+#[derive(clap::Args, Clone, Debug, PartialEq, Eq)]
+#[command(next_help_heading = "Cache")]
+pub struct CacheArgs {
+    /// How many of the newest orders are loaded at start; 0: none
+    #[arg(
+        long = "cache-load-limit",
+        env = "CACHE_LOAD_LIMIT",
+        value_name = "COUNT"
+    )]
+    #[arg(default_value = "10", value_parser = load_limit, hide_short_help = true)]
     pub load_limit: usize,
+
+    /// How long an order stays
+    #[arg(
+        long = "cache-ttl-seconds",
+        env = "CACHE_TTL_SECONDS",
+        value_name = "SECONDS"
+    )]
+    #[arg(default_value = "360", value_parser = ttl, hide_short_help = true)]
     pub ttl: Duration,
+
+    /// How much memory it may take, such as 50331648 or 48MiB
+    #[arg(
+        long = "cache-max-bytes",
+        env = "CACHE_MAX_BYTES",
+        value_name = "BYTES"
+    )]
+    #[arg(default_value = "48MiB", value_parser = bytes, hide_short_help = true)]
     pub max_bytes: u64,
 }
 
 impl CacheArgs {
-    /// Settles the cache. A CACHE_JANITOR_S of go-orders is accepted, and said to have no effect.
-    pub fn settle(&self, environment: &Environment) -> Result<CacheSettings, ConfigError> {
-        if environment.variable("CACHE_JANITOR_S")?.is_some() {
+    /// Warns of a variable of go-orders that has no effect.
+    pub fn warn(settings: &Settings) -> Result<(), Failure> {
+        if settings.variable(CACHE_JANITOR_S)?.is_some() {
             tracing::warn!("CACHE_JANITOR_S has no effect: the cache expires its entries itself");
         }
-        let load_limit = number(
-            environment,
-            "CACHE_LOAD_LIMIT",
-            10,
-            0..=MOST_LOADED,
-            "orders",
-        )?;
-        let ttl_s = number(
-            environment,
-            "CACHE_TTL_SECONDS",
-            360,
-            1..=31_536_000,
-            "seconds",
-        )?;
-        let max_bytes = match environment.variable("CACHE_MAX_BYTES")? {
-            Some(setting) => bytes(&setting)?,
-            None => 48 * MIB,
-        };
-        Ok(CacheSettings {
-            load_limit: load_limit as usize,
-            ttl: Duration::from_secs(ttl_s),
-            max_bytes,
-        })
+        Ok(())
     }
 }
 
 /// Where clients find the API.
-#[derive(clap::Args, Clone, Debug, Default)]
+#[derive(clap::Args, Clone, Debug, PartialEq, Eq)]
+#[command(next_help_heading = "HTTP")]
 pub struct ApiUrlArgs {
-    /// URL of the API [env: ORDERS_API_URL] [default: http://127.0.0.1:8080]
-    #[arg(long, value_name = "URL", help_heading = "HTTP")]
-    pub api_url: Option<String>,
+    /// URL of the API
+    #[arg(long, env = "ORDERS_API_URL", value_name = "URL")]
+    #[arg(default_value = "http://127.0.0.1:8080", value_parser = api_url)]
+    pub api_url: String,
 }
 
-impl ApiUrlArgs {
-    /// Settles the API's URL, without a slash at its end.
-    pub fn settle(&self, environment: &Environment) -> Result<String, ConfigError> {
-        let flag = ("--api-url", self.api_url.as_deref());
-        let Some(setting) = environment.setting(flag, "ORDERS_API_URL")? else {
-            return Ok("http://127.0.0.1:8080".to_owned());
-        };
-        let url = setting.value.trim_end_matches('/');
-        let place = url
-            .strip_prefix("http://")
-            .or_else(|| url.strip_prefix("https://"));
-        let is_plain = |place: &str| {
-            let is_end = |character: char| "?#@".contains(character) || character.is_whitespace();
-            !place.is_empty() && !place.starts_with('/') && !place.contains(is_end)
-        };
-        if place.is_some_and(is_plain) {
-            return Ok(url.to_owned());
-        }
-        let (name, shown) = (&setting.name, redact(setting.value));
-        let message =
-            format!("{name} is `{shown}`, expected http://HOST:PORT or https://HOST:PORT");
-        Err(ConfigError::new(message))
+/// An HTTP URL without user, query and fragment; the slash at its end is removed.
+fn api_url(text: &str) -> Result<String, Invalid> {
+    let url = text.trim_end_matches('/');
+    let host = url
+        .strip_prefix("http://")
+        .or_else(|| url.strip_prefix("https://"));
+    let is_plain = |host: &str| {
+        let is_end = |character: char| "?#@".contains(character) || character.is_whitespace();
+        !host.is_empty() && !host.starts_with('/') && !host.contains(is_end)
+    };
+    match host.is_some_and(is_plain) {
+        true => Ok(url.to_owned()),
+        false => Err(Invalid::expected(
+            text,
+            "http://HOST:PORT or https://HOST:PORT",
+        )),
     }
 }
 
 /// `ip:port`, `name:port`, or `:port` for all interfaces.
-fn listen_address(setting: &Setting<'_>) -> Result<SocketAddr, ConfigError> {
-    let expected = "ADDR:PORT, such as 127.0.0.1:8080";
-    if let Some(port) = setting.value.strip_prefix(':') {
-        let port = port.parse().map_err(|_| setting.refuse(expected))?;
+fn listen_address(text: &str) -> Result<SocketAddr, Invalid> {
+    let invalid = || Invalid::expected(text, "ADDR:PORT, such as 127.0.0.1:8080");
+    if let Some(port) = text.strip_prefix(':') {
+        let port = port.parse().map_err(|_| invalid())?;
         return Ok(SocketAddr::from(([0, 0, 0, 0], port)));
     }
-    if let Ok(addr) = setting.value.parse() {
+    if let Ok(addr) = text.parse() {
         return Ok(addr);
     }
-    let found = setting
-        .value
-        .to_socket_addrs()
-        .map_err(|_| setting.refuse(expected))?;
+    let found: Vec<SocketAddr> = text.to_socket_addrs().map_err(|_| invalid())?.collect();
     // `localhost` may be both: clients try 127.0.0.1 first.
-    let (v4, v6): (Vec<_>, Vec<_>) = found.partition(SocketAddr::is_ipv4);
-    v4.into_iter()
-        .chain(v6)
-        .next()
-        .ok_or_else(|| setting.refuse(expected))
+    let v4 = found.iter().find(|addr| addr.is_ipv4());
+    v4.or(found.first()).copied().ok_or_else(invalid)
 }
 
-fn number(
-    environment: &Environment,
-    variable: &str,
-    default: u64,
-    range: std::ops::RangeInclusive<u64>,
-    of: &str,
-) -> Result<u64, ConfigError> {
-    match environment.variable(variable)? {
-        Some(setting) => setting.number(range, of),
-        None => Ok(default),
+fn keep_alive(text: &str) -> Result<Duration, Invalid> {
+    number(text, 1..=3_600, "seconds").map(Duration::from_secs)
+}
+
+fn connections(text: &str) -> Result<usize, Invalid> {
+    number(text, 1..=1_000_000, "connections").map(|count| count as usize)
+}
+
+fn lookup_wait(text: &str) -> Result<Duration, Invalid> {
+    number(text, 0..=30_000, "milliseconds").map(Duration::from_millis)
+}
+
+/// The orders of a warm-up are read in one query, so all of them are in memory at once.
+fn load_limit(text: &str) -> Result<usize, Invalid> {
+    number(text, 0..=10_000, "orders").map(|count| count as usize)
+}
+
+fn ttl(text: &str) -> Result<Duration, Invalid> {
+    number(text, 1..=31_536_000, "seconds").map(Duration::from_secs)
+}
+
+fn number(text: &str, range: RangeInclusive<u64>, of: &str) -> Result<u64, Invalid> {
+    match text.parse() {
+        Ok(number) if range.contains(&number) => Ok(number),
+        _ => {
+            let (least, most) = (range.start(), range.end());
+            let expected = format!("a whole number of {of} from {least} to {most}");
+            Err(Invalid::expected(text, &expected))
+        }
     }
 }
 
 /// A number of bytes, plain or with KiB, MiB or GiB behind it.
-fn bytes(setting: &Setting<'_>) -> Result<u64, ConfigError> {
+fn bytes(text: &str) -> Result<u64, Invalid> {
     let units = [("KiB", 1024), ("MiB", MIB), ("GiB", 1024 * MIB)];
     let (number, unit) = units
         .iter()
-        .find_map(|(suffix, unit)| Some((setting.value.strip_suffix(suffix)?, *unit)))
-        .unwrap_or((setting.value, 1));
-    let bytes = number
-        .trim()
-        .parse()
-        .ok()
-        .and_then(|number: u64| number.checked_mul(unit));
-    match bytes {
+        .find_map(|(suffix, unit)| Some((text.strip_suffix(suffix)?, *unit)))
+        .unwrap_or((text, 1));
+    let number: Option<u64> = number.trim().parse().ok();
+    match number.and_then(|number| number.checked_mul(unit)) {
         Some(bytes) if bytes > 0 => Ok(bytes),
-        _ => Err(setting.refuse("a number of bytes above 0, such as 50331648 or 48MiB")),
+        _ => {
+            let expected = "a number of bytes above 0, such as 50331648 or 48MiB";
+            Err(Invalid::expected(text, expected))
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::settings::Variables;
+    use crate::config::settings::tests::{from_variables, resolve};
 
-    fn http(pairs: &[(&str, &str)]) -> Result<HttpSettings, String> {
-        let environment = Environment::from_pairs(pairs.iter().copied());
-        HttpArgs::default()
-            .settle(&environment)
-            .map_err(|error| error.to_string())
+    fn http(pairs: &[(&str, &str)]) -> Result<HttpArgs, String> {
+        from_variables(pairs)
     }
 
-    fn cache(pairs: &[(&str, &str)]) -> Result<CacheSettings, String> {
-        let environment = Environment::from_pairs(pairs.iter().copied());
-        CacheArgs::default()
-            .settle(&environment)
-            .map_err(|error| error.to_string())
+    fn cache(pairs: &[(&str, &str)]) -> Result<CacheArgs, String> {
+        from_variables(pairs)
     }
 
     #[test]
     fn defaults_bind_loopback_only() {
         let settings = http(&[]).unwrap();
-        assert_eq!(settings.addr.to_string(), "127.0.0.1:8080");
+        assert_eq!(settings.http_addr.to_string(), "127.0.0.1:8080");
         assert_eq!(settings.keep_alive, Duration::from_secs(75));
         assert_eq!(settings.max_connections, 1_000);
         assert_eq!(settings.lookup_wait, Duration::from_secs(2));
-        let admin = AdminArgs::default();
-        let default = SocketAddr::from(([127, 0, 0, 1], 8082));
-        assert_eq!(admin.settle(&Environment::default(), default), Ok(default));
+        let admin: AdminArgs = from_variables(&[]).unwrap();
+        assert_eq!(admin.admin_addr.to_string(), "127.0.0.1:8081");
     }
 
     #[test]
     fn an_address_may_be_a_port_alone_or_a_name() {
         assert_eq!(
-            http(&[("HTTP_ADDR", ":8080")]).unwrap().addr.to_string(),
+            http(&[("HTTP_ADDR", ":8080")])
+                .unwrap()
+                .http_addr
+                .to_string(),
             "0.0.0.0:8080"
         );
         assert_eq!(
-            http(&[("HTTP_ADDR", "[::1]:0")]).unwrap().addr.to_string(),
+            http(&[("HTTP_ADDR", "[::1]:0")])
+                .unwrap()
+                .http_addr
+                .to_string(),
             "[::1]:0"
         );
         assert_eq!(
             http(&[("HTTP_ADDR", "localhost:1")])
                 .unwrap()
-                .addr
+                .http_addr
                 .to_string(),
             "127.0.0.1:1"
         );
@@ -287,13 +266,12 @@ mod tests {
 
     #[test]
     fn the_cache_has_go_orders_defaults_and_refuses_to_keep_nothing() {
-        let expected = CacheSettings {
+        let expected = CacheArgs {
             load_limit: 10,
             ttl: Duration::from_secs(360),
             max_bytes: 48 * MIB,
         };
-        assert_eq!(cache(&[]), Ok(expected.clone()));
-        assert_eq!(cache(&[("CACHE_JANITOR_S", "60")]), Ok(expected));
+        assert_eq!(cache(&[]), Ok(expected));
         assert_eq!(cache(&[("CACHE_LOAD_LIMIT", "0")]).unwrap().load_limit, 0);
         let most = [("CACHE_LOAD_LIMIT", "10000")];
         assert_eq!(cache(&most).unwrap().load_limit, 10_000);
@@ -325,20 +303,22 @@ mod tests {
 
     #[test]
     fn the_api_url_is_checked_trimmed_and_never_shows_a_password() {
-        let settle = |url| {
-            let args = ApiUrlArgs {
-                api_url: Some(String::from(url)),
-            };
-            args.settle(&Environment::default())
+        let resolved = |url| {
+            let args = resolve::<ApiUrlArgs>(&["--api-url", url], Variables::default());
+            args.map(|(args, _)| args.api_url)
                 .map_err(|error| error.to_string())
         };
-        assert_eq!(settle("https://h:1/"), Ok("https://h:1".into()));
+        assert_eq!(resolved("https://h:1/"), Ok("https://h:1".into()));
         for bad in ["h:1", "ftp://h", "http://", "http://h?x"] {
             assert!(
-                settle(bad).unwrap_err().starts_with("`--api-url` is `"),
+                resolved(bad).unwrap_err().starts_with("`--api-url` is `"),
                 "{bad}"
             );
         }
-        assert!(!settle("http://me:s3cret@h").unwrap_err().contains("s3cret"));
+        assert!(
+            !resolved("http://me:s3cret@h")
+                .unwrap_err()
+                .contains("s3cret")
+        );
     }
 }

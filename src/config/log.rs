@@ -1,39 +1,57 @@
 //! Which log, which topics, which consumer group.
 
-use std::fmt;
-
 use super::data::DataArgs;
-use super::environment::{ConfigError, Environment, Setting};
-use super::properties;
-use super::store::StoreArgs;
+use super::properties::{self, Property, PropertyList};
+use super::settings::Invalid;
 use crate::data_folder::DataFolder;
-
-/// The value of KAFKA_BROKERS that asks for the embedded log beside a database that is named.
-const EMBEDDED: &str = "embedded";
+use crate::exit::Failure;
 
 /// Which log, and the names of the topics.
-#[derive(clap::Args, Clone, Default)]
+#[derive(clap::Args, Clone, Debug)]
+#[command(next_help_heading = "Kafka")]
 pub struct LogArgs {
-    /// Kafka brokers, separated by commas [env: KAFKA_BROKERS]
+    /// Kafka brokers, separated by commas
     ///
     /// `embedded` keeps the log in files of the data folder, as when neither this nor DB_URL is set.
-    #[arg(long, value_name = "HOST:PORT,…", help_heading = "Kafka")]
-    pub brokers: Option<String>,
+    #[arg(long, env = "KAFKA_BROKERS", value_name = "HOST:PORT,…", value_parser = brokers)]
+    brokers: Option<Brokers>,
 
-    /// Topic of the orders [env: KAFKA_TOPIC] [default: orders]
+    /// Topic of the orders
+    #[arg(long, env = "KAFKA_TOPIC", value_name = "NAME")]
+    #[arg(default_value = "orders", value_parser = topic)]
+    topic: String,
+
+    /// Topic of the lookups
+    #[arg(long, env = "KAFKA_LOOKUP_TOPIC", value_name = "NAME")]
+    #[arg(default_value = "order-lookup", value_parser = topic, hide_short_help = true)]
+    lookup_topic: String,
+
+    /// Topic of the answers to lookups
+    #[arg(long, env = "KAFKA_FOUND_TOPIC", value_name = "NAME")]
+    #[arg(default_value = "order-found", value_parser = topic, hide_short_help = true)]
+    found_topic: String,
+
+    /// Properties of the Kafka client, separated by commas
     ///
-    /// The topics of the lookups are set by KAFKA_LOOKUP_TOPIC [default: order-lookup] and
-    /// KAFKA_FOUND_TOPIC [default: order-found].
-    #[arg(long, value_name = "NAME", help_heading = "Kafka")]
-    pub topic: Option<String>,
+    /// A comma inside a value is written `\,`.
+    #[arg(long, env = "KAFKA_PROPERTIES", value_name = "KEY=VALUE,…")]
+    #[arg(value_parser = properties::list, hide_short_help = true)]
+    kafka_properties: Option<PropertyList>,
 
-    /// Property of the Kafka client, repeatable [env: KAFKA_PROPERTIES, separated by commas]
+    /// Property of the Kafka client, repeatable; replaces that of KAFKA_PROPERTIES
     ///
     /// Any property of librdkafka, such as security.protocol=SASL_SSL; those that would break a
     /// promise, load code or turn verification off are refused. Put passwords into KAFKA_PROPERTIES:
     /// arguments are visible to every user of the machine.
-    #[arg(short = 'X', value_name = "KEY=VALUE", help_heading = "Kafka")]
-    pub properties: Vec<String>,
+    #[arg(short = 'X', value_name = "KEY=VALUE", value_parser = properties::property)]
+    properties: Vec<Property>,
+}
+
+/// What KAFKA_BROKERS names.
+#[derive(Clone, Debug)]
+enum Brokers {
+    Kafka(String),
+    Embedded,
 }
 
 /// Which log, and the names of the topics.
@@ -44,18 +62,17 @@ pub struct LogSettings {
 }
 
 /// Which log.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LogEngine {
     Kafka {
         brokers: String,
-        /// Properties for the client; values may be secrets.
-        properties: Vec<(String, String)>,
+        properties: Vec<Property>,
     },
     Embedded(DataFolder),
 }
 
 impl LogSettings {
-    /// The log in words, without any secret.
+    /// The log's name for messages, without secrets.
     pub fn describe(&self) -> String {
         match &self.engine {
             LogEngine::Kafka { brokers, .. } => format!("Kafka at `{brokers}`"),
@@ -74,173 +91,98 @@ pub struct Topics {
     pub found: String,
 }
 
-/// Leaves the values of properties out.
-impl fmt::Debug for LogEngine {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (brokers, properties) = match self {
-            LogEngine::Kafka {
-                brokers,
-                properties,
-            } => (brokers, properties),
-            LogEngine::Embedded(folder) => {
-                return formatter.debug_tuple("Embedded").field(folder).finish();
-            }
-        };
-        let keys: Vec<&str> = properties.iter().map(|(key, _)| key.as_str()).collect();
-        formatter
-            .debug_struct("Kafka")
-            .field("brokers", brokers)
-            .field("properties", &keys)
-            .finish()
-    }
-}
-
-/// Leaves the values of properties out.
-impl fmt::Debug for LogArgs {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter
-            .debug_struct("LogArgs")
-            .field("brokers", &self.brokers)
-            .field("topic", &self.topic)
-            .field("properties", &self.properties.len())
-            .finish()
-    }
-}
-
 impl LogArgs {
-    /// Settles which log, its topics and the client's properties. Neither a log nor a database named
-    /// is the embedded log; a database alone is an error, lest production orders be written into a
-    /// local file unknowingly.
-    pub fn settle(
+    /// The log, its topics and the client's properties; the embedded log when neither a log nor a
+    /// database is named.
+    ///
+    /// # Errors
+    ///
+    /// A database is named and no log: production orders must not be written into a local file
+    /// unknowingly.
+    pub fn resolve(
         &self,
-        environment: &Environment,
-        store: &StoreArgs,
         data: &DataArgs,
-    ) -> Result<LogSettings, ConfigError> {
-        Ok(LogSettings {
-            engine: self.settle_engine(environment, store, data)?,
-            topics: self.settle_topics(environment)?,
-        })
-    }
-
-    fn settle_engine(
-        &self,
-        environment: &Environment,
-        store: &StoreArgs,
-        data: &DataArgs,
-    ) -> Result<LogEngine, ConfigError> {
-        let Some(brokers) = self.named(environment)? else {
-            if store.named(environment)?.is_some() {
-                return Err(ConfigError::new(
-                    "a database is named and `KAFKA_BROKERS` is not set",
-                )
-                .with_hint(
+        is_database_named: bool,
+    ) -> Result<LogSettings, Failure> {
+        let engine = match &self.brokers {
+            Some(Brokers::Kafka(brokers)) => LogEngine::Kafka {
+                brokers: brokers.clone(),
+                properties: self.all_properties(),
+            },
+            None if is_database_named => {
+                let message = "a database is named and `KAFKA_BROKERS` is not set";
+                return Err(Failure::usage(message).hint(
                     "set KAFKA_BROKERS or pass --brokers, such as --brokers 127.0.0.1:9092; \
                      `embedded` keeps the log in files of the data folder",
                 ));
             }
-            return self.embedded(environment, data);
+            None | Some(Brokers::Embedded) if !self.properties.is_empty() => {
+                let message = "`-X` sets a property of the Kafka client, and no brokers are named";
+                return Err(Failure::usage(message).hint("set KAFKA_BROKERS or pass --brokers"));
+            }
+            None | Some(Brokers::Embedded) => LogEngine::Embedded(data.folder()),
         };
-        if brokers.value == EMBEDDED {
-            return self.embedded(environment, data);
-        }
-        let brokers = checked_brokers(&brokers)?;
-        let mut properties = Vec::new();
-        if let Some(list) = environment.variable("KAFKA_PROPERTIES")? {
-            let entries = properties::split(list.value);
-            properties::read(
-                &list.name,
-                entries.iter().map(String::as_str),
-                &mut properties,
-            )?;
-        }
-        let flags = self.properties.iter().map(String::as_str);
-        properties::read("`-X`", flags, &mut properties)?;
-        Ok(LogEngine::Kafka {
-            brokers,
-            properties,
-        })
+        let topics = self.topics()?;
+        Ok(LogSettings { engine, topics })
     }
 
-    fn embedded(
-        &self,
-        environment: &Environment,
-        data: &DataArgs,
-    ) -> Result<LogEngine, ConfigError> {
-        if !self.properties.is_empty() {
-            let message = "`-X` sets a property of the Kafka client, and no brokers are named";
-            return Err(ConfigError::new(message).with_hint("set KAFKA_BROKERS or pass --brokers"));
+    /// Each property once: a later one replaces an earlier one, `-X` the variable's.
+    fn all_properties(&self) -> Vec<Property> {
+        let of_variable = self.kafka_properties.iter().flat_map(|list| &list.0);
+        let mut all: Vec<Property> = Vec::new();
+        for property in of_variable.chain(&self.properties) {
+            all.retain(|known| known.key != property.key);
+            all.push(property.clone());
         }
-        Ok(LogEngine::Embedded(data.settle(environment)?))
+        all
     }
 
-    /// The brokers, where some are named.
-    pub(super) fn named<'a>(
-        &'a self,
-        environment: &'a Environment,
-    ) -> Result<Option<Setting<'a>>, ConfigError> {
-        environment.setting(("--brokers", self.brokers.as_deref()), "KAFKA_BROKERS")
-    }
-
-    fn settle_topics(&self, environment: &Environment) -> Result<Topics, ConfigError> {
-        let topic = |flag, variable, default: &str| match environment.setting(flag, variable)? {
-            Some(setting) => checked_name(&setting, is_topic, "a topic name"),
-            None => Ok(default.to_owned()),
-        };
-        let topics = Topics {
-            orders: topic(("--topic", self.topic.as_deref()), "KAFKA_TOPIC", "orders")?,
-            lookup: topic(("", None), "KAFKA_LOOKUP_TOPIC", "order-lookup")?,
-            found: topic(("", None), "KAFKA_FOUND_TOPIC", "order-found")?,
-        };
-        let Topics {
-            orders,
-            lookup,
-            found,
-        } = &topics;
+    fn topics(&self) -> Result<Topics, Failure> {
+        let (orders, lookup, found) = (&self.topic, &self.lookup_topic, &self.found_topic);
         if orders == lookup || orders == found || lookup == found {
-            return Err(ConfigError::new(format!(
+            return Err(Failure::usage(format!(
                 "`KAFKA_TOPIC` `{orders}`, `KAFKA_LOOKUP_TOPIC` `{lookup}` and \
                  `KAFKA_FOUND_TOPIC` `{found}` must be three different topics"
             )));
         }
-        Ok(topics)
+        Ok(Topics {
+            orders: orders.clone(),
+            lookup: lookup.clone(),
+            found: found.clone(),
+        })
+    }
+
+    pub(super) fn is_named(&self) -> bool {
+        self.brokers.is_some()
     }
 }
 
-/// The consumer group.
-#[derive(clap::Args, Clone, Debug, Default)]
+/// The consumer groups.
+#[derive(clap::Args, Clone, Debug, PartialEq, Eq)]
+#[command(next_help_heading = "Kafka")]
 pub struct GroupArgs {
-    /// Consumer group [env: KAFKA_GROUP] [default: order-service-group]
-    ///
-    /// The group of the lookups is set by KAFKA_LOOKUP_GROUP [default: order-lookup-group].
-    #[arg(long, value_name = "NAME", help_heading = "Kafka")]
-    pub group: Option<String>,
+    /// Consumer group
+    #[arg(long, env = "KAFKA_GROUP", value_name = "NAME")]
+    #[arg(default_value = "order-service-group", value_parser = group)]
+    pub group: String,
+
+    /// Consumer group of the lookups, one for each set of topics
+    #[arg(long, env = "KAFKA_LOOKUP_GROUP", value_name = "NAME")]
+    #[arg(default_value = "order-lookup-group", value_parser = group, hide_short_help = true)]
+    pub lookup_group: String,
 }
 
-impl GroupArgs {
-    /// Settles the group's name.
-    pub fn settle(&self, environment: &Environment) -> Result<String, ConfigError> {
-        match environment.setting(("--group", self.group.as_deref()), "KAFKA_GROUP")? {
-            Some(setting) => checked_name(&setting, is_group, "a name without control characters"),
-            None => Ok("order-service-group".to_owned()),
-        }
+fn brokers(text: &str) -> Result<Brokers, Invalid> {
+    if text == "embedded" {
+        return Ok(Brokers::Embedded);
     }
-
-    /// Settles the group that answers lookups: KAFKA_LOOKUP_GROUP, one for each set of topics.
-    pub fn settle_lookup(&self, environment: &Environment) -> Result<String, ConfigError> {
-        match environment.variable("KAFKA_LOOKUP_GROUP")? {
-            Some(setting) => checked_name(&setting, is_group, "a name without control characters"),
-            None => Ok("order-lookup-group".to_owned()),
-        }
-    }
-}
-
-fn checked_brokers(setting: &Setting<'_>) -> Result<String, ConfigError> {
-    let brokers: Vec<&str> = setting.value.split(',').map(str::trim).collect();
-    if brokers.iter().all(|broker| is_broker(broker)) {
-        Ok(brokers.join(","))
-    } else {
-        Err(setting.refuse("HOST:PORT, several separated by commas"))
+    let brokers: Vec<&str> = text.split(',').map(str::trim).collect();
+    match brokers.iter().all(|broker| is_broker(broker)) {
+        true => Ok(Brokers::Kafka(brokers.join(","))),
+        false => Err(Invalid::expected(
+            text,
+            "HOST:PORT, several separated by commas",
+        )),
     }
 }
 
@@ -259,132 +201,19 @@ fn is_broker(broker: &str) -> bool {
     is_port && !host.is_empty() && host.chars().all(is_host)
 }
 
-fn checked_name(
-    setting: &Setting<'_>,
-    is_valid: fn(&str) -> bool,
-    expected: &str,
-) -> Result<String, ConfigError> {
-    if is_valid(setting.value) {
-        Ok(setting.value.to_owned())
-    } else {
-        Err(setting.refuse(expected))
-    }
-}
-
 /// Kafka's own rule for topic names.
-fn is_topic(name: &str) -> bool {
+fn topic(name: &str) -> Result<String, Invalid> {
     let is_legal = |character: char| character.is_ascii_alphanumeric() || "._-".contains(character);
-    name.len() <= 249 && name != "." && name != ".." && name.chars().all(is_legal)
+    let is_topic = name.len() <= 249 && name != "." && name != ".." && name.chars().all(is_legal);
+    match is_topic {
+        true => Ok(name.to_owned()),
+        false => Err(Invalid::expected(name, "a topic name")),
+    }
 }
 
-fn is_group(name: &str) -> bool {
-    name.len() <= 255 && !name.chars().any(char::is_control)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn settle(pairs: &[(&str, &str)]) -> Result<LogSettings, String> {
-        let environment = Environment::from_pairs(pairs.iter().copied());
-        LogArgs::default()
-            .settle(&environment, &StoreArgs::default(), &DataArgs::default())
-            .map_err(|error| error.to_string())
-    }
-
-    fn kafka(settings: &LogSettings) -> (&str, &[(String, String)]) {
-        match &settings.engine {
-            LogEngine::Kafka {
-                brokers,
-                properties,
-            } => (brokers, properties),
-            LogEngine::Embedded(_) => panic!("not Kafka: {settings:?}"),
-        }
-    }
-
-    #[test]
-    fn defaults_are_those_of_go_orders() {
-        let settings = settle(&[("KAFKA_BROKERS", "localhost:9092, b:1")]).unwrap();
-        assert_eq!(kafka(&settings).0, "localhost:9092,b:1");
-        let Topics {
-            orders,
-            lookup,
-            found,
-        } = settings.topics;
-        assert_eq!(
-            [orders, lookup, found],
-            ["orders", "order-lookup", "order-found"]
-        );
-        let group = GroupArgs::default()
-            .settle(&Environment::default())
-            .unwrap();
-        assert_eq!(group, "order-service-group");
-    }
-
-    #[test]
-    fn brokers_that_are_malformed_are_named() {
-        for bad in ["a:b", "a:70000", ",a", "a:9092,", "a b", ":9092", "a:0"] {
-            let error = settle(&[("KAFKA_BROKERS", bad)]).unwrap_err();
-            assert!(error.starts_with("`KAFKA_BROKERS` is `"), "{error}");
-        }
-        for good in ["kafka", "kafka:9092", "[::1]:9092", "SASL_SSL://kafka:9093"] {
-            assert!(settle(&[("KAFKA_BROKERS", good)]).is_ok(), "{good}");
-        }
-    }
-
-    #[test]
-    fn nothing_named_is_the_embedded_log_and_a_database_alone_is_an_error() {
-        let in_folder = |folder| Ok(LogEngine::Embedded(DataFolder::new(folder)));
-        let engine = |pairs: &[(&str, &str)]| settle(pairs).map(|settings| settings.engine);
-        assert_eq!(engine(&[]), in_folder("./orders-data"));
-        assert_eq!(engine(&[("ORDERS_DATA_DIR", "/d")]), in_folder("/d"));
-        for url in ["postgresql://db/orders", "sqlite:orders.db"] {
-            let error = engine(&[("DB_URL", url)]).unwrap_err();
-            let expected = "a database is named and `KAFKA_BROKERS` is not set";
-            assert_eq!(error, expected);
-            let mixed = [("DB_URL", url), ("KAFKA_BROKERS", "embedded")];
-            assert_eq!(engine(&mixed), in_folder("./orders-data"));
-        }
-    }
-
-    #[test]
-    fn a_property_of_a_client_that_is_not_used_is_refused() {
-        let args = LogArgs {
-            properties: vec!["client.id=me".into()],
-            ..Default::default()
-        };
-        let nothing = (Environment::default(), StoreArgs::default());
-        let error = args.settle(&nothing.0, &nothing.1, &DataArgs::default());
-        assert!(error.unwrap_err().to_string().starts_with("`-X` sets"));
-    }
-
-    #[test]
-    fn a_flag_property_replaces_that_of_the_variable_and_no_value_is_printed() {
-        let environment = Environment::from_pairs([
-            ("KAFKA_BROKERS", "a:1"),
-            ("KAFKA_PROPERTIES", "sasl.password=old,client.id=me"),
-        ]);
-        let args = LogArgs {
-            properties: vec!["sasl.password=s3cret".into()],
-            ..Default::default()
-        };
-        let settings = args
-            .settle(&environment, &StoreArgs::default(), &DataArgs::default())
-            .unwrap();
-        let expected = [("client.id", "me"), ("sasl.password", "s3cret")];
-        assert_eq!(
-            kafka(&settings).1,
-            expected.map(|(key, value)| (key.into(), value.into()))
-        );
-        assert!(!format!("{settings:?} {args:?}").contains("s3cret"));
-    }
-
-    #[test]
-    fn topics_must_be_legal_and_different() {
-        let with = |variable, value| settle(&[("KAFKA_BROKERS", "a"), (variable, value)]);
-        let error = with("KAFKA_TOPIC", "a/b").unwrap_err();
-        assert_eq!(error, "`KAFKA_TOPIC` is `a/b`, expected a topic name");
-        let error = with("KAFKA_FOUND_TOPIC", "orders").unwrap_err();
-        assert!(error.contains("must be three different topics"), "{error}");
+fn group(name: &str) -> Result<String, Invalid> {
+    match name.len() <= 255 && !name.chars().any(char::is_control) {
+        true => Ok(name.to_owned()),
+        false => Err(Invalid::expected(name, "a name without control characters")),
     }
 }

@@ -4,7 +4,10 @@
 //! would break a promise of the pipeline, load code, or turn a check off. Values are never repeated
 //! in an error: any of them may be a password.
 
-use super::environment::ConfigError;
+use std::fmt;
+
+use super::redaction::HIDDEN;
+use super::settings::Invalid;
 
 /// Properties that are refused whatever their value, and why.
 const REFUSED: &[(&[&str], &str)] = &[
@@ -122,31 +125,66 @@ const ONLY: &[(&str, &str)] = &[
     ("enable.sasl.oauthbearer.unsecure.jwt", "false"),
 ];
 
-/// Reads `key=value` entries, later ones replacing earlier ones; `name` says where they stand.
-pub(super) fn read<'a>(
-    name: &str,
-    entries: impl IntoIterator<Item = &'a str>,
-    into: &mut Vec<(String, String)>,
-) -> Result<(), ConfigError> {
-    for (index, entry) in entries.into_iter().enumerate() {
-        let Some((key, value)) = entry.split_once('=') else {
-            let message = format!("entry {} of {name} is not of the form key=value", index + 1);
-            return Err(ConfigError::new(message)
-                .with_hint("separate entries by commas, and write a comma in a value as \\,"));
-        };
-        let (key, value) = (key.trim(), value.trim());
-        if let Some(reason) = refusal(key, value) {
-            let message = format!("{name} sets `{key}`, which must stay as it is: {reason}");
-            return Err(ConfigError::new(message));
-        }
-        into.retain(|(known, _)| known != key);
-        into.push((key.to_owned(), value.to_owned()));
-    }
-    Ok(())
+/// One property of the Kafka client; its value may be a secret.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Property {
+    pub key: String,
+    pub value: String,
 }
 
-/// The entries of KAFKA_PROPERTIES: separated by commas, `\,` being a comma inside a value.
-pub(super) fn split(list: &str) -> Vec<String> {
+impl fmt::Debug for Property {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}={HIDDEN}", self.key)
+    }
+}
+
+/// The properties of KAFKA_PROPERTIES, separated by commas; `\,` is a comma inside a value.
+pub(super) fn list(text: &str) -> Result<PropertyList, Invalid> {
+    split(text)
+        .iter()
+        .enumerate()
+        .map(|(index, entry)| read(entry, &format!("holds entry {}, which is", index + 1)))
+        .collect::<Result<_, _>>()
+        .map(PropertyList)
+}
+
+/// The properties of one variable.
+#[derive(Clone, Debug, Default)]
+pub struct PropertyList(pub(super) Vec<Property>);
+
+/// The property of one `-X`.
+pub(super) fn property(text: &str) -> Result<Property, Invalid> {
+    read(text, "is")
+}
+
+fn read(entry: &str, subject: &str) -> Result<Property, Invalid> {
+    let Some((key, value)) = entry.split_once('=') else {
+        let reason = format!("{subject} not of the form key=value");
+        return Err(Invalid::new(reason)
+            .hint("separate entries by commas, and write a comma in a value as \\,"));
+    };
+    let (key, value) = (key.trim(), value.trim());
+    if let Some(reason) = refusal(key, value) {
+        let reason = format!("sets `{key}`, which must stay as it is: {reason}");
+        return Err(Invalid::new(reason));
+    }
+    Ok(Property {
+        key: key.to_owned(),
+        value: value.to_owned(),
+    })
+}
+
+/// The entries of KAFKA_PROPERTIES with their values replaced: any of them may be a password.
+pub(super) fn mask(text: &str) -> String {
+    let entries = split(text).into_iter().map(|entry| {
+        let key = entry.split_once('=').map_or("", |(key, _)| key);
+        format!("{}={HIDDEN}", key.trim())
+    });
+    entries.collect::<Vec<_>>().join(",")
+}
+
+/// The entries of a list, `\,` being a comma inside a value.
+fn split(list: &str) -> Vec<String> {
     let mut entries = vec![String::new()];
     let mut characters = list.chars().peekable();
     while let Some(character) = characters.next() {
@@ -184,10 +222,9 @@ fn refusal(key: &str, value: &str) -> Option<&'static str> {
 mod tests {
     use super::*;
 
-    fn read_one(entry: &str) -> Result<Vec<(String, String)>, String> {
-        let mut properties = Vec::new();
-        read("`-X`", [entry], &mut properties).map_err(|error| error.to_string())?;
-        Ok(properties)
+    fn read_one(entry: &str) -> Result<(String, String), String> {
+        let property = property(entry).map_err(|error| error.to_string())?;
+        Ok((property.key, property.value))
     }
 
     #[test]
@@ -231,7 +268,7 @@ mod tests {
             let key = entry.split_once('=').unwrap().0.trim();
             let error = read_one(entry).unwrap_err();
             assert!(
-                error.starts_with(&format!("`-X` sets `{key}`, which must stay")),
+                error.starts_with(&format!("sets `{key}`, which must stay")),
                 "{error}"
             );
         }
@@ -249,33 +286,24 @@ mod tests {
         ];
         for entry in passed {
             let (key, value) = entry.split_once('=').unwrap();
-            assert_eq!(
-                read_one(entry),
-                Ok(vec![(key.to_owned(), value.to_owned())])
-            );
+            assert_eq!(read_one(entry), Ok((key.to_owned(), value.to_owned())));
         }
     }
 
     #[test]
     fn an_entry_without_an_equals_sign_is_named_by_place_and_not_repeated() {
-        let error = read_one("s3cret").unwrap_err();
-        assert_eq!(error, "entry 1 of `-X` is not of the form key=value");
+        assert_eq!(
+            read_one("s3cret").unwrap_err(),
+            "is not of the form key=value"
+        );
+        let error = list("a=1,s3cret").unwrap_err().to_string();
+        assert_eq!(error, "holds entry 2, which is not of the form key=value");
     }
 
     #[test]
-    fn a_later_entry_replaces_an_earlier_one() {
-        let mut properties = Vec::new();
-        read(
-            "x",
-            ["client.id=a", "debug=all", "client.id=b"],
-            &mut properties,
-        )
-        .unwrap();
-        let expected = [("debug", "all"), ("client.id", "b")];
-        assert_eq!(
-            properties,
-            expected.map(|(key, value)| (key.to_owned(), value.to_owned()))
-        );
+    fn every_value_is_masked() {
+        let masked = mask(r"sasl.password=a\,b=c, client.id=me,s3cret");
+        assert_eq!(masked, "sasl.password=***,client.id=***,=***");
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! messages. When in doubt it hides more than the secret, never less.
 
 /// What stands in for a secret.
-const HIDDEN: &str = "***";
+pub(super) const HIDDEN: &str = "***";
 
 /// The text with the password of every URL in it replaced, be it in the user part
 /// (`scheme://user:password@host`) or among the parameters (`?password=…`).

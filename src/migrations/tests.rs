@@ -224,7 +224,10 @@ fn a_lock_held_past_the_limit_is_a_timeout() {
         ..Fake::default()
     };
     let (outcome, _) = run_fake(&mut fake, Duration::ZERO);
-    assert_eq!(crate::exit::of(&outcome.unwrap_err()).0, Exit::TimedOut);
+    assert_eq!(
+        Failure::of(&outcome.unwrap_err()).unwrap().exit,
+        Exit::TimedOut
+    );
     assert!(fake.history.is_empty());
 }
 

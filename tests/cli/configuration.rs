@@ -89,14 +89,23 @@ fn the_file_named_by_a_flag_must_exist_and_replaces_the_default_one() {
 }
 
 #[test]
-fn a_line_of_the_file_that_cannot_be_read_is_named_by_its_number_only() {
+fn a_malformed_line_of_the_file_is_named_by_its_number_only() {
     let text = "KAFKA_BROKERS=a:1\nDB_URL postgresql://me:s3cret@db/orders\n";
     let ran = orders("migrate").file(".env", text).run();
     let expected = "\
-error: line 2 of the environment file `.env` cannot be parsed
-hint: write NAME=value, and put a value with spaces, # or $ in single quotes
+error: line 2 of the environment file `.env` is malformed
+hint: write NAME=value or NAME='value'
 ";
     ran.expect(2, "", expected);
+}
+
+#[test]
+fn values_of_the_file_are_literal_and_lines_of_other_programs_are_skipped() {
+    let text =
+        "suffix=x\nFOO=bar baz\nnot a setting\nKAFKA_BROKERS=\"in $suffix\\n\" # a comment\n";
+    let ran = orders("create-topics").file(".env", text).run();
+    let expected = "error: `KAFKA_BROKERS` (in `.env`) is `in $suffix\\n`, ";
+    assert!(ran.stderr.starts_with(expected), "{}", ran.stderr);
 }
 
 #[test]
@@ -156,7 +165,7 @@ fn no_password_is_ever_repeated() {
 fn a_password_among_the_arguments_is_warned_of() {
     let ran = orders("migrate --wait 0s --db-url postgresql://me:s3cret@127.0.0.1:1/orders").run();
     assert!(
-        ran.stderr.contains(" WARN  `--db-url` holds a password"),
+        ran.stderr.contains(" WARN `--db-url` holds a password"),
         "{}",
         ran.stderr
     );

@@ -75,6 +75,17 @@ fn help_of_a_command_names_its_variables_and_never_shows_their_values() {
 }
 
 #[test]
+fn no_line_of_help_is_longer_than_80_columns() {
+    for command in COMMANDS.iter().chain(&[""]) {
+        for flag in ["-h", "--help"] {
+            let ran = orders(&format!("{command} {flag}")).run();
+            let long = ran.stdout.lines().find(|line| line.chars().count() > 80);
+            assert_eq!(long, None, "orders {command} {flag}");
+        }
+    }
+}
+
+#[test]
 fn every_command_has_help() {
     for command in COMMANDS {
         let ran = orders(&format!("{command} --help")).run();

@@ -75,7 +75,10 @@ fn assert_answers(socket: &Path, role: &str, process: &Process) {
 
     let (status, _, config) = ask(socket, "GET /config HTTP/1.1");
     assert_eq!(status, 200);
-    assert!(config["settings"].is_array(), "{config}");
+    let settings = config["settings"].as_array().expect("a list");
+    let admin_addr = settings.iter().find(|it| it["name"] == "ADMIN_ADDR");
+    let admin_addr = admin_addr.expect("every service has the setting");
+    assert_eq!(admin_addr["origin"], "environment", "{admin_addr}");
     assert_eq!(ask(socket, "GET /livez HTTP/1.1").0, 404);
     let (status, head, _) = ask(socket, "POST /status HTTP/1.1\r\nContent-Length: 0");
     assert_eq!(status, 405);

@@ -60,7 +60,7 @@ impl Demo {
         let what = "GET with an empty cache: log, database, log, answer";
         hops.push((what, self.get(&client, &order)?));
 
-        output.say(&format!("\nOrder {uid} went through:"));
+        output.info(&format!("\nOrder {uid} went through:"));
         let row = |(hop, took): (&str, Duration)| {
             vec![
                 hop.to_owned(),
