@@ -1,9 +1,8 @@
-//! The folder of the embedded engines: where their files are, and who may use them.
+//! The folder of the embedded engines: where their files are, and which processes may use them.
 //!
 //! Owns the layout (`log/` for the topics, `store.db` for the orders), the folder's creation and the
-//! role locks: one API and one consumer a folder, as each file has one writer. The surprising thing:
-//! a lock is the kernel's, held by an open file; the file itself stays when its process has ended,
-//! however it ended, and means nothing then.
+//! role locks: one API and one consumer per folder, as each file has one writer. A lock is the
+//! kernel's and ends with its process, however that ends; the lock file stays and means nothing then.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -13,7 +12,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FlockOperation, flock};
 
 /// What to do about a folder that cannot be used.
-pub const REMEDY: &str = "the data folder must be on a local disk and writable; --data-dir or \
+pub const HINT: &str = "the data folder must be on a local disk and writable; --data-dir or \
     ORDERS_DATA_DIR names another one";
 
 /// Why a folder cannot be used.
@@ -24,13 +23,13 @@ pub enum FolderError {
         "the data folder `{folder}` has {what} already: {holder} (end that, or name another folder \
          with --data-dir or ORDERS_DATA_DIR)"
     )]
-    Held {
+    Locked {
         folder: String,
         what: &'static str,
         holder: String,
     },
-    /// It cannot be made, or not be written.
-    #[error("could not {attempt} `{path}`: {reason} ({REMEDY})")]
+    /// It cannot be created or written.
+    #[error("could not {attempt} `{path}`: {reason} ({HINT})")]
     Unusable {
         attempt: &'static str,
         path: String,
@@ -48,11 +47,11 @@ impl FolderError {
     }
 }
 
-/// A folder of the embedded engines; it need not be there yet.
+/// A folder of the embedded engines; it need not exist yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DataFolder(PathBuf);
 
-/// What a process does in the folder; each role is held by one process at a time.
+/// What a process does in the folder; one process at a time has a role.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
     /// Appends orders.
@@ -69,7 +68,7 @@ impl Role {
         }
     }
 
-    fn what(self) -> &'static str {
+    fn name(self) -> &'static str {
         match self {
             Role::Api => "an API",
             Role::Consumer => "a consumer",
@@ -77,7 +76,7 @@ impl Role {
     }
 }
 
-/// A role while this process has it; dropping it, or the end of the process, gives it back.
+/// A role of this process; dropping it, or the end of the process, releases it.
 #[derive(Debug)]
 pub struct RoleLock(#[expect(dead_code, reason = "the lock ends when the file is closed")] File);
 
@@ -90,7 +89,7 @@ impl DataFolder {
         &self.0
     }
 
-    /// Where the topics are.
+    /// The folder of the topics.
     pub fn log(&self) -> PathBuf {
         self.0.join("log")
     }
@@ -100,16 +99,16 @@ impl DataFolder {
         self.0.join("store.db")
     }
 
-    /// Makes the folder, and every folder above it that is missing, readable by this user alone. It is
-    /// on the disk when this returns.
+    /// Creates the folder, and every missing folder above it, readable by this user alone. It is on
+    /// the disk when this returns.
     pub fn create(&self) -> Result<(), FolderError> {
         create_durably(&self.0)
-            .map_err(|error| FolderError::unusable("make the data folder", &self.0, error))
+            .map_err(|error| FolderError::unusable("create the data folder", &self.0, error))
     }
 
-    /// Takes a role in the folder, which is made where it is missing. A role that another process has
-    /// is an error that names the process.
-    pub fn take(&self, role: Role) -> Result<RoleLock, FolderError> {
+    /// Locks a role in the folder, which is created where it is missing. A role that another process
+    /// has is an error that names the process.
+    pub fn lock(&self, role: Role) -> Result<RoleLock, FolderError> {
         self.create()?;
         let path = self.0.join(role.file());
         let failed = |error: io::Error| FolderError::unusable("lock", &path, error);
@@ -122,52 +121,52 @@ impl DataFolder {
             .map_err(failed)?;
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}
-            Err(rustix::io::Errno::WOULDBLOCK) => return Err(self.held(role, &mut file)),
+            Err(rustix::io::Errno::WOULDBLOCK) => return Err(self.locked(role, &mut file)),
             Err(error) => return Err(failed(error.into())),
         }
-        // For people: who has it. The lock is what counts, so a full disk does not matter here.
+        // For people: which process. The lock is what counts, so a full disk does not matter here.
         let _ = file
             .set_len(0)
             .and_then(|()| write!(file, "{}", std::process::id()));
         Ok(RoleLock(file))
     }
 
-    fn held(&self, role: Role, file: &mut File) -> FolderError {
+    fn locked(&self, role: Role, file: &mut File) -> FolderError {
         let mut process = String::new();
         let holder = match file.read_to_string(&mut process) {
             Ok(_) if !process.trim().is_empty() => format!("process {}", process.trim()),
             _ => "another process".to_owned(),
         };
-        FolderError::Held {
+        FolderError::Locked {
             folder: self.0.display().to_string(),
-            what: role.what(),
+            what: role.name(),
             holder,
         }
     }
 }
 
-/// Makes `folder` and what is missing above it; it is on the disk when this returns. Also when it was
-/// there: whoever made it may have been killed before it was safe.
+/// Creates `folder` and what is missing above it; it is on the disk when this returns. Also when it
+/// existed: the process that created it may have been killed before it was synced.
 pub fn create_durably(folder: &Path) -> io::Result<()> {
     if !folder.is_dir() {
         let above = folder_of(folder);
         if !above.is_dir() {
-            // Each is on the disk before the one in it is made.
+            // Each is on the disk before the one in it is created.
             create_durably(above)?;
         }
         match DirBuilder::new().mode(0o700).create(folder) {
-            // Somebody else has made it meanwhile, or something else is there.
+            // Another process has created it meanwhile, or something else is there.
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                 if !folder.is_dir() {
                     return Err(io::ErrorKind::NotADirectory.into());
                 }
             }
-            made => made?,
+            created => created?,
         }
     }
     sync_folder(folder)?;
     match sync_folder(folder_of(folder)) {
-        // A folder of somebody else's, which may be passed and not be read.
+        // A folder of another user, which may be entered but not read.
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
         synced => synced,
     }
@@ -181,7 +180,7 @@ pub fn folder_of(path: &Path) -> &Path {
     }
 }
 
-/// Has the entries of `folder` on the disk: a new file is not safe before that.
+/// Syncs the entries of `folder`: a new file is not on the disk before that.
 pub fn sync_folder(folder: &Path) -> io::Result<()> {
     fs::File::open(folder)?.sync_all()
 }
@@ -191,27 +190,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_role_is_held_once_and_given_back() {
+    fn a_role_is_locked_once_and_released() {
         let folder = tempfile::tempdir().unwrap();
         let data = DataFolder::new(folder.path().join("a/b"));
-        let lock = data.take(Role::Api).unwrap();
-        let _other_role = data.take(Role::Consumer).unwrap();
-        let held = data.take(Role::Api).unwrap_err();
+        let lock = data.lock(Role::Api).unwrap();
+        let _other_role = data.lock(Role::Consumer).unwrap();
+        let locked = data.lock(Role::Api).unwrap_err();
         let process = std::process::id().to_string();
-        assert!(held.to_string().contains(&process), "{held}");
-        assert!(held.to_string().contains("a/b"), "{held}");
+        assert!(locked.to_string().contains(&process), "{locked}");
+        assert!(locked.to_string().contains("a/b"), "{locked}");
         drop(lock);
-        data.take(Role::Api).unwrap();
+        data.lock(Role::Api).unwrap();
     }
 
     #[test]
-    fn a_file_in_the_place_of_the_folder_is_no_folder() {
+    fn a_file_at_the_path_of_the_folder_is_an_error() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("data");
         fs::write(&file, "").unwrap();
         let refused = DataFolder::new(&file).create().unwrap_err().to_string();
         let said = format!(
-            "could not make the data folder `{}`: not a dir",
+            "could not create the data folder `{}`: not a dir",
             file.display()
         );
         assert!(refused.starts_with(&said), "{refused}");

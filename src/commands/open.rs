@@ -77,6 +77,6 @@ pub fn store(settings: &StoreSettings) -> anyhow::Result<Arc<dyn StoreEngine>> {
 pub fn take(settings: &LogSettings, role: Role) -> anyhow::Result<Option<RoleLock>> {
     match &settings.engine {
         LogEngine::Kafka { .. } => Ok(None),
-        LogEngine::Embedded(folder) => Ok(Some(folder.take(role)?)),
+        LogEngine::Embedded(folder) => Ok(Some(folder.lock(role)?)),
     }
 }

@@ -1,64 +1,54 @@
-//! The event log in a folder: the embedded engine, with nothing to install.
+//! The event log in a folder: the embedded engine, for which nothing need be installed.
 //!
-//! Owns which topics a process uses and what their troubles mean to its callers; the parts live in
-//! `sqlite/`: `tables` (records as they lie in the file), `queue`, `writer`, `commit` and `failed`
-//! (append), `retention` (what keeps it from growing without end), `topic` (snapshots), `bells` (waking), `membership` and `follower` (reading),
-//! `topics` (making and describing them), `taken` (how far consumers are). One file a topic, since
-//! each topic is written by one process. The surprising thing: nothing is opened before it is
-//! needed, and whatever is open is compared with what is at its path before each use.
+//! Owns which topics a process uses and what their errors mean to callers; the parts live in
+//! `sqlite/`: `tables` (records as rows), `queue`, `writer`, `appender` and `append_failure` (append),
+//! `retention` (what is deleted), `topic` (snapshots), `notify` (waking readers), `membership` and
+//! `follower` (reading), `topics` (creating and describing them), `consumer_positions` (how far
+//! consumers are). One file per topic, since each topic is written by one process. A file is opened
+//! when it is first needed, and compared with what is at its path before each use.
 
 use std::collections::BTreeMap;
-use std::io;
-use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-#[cfg(test)]
-use rusqlite::ffi;
-use rusqlite::{Connection, Error as SqlError, ErrorCode, OptionalExtension, Result as SqlResult};
-
-use self::bells::{Bells, Watched};
-use self::queue::{Queue, Queued, Taken};
-use self::tables::{Counters, Head};
+use self::follower::SqliteFollower;
+use self::membership::SqliteMembership;
+use self::queue::QueuedRecord;
+use self::tables::Counters;
 use self::topic::{Found, Topic};
-use self::writer::Writer;
-use super::*;
-use crate::pipeline::time;
-use crate::sqlite_file::{
-    Access, Checkpoint, DiskSpace, FileError, FileErrorKind, GuardedFile, LockTimeout, OpenFile,
+use super::{
+    Ack, AppendError, Durability, EventLog, Follower, LogError, Membership, NewRecord, OffsetRange,
+    ReadBack, TopicAdmin, TopicDescription, TopicSpec, TopicState,
 };
+use crate::pipeline::{PartitionOffset, TopicId, time};
+use crate::sqlite_file::{Access, FileError};
 
-mod bells;
-mod commit;
-mod failed;
+mod append_failure;
+mod appender;
+mod consumer_positions;
 mod follower;
 mod membership;
+mod notify;
 mod queue;
 mod retention;
 mod tables;
-mod taken;
 mod topic;
 mod topics;
 mod writer;
 
-/// The largest record: what a dead letter keeps whole. A topic's `max.message.bytes` may be less.
+/// The largest record, which a dead letter still keeps whole. A topic's `max.message.bytes` may be less.
 const MAX_RECORD_BYTES: usize = 16 << 20;
 
-/// How long the end of a log waits for its writers.
-const END_WITHIN: Duration = Duration::from_secs(5);
+/// How long a log that is dropped waits for its writers.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// What whoever reads is told of a topic that is another one now.
-const RECREATED: &str = "the topic was deleted and created again";
-
-/// Who else uses the folder.
+/// Which processes use the folder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reach {
-    /// All that write and read are in this process (`orders up`).
+    /// This one alone (`orders up`).
     ThisProcess,
-    /// Other processes write, too: their commits are looked for every few milliseconds.
+    /// Others too: their commits are looked for every few milliseconds.
     OtherProcesses,
 }
 
@@ -67,7 +57,7 @@ pub struct SqliteLog {
     folder: Arc<Folder>,
 }
 
-/// What a log's readers and writers share.
+/// What readers and writers of a log share.
 struct Folder {
     path: PathBuf,
     reach: Reach,
@@ -76,7 +66,7 @@ struct Folder {
 }
 
 impl Folder {
-    /// The topic of that name, whether it is there or not.
+    /// The topic of that name, whether it exists or not.
     fn topic(&self, name: &str) -> Arc<Topic> {
         let known = self.topics.read().unwrap_or_else(PoisonError::into_inner);
         if let Some(topic) = known.get(name) {
@@ -101,7 +91,7 @@ impl Folder {
 }
 
 impl SqliteLog {
-    /// The log in `folder`, which need not be there: `create_topics` makes it. Touches nothing.
+    /// The log in `folder`, which need not exist: `create_topics` creates it. Touches nothing.
     pub fn open(folder: &Path, reach: Reach) -> SqliteLog {
         SqliteLog {
             folder: Arc::new(Folder {
@@ -121,27 +111,27 @@ impl SqliteLog {
 }
 
 impl Drop for SqliteLog {
-    /// Waits until all that was appended is answered; the writers end by themselves.
+    /// Waits until everything appended is acknowledged or failed; the writers end by themselves.
     fn drop(&mut self) {
         for topic in self.folder.topics() {
             if let Some(queue) = topic.queue_in_use() {
                 queue.close();
             }
         }
-        self.flush_until(Instant::now() + END_WITHIN);
+        self.flush_until(Instant::now() + CLOSE_TIMEOUT);
     }
 }
 
 impl EventLog for SqliteLog {
     fn append(&self, durability: Durability, record: NewRecord<'_>) -> Result<Ack, AppendError> {
-        let (waiting, ack) = Ack::pair();
-        let queued = Queued {
+        let (sender, ack) = Ack::pair();
+        let queued = QueuedRecord {
             durability,
             timestamp_ms: now_ms(),
             key: record.key.into(),
             value: record.value.map(Box::from),
-            headers: tables::packed(record.headers),
-            waiting,
+            headers: tables::encode_headers(record.headers),
+            ack: sender,
         };
         if queued.size() > MAX_RECORD_BYTES {
             return Err(AppendError::TooLarge(format!(
@@ -151,9 +141,9 @@ impl EventLog for SqliteLog {
         }
         let topic = self.folder.topic(record.topic);
         if durability == Durability::Durable
-            && let Some(lack) = topic.file.shortage()
+            && let Some(shortage) = topic.file.shortage()
         {
-            return Err(AppendError::Full(lack));
+            return Err(AppendError::Full(shortage));
         }
         let queue = topic.queue().map_err(|error| {
             let name = record.topic;
@@ -173,10 +163,10 @@ impl EventLog for SqliteLog {
             )));
         }
         for name in names {
-            // As its writer will: better told now than to the first order.
+            // As its writer will: better reported now than to the first order.
             let topic = self.folder.topic(&name);
             let opened = topic.open(Access::Write);
-            opened.map_err(|trouble| topic.error("open", &trouble))?;
+            opened.map_err(|error| topic.error("open", &error))?;
             self.topic_id(&name)?;
         }
         Ok(())
@@ -185,7 +175,7 @@ impl EventLog for SqliteLog {
     fn flush(&self, within: Duration) {
         let left = self.flush_until(Instant::now() + within);
         if left > 0 {
-            tracing::warn!("{left} records were not acknowledged before the end");
+            tracing::warn!("{left} records were not acknowledged in time");
         }
     }
 
@@ -196,8 +186,8 @@ impl EventLog for SqliteLog {
 
     fn topic(&self, topic: &str) -> Result<TopicState, LogError> {
         let topic = self.folder.topic(topic);
-        let asked = topic.counters();
-        let (topic_id, counters) = asked.map_err(|trouble| topic.error("look at", &trouble))?;
+        let read = topic.counters();
+        let (topic_id, counters) = read.map_err(|error| topic.error("read", &error))?;
         Ok(TopicState {
             log_id: self.folder.log_id(&topic.name)?,
             topic_id,
@@ -207,27 +197,25 @@ impl EventLog for SqliteLog {
 
     fn topic_id(&self, topic: &str) -> Result<TopicId, LogError> {
         let topic = self.folder.topic(topic);
-        let identity = topic.identity();
-        identity.map_err(|trouble| topic.error("identify", &trouble))
+        let read = topic.topic_id();
+        read.map_err(|error| topic.error("identify", &error))
     }
 
     fn range(&self, topic: &str, partition: i32) -> Result<OffsetRange, LogError> {
         let topic = self.folder.topic(topic);
-        let asked = topic.counters();
-        let (_, counters) = asked.map_err(|trouble| topic.error("look at", &trouble))?;
+        let read = topic.counters();
+        let (_, counters) = read.map_err(|error| topic.error("read", &error))?;
         let at = usize::try_from(partition).ok();
-        let range = at.and_then(|at| topics::ranges(&counters).get(at).copied());
+        let counters = at.and_then(|at| counters.get(at));
+        let range = counters.map(Counters::range);
         range.ok_or_else(|| topic.has_no(partition))
     }
 
     fn read_from(&self, topic: &str, partition: i32, offset: i64) -> Result<ReadBack, LogError> {
         let topic = self.folder.topic(topic);
-        let failed = |trouble: FileError| topic.error("read", &trouble);
+        let failed = |error: FileError| topic.error("read", &error);
         let (topic_id, counters) = topic.counters().map_err(failed)?;
         let at = usize::try_from(partition).ok();
-        let is_gone = |why: String| {
-            LogError::NotFound(format!("could not read topic `{}`: {why}", topic.name))
-        };
         let Some(counters) = at.and_then(|at| counters.get(at)) else {
             return Err(topic.has_no(partition));
         };
@@ -235,23 +223,22 @@ impl EventLog for SqliteLog {
         if offset >= counters.next {
             return Ok(ReadBack::End(counters.next));
         }
-        let found = topic.records(
-            &topic_id,
-            PartitionOffset::new(partition, offset),
-            1,
-            usize::MAX,
-        );
+        let from = PartitionOffset::new(partition, offset);
+        let found = topic.records(&topic_id, from, 1, usize::MAX);
         match found.map_err(failed)? {
             Found::Records(mut records) => Ok(records
                 .pop()
                 .map_or(ReadBack::End(counters.next), ReadBack::Record)),
-            Found::Elsewhere(why) => Err(is_gone(why)),
+            Found::Nothing(reason) => {
+                let name = &topic.name;
+                let message = format!("could not read topic `{name}`: {reason}");
+                Err(LogError::NotFound(message))
+            }
         }
     }
 
     fn join(&self, _group: &str, topic: &str) -> Result<Box<dyn Membership>, LogError> {
-        let member = membership::SqliteMembership::join(&self.folder, topic);
-        Ok(Box::new(member))
+        Ok(Box::new(SqliteMembership::join(&self.folder, topic)))
     }
 
     fn follow(
@@ -260,7 +247,7 @@ impl EventLog for SqliteLog {
         starts: &[PartitionOffset],
         gather: Duration,
     ) -> Result<Box<dyn Follower>, LogError> {
-        let follower = follower::SqliteFollower::open(&self.folder, topic, starts, gather)?;
+        let follower = SqliteFollower::open(&self.folder, topic, starts, gather)?;
         Ok(Box::new(follower))
     }
 }
@@ -274,8 +261,8 @@ impl TopicAdmin for SqliteLog {
         self.folder.describe_topics(names)
     }
 
-    fn create_topics(&self, wanted: &[TopicSpec]) -> Result<(), LogError> {
-        self.folder.make_topics(wanted)
+    fn create_topics(&self, specs: &[TopicSpec]) -> Result<(), LogError> {
+        self.folder.create_topics(specs)
     }
 
     fn add_partitions(&self, topic: &str, partitions: i32) -> Result<(), LogError> {

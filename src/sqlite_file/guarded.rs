@@ -249,6 +249,14 @@ pub struct OpenFile {
 }
 
 impl OpenFile {
+    /// Runs statements; an error of SQLite becomes one of this file.
+    pub fn run<'c, T>(
+        &'c self,
+        statements: impl FnOnce(&'c Connection) -> SqlResult<T>,
+    ) -> Result<T, FileError> {
+        statements(&self.connection).map_err(|error| self.error(&error))
+    }
+
     /// Classifies an error of this connection.
     pub fn error(&self, error: &SqlError) -> FileError {
         FileError::of(&self.file.path, error)

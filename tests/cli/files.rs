@@ -24,7 +24,7 @@ fn a_file_in_the_place_of_the_data_folder_is_an_error_that_names_it_and_the_flag
         &["consume"],
     ] {
         let refused = env.orders(args).run().exits(1);
-        let said = format!("could not make the data folder `{folder}`: not a directory (");
+        let said = format!("could not create the data folder `{folder}`: not a directory (");
         assert!(
             refused.stderr.contains(&said),
             "{args:?}: {}",
@@ -53,14 +53,14 @@ fn a_folder_that_cannot_be_made_is_an_error_and_no_outage_to_wait_for() {
         .env("ORDERS_DATA_DIR", "/proc/orders")
         .run()
         .exits(1);
-    let said = "error: could not make the data folder `/proc/orders`: ";
+    let said = "error: could not create the data folder `/proc/orders`: ";
     assert!(made.stderr.starts_with(said), "{}", made.stderr);
     let migrated = env
         .orders(&["migrate"])
         .env("DB_URL", "sqlite:/proc/orders/store.db")
         .run()
         .exits(5);
-    let said = "could not make the folder for `/proc/orders/store.db`: ";
+    let said = "could not create the folder for `/proc/orders/store.db`: ";
     assert!(migrated.stderr.contains(said), "{}", migrated.stderr);
     assert!(
         migrated.stderr.contains("DB_URL names another"),

@@ -154,7 +154,7 @@ fn copies_cannot_be_asked_of_an_embedded_log() {
     };
     let error = folder.log().create_topics(&[spec]).expect_err("no copies");
     assert!(matches!(error, LogError::Refused(_)), "{error}");
-    assert!(error.to_string().contains("3 copies"), "{error}");
+    assert!(error.to_string().contains("3 replicas"), "{error}");
     assert!(!folder.file("db").exists());
 }
 

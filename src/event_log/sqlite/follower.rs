@@ -1,32 +1,43 @@
-//! Reading a whole topic for itself: every API instance must see every record.
+//! Reads a whole topic without a group: every API instance must see every record.
 //!
-//! All partitions are looked at in one snapshot, at most once a `gather` where that was asked for:
-//! under load the follower takes records in heaps, and one that comes alone is given at once.
+//! All partitions are read in one snapshot, at most once per `gather`: under load the follower reads
+//! records in batches, and one that comes alone is returned at once.
 
 use std::collections::VecDeque;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use super::membership::Faults;
-use super::*;
+use super::Folder;
+use super::membership::FaultLimit;
+use super::notify::Subscription;
+use super::tables;
+use super::topic::counters_at;
+use crate::event_log::{Followed, Follower, Knows, LogError, LogFault};
+use crate::pipeline::{PartitionOffset, TopicId};
+use crate::sqlite_file::FileError;
 
-/// How much of a partition one look takes.
-const HEAP: i64 = 500;
-const HEAP_BYTES: usize = 1 << 20;
+/// How much of a partition is read at once.
+const BATCH_RECORDS: i64 = 500;
+const BATCH_BYTES: usize = 1 << 20;
 
 pub(super) struct SqliteFollower {
-    watched: Watched,
+    subscription: Subscription,
     topic_id: TopicId,
     gather: Duration,
-    places: Vec<Place>,
-    waiting: VecDeque<Followed>,
-    looked_at: Option<Instant>,
-    is_at_end_since: Option<u64>,
-    faults: Faults,
+    cursors: Vec<Cursor>,
+    ready: VecDeque<Followed>,
+    read_at: Option<Instant>,
+    /// The number of the notification after which there was nothing more.
+    at_end_since: Option<u64>,
+    faults: FaultLimit,
 }
 
-struct Place {
+/// How far one partition was read.
+struct Cursor {
     partition: i32,
     next: i64,
-    said_end: bool,
+    reported_end: bool,
 }
 
 impl SqliteFollower {
@@ -37,90 +48,90 @@ impl SqliteFollower {
         gather: Duration,
     ) -> Result<SqliteFollower, LogError> {
         let topic = folder.topic(topic);
-        let topic_id = topic.identity();
+        let topic_id = topic.topic_id();
         let mut follower = SqliteFollower {
-            watched: Watched::new(folder, &topic)?,
-            topic_id: topic_id.map_err(|trouble| topic.error("follow", &trouble))?,
+            subscription: Subscription::new(folder, &topic)?,
+            topic_id: topic_id.map_err(|error| topic.error("follow", &error))?,
             gather,
-            places: Vec::new(),
-            waiting: VecDeque::new(),
-            looked_at: None,
-            is_at_end_since: None,
-            faults: Faults::default(),
+            cursors: Vec::new(),
+            ready: VecDeque::new(),
+            read_at: None,
+            at_end_since: None,
+            faults: FaultLimit::default(),
         };
         follower.assign(starts)?;
         Ok(follower)
     }
 
-    /// Takes what there is of every partition; `Some` is why nothing can be read there.
-    fn look(&mut self, knows: &Knows<'_>) -> Result<Option<String>, FileError> {
-        let (topic_id, places, waiting) = (&self.topic_id, &mut self.places, &mut self.waiting);
-        self.watched.topic.read(|open| {
-            for place in places {
-                let counters = match topic::counters_of(open, topic_id, place.partition)? {
+    /// Reads what there is of every partition; `Some` says why one cannot be read on.
+    fn read(&mut self, knows: &Knows<'_>) -> Result<Option<String>, FileError> {
+        let (topic_id, cursors, ready) = (&self.topic_id, &mut self.cursors, &mut self.ready);
+        self.subscription.topic.read(|open| {
+            for cursor in cursors {
+                let (partition, next) = (cursor.partition, cursor.next);
+                let from = PartitionOffset::new(partition, next);
+                let counters = match counters_at(open, topic_id, from)? {
                     Ok(counters) => counters,
-                    Err(why) => return Ok(Some(why)),
+                    Err(reason) => return Ok(Some(reason)),
                 };
-                let (partition, next) = (place.partition, place.next);
-                if let Some(why) = topic::out_of_range(partition, next, counters) {
-                    return Ok(Some(why));
-                }
                 let mut bytes = 0;
-                let to = counters.next.min(next.saturating_add(HEAP));
+                let to = counters.next.min(next.saturating_add(BATCH_RECORDS));
                 tables::records(open, partition, (next, to), |row| {
                     let at = PartitionOffset::new(partition, row.offset);
-                    waiting.push_back(if knows(at, row.key.unwrap_or_default()) {
+                    ready.push_back(if knows(at, row.key.unwrap_or_default()) {
                         Followed::Known(at)
                     } else {
                         bytes += row.size();
                         Followed::Record(row.record(partition)?)
                     });
-                    place.next = at.offset + 1;
-                    place.said_end = false;
-                    Some(if bytes < HEAP_BYTES {
+                    cursor.next = at.offset + 1;
+                    cursor.reported_end = false;
+                    Some(if bytes < BATCH_BYTES {
                         ControlFlow::Continue(())
                     } else {
                         ControlFlow::Break(())
                     })
                 })?;
-                if place.next == counters.next && !std::mem::replace(&mut place.said_end, true) {
-                    waiting.push_back(Followed::End(partition));
+                if cursor.next == counters.next
+                    && !std::mem::replace(&mut cursor.reported_end, true)
+                {
+                    ready.push_back(Followed::End(partition));
                 }
             }
             Ok(None)
         })
     }
 
-    /// Looks, if it is time to: `true` when something may be waiting now.
+    /// Reads once it is time to; `true` when something may be ready now.
     fn gather(&mut self, until: Instant, knows: &Knows<'_>) -> bool {
-        // Before the look: a commit that comes after it rings after this.
-        let ring = self.watched.topic.bells.changes();
-        if self.is_at_end_since == Some(ring) {
-            return self.watched.topic.bells.wait(ring, until);
+        // Before reading: a commit that comes later notifies later.
+        let sequence = self.subscription.topic.notify.sequence();
+        if self.at_end_since == Some(sequence) {
+            return self.subscription.topic.notify.wait(sequence, until);
         }
         let now = Instant::now();
-        let due = self.looked_at.map_or(now, |looked| looked + self.gather);
+        let due = self.read_at.map_or(now, |read_at| read_at + self.gather);
         if due > now {
             std::thread::sleep(due.min(until).saturating_duration_since(now));
             return due <= until;
         }
-        self.looked_at = Some(now);
-        let fault = match self.look(knows) {
+        self.read_at = Some(now);
+        let fault = match self.read(knows) {
             Ok(None) => {
-                if self.waiting.is_empty() {
-                    self.is_at_end_since = Some(ring);
+                if self.ready.is_empty() {
+                    self.at_end_since = Some(sequence);
                 }
                 return true;
             }
-            Ok(Some(why)) => LogFault::Reset(why),
-            Err(trouble) => self.watched.topic.fault(&trouble),
+            Ok(Some(reason)) => LogFault::Reset(reason),
+            Err(error) => self.subscription.topic.fault(&error),
         };
-        match self.faults.say(fault) {
+        match self.faults.admit(fault) {
             Some(fault) => {
-                self.waiting.push_back(Followed::Fault(fault));
+                self.ready.push_back(Followed::Fault(fault));
                 true
             }
-            None => self.watched.topic.bells.wait(ring, until),
+            None => self.subscription.topic.notify.wait(sequence, until),
         }
     }
 }
@@ -129,7 +140,7 @@ impl Follower for SqliteFollower {
     fn next(&mut self, wait: Duration, knows: &Knows<'_>) -> Option<Followed> {
         let until = Instant::now() + wait;
         loop {
-            if let Some(followed) = self.waiting.pop_front() {
+            if let Some(followed) = self.ready.pop_front() {
                 return Some(followed);
             }
             if !self.gather(until, knows) {
@@ -139,14 +150,14 @@ impl Follower for SqliteFollower {
     }
 
     fn assign(&mut self, starts: &[PartitionOffset]) -> Result<(), LogError> {
-        let places = starts.iter().map(|start| Place {
+        let cursors = starts.iter().map(|start| Cursor {
             partition: start.partition,
             next: start.offset,
-            said_end: false,
+            reported_end: false,
         });
-        self.places = places.collect();
-        self.waiting.clear();
-        self.is_at_end_since = None;
+        self.cursors = cursors.collect();
+        self.ready.clear();
+        self.at_end_since = None;
         Ok(())
     }
 }

@@ -1,31 +1,42 @@
 //! Reading as the consumer of a topic.
 //!
-//! There is one consumer a folder (its role lock sees to that), so it is given every partition, as
-//! soon as the topic is there and again when it has changed. The surprising thing: readers belong
-//! to the incarnation of the topic that the member was told of, not to the one that is there when
-//! they are made. Positions are taken in between, and of a topic that was made anew meanwhile
-//! nothing may be read under the old ones.
+//! There is one consumer per folder (its role lock sees to that), so it is assigned every partition,
+//! as soon as the topic exists and again when it has changed.
+//!
+//! # Invariants
+//!
+//! - Readers belong to the incarnation of the topic whose assignment the member was given, not to the
+//!   one that exists when they are created. Positions are acquired in between, and of a topic that
+//!   was recreated meanwhile nothing may be read under the old ones.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
-use super::*;
+use super::Folder;
+use super::consumer_positions::PositionWriter;
+use super::notify::Subscription;
+use super::topic::{Found, RECREATED, Topic};
+use crate::event_log::{Fetched, LogError, LogFault, Membership, MembershipEvent, Reader};
+use crate::pipeline::{PartitionOffset, TopicId};
 
 /// How often the topic is compared with what the member knows.
-const LOOK: Duration = Duration::from_millis(200);
+const CHECK_INTERVAL: Duration = Duration::from_millis(200);
 
-/// What goes wrong again and again is said so often.
-const SAY: Duration = Duration::from_secs(1);
+/// How often a transient fault is reported.
+const FAULT_INTERVAL: Duration = Duration::from_secs(1);
 
 pub(super) struct SqliteMembership {
     folder: Arc<Folder>,
     topic: Arc<Topic>,
     known: Option<(TopicId, usize)>,
     events: VecDeque<MembershipEvent>,
-    look_at: Instant,
-    faults: Faults,
-    /// Counts the assignments: readers of an earlier one give nothing more.
-    turn: Arc<AtomicU64>,
-    teller: Mutex<taken::Teller>,
+    check_at: Instant,
+    faults: FaultLimit,
+    /// Counts the assignments: readers of an earlier one return nothing more.
+    assignments: Arc<AtomicU64>,
+    positions: Mutex<PositionWriter>,
 }
 
 impl SqliteMembership {
@@ -35,25 +46,25 @@ impl SqliteMembership {
             topic: folder.topic(topic),
             known: None,
             events: VecDeque::new(),
-            look_at: Instant::now(),
-            faults: Faults::default(),
-            turn: Arc::default(),
-            teller: Mutex::new(taken::Teller::new(&folder.path)),
+            check_at: Instant::now(),
+            faults: FaultLimit::default(),
+            assignments: Arc::default(),
+            positions: Mutex::new(PositionWriter::new(&folder.path)),
         }
     }
 
-    fn look(&mut self) {
-        self.look_at = Instant::now() + LOOK;
+    fn check(&mut self) {
+        self.check_at = Instant::now() + CHECK_INTERVAL;
         match self.topic.counters() {
             Ok((topic_id, counters)) => self.compare(topic_id, counters.len()),
-            Err(trouble) => {
-                let error = self.topic.error("read", &trouble);
+            Err(error) => {
+                let error = self.topic.error("read", &error);
                 let is_gone = matches!(error, LogError::NotFound(_)) && self.known.take().is_some();
                 let fault = if is_gone {
                     Some(LogFault::Reset(error.to_string()))
                 } else {
-                    // Readers say what is damaged; here it is a topic that cannot be given yet.
-                    self.faults.say(LogFault::Transient(error.to_string()))
+                    // Readers report damage; here it is a topic that cannot be assigned yet.
+                    self.faults.admit(LogFault::Transient(error.to_string()))
                 };
                 self.events.extend(fault.map(MembershipEvent::Fault));
             }
@@ -87,36 +98,36 @@ impl Membership for SqliteMembership {
                 return Some(event);
             }
             let now = Instant::now();
-            if now >= self.look_at {
-                self.look();
+            if now >= self.check_at {
+                self.check();
             } else if now >= until {
                 return None;
             } else {
-                std::thread::sleep(until.min(self.look_at) - now);
+                std::thread::sleep(until.min(self.check_at) - now);
             }
         }
     }
 
     fn assign(&mut self, starts: &[PartitionOffset]) -> Result<Vec<Box<dyn Reader>>, LogError> {
-        let turn = self.turn.fetch_add(1, Ordering::AcqRel) + 1;
+        let assignment = self.assignments.fetch_add(1, Ordering::AcqRel) + 1;
         let Some((topic_id, _)) = &self.known else {
             return if starts.is_empty() {
                 Ok(Vec::new())
             } else {
-                Err(LogError::NotFound(self.topic.is_missing()))
+                Err(self.topic.not_found())
             };
         };
         let readers = starts.iter().map(|start| {
             let reader = SqliteReader {
-                watched: Watched::new(&self.folder, &self.topic)?,
+                subscription: Subscription::new(&self.folder, &self.topic)?,
                 topic_id: topic_id.clone(),
                 partition: start.partition,
                 next: start.offset,
-                is_at_end_since: None,
-                said_end: false,
-                faults: Faults::default(),
-                turns: self.turn.clone(),
-                turn,
+                at_end_since: None,
+                reported_end: false,
+                faults: FaultLimit::default(),
+                assignments: self.assignments.clone(),
+                assignment,
             };
             Ok(Box::new(reader) as Box<dyn Reader>)
         });
@@ -127,56 +138,59 @@ impl Membership for SqliteMembership {
         let Some((topic_id, _)) = &self.known else {
             return;
         };
-        // Nothing is lost where this is: retention only deletes less.
-        let mut teller = self.teller.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Err(trouble) = teller.tell(topic_id, positions) {
-            tracing::debug!("positions were not told to the log's retention: {trouble}");
+        // Nothing is lost without them: retention only deletes less.
+        let mut writer = self
+            .positions
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Err(error) = writer.write(topic_id, positions) {
+            tracing::debug!("cannot write positions for retention: {error}");
         }
     }
 }
 
 struct SqliteReader {
-    watched: Watched,
+    subscription: Subscription,
     topic_id: TopicId,
     partition: i32,
-    /// Everything below was given.
+    /// Everything below was returned.
     next: i64,
-    /// The number of the ring after which there was nothing more.
-    is_at_end_since: Option<u64>,
-    said_end: bool,
-    faults: Faults,
-    turns: Arc<AtomicU64>,
-    turn: u64,
+    /// The number of the notification after which there was nothing more.
+    at_end_since: Option<u64>,
+    reported_end: bool,
+    faults: FaultLimit,
+    assignments: Arc<AtomicU64>,
+    assignment: u64,
 }
 
 impl SqliteReader {
-    /// Looks once; `None` where there is nothing to say.
-    fn look(&mut self, max_records: usize, max_bytes: usize) -> Option<Fetched> {
-        let topic = &self.watched.topic;
-        // Before the look: a commit that comes after it rings after this.
-        let ring = topic.bells.changes();
-        if self.is_at_end_since == Some(ring) {
+    /// Reads once; `None` where there is nothing to return.
+    fn read(&mut self, max_records: usize, max_bytes: usize) -> Option<Fetched> {
+        let topic = &self.subscription.topic;
+        // Before reading: a commit that comes later notifies later.
+        let sequence = topic.notify.sequence();
+        if self.at_end_since == Some(sequence) {
             return None;
         }
         let from = PartitionOffset::new(self.partition, self.next);
         match topic.records(&self.topic_id, from, max_records.max(1), max_bytes) {
             Ok(Found::Records(records)) => match records.last() {
                 Some(last) => {
-                    // Given, not stored: where reading begins again is the store's to say.
+                    // Returned, not stored: the store decides where reading begins again.
                     self.next = last.offset + 1;
-                    self.said_end = false;
+                    self.reported_end = false;
                     Some(Fetched::Records(records))
                 }
                 None => {
-                    self.is_at_end_since = Some(ring);
-                    let is_news = !std::mem::replace(&mut self.said_end, true);
-                    is_news.then_some(Fetched::End)
+                    self.at_end_since = Some(sequence);
+                    let is_new = !std::mem::replace(&mut self.reported_end, true);
+                    is_new.then_some(Fetched::End)
                 }
             },
-            Ok(Found::Elsewhere(why)) => Some(Fetched::Fault(LogFault::Reset(why))),
-            Err(trouble) => {
-                let fault = topic.fault(&trouble);
-                self.faults.say(fault).map(Fetched::Fault)
+            Ok(Found::Nothing(reason)) => Some(Fetched::Fault(LogFault::Reset(reason))),
+            Err(error) => {
+                let fault = topic.fault(&error);
+                self.faults.admit(fault).map(Fetched::Fault)
             }
         }
     }
@@ -190,38 +204,40 @@ impl Reader for SqliteReader {
     fn next(&mut self, max_records: usize, max_bytes: usize, wait: Duration) -> Fetched {
         let until = Instant::now() + wait;
         loop {
-            if self.turns.load(Ordering::Acquire) != self.turn {
+            if self.assignments.load(Ordering::Acquire) != self.assignment {
                 return Fetched::Nothing;
             }
-            if let Some(fetched) = self.look(max_records, max_bytes) {
+            if let Some(fetched) = self.read(max_records, max_bytes) {
                 return fetched;
             }
-            let bells = &self.watched.topic.bells;
-            let ring = self.is_at_end_since.unwrap_or_else(|| bells.changes());
-            if !bells.wait(ring, until) {
+            let notify = &self.subscription.topic.notify;
+            let sequence = self.at_end_since.unwrap_or_else(|| notify.sequence());
+            if !notify.wait(sequence, until) {
                 return Fetched::Nothing;
             }
         }
     }
 
-    fn on_ready(&mut self, bell: Box<dyn Fn() + Send + Sync>) {
-        self.watched.on_ring(bell);
+    fn on_ready(&mut self, notify: Box<dyn Fn() + Send + Sync>) {
+        self.subscription.on_notify(notify);
     }
 }
 
-/// Says what passes only so often: whoever reads asks again at once.
+/// Limits how often transient faults are reported: a reader retries at once.
 #[derive(Default)]
-pub(super) struct Faults {
-    said: Option<Instant>,
+pub(super) struct FaultLimit {
+    last: Option<Instant>,
 }
 
-impl Faults {
-    pub(super) fn say(&mut self, fault: LogFault) -> Option<LogFault> {
-        let is_new = self.said.is_none_or(|said| said.elapsed() >= SAY);
-        if matches!(fault, LogFault::Transient(_)) && !is_new {
+impl FaultLimit {
+    pub(super) fn admit(&mut self, fault: LogFault) -> Option<LogFault> {
+        let is_due = self
+            .last
+            .is_none_or(|last| last.elapsed() >= FAULT_INTERVAL);
+        if matches!(fault, LogFault::Transient(_)) && !is_due {
             return None;
         }
-        self.said = Some(Instant::now());
+        self.last = Some(Instant::now());
         Some(fault)
     }
 }

@@ -1,34 +1,36 @@
 //! The records that wait for a topic's writer.
 //!
-//! Bounded, so that a disk that does not answer costs memory for so many records and no more:
-//! whoever comes then is refused at once.
+//! Bounded, so that a disk that does not answer costs memory for so many records and no more: further
+//! records are refused at once.
 
 use std::collections::VecDeque;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
-use super::*;
+use crate::event_log::{AckSender, AppendError, Appended, Durability};
 
 const MAX_RECORDS: usize = 10_000;
 const MAX_BYTES: usize = 32 << 20;
 
-/// A record on its way into the file, and who waits for it.
-pub(super) struct Queued {
+/// A record on its way into the file, and its acknowledgement.
+pub(super) struct QueuedRecord {
     pub(super) durability: Durability,
     pub(super) timestamp_ms: i64,
     pub(super) key: Box<[u8]>,
     pub(super) value: Option<Box<[u8]>>,
     /// Packed as they are stored.
     pub(super) headers: Vec<u8>,
-    pub(super) waiting: AckSender,
+    pub(super) ack: AckSender,
 }
 
-impl Queued {
+impl QueuedRecord {
     pub(super) fn size(&self) -> usize {
         self.key.len() + self.value.as_ref().map_or(0, |value| value.len()) + self.headers.len()
     }
 
-    /// Tells whoever waits; nobody may, and the record's fate is the same.
-    pub(super) fn answer(self, answer: Result<Appended, AppendError>) {
-        let _ = self.waiting.send(answer);
+    /// Completes the acknowledgement. That nobody waits for it changes nothing about the record.
+    pub(super) fn complete(self, result: Result<Appended, AppendError>) {
+        let _ = self.ack.send(result);
     }
 }
 
@@ -41,23 +43,23 @@ pub(super) struct Queue {
 
 #[derive(Default)]
 struct State {
-    waiting: VecDeque<Queued>,
+    waiting: VecDeque<QueuedRecord>,
     bytes: usize,
-    /// Taken out and not answered yet.
+    /// Taken out and not completed yet.
     in_flight: usize,
     closed: bool,
 }
 
-/// What the writer is to do.
+/// What the writer finds in the queue.
 pub(super) enum Taken {
-    Records(Vec<Queued>),
+    Records(Vec<QueuedRecord>),
     Nothing,
-    /// All is answered and no more will come.
+    /// Everything is completed and no more will come.
     Closed,
 }
 
 impl Queue {
-    pub(super) fn push(&self, record: Queued) -> Result<(), AppendError> {
+    pub(super) fn push(&self, record: QueuedRecord) -> Result<(), AppendError> {
         let mut state = self.state();
         if state.closed {
             let reason = "the log is being closed".into();
@@ -75,7 +77,7 @@ impl Queue {
         Ok(())
     }
 
-    /// What is waiting, in order, up to so many records or bytes (at least one record); waits at
+    /// Takes what is queued, in order, up to so many records or bytes (at least one record); waits at
     /// most `wait` for the first and not at all for the rest.
     pub(super) fn take(&self, max_records: usize, max_bytes: usize, wait: Duration) -> Taken {
         let is_idle = |state: &mut State| state.waiting.is_empty() && !state.closed;
@@ -101,8 +103,8 @@ impl Queue {
         Taken::Records(taken)
     }
 
-    /// What was taken is answered.
-    pub(super) fn answered(&self) {
+    /// Records that what was taken is completed.
+    pub(super) fn completed(&self) {
         let mut state = self.state();
         state.in_flight = 0;
         if state.waiting.is_empty() {
@@ -110,16 +112,16 @@ impl Queue {
         }
     }
 
-    /// Waits until `until`, or until nothing more will come.
-    pub(super) fn rest(&self, until: Instant) {
+    /// Waits until `until`, or until the queue is closed.
+    pub(super) fn wait_until_closed(&self, until: Instant) {
         let wait = until.saturating_duration_since(Instant::now());
-        let rested = self
+        let waited = self
             .filled
             .wait_timeout_while(self.state(), wait, |state| !state.closed);
-        drop(rested);
+        drop(waited);
     }
 
-    /// Waits until everything is answered, at most until then; says how many are not.
+    /// Waits until everything is completed, at most until `until`; returns how many records are not.
     pub(super) fn flush(&self, until: Instant) -> usize {
         let wait = until.saturating_duration_since(Instant::now());
         let is_busy = |state: &mut State| state.in_flight > 0 || !state.waiting.is_empty();
@@ -128,7 +130,7 @@ impl Queue {
         state.in_flight + state.waiting.len()
     }
 
-    /// No more records; the writer ends when it has answered those that are there.
+    /// Takes no more records; the writer ends when it has completed those that are queued.
     pub(super) fn close(&self) {
         self.state().closed = true;
         self.filled.notify_all();

@@ -1,15 +1,21 @@
-//! Deleting what is old, or too much, and never what has not been taken.
+//! Deletes records that are over a topic's limits, and never one that no consumer has stored.
 //!
 //! Owns the rule and one step of at most a thousand records, so that appends are not kept waiting;
-//! the topic's writer takes the steps. A topic that ever held an order is protected: only records
-//! below the position that the consumer told (`taken`) go, and without one none. The surprising
-//! thing: `low` moves, and `next_offset` does not, however much is deleted.
+//! the topic's writer takes the steps. In a topic that ever held an order only records below the
+//! consumer's position (`consumer_positions`) are deleted, and without one none. `low` moves,
+//! `next_offset` never does, however much is deleted.
 
-use super::*;
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
-const STEP: i64 = 1_000;
-const EVERY: Duration = Duration::from_secs(60);
-const BETWEEN_STEPS: Duration = Duration::from_millis(20);
+use rusqlite::{Connection, Result as SqlResult};
+
+use super::tables::{self, Counters, Head};
+use crate::sqlite_file::{FileError, OpenFile};
+
+const STEP_RECORDS: i64 = 1_000;
+const INTERVAL: Duration = Duration::from_secs(60);
+const PAUSE_BETWEEN_STEPS: Duration = Duration::from_millis(20);
 
 /// When the next step is due.
 #[derive(Default)]
@@ -27,73 +33,92 @@ impl Retention {
         self.due_in(now).is_zero()
     }
 
-    /// A step was taken, and deleted so many.
+    /// Records that a step was taken and deleted so many records.
     pub(super) fn stepped(&mut self, now: Instant, deleted: usize) {
-        self.next = Some(now + if deleted > 0 { BETWEEN_STEPS } else { EVERY });
+        self.next = Some(
+            now + if deleted > 0 {
+                PAUSE_BETWEEN_STEPS
+            } else {
+                INTERVAL
+            },
+        );
     }
 }
 
-/// What is to go from one partition.
+/// The limits of a topic.
+#[derive(Clone, Copy)]
+struct Limits {
+    ms: Option<i64>,
+    bytes: Option<i64>,
+}
+
+/// What is over the limits in one partition.
 struct Expired {
     records: i64,
     bytes: i64,
 }
 
-/// Deletes up to a thousand records that are over the topic's limits; says how many.
+/// Deletes up to a thousand records that are over the topic's limits; returns how many.
 pub(super) fn step(
     open: &OpenFile,
     head: &Head,
-    taken: &BTreeMap<i32, i64>,
+    stored: &BTreeMap<i32, i64>,
     now_ms: i64,
 ) -> Result<usize, FileError> {
-    let limits = (head.limit("retention.ms"), head.limit("retention.bytes"));
-    if limits == (None, None) {
+    let limits = Limits {
+        ms: head.limit("retention.ms"),
+        bytes: head.limit("retention.bytes"),
+    };
+    if limits.ms.is_none() && limits.bytes.is_none() {
         return Ok(0);
     }
-    let failed = |error: SqlError| open.error(&error);
-    let connection = &open.connection;
-    connection
-        .execute_batch("BEGIN IMMEDIATE")
-        .map_err(failed)?;
-    let mut deleted = 0;
-    let mut work = || -> Result<(), FileError> {
-        let counters = tables::counters(connection).map_err(failed)?;
-        for (partition, counters) in (0..).zip(counters) {
-            // What no consumer has stored stays, however old: a 202 was given for it.
-            let end = if head.holds_durable {
-                taken.get(&partition).copied().unwrap_or(0)
-            } else {
-                counters.next
-            };
-            let most = STEP - deleted as i64;
-            let end = end.min(counters.next).min(counters.low + most);
-            let expired = expired(open, partition, counters, end, limits, now_ms)?;
-            if expired.records > 0 {
-                delete(connection, partition, counters, &expired).map_err(failed)?;
-                deleted += expired.records as usize;
-            }
+    open.run(|connection| {
+        connection.execute_batch("BEGIN IMMEDIATE")?;
+        let deleted = delete_expired(connection, head.holds_durable, limits, stored, now_ms);
+        match deleted {
+            Ok(deleted) if deleted > 0 => connection.execute_batch("COMMIT")?,
+            _ => connection.execute_batch("ROLLBACK")?,
         }
-        Ok(())
-    };
-    let ending = match work() {
-        Ok(()) if deleted > 0 => connection.execute_batch("COMMIT").map_err(failed),
-        nothing => {
-            connection.execute_batch("ROLLBACK").map_err(failed)?;
-            nothing
-        }
-    };
-    ending.map(|()| deleted)
+        deleted
+    })
 }
 
-/// The records from low on that are too old or too many, up to `end` and to the first that is not.
+fn delete_expired(
+    connection: &Connection,
+    holds_durable: bool,
+    limits: Limits,
+    stored: &BTreeMap<i32, i64>,
+    now_ms: i64,
+) -> SqlResult<usize> {
+    let mut deleted = 0;
+    for (partition, counters) in (0..).zip(tables::counters(connection)?) {
+        // What no consumer has stored is kept, however old: a 202 was given for it.
+        let end = if holds_durable {
+            stored.get(&partition).copied().unwrap_or(0)
+        } else {
+            counters.next
+        };
+        let most = STEP_RECORDS - deleted as i64;
+        let end = end.min(counters.next).min(counters.low + most);
+        let expired = expired(connection, partition, counters, end, limits, now_ms)?;
+        if expired.records > 0 {
+            delete(connection, partition, counters, &expired)?;
+            deleted += expired.records as usize;
+        }
+    }
+    Ok(deleted)
+}
+
+/// Finds the records from low on that are too old or too many, up to `end` and to the first that is
+/// neither.
 fn expired(
-    open: &OpenFile,
+    connection: &Connection,
     partition: i32,
     counters: Counters,
     end: i64,
-    (retention_ms, retention_bytes): (Option<i64>, Option<i64>),
+    limits: Limits,
     now_ms: i64,
-) -> Result<Expired, FileError> {
+) -> SqlResult<Expired> {
     let mut expired = Expired {
         records: 0,
         bytes: 0,
@@ -101,23 +126,23 @@ fn expired(
     if end <= counters.low {
         return Ok(expired);
     }
-    let mut asked = open
-        .connection
-        .prepare_cached(
-            "SELECT timestamp_ms, ifnull(length(key), 0) + ifnull(length(value), 0)
-                + ifnull(length(headers), 0)
-             FROM records WHERE id >= ?1 AND id < ?2 ORDER BY id",
-        )
-        .map_err(|error| open.error(&error))?;
+    let mut statement = connection.prepare_cached(
+        "SELECT timestamp_ms, ifnull(length(key), 0) + ifnull(length(value), 0)
+            + ifnull(length(headers), 0)
+         FROM records WHERE id >= ?1 AND id < ?2 ORDER BY id",
+    )?;
     let range = [
         tables::id(partition, counters.low),
         tables::id(partition, end),
     ];
-    let rows = asked.query_map(range, |row| Ok((row.get(0)?, row.get(1)?)));
-    for row in rows.map_err(|error| open.error(&error))? {
-        let (timestamp_ms, bytes): (i64, i64) = row.map_err(|error| open.error(&error))?;
-        let is_old = retention_ms.is_some_and(|limit| timestamp_ms < now_ms.saturating_sub(limit));
-        let are_many = retention_bytes.is_some_and(|limit| counters.bytes - expired.bytes > limit);
+    for row in statement.query_map(range, |row| row.try_into())? {
+        let (timestamp_ms, bytes): (i64, i64) = row?;
+        let is_old = limits
+            .ms
+            .is_some_and(|limit| timestamp_ms < now_ms.saturating_sub(limit));
+        let are_many = limits
+            .bytes
+            .is_some_and(|limit| counters.bytes - expired.bytes > limit);
         if !is_old && !are_many {
             break;
         }
@@ -148,7 +173,11 @@ fn delete(
 
 #[cfg(test)]
 mod tests {
+    use super::super::topic::Topic;
+    use super::super::{Reach, SqliteLog, now_ms};
     use super::*;
+    use crate::event_log::{Durability, EventLog, NewRecord, TopicAdmin, TopicSpec};
+    use crate::sqlite_file::Access;
 
     /// A topic of ten records of three bytes, appended just now.
     fn topic(durability: Durability, settings: [(&str, &str); 1]) -> (tempfile::TempDir, OpenFile) {
@@ -177,11 +206,11 @@ mod tests {
         (folder, open)
     }
 
-    /// The offsets that are left when so much time has passed and so much was taken.
-    fn left(open: &OpenFile, taken: &[(i32, i64)], later_ms: i64) -> (i64, i64) {
+    /// The offsets that are left when so much time has passed and so much was stored.
+    fn left(open: &OpenFile, stored: &[(i32, i64)], later_ms: i64) -> (i64, i64) {
         let head = tables::head(&open.connection).unwrap();
-        let taken = taken.iter().copied().collect();
-        step(open, &head, &taken, now_ms() + later_ms).unwrap();
+        let stored = stored.iter().copied().collect();
+        step(open, &head, &stored, now_ms() + later_ms).unwrap();
         let counters = tables::counters(&open.connection).unwrap()[0];
         let rows: i64 = open
             .connection
@@ -195,14 +224,14 @@ mod tests {
     const HOUR_MS: i64 = 3_600_000;
 
     #[test]
-    fn an_order_stays_until_it_is_old_and_taken() {
+    fn an_order_is_kept_until_it_is_old_and_stored() {
         let (_folder, open) = topic(Durability::Durable, [("retention.ms", "3600000")]);
         assert_eq!(left(&open, &[(0, 10)], HOUR_MS / 2), (0, 10), "not old");
-        assert_eq!(left(&open, &[], 1_000 * HOUR_MS), (0, 10), "not taken");
+        assert_eq!(left(&open, &[], 1_000 * HOUR_MS), (0, 10), "not stored");
         assert_eq!(
             left(&open, &[(0, 0)], 1_000 * HOUR_MS),
             (0, 10),
-            "not taken"
+            "not stored"
         );
         assert_eq!(left(&open, &[(0, 7)], 2 * HOUR_MS), (7, 10));
         assert_eq!(left(&open, &[(0, 3)], 2 * HOUR_MS), (7, 10), "a replay");
@@ -210,21 +239,21 @@ mod tests {
     }
 
     #[test]
-    fn a_lookup_goes_when_it_is_old() {
+    fn a_lookup_is_deleted_when_it_is_old() {
         let (_folder, open) = topic(Durability::BestEffort, [("retention.ms", "3600000")]);
         assert_eq!(left(&open, &[], HOUR_MS / 2), (0, 10));
         assert_eq!(left(&open, &[], 2 * HOUR_MS), (10, 10));
     }
 
     #[test]
-    fn the_oldest_go_where_there_are_too_many_bytes() {
+    fn the_oldest_are_deleted_where_there_are_too_many_bytes() {
         let (_folder, open) = topic(Durability::Durable, [("retention.bytes", "10")]);
-        assert_eq!(left(&open, &[(0, 2)], 0), (2, 10), "only what was taken");
+        assert_eq!(left(&open, &[(0, 2)], 0), (2, 10), "only what was stored");
         assert_eq!(left(&open, &[(0, 10)], 0), (7, 10));
     }
 
     #[test]
-    fn nothing_goes_where_there_is_no_limit() {
+    fn nothing_is_deleted_without_a_limit() {
         let (_folder, open) = topic(Durability::BestEffort, [("retention.ms", "-1")]);
         assert_eq!(left(&open, &[(0, 10)], 1_000 * HOUR_MS), (0, 10));
     }

@@ -1,12 +1,25 @@
-//! The tables of a topic file, and records as they lie in them.
+//! The tables of a topic file, and records as rows.
 //!
-//! One row a record, its id made of partition and offset, so that a partition is one range of the
-//! table and reading on is a search for one number. The counters (`partitions`) move in the
-//! transaction that adds the records: offsets are contiguous, and come never again. The surprising
-//! thing: each record carries a sum of its own, because SQLite notices a damaged page only where
-//! its structure suffers, and a damaged order must not be stored as if it were whole.
+//! A record is one row, its id made of partition and offset, so that a partition is one range of the
+//! table and reading on is a search for one number.
+//!
+//! # Invariants
+//!
+//! - The counters (`partitions`) move in the transaction that adds the records: offsets have no holes
+//!   and are never used again.
+//! - Each record has a checksum of its own. SQLite notices a damaged page only where its structure
+//!   suffers, and a damaged order must not be stored as if it were whole.
 
-use super::*;
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use rusqlite::{Connection, Error as SqlError, OptionalExtension, Result as SqlResult};
+
+use crate::event_log::{OffsetRange, Record};
+use crate::pipeline::TopicId;
+use crate::sqlite_file::{FileError, OpenFile};
 
 /// Offsets take the lower 48 bits of a record's id, partitions the upper 15.
 const OFFSET_BITS: u32 = 48;
@@ -46,17 +59,17 @@ FROM records;
 PRAGMA user_version = 1;
 ";
 
-/// What a topic file says of itself.
+/// Identity and settings of a topic.
 #[derive(Clone, Debug)]
 pub(super) struct Head {
     pub(super) topic_id: TopicId,
     pub(super) settings: BTreeMap<String, String>,
-    /// A durable record was appended once: nothing is deleted that no consumer has taken.
+    /// A durable record was appended once: nothing is deleted that no consumer has stored.
     pub(super) holds_durable: bool,
 }
 
 impl Head {
-    /// A setting as a number; `None` where there is none, or where it says "without limit" (-1).
+    /// A setting as a number; `None` where there is none, or where it means "without limit" (-1).
     pub(super) fn limit(&self, name: &str) -> Option<i64> {
         let number: i64 = self.settings.get(name)?.parse().ok()?;
         (number >= 0).then_some(number)
@@ -73,6 +86,13 @@ pub(super) struct Counters {
 }
 
 impl Counters {
+    pub(super) fn range(&self) -> OffsetRange {
+        OffsetRange {
+            low: self.low,
+            high: self.next,
+        }
+    }
+
     fn of(row: &rusqlite::Row<'_>) -> SqlResult<Counters> {
         let (low, next, bytes) = row.try_into()?;
         Ok(Counters { low, next, bytes })
@@ -85,16 +105,16 @@ pub(super) fn id(partition: i32, offset: i64) -> i64 {
 
 /// Everything after the identity follows from it, so it comes first in every snapshot.
 pub(super) fn topic_id(connection: &Connection) -> SqlResult<TopicId> {
-    let mut asked = connection.prepare_cached("SELECT topic_id FROM topic")?;
-    asked.query_row([], |row| {
+    let mut statement = connection.prepare_cached("SELECT topic_id FROM topic")?;
+    statement.query_row([], |row| {
         Ok(TopicId(row.get_ref(0)?.as_str().map(Arc::from)?))
     })
 }
 
 pub(super) fn head(connection: &Connection) -> SqlResult<Head> {
-    let mut asked =
+    let mut statement =
         connection.prepare_cached("SELECT topic_id, settings, holds_durable FROM topic")?;
-    asked.query_row([], |row| {
+    statement.query_row([], |row| {
         let settings = serde_json::from_str(row.get_ref(1)?.as_str()?);
         Ok(Head {
             topic_id: TopicId(row.get_ref(0)?.as_str().map(Arc::from)?),
@@ -106,19 +126,19 @@ pub(super) fn head(connection: &Connection) -> SqlResult<Head> {
 
 /// The counters of all partitions; `[p]` belongs to partition `p`.
 pub(super) fn counters(connection: &Connection) -> SqlResult<Vec<Counters>> {
-    let mut asked = connection
+    let mut statement = connection
         .prepare_cached("SELECT low, next_offset, bytes FROM partitions ORDER BY partition")?;
-    asked.query_map([], Counters::of)?.collect()
+    statement.query_map([], Counters::of)?.collect()
 }
 
 /// The counters of one partition; `None` where there is no such partition.
 pub(super) fn counters_of(connection: &Connection, partition: i32) -> SqlResult<Option<Counters>> {
-    let mut asked = connection
+    let mut statement = connection
         .prepare_cached("SELECT low, next_offset, bytes FROM partitions WHERE partition = ?1")?;
-    asked.query_row([partition], Counters::of).optional()
+    statement.query_row([partition], Counters::of).optional()
 }
 
-/// A record as it lies in the table.
+/// A record as a row of the table.
 pub(super) struct Row<'a> {
     pub(super) offset: i64,
     pub(super) timestamp_ms: i64,
@@ -132,7 +152,7 @@ impl Row<'_> {
         self.key.map_or(0, <[u8]>::len) + self.value.map_or(0, <[u8]>::len)
     }
 
-    /// Copied out, so that nothing pins a page.
+    /// Copies the record, so that nothing pins a page; `None` where its headers are malformed.
     pub(super) fn record(&self, partition: i32) -> Option<Record> {
         Some(Record {
             partition,
@@ -140,14 +160,13 @@ impl Row<'_> {
             timestamp_ms: self.timestamp_ms,
             key: self.key.map(Bytes::copy_from_slice),
             value: self.value.map(Bytes::copy_from_slice),
-            headers: unpacked(self.headers)?,
+            headers: decode_headers(self.headers)?,
         })
     }
 }
 
-/// Gives the records of a partition from `from` up to `to`, one after the other, until `each` says
-/// that it has enough. A record that is not there, or not what was written, is damage: between low
-/// and next there are no holes.
+/// Calls `each` for the records of a partition from `from` up to `to`, until it breaks off. A record
+/// that is missing, or not what was written, is damage: between low and next there are no holes.
 pub(super) fn records(
     open: &OpenFile,
     partition: i32,
@@ -159,14 +178,14 @@ pub(super) fn records(
         let what = format!("the record at {partition}/{offset} {how}");
         open.damaged(what)
     };
-    let mut asked = open
+    let mut statement = open
         .connection
         .prepare_cached(
             "SELECT id, timestamp_ms, key, value, headers, sum FROM records
              WHERE id >= ?1 AND id < ?2 ORDER BY id",
         )
         .map_err(failed)?;
-    let mut rows = asked
+    let mut rows = statement
         .query([id(partition, from), id(partition, to)])
         .map_err(failed)?;
     let mut offset = from;
@@ -202,7 +221,7 @@ pub(super) fn records(
     Ok(())
 }
 
-/// A sum over all of a record. Each step is one-to-one, so damage within any eight bytes always
+/// The checksum of a whole record. Each step is one-to-one, so damage within any eight bytes always
 /// shows, and other damage all but always.
 pub(super) fn sum(id: i64, timestamp_ms: i64, values: [Option<&[u8]>; 3]) -> i64 {
     const PRIME: u64 = 0x0000_0100_0000_01b3;
@@ -226,27 +245,27 @@ pub(super) fn sum(id: i64, timestamp_ms: i64, values: [Option<&[u8]>; 3]) -> i64
     sum.cast_signed()
 }
 
-/// Headers in one value: name and content of each in turn, each after its length.
-pub(super) fn packed(headers: &[(&str, &[u8])]) -> Vec<u8> {
-    let mut packed = Vec::new();
+/// Encodes headers in one value: name and content of each in turn, each after its length.
+pub(super) fn encode_headers(headers: &[(&str, &[u8])]) -> Vec<u8> {
+    let mut encoded = Vec::new();
     for (name, content) in headers {
         for part in [name.as_bytes(), content] {
             let length = u32::try_from(part.len()).unwrap_or(u32::MAX);
-            packed.extend_from_slice(&length.to_le_bytes());
-            packed.extend_from_slice(part);
+            encoded.extend_from_slice(&length.to_le_bytes());
+            encoded.extend_from_slice(part);
         }
     }
-    packed
+    encoded
 }
 
-fn unpacked(mut packed: &[u8]) -> Option<Vec<(Box<str>, Bytes)>> {
+fn decode_headers(mut encoded: &[u8]) -> Option<Vec<(Box<str>, Bytes)>> {
     let mut part = || -> Option<Option<&[u8]>> {
-        let Some((length, rest)) = packed.split_first_chunk() else {
-            return packed.is_empty().then_some(None);
+        let Some((length, rest)) = encoded.split_first_chunk() else {
+            return encoded.is_empty().then_some(None);
         };
         let length = usize::try_from(u32::from_le_bytes(*length)).ok()?;
         let (part, rest) = rest.split_at_checked(length)?;
-        packed = rest;
+        encoded = rest;
         Some(Some(part))
     };
     let mut headers = Vec::new();
@@ -258,7 +277,7 @@ fn unpacked(mut packed: &[u8]) -> Option<Vec<(Box<str>, Bytes)>> {
     Some(headers)
 }
 
-/// The partition of a key, as go-orders' producer chooses it (librdkafka's `fnv1a_random`, which is
+/// Chooses the partition of a key as go-orders' producer does (librdkafka's `fnv1a_random`, which is
 /// Sarama's: FNV-1a as a signed number, made positive).
 pub(super) fn partition_of(key: &[u8], partitions: u32) -> u32 {
     let hash = key.iter().fold(0x811c_9dc5_u32, |hash, byte| {
@@ -293,23 +312,23 @@ mod tests {
     }
 
     #[test]
-    fn headers_are_read_back_and_damaged_ones_are_not() {
+    fn headers_are_read_back_and_truncated_ones_are_not() {
         let headers: [(&str, &[u8]); 3] = [("a", b"\x00\xff"), ("", b""), ("a", b"again")];
-        let whole = packed(&headers);
+        let whole = encode_headers(&headers);
         let expected: Vec<(Box<str>, Bytes)> = headers
             .iter()
             .map(|(name, content)| ((*name).into(), Bytes::copy_from_slice(content)))
             .collect();
-        assert_eq!(unpacked(&whole), Some(expected));
-        assert_eq!(unpacked(b""), Some(Vec::new()));
+        assert_eq!(decode_headers(&whole), Some(expected));
+        assert_eq!(decode_headers(b""), Some(Vec::new()));
         for end in 1..whole.len() {
-            let cut = unpacked(&whole[..end]);
+            let cut = decode_headers(&whole[..end]);
             assert!(cut.is_none_or(|headers| headers.len() < 3), "{end}");
         }
     }
 
     #[test]
-    fn every_bit_counts_in_the_sum_of_a_record() {
+    fn every_bit_counts_in_the_checksum_of_a_record() {
         let value = b"{\"order_uid\":\"b563feb7b2b84b6test\"}".to_vec();
         let of = |value: &[u8]| sum(7, 8, [Some(b"key"), Some(value), None]);
         for bit in 0..value.len() * 8 {

@@ -1,22 +1,36 @@
-//! One topic as this process uses it: connections to read by, its bells, its writer.
+//! One topic as this process uses it: connections to read by, notifications, the writer.
 //!
 //! Owns the snapshots that all questions are answered from. Each is short and its connection goes
-//! back to the pool: a snapshot that stays open would keep the writer from moving records into the
-//! file, and the one beside it would grow without end.
+//! back to the pool: a snapshot that stays open would keep the writer from moving pages into the
+//! file, and the WAL would grow without end.
+
+use std::io;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rusqlite::config::DbConfig;
 
-use super::*;
-use crate::data_folder::REMEDY;
+use super::notify::Notify;
+use super::queue::Queue;
+use super::tables::{self, Counters};
+use super::writer::Writer;
+use crate::data_folder::HINT;
+use crate::event_log::{LogError, LogFault, Record};
+use crate::pipeline::{PartitionOffset, TopicId};
+use crate::sqlite_file::{Access, FileError, FileErrorKind, GuardedFile, OpenFile};
 
 /// How many idle connections are kept.
-const KEPT: usize = 4;
+const MAX_IDLE: usize = 4;
+
+/// What readers are told of a topic that is another one now.
+pub(super) const RECREATED: &str = "the topic was deleted and created again";
 
 pub(super) struct Topic {
     pub(super) name: String,
     pub(super) folder: PathBuf,
     pub(super) file: Arc<GuardedFile>,
-    pub(super) bells: Bells,
+    pub(super) notify: Notify,
     idle: Mutex<Vec<OpenFile>>,
     writer: Mutex<Option<Writer>>,
 }
@@ -25,17 +39,18 @@ pub(super) struct Topic {
 pub(super) enum Found {
     /// Records from the offset on, in order and without holes; empty at the end.
     Records(Vec<Record>),
-    /// There is nothing to read there, and never will be.
-    Elsewhere(String),
+    /// Why there is nothing to read there, and never will be.
+    Nothing(String),
 }
 
 impl Topic {
     pub(super) fn new(folder: &Path, name: &str) -> Topic {
+        let path = folder.join(format!("{name}.db"));
         Topic {
             name: name.into(),
             folder: folder.into(),
-            file: Arc::new(GuardedFile::new(folder.join(format!("{name}.db")), REMEDY)),
-            bells: Bells::default(),
+            file: Arc::new(GuardedFile::new(path, HINT)),
+            notify: Notify::default(),
             idle: Mutex::default(),
             writer: Mutex::default(),
         }
@@ -43,51 +58,44 @@ impl Topic {
 
     /// Opens the topic's file.
     pub(super) fn open(&self, access: Access) -> Result<OpenFile, FileError> {
+        let path = self.file.path();
         self.file.open(access, |connection| {
-            let failed = |error: SqlError| FileError::of(self.file.path(), &error);
             // The writer checkpoints, after a look at the path; done by the connection that closes
             // last, it would fill up a file that was cut short and so hide it.
-            connection
+            let layout: i64 = connection
                 .set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)
                 .and_then(|_| connection.execute_batch("PRAGMA wal_autocheckpoint = 0"))
-                .map_err(failed)?;
-            let layout: i64 = connection
-                .query_row("PRAGMA user_version", [], |row| row.get(0))
-                .map_err(failed)?;
+                .and_then(|()| connection.query_row("PRAGMA user_version", [], |row| row.get(0)))
+                .map_err(|error| FileError::of(path, &error))?;
             if layout != tables::LAYOUT {
                 let reason = format!("it is not a topic of this program (layout {layout})");
-                let damaged = FileErrorKind::Damaged;
-                return Err(FileError::new(damaged, self.file.path(), reason));
+                return Err(FileError::new(FileErrorKind::Damaged, path, reason));
             }
             Ok(())
         })
     }
 
-    /// Answers from one snapshot. A connection that failed is not used again.
+    /// Answers a question from one snapshot. A connection that failed is not used again.
     pub(super) fn read<T>(
         &self,
         question: impl FnOnce(&OpenFile) -> Result<T, FileError>,
     ) -> Result<T, FileError> {
-        let open = self.take_connection()?;
-        let answer = {
-            let snapshot = open.connection.unchecked_transaction();
-            let snapshot = snapshot.map_err(|error| open.error(&error))?;
-            let answer = question(&open)?;
-            snapshot.commit().map_err(|error| open.error(&error))?;
-            answer
-        };
+        let open = self.connection()?;
+        let snapshot = open.run(|connection| connection.unchecked_transaction())?;
+        let answer = question(&open)?;
+        snapshot.commit().map_err(|error| open.error(&error))?;
         let mut idle = self.idle();
-        if idle.len() < KEPT {
+        if idle.len() < MAX_IDLE {
             idle.push(open);
         }
         Ok(answer)
     }
 
-    fn take_connection(&self) -> Result<OpenFile, FileError> {
+    fn connection(&self) -> Result<OpenFile, FileError> {
         loop {
-            // The lock is not held while files are looked at.
-            let kept = self.idle().pop();
-            match kept {
+            // The lock is not held while the path is examined.
+            let idle = self.idle().pop();
+            match idle {
                 Some(open) if open.is_current() => return Ok(open),
                 Some(_) => {}
                 None => return self.open(Access::Read),
@@ -99,46 +107,40 @@ impl Topic {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn identity(&self) -> Result<TopicId, FileError> {
-        self.read(|open| tables::topic_id(&open.connection).map_err(|error| open.error(&error)))
+    pub(super) fn topic_id(&self) -> Result<TopicId, FileError> {
+        self.read(|open| open.run(tables::topic_id))
     }
 
     /// Identity and counters of one moment. A snapshot holds every commit that came before it, so
-    /// whatever was acknowledged by then is below these ends.
+    /// every record acknowledged by then is below these ends.
     pub(super) fn counters(&self) -> Result<(TopicId, Vec<Counters>), FileError> {
         self.read(|open| {
-            let asked = || -> SqlResult<_> {
-                let topic_id = tables::topic_id(&open.connection)?;
-                Ok((topic_id, tables::counters(&open.connection)?))
-            };
-            asked().map_err(|error| open.error(&error))
+            open.run(|connection| {
+                let topic_id = tables::topic_id(connection)?;
+                Ok((topic_id, tables::counters(connection)?))
+            })
         })
     }
 
-    /// Records of one partition from `offset` on, as long as this is the topic that is meant.
+    /// Reads records of one partition, as long as this is still the topic `topic_id`.
     pub(super) fn records(
         &self,
-        meant: &TopicId,
+        topic_id: &TopicId,
         from: PartitionOffset,
         max_records: usize,
         max_bytes: usize,
     ) -> Result<Found, FileError> {
-        let PartitionOffset { partition, offset } = from;
         self.read(|open| {
-            let counters = match counters_of(open, meant, partition)? {
+            let counters = match counters_at(open, topic_id, from)? {
                 Ok(counters) => counters,
-                Err(why) => return Ok(Found::Elsewhere(why)),
+                Err(reason) => return Ok(Found::Nothing(reason)),
             };
-            if let Some(why) = out_of_range(partition, offset, counters) {
-                return Ok(Found::Elsewhere(why));
-            }
             let (mut records, mut bytes) = (Vec::new(), 0);
-            let to = counters
-                .next
-                .min(offset.saturating_add(i64::try_from(max_records).unwrap_or(i64::MAX)));
-            tables::records(open, partition, (offset, to), |row| {
+            let max_records = i64::try_from(max_records).unwrap_or(i64::MAX);
+            let to = counters.next.min(from.offset.saturating_add(max_records));
+            tables::records(open, from.partition, (from.offset, to), |row| {
                 bytes += row.size();
-                records.push(row.record(partition)?);
+                records.push(row.record(from.partition)?);
                 Some(if bytes < max_bytes {
                     ControlFlow::Continue(())
                 } else {
@@ -149,28 +151,27 @@ impl Topic {
         })
     }
 
-    /// What a failed use of this topic means to whoever asked.
-    pub(super) fn error(&self, attempt: &str, trouble: &FileError) -> LogError {
-        if trouble.kind == FileErrorKind::Missing && self.file.is_missing() {
-            return LogError::NotFound(self.is_missing());
+    /// What a failed use of this topic means to the caller.
+    pub(super) fn error(&self, attempt: &str, error: &FileError) -> LogError {
+        if error.kind == FileErrorKind::Missing && self.file.is_missing() {
+            return self.not_found();
         }
-        let message = format!("could not {attempt} topic `{}`: {trouble}", self.name);
-        if is_outage(trouble.kind) {
+        let message = format!("could not {attempt} topic `{}`: {error}", self.name);
+        if is_outage(error.kind) {
             LogError::Unavailable(message)
         } else {
             LogError::Refused(message)
         }
     }
 
-    /// The same for whoever reads on; `None` where the topic is not there.
-    pub(super) fn fault(&self, trouble: &FileError) -> LogFault {
-        let error = self.error("read", trouble);
+    /// The same for a reader.
+    pub(super) fn fault(&self, error: &FileError) -> LogFault {
         let is_corrupt = matches!(
-            trouble.kind,
+            error.kind,
             FileErrorKind::Damaged | FileErrorKind::ForeignWal
         );
-        match error {
-            _ if is_corrupt => LogFault::Corrupt(error.to_string()),
+        match self.error("read", error) {
+            error if is_corrupt => LogFault::Corrupt(error.to_string()),
             LogError::NotFound(reason) => LogFault::Reset(reason),
             LogError::Unavailable(reason) | LogError::Refused(reason) => {
                 LogFault::Transient(reason)
@@ -183,9 +184,11 @@ impl Topic {
         LogError::NotFound(format!("topic `{name}` has no partition {partition}"))
     }
 
-    pub(super) fn is_missing(&self) -> String {
+    pub(super) fn not_found(&self) -> LogError {
         let name = &self.name;
-        format!("there is no topic `{name}`: run `orders create-topics`")
+        LogError::NotFound(format!(
+            "there is no topic `{name}`: run `orders create-topics`"
+        ))
     }
 
     /// The queue of this topic's writer, whose thread starts with the first record.
@@ -207,30 +210,33 @@ impl Topic {
     }
 }
 
-/// The counters of a partition of the topic that is meant; the inner error says why not.
-pub(super) fn counters_of(
+/// The counters of the partition that is read from `from`, as long as the file is still the topic
+/// `topic_id`; the inner error says why nothing can be read there, now or later.
+pub(super) fn counters_at(
     open: &OpenFile,
-    meant: &TopicId,
-    partition: i32,
+    topic_id: &TopicId,
+    from: PartitionOffset,
 ) -> Result<Result<Counters, String>, FileError> {
-    let asked = || -> SqlResult<_> {
-        if tables::topic_id(&open.connection)? != *meant {
+    let PartitionOffset { partition, offset } = from;
+    open.run(|connection| {
+        if tables::topic_id(connection)? != *topic_id {
             return Ok(Err(RECREATED.to_owned()));
         }
-        let found = tables::counters_of(&open.connection, partition)?;
-        Ok(found.ok_or_else(|| format!("there is no partition {partition}")))
-    };
-    asked().map_err(|error| open.error(&error))
+        let Some(counters) = tables::counters_of(connection, partition)? else {
+            return Ok(Err(format!("there is no partition {partition}")));
+        };
+        let Counters { low, next, .. } = counters;
+        Ok(if (low..=next).contains(&offset) {
+            Ok(counters)
+        } else {
+            Err(format!(
+                "offset {offset} of partition {partition} is not in {low}..{next}"
+            ))
+        })
+    })
 }
 
-/// Why nothing can be read at that offset; `None` where something can, or will be.
-pub(super) fn out_of_range(partition: i32, offset: i64, counters: Counters) -> Option<String> {
-    let Counters { low, next, .. } = counters;
-    let is_there = (low..=next).contains(&offset);
-    (!is_there).then(|| format!("offset {offset} of partition {partition} is not in {low}..{next}"))
-}
-
-/// Whether that passes, by itself or by what its remedy says, without harm to what is there.
+/// Whether the error passes, by itself or by what its hint says, without harm to the records.
 fn is_outage(kind: FileErrorKind) -> bool {
     match kind {
         FileErrorKind::Busy

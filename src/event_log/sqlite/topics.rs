@@ -1,17 +1,23 @@
-//! Making, growing and describing topics, for `orders create-topics`; and the name of the log.
+//! Creating, growing and describing topics, and the name of the log.
 //!
-//! A topic appears whole or not at all: its file is made under another name, and renamed when it is
-//! on the disk. Whoever makes or grows topics holds the lock of the folder's `id` meanwhile, so the
-//! remains of a deleted topic can be cleared away without taking a file from one just made.
+//! A topic appears whole or not at all: its file is created under another name, and renamed when it
+//! is on the disk. A process that creates or grows topics holds the lock of the folder's `id`
+//! meanwhile, so the remains of a deleted topic can be removed without taking a file from one just
+//! created.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::Write as _;
+use std::io::{self, Write as _};
+use std::path::Path;
 
+use rusqlite::{Connection, Error as SqlError, Result as SqlResult};
 use rustix::fs::{FlockOperation, flock};
 
-use super::*;
-use crate::data_folder::{REMEDY, create_durably, sync_folder};
-use crate::sqlite_file::with_suffix;
+use super::Folder;
+use super::tables::{self, Counters};
+use super::topic::Topic;
+use crate::data_folder::{HINT, create_durably, sync_folder};
+use crate::event_log::{LogError, TopicDescription, TopicSpec};
+use crate::sqlite_file::{Access, FileError, FileErrorKind, open, with_suffix};
 
 /// The name of the log, in its folder; no topic's file can have that name.
 const ID: &str = "id";
@@ -20,7 +26,7 @@ const ID: &str = "id";
 const LONGEST_NAME: usize = 240;
 
 impl Folder {
-    /// What names this log for positions, wherever its folder is moved to.
+    /// Names this log for positions, wherever its folder is moved to.
     pub(super) fn log_id(&self, topic: &str) -> Result<String, LogError> {
         let path = self.path.join(ID);
         let refused = |reason: String| {
@@ -34,31 +40,26 @@ impl Folder {
         Ok(format!("{id}/{topic}"))
     }
 
-    pub(super) fn make_topics(&self, wanted: &[TopicSpec]) -> Result<(), LogError> {
-        let _alone = self.alone()?;
-        for spec in wanted {
+    pub(super) fn create_topics(&self, specs: &[TopicSpec]) -> Result<(), LogError> {
+        let _lock = self.lock()?;
+        for spec in specs {
             let topic = self.topic(&spec.name);
+            let failed = |reason: &str| format!("could not create topic `{}`: {reason}", spec.name);
             if let Some(reason) = refusal(spec) {
-                return Err(LogError::Refused(format!(
-                    "could not make topic `{}`: {reason}",
-                    spec.name
-                )));
+                return Err(LogError::Refused(failed(&reason)));
             }
             if topic.file.is_missing() {
-                self.make(&topic, spec).map_err(|trouble| {
-                    LogError::Unavailable(format!(
-                        "could not make topic `{}`: {trouble}",
-                        spec.name
-                    ))
-                })?;
-                topic.bells.ring();
+                self.create_topic(&topic, spec)
+                    .map_err(|error| LogError::Unavailable(failed(&error.to_string())))?;
+                topic.notify.notify();
             }
         }
         Ok(())
     }
 
-    /// Makes the folder and its name where they are missing, and keeps others from doing so.
-    fn alone(&self) -> Result<File, LogError> {
+    /// Creates the folder and its name where they are missing, and keeps other processes from
+    /// creating or growing topics.
+    fn lock(&self) -> Result<File, LogError> {
         let path = self.path.join(ID);
         let attempt = || -> io::Result<File> {
             create_durably(&self.path)?;
@@ -75,23 +76,25 @@ impl Folder {
             }
             Ok(file)
         };
-        // Nothing was made, and waiting helps nobody.
+        // Nothing was created, and waiting does not help.
         attempt().map_err(|error| {
             LogError::Refused(format!(
-                "could not make the log in `{}`: {error} ({REMEDY})",
+                "could not create the log in `{}`: {error} ({HINT})",
                 self.path.display()
             ))
         })
     }
 
-    fn make(&self, topic: &Topic, spec: &TopicSpec) -> Result<(), FileError> {
-        let path = self.path.join(format!("new-{}", uuid::Uuid::new_v4()));
-        let file = topic.file.path();
-        let failed =
-            |error: io::Error| FileError::new(FileErrorKind::Disk, file, error.to_string());
-        let made = fill(&path, spec).and_then(|()| {
+    fn create_topic(&self, topic: &Topic, spec: &TopicSpec) -> Result<(), FileError> {
+        let new = self.path.join(format!("new-{}", uuid::Uuid::new_v4()));
+        let path = topic.file.path();
+        let failed = |error: io::Error| {
+            let reason = error.to_string();
+            FileError::new(FileErrorKind::Disk, path, reason)
+        };
+        let created = fill(&new, spec).and_then(|()| {
             // What a deleted topic of this name left behind would be taken for this one's.
-            for remains in [topic.file.wal(), &with_suffix(file, "-shm")] {
+            for remains in [topic.file.wal(), &with_suffix(path, "-shm")] {
                 match fs::remove_file(remains) {
                     Err(error) if error.kind() != io::ErrorKind::NotFound => {
                         return Err(failed(error));
@@ -99,26 +102,27 @@ impl Folder {
                     _ => {}
                 }
             }
-            fs::rename(&path, file).map_err(failed)?;
+            fs::rename(&new, path).map_err(failed)?;
             sync_folder(&self.path).map_err(failed)
         });
-        if made.is_err() {
-            let _ = fs::remove_file(&path);
+        if created.is_err() {
+            let _ = fs::remove_file(&new);
         }
-        made
+        created
     }
 
     pub(super) fn grow_topic(&self, name: &str, partitions: i32) -> Result<(), LogError> {
-        let _alone = self.alone()?;
+        let _lock = self.lock()?;
         let topic = self.topic(name);
-        let error = |trouble: FileError| topic.error("grow", &trouble);
-        let open = topic.open(Access::Write).map_err(error)?;
-        let failed = |error: SqlError| topic.error("grow", &open.error(&error));
+        let failed = |error: FileError| topic.error("grow", &error);
+        let open = topic.open(Access::Write).map_err(failed)?;
         // Closing the connection rolls back.
-        open.connection
-            .execute_batch("BEGIN IMMEDIATE")
+        let counters = open
+            .run(|connection| {
+                connection.execute_batch("BEGIN IMMEDIATE")?;
+                tables::counters(connection)
+            })
             .map_err(failed)?;
-        let counters = tables::counters(&open.connection).map_err(failed)?;
         let has_records = counters.iter().any(|counters| counters.next > 0);
         let has = i32::try_from(counters.len()).unwrap_or(i32::MAX);
         if has_records || partitions <= has || partitions > tables::MAX_PARTITIONS {
@@ -128,10 +132,12 @@ impl Folder {
                 tables::MAX_PARTITIONS
             )));
         }
-        add(&open.connection, has..partitions)
-            .and_then(|()| open.connection.execute_batch("COMMIT"))
-            .map_err(failed)?;
-        topic.bells.ring();
+        open.run(|connection| {
+            insert_partitions(connection, has..partitions)?;
+            connection.execute_batch("COMMIT")
+        })
+        .map_err(failed)?;
+        topic.notify.notify();
         Ok(())
     }
 
@@ -146,15 +152,13 @@ impl Folder {
         let mut described = Vec::new();
         for name in names {
             let topic = self.topic(&name);
-            let asked = topic.read(|open| {
-                let asked = || -> SqlResult<_> {
-                    let head = tables::head(&open.connection)?;
-                    Ok((head, tables::counters(&open.connection)?))
-                };
-                asked().map_err(|error| open.error(&error))
+            let read = topic.read(|open| {
+                open.run(|connection| {
+                    let head = tables::head(connection)?;
+                    Ok((head, tables::counters(connection)?))
+                })
             });
-            let asked = asked.map_err(|trouble| topic.error("describe", &trouble));
-            let (head, counters) = match asked {
+            let (head, counters) = match read.map_err(|error| topic.error("describe", &error)) {
                 Ok(found) => found,
                 Err(LogError::NotFound(_)) => continue,
                 Err(error) => return Err(error),
@@ -163,14 +167,14 @@ impl Folder {
                 name,
                 topic_id: head.topic_id,
                 replication_factor: 1,
-                ranges: ranges(&counters),
+                ranges: counters.iter().map(Counters::range).collect(),
                 settings: head.settings,
             });
         }
         Ok(described)
     }
 
-    /// The topics that are there, by their files.
+    /// The topics that exist, by their files.
     pub(super) fn topic_names(&self) -> Result<Vec<String>, LogError> {
         let entries = match fs::read_dir(&self.path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -191,12 +195,12 @@ impl Folder {
     }
 }
 
-/// Why a topic cannot be made as asked.
+/// Why a topic cannot be created as specified.
 fn refusal(spec: &TopicSpec) -> Option<String> {
-    let copies = spec.replication_factor;
-    if copies > 1 {
+    let replicas = spec.replication_factor;
+    if replicas > 1 {
         return Some(format!(
-            "{copies} copies are asked for, the embedded log keeps 1"
+            "{replicas} replicas are asked for, the embedded log keeps 1"
         ));
     }
     if !(1..=tables::MAX_PARTITIONS).contains(&spec.partitions) {
@@ -206,9 +210,9 @@ fn refusal(spec: &TopicSpec) -> Option<String> {
         .then(|| format!("a name has at most {LONGEST_NAME} characters here"))
 }
 
-/// Makes the file of a topic, and has all of it on the disk.
+/// Creates the file of a topic; all of it is on the disk when this returns.
 fn fill(path: &Path, spec: &TopicSpec) -> Result<(), FileError> {
-    let connection = crate::sqlite_file::open(path, Access::Create)?;
+    let connection = open(path, Access::Create)?;
     let settings = serde_json::to_string(&spec.settings);
     let topic_id = uuid::Uuid::new_v4().to_string();
     let filled = || -> SqlResult<()> {
@@ -219,7 +223,7 @@ fn fill(path: &Path, spec: &TopicSpec) -> Result<(), FileError> {
             "INSERT INTO topic (topic_id, settings) VALUES (?1, ?2)",
             [&topic_id, &settings],
         )?;
-        add(&transaction, 0..spec.partitions)?;
+        insert_partitions(&transaction, 0..spec.partitions)?;
         transaction.commit()
     };
     filled().map_err(|error| FileError::of(path, &error))?;
@@ -229,19 +233,10 @@ fn fill(path: &Path, spec: &TopicSpec) -> Result<(), FileError> {
         .map_err(|(_, error)| FileError::of(path, &error))
 }
 
-fn add(connection: &Connection, partitions: std::ops::Range<i32>) -> SqlResult<()> {
-    let mut add = connection.prepare("INSERT INTO partitions (partition) VALUES (?1)")?;
+fn insert_partitions(connection: &Connection, partitions: std::ops::Range<i32>) -> SqlResult<()> {
+    let mut insert = connection.prepare("INSERT INTO partitions (partition) VALUES (?1)")?;
     for partition in partitions {
-        add.execute([partition])?;
+        insert.execute([partition])?;
     }
     Ok(())
-}
-
-/// The counters as everyone else knows them.
-pub(super) fn ranges(counters: &[Counters]) -> Vec<OffsetRange> {
-    let range = |counters: &Counters| OffsetRange {
-        low: counters.low,
-        high: counters.next,
-    };
-    counters.iter().map(range).collect()
 }

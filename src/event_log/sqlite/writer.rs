@@ -1,25 +1,28 @@
 //! The writer of one topic: the one thread of a process that changes its file.
 //!
-//! Owns the life of that thread and the answers: it takes what is queued, has it written in one
-//! transaction, and only then says so; between two batches it keeps house. The surprising thing:
-//! there is no timer that gathers records. While one commit waits for the disk the next batch
-//! queues up by itself.
+//! Owns the life of that thread and the acknowledgements: it takes what is queued, has it appended in
+//! one transaction, and only then acknowledges it; between two batches it maintains the file. No
+//! timer collects records: while one commit waits for the disk, the next batch queues up by itself.
 
+use std::io;
+use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
-use super::commit::Writing;
-use super::failed::Failed;
-use super::*;
+use super::append_failure::AppendFailure;
+use super::appender::Appender;
+use super::queue::{Queue, QueuedRecord, Taken};
+use super::topic::Topic;
+use crate::event_log::AppendError;
+use crate::sqlite_file::FileErrorKind;
 
-/// A batch is what is waiting, up to this much.
+/// A batch is what is queued, up to this much.
 const MAX_RECORDS: usize = 1_000;
 const MAX_BYTES: usize = 4 << 20;
 
-/// How often an idle writer looks after its file.
-const HOUSEKEEPING: Duration = Duration::from_secs(1);
+const MAINTENANCE_INTERVAL: Duration = Duration::from_secs(1);
 
-/// How long to wait before trying again, doubled up to the second: whoever waits for an answer has
-/// five.
+/// Pause before a retry, doubled up to the longest: a client waits five seconds for its answer.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
@@ -32,19 +35,18 @@ pub(super) struct Writer {
 impl Writer {
     pub(super) fn start(topic: &Arc<Topic>) -> io::Result<Writer> {
         let queue = Arc::new(Queue::default());
-        let work = Work {
+        let writing = WriterThread {
             topic: topic.clone(),
             queue: queue.clone(),
-            writing: None,
-            trouble: None,
-            must_settle: false,
-            kept_house: Instant::now(),
+            appender: None,
+            outage: None,
+            must_checkpoint: false,
+            maintained_at: Instant::now(),
         };
-        let name = format!("log-{}", topic.name);
-        let thread = std::thread::Builder::new().name(name);
+        let thread = std::thread::Builder::new().name(format!("log-{}", topic.name));
         Ok(Writer {
             queue,
-            thread: thread.spawn(move || work.run())?,
+            thread: thread.spawn(move || writing.run())?,
         })
     }
 
@@ -54,170 +56,166 @@ impl Writer {
     }
 }
 
-/// Why nothing is written at the moment, and when that is tried again.
-struct Away {
+/// Why nothing is written at the moment, and when that is retried.
+struct Outage {
     reason: String,
-    again: Instant,
+    retry_at: Instant,
     pause: Duration,
 }
 
-struct Work {
+struct WriterThread {
     topic: Arc<Topic>,
     queue: Arc<Queue>,
-    writing: Option<Writing>,
-    trouble: Option<Away>,
-    /// What lies in the file beside the topic's may not be on the disk.
-    must_settle: bool,
-    kept_house: Instant,
+    appender: Option<Appender>,
+    outage: Option<Outage>,
+    /// What lies in the WAL may not be on the disk.
+    must_checkpoint: bool,
+    maintained_at: Instant,
 }
 
-impl Work {
+impl WriterThread {
     fn run(mut self) {
         loop {
-            if let Some(away) = &self.trouble {
-                self.queue.rest(away.again);
+            if let Some(outage) = &self.outage {
+                self.queue.wait_until_closed(outage.retry_at);
             }
-            match self.queue.take(MAX_RECORDS, MAX_BYTES, self.patience()) {
+            match self.queue.take(MAX_RECORDS, MAX_BYTES, self.max_wait()) {
                 Taken::Records(batch) => {
                     self.write(batch);
-                    self.queue.answered();
+                    self.queue.completed();
                 }
-                Taken::Nothing => self.idle(),
+                Taken::Nothing => self.recover(),
                 Taken::Closed => break,
             }
-            self.keep_house();
+            self.maintain();
         }
-        if let Some(writing) = &mut self.writing {
-            // What could not be moved is moved by the next writer.
-            let _ = writing.open.maintain_wal(true);
+        if let Some(appender) = &self.appender {
+            // What cannot be moved now is moved by the next writer.
+            let _ = appender.open.maintain_wal(true);
         }
     }
 
     /// How long to wait for records before there is something else to do.
-    fn patience(&self) -> Duration {
-        if self.trouble.is_some() {
+    fn max_wait(&self) -> Duration {
+        if self.outage.is_some() {
             return Duration::ZERO;
         }
-        let housekeeping = HOUSEKEEPING.saturating_sub(self.kept_house.elapsed());
-        let writing = self.writing.as_ref();
-        writing.map_or(housekeeping, |writing| {
-            housekeeping.min(writing.retention.due_in(Instant::now()))
+        let maintenance = MAINTENANCE_INTERVAL.saturating_sub(self.maintained_at.elapsed());
+        self.appender.as_ref().map_or(maintenance, |appender| {
+            maintenance.min(appender.retention.due_in(Instant::now()))
         })
     }
 
-    fn write(&mut self, batch: Vec<Queued>) {
-        if let Err(failed) = self.prepare() {
-            return self.failed(batch, &failed);
+    fn write(&mut self, batch: Vec<QueuedRecord>) {
+        if let Err(failure) = self.open() {
+            return self.fail(batch, &failure);
         }
-        let Some(writing) = &mut self.writing else {
+        let Some(appender) = &mut self.appender else {
             return;
         };
-        let batch = writing.admit(&self.topic, batch);
+        let batch = appender.admit(&self.topic, batch);
         if batch.is_empty() {
             return;
         }
-        match writing.commit(&batch) {
+        match appender.commit(&batch) {
             // Here the records are on the disk, in the file that is at the path: 202 follows.
-            Ok(places) => {
-                for (record, place) in batch.into_iter().zip(places) {
-                    record.answer(Ok(place));
+            Ok(appended) => {
+                for (record, appended) in batch.into_iter().zip(appended) {
+                    record.complete(Ok(appended));
                 }
-                self.topic.bells.ring();
+                self.topic.notify.notify();
             }
-            Err(failed) => self.failed(batch, &failed),
+            Err(failure) => self.fail(batch, &failure),
         }
     }
 
-    /// Has the file open, the one that is at the path.
-    fn prepare(&mut self) -> Result<(), Failed> {
-        self.writing.take_if(|writing| !writing.open.is_current());
-        if self.writing.is_none() {
-            let patient = self.trouble.is_none();
-            let writing = Writing::open(&self.topic, patient, self.must_settle)?;
-            self.must_settle = false;
-            self.writing = Some(writing);
+    /// Opens the file at the path unless it is open.
+    fn open(&mut self) -> Result<(), AppendFailure> {
+        self.appender
+            .take_if(|appender| !appender.open.is_current());
+        if self.appender.is_none() {
+            let is_retry = self.outage.is_some();
+            self.appender = Some(Appender::open(&self.topic, is_retry, self.must_checkpoint)?);
+            self.must_checkpoint = false;
         }
-        if let Some(away) = self.trouble.take() {
+        if let Some(outage) = self.outage.take() {
             let topic = &self.topic.name;
-            tracing::info!(
-                topic,
-                "the log can be written again; it could not: {}",
-                away.reason
-            );
+            let reason = outage.reason;
+            tracing::info!(topic, "topic can be written again; it could not: {reason}");
             self.topic.file.set_failure(None);
         }
         Ok(())
     }
 
-    /// Answers the batch, and everything behind it: nobody waits for a disk that is being mended.
-    fn failed(&mut self, batch: Vec<Queued>, failed: &Failed) {
-        let reason = self.topic.error("append to", &failed.trouble).to_string();
-        // Everything that is known of the file is asked anew: the counters too.
-        self.writing = None;
-        self.must_settle |= failed.may_be_there
-            || matches!(failed.kind(), FileErrorKind::Disk | FileErrorKind::Changed);
-        self.step_back(reason.clone());
+    /// Fails the batch and everything behind it: no client waits for a broken disk.
+    fn fail(&mut self, batch: Vec<QueuedRecord>, failure: &AppendFailure) {
+        let reason = self.topic.error("append to", &failure.error).to_string();
+        // Everything that is known of the file is read again: the counters too.
+        self.appender = None;
+        self.must_checkpoint |= failure.is_unknown
+            || matches!(failure.kind(), FileErrorKind::Disk | FileErrorKind::Changed);
+        self.back_off(reason.clone());
         for record in batch {
-            record.answer(Err(match failed.kind() {
+            record.complete(Err(match failure.kind() {
+                _ if failure.is_unknown => AppendError::Unknown(reason.clone()),
                 // The transaction was rolled back, or never begun.
-                _ if failed.may_be_there => AppendError::Unknown(reason.clone()),
                 FileErrorKind::Full => AppendError::Full(reason.clone()),
                 _ => AppendError::NotAccepted(reason.clone()),
             }));
         }
         while let Taken::Records(behind) = self.queue.take(MAX_RECORDS, MAX_BYTES, Duration::ZERO) {
             for record in behind {
-                record.answer(Err(AppendError::NotAccepted(reason.clone())));
+                record.complete(Err(AppendError::NotAccepted(reason.clone())));
             }
         }
-        self.queue.answered();
-        // Whoever reads may have to say so, too.
-        self.topic.bells.ring();
+        self.queue.completed();
+        // Readers may have to report it, too.
+        self.topic.notify.notify();
     }
 
-    fn step_back(&mut self, reason: String) {
-        let pause = match &self.trouble {
-            Some(away) => (away.pause * 2).min(LONGEST_PAUSE),
+    fn back_off(&mut self, reason: String) {
+        let pause = match &self.outage {
+            Some(outage) => (outage.pause * 2).min(LONGEST_PAUSE),
             None => {
                 let topic = &self.topic.name;
-                tracing::error!(topic, "the log cannot be written, trying on: {reason}");
+                tracing::error!(topic, "topic cannot be written, retrying: {reason}");
                 FIRST_PAUSE
             }
         };
         self.topic.file.set_failure(Some(reason.clone()));
-        self.trouble = Some(Away {
+        self.outage = Some(Outage {
             reason,
-            again: Instant::now() + pause,
+            retry_at: Instant::now() + pause,
             pause,
         });
     }
 
-    /// Nothing is queued: tries to come out of trouble, or goes on with what can wait.
-    fn idle(&mut self) {
-        if self.trouble.is_some()
-            && let Err(failed) = self.prepare()
+    /// Nothing is queued: ends an outage where that is possible.
+    fn recover(&mut self) {
+        if self.outage.is_some()
+            && let Err(failure) = self.open()
         {
-            self.failed(Vec::new(), &failed);
+            self.fail(Vec::new(), &failure);
         }
     }
 
-    fn keep_house(&mut self) {
-        let is_due = self.kept_house.elapsed() >= HOUSEKEEPING;
+    fn maintain(&mut self) {
+        let is_due = self.maintained_at.elapsed() >= MAINTENANCE_INTERVAL;
         if is_due {
-            self.kept_house = Instant::now();
+            self.maintained_at = Instant::now();
         }
-        let Some(writing) = &mut self.writing else {
+        let Some(appender) = &mut self.appender else {
             return;
         };
-        // A deleted file is let go of, even if nobody ever writes to it again.
-        if is_due && !writing.open.is_current() {
-            self.writing = None;
-            // Whether there is room is asked of the next record: until one comes nobody looks.
+        // A deleted file is closed, even if nobody ever writes to it again.
+        if is_due && !appender.open.is_current() {
+            self.appender = None;
+            // Whether there is room is asked for the next record: until one comes nobody asks.
             self.topic.file.set_shortage(None);
             return;
         }
-        if let Err(trouble) = writing.keep_house(&self.topic, is_due) {
-            self.failed(Vec::new(), &Failed::surely(trouble));
+        if let Err(error) = appender.maintain(&self.topic, is_due) {
+            self.fail(Vec::new(), &error.into());
         }
     }
 }

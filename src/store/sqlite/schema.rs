@@ -69,7 +69,7 @@ impl SqliteSchema {
             // Closed at once: SQLite has not opened it yet, so no lock of its is dropped.
             Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            Err(error) => return Err(self.failed("make the file", &error)),
+            Err(error) => return Err(self.failed("create the file", &error)),
         }
         sync_folder(folder_of(self.file.path()))
             .map_err(|error| self.failed("sync the folder", &error))?;
@@ -141,7 +141,7 @@ impl Schema for SqliteSchema {
 
     fn try_lock(&mut self) -> Result<bool, StoreError> {
         create_durably(folder_of(self.file.path()))
-            .map_err(|error| self.failed("make the folder", &error))?;
+            .map_err(|error| self.failed("create the folder", &error))?;
         let folder = File::open(folder_of(self.file.path()))
             .map_err(|error| self.failed("open the folder", &error))?;
         match flock(&folder, FlockOperation::NonBlockingLockExclusive) {
