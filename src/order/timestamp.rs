@@ -1,18 +1,27 @@
-//! Moments to the microsecond, in UTC: read from RFC 3339, written back in one canonical form.
+//! Timestamps to the microsecond, in UTC: read from RFC 3339, written back in one canonical form.
 //!
-//! Stricter than most parsers, because PostgreSQL, Go and serde must all agree on what was meant: a
-//! zone is required, seconds end at 59, and the year stays within 0001-9999 before and after the
-//! conversion to UTC. A fraction is cut to microseconds, which is what the store keeps. Calendar
-//! arithmetic is jiff's; only the shape is checked here.
+//! jiff reads, calculates and writes. The shape is checked before, because PostgreSQL, Go and serde
+//! must all agree on what was meant: a zone is required, seconds end at 59, and the year stays within
+//! 0001-9999 before and after the conversion to UTC. A fraction is cut to microseconds, which is what
+//! the store keeps.
 
+use std::borrow::Cow;
 use std::fmt;
+use std::io::Write as _;
+use std::ops::RangeInclusive;
 
 use jiff::SignedDuration;
 use jiff::civil::{DateTime, date};
+use jiff::fmt::temporal::Pieces;
+use serde::de::{Deserialize, Deserializer, Error};
 use serde::{Serialize, Serializer};
 
-const MICROS_PER_SECOND: i64 = 1_000_000;
+use super::Text;
+
 const EPOCH: DateTime = date(1970, 1, 1).at(0, 0, 0, 0);
+
+/// jiff reads fractions of at most so many digits.
+const MAX_FRACTION: usize = 9;
 
 /// A moment to the microsecond, in UTC. `None` only in rows that other programs wrote; an order
 /// that was decoded always has one. Serialises as RFC 3339 in UTC, with a fraction only when it is
@@ -38,183 +47,137 @@ pub enum TimestampError {
 }
 
 impl Timestamp {
-    /// A moment given in microseconds since the epoch, as the store and the log give it. Whatever
-    /// lies outside the years 0001-9999 (PostgreSQL's `infinity`, for one) reads as `None`, because
-    /// RFC 3339 has no words for it.
+    /// The microseconds of the years 0001 to 9999.
+    pub const MICROS: RangeInclusive<i64> = -62_135_596_800_000_000..=253_402_300_799_999_999;
+
+    /// Returns the moment that lies so many microseconds after the epoch, as the store and the log
+    /// give it. What lies outside the years 0001-9999 (PostgreSQL's `infinity`, for one) reads as
+    /// `None`, because RFC 3339 cannot write it.
     pub fn from_micros(micros: i64) -> Timestamp {
-        Timestamp(civil(micros).map(|_| micros))
+        Timestamp(Some(micros).filter(|micros| Timestamp::MICROS.contains(micros)))
     }
 
     /// The moment with all six digits of its fraction, as in `2021-11-26T06:22:19.000000Z`: texts of
     /// this form are sorted by time. `None` where there is none to write.
     pub fn sortable(&self) -> Option<String> {
-        let digits = self.digits()?;
-        Some(String::from_utf8_lossy(&digits).into_owned())
+        self.civil().map(|utc| format!("{utc:.6}Z"))
     }
 
     /// Appends the canonical text: in UTC, with a fraction only when it is not zero; nothing for
     /// `None`.
     pub(super) fn write_to(&self, text: &mut Vec<u8>) {
-        let Some(digits) = self.digits() else {
-            return;
-        };
-        let (clock, fraction) = digits[..26].split_at(19);
-        text.extend_from_slice(clock);
-        let zeros = fraction.iter().rev().take_while(|digit| **digit == b'0');
-        let kept = fraction.len() - zeros.count();
-        if kept > 1 {
-            text.extend_from_slice(&fraction[..kept]);
-        }
-        text.push(b'Z');
-    }
-
-    /// `YYYY-MM-DDTHH:MM:SS.ffffffZ`
-    fn digits(&self) -> Option<[u8; 27]> {
-        let utc = self.0.and_then(civil)?;
-        let mut text = *b"0000-00-00T00:00:00.000000Z";
-        let mut put = |at: std::ops::Range<usize>, mut number: i32| {
-            for place in at.rev() {
-                text[place] = b'0' + (number % 10) as u8;
-                number /= 10;
-            }
-        };
-        put(0..4, utc.year().into());
-        put(5..7, utc.month().into());
-        put(8..10, utc.day().into());
-        put(11..13, utc.hour().into());
-        put(14..16, utc.minute().into());
-        put(17..19, utc.second().into());
-        put(20..26, utc.subsec_nanosecond() / 1_000);
-        Some(text)
+        write!(text, "{self}").expect("a Vec takes every write");
     }
 
     /// Reads RFC 3339, strictly (see the module's head). A fraction is truncated to microseconds.
     pub fn parse(text: &str) -> Result<Timestamp, TimestampError> {
         use TimestampError::{Malformed, NotACalendarTime, OutOfRange};
 
-        let parts = Parts::read(text.as_bytes()).ok_or(Malformed)?;
-        if parts.year == 0 {
+        let Shape {
+            clock,
+            fraction,
+            zone,
+        } = Shape::of(text).ok_or(Malformed)?;
+        if clock.starts_with("0000") {
             return Err(OutOfRange);
         }
         // jiff reads second 60 as 59; here it is refused, since the store would turn it into the
         // next minute.
-        if parts.second > 59 {
+        if clock.ends_with("60") {
             return Err(NotACalendarTime);
         }
-        let local = DateTime::new(
-            parts.year,
-            parts.month,
-            parts.day,
-            parts.hour,
-            parts.minute,
-            parts.second,
-            0,
-        )
-        .map_err(|_| NotACalendarTime)?;
-        let seconds = local.duration_since(EPOCH).as_secs() - parts.offset_seconds;
-        let micros = seconds * MICROS_PER_SECOND + parts.micros;
-        match civil(micros) {
-            Some(_) => Ok(Timestamp(Some(micros))),
-            None => Err(OutOfRange),
+        let text = match fraction.get(..MAX_FRACTION) {
+            Some(digits) => Cow::Owned(format!("{clock}.{digits}{zone}")),
+            None => Cow::Borrowed(text),
+        };
+        let pieces = Pieces::parse(&*text).map_err(|_| NotACalendarTime)?;
+        let (Some(time), Some(offset)) = (pieces.time(), pieces.to_numeric_offset()) else {
+            return Err(Malformed);
+        };
+        let nanos = time.subsec_nanosecond();
+        let local = pieces.date().to_datetime(time).duration_since(EPOCH);
+        let seconds = (local - SignedDuration::from_nanos(nanos.into())).as_secs();
+        let micros = (seconds - i64::from(offset.seconds())) * 1_000_000 + i64::from(nanos / 1_000);
+        match Timestamp::from_micros(micros) {
+            Timestamp(None) => Err(OutOfRange),
+            timestamp => Ok(timestamp),
         }
+    }
+
+    /// The UTC calendar time, where RFC 3339 can write it.
+    fn civil(self) -> Option<DateTime> {
+        let micros = self.0.filter(|micros| Timestamp::MICROS.contains(micros))?;
+        EPOCH.checked_add(SignedDuration::from_micros(micros)).ok()
     }
 }
 
-/// The UTC calendar time of a moment, when its year is one that RFC 3339 can write.
-fn civil(micros: i64) -> Option<DateTime> {
-    let utc = EPOCH
-        .checked_add(SignedDuration::from_micros(micros))
-        .ok()?;
-    (1..=9999).contains(&utc.year()).then_some(utc)
+/// The parts of `YYYY-MM-DDTHH:MM:SS[.fraction](Z|±HH:MM)`, not yet checked against the calendar.
+struct Shape<'t> {
+    clock: &'t str,
+    /// The digits behind the point; "" where there is none.
+    fraction: &'t str,
+    zone: &'t str,
 }
 
-/// The fields of an RFC 3339 text, not yet checked against the calendar.
-struct Parts {
-    year: i16,
-    month: i8,
-    day: i8,
-    hour: i8,
-    minute: i8,
-    second: i8,
-    micros: i64,
-    offset_seconds: i64,
-}
-
-impl Parts {
-    /// `None` when the shape is not `YYYY-MM-DDTHH:MM:SS[.fraction](Z|±HH:MM)`.
-    fn read(text: &[u8]) -> Option<Parts> {
+impl<'t> Shape<'t> {
+    fn of(text: &'t str) -> Option<Shape<'t>> {
         let (clock, rest) = text.split_at_checked(19)?;
-        let separators = [clock[4], clock[7], clock[10], clock[13], clock[16]];
-        if !matches!(separators, [b'-', b'-', b'T' | b't', b':', b':']) {
+        if !matches_pattern(clock, "0000-00-00T00:00:00") {
             return None;
         }
-        let (micros, zone) = fraction(rest)?;
-        Some(Parts {
-            year: i16::try_from(digits(&clock[..4])?).ok()?,
-            month: two(&clock[5..7])?,
-            day: two(&clock[8..10])?,
-            hour: two(&clock[11..13])?,
-            minute: two(&clock[14..16])?,
-            second: two(&clock[17..19])?,
-            micros,
-            offset_seconds: offset(zone)?,
+        let (fraction, zone) = match rest.strip_prefix('.') {
+            None => ("", rest),
+            Some(rest) => match rest.find(|c: char| !c.is_ascii_digit())? {
+                0 => return None,
+                digits => rest.split_at(digits),
+            },
+        };
+        let is_zone = match zone.strip_prefix(['+', '-']) {
+            Some(offset) => {
+                matches_pattern(offset, "00:00") && offset <= "23:59" && &offset[3..] <= "59"
+            }
+            None => zone.eq_ignore_ascii_case("Z"),
+        };
+        is_zone.then_some(Shape {
+            clock,
+            fraction,
+            zone,
         })
     }
 }
 
-/// Splits `.123456789+03:00` into its microseconds and the zone. No fraction is zero.
-fn fraction(rest: &[u8]) -> Option<(i64, &[u8])> {
-    let Some(after_point) = rest.strip_prefix(b".") else {
-        return Some((0, rest));
+/// Whether a text is like the pattern, where `0` stands for any digit and letters for either case.
+fn matches_pattern(text: &str, pattern: &str) -> bool {
+    let generalise = |byte: u8| match byte {
+        b'0'..=b'9' => b'0',
+        byte => byte.to_ascii_uppercase(),
     };
-    let length = after_point
-        .iter()
-        .take_while(|byte| byte.is_ascii_digit())
-        .count();
-    if length == 0 {
-        return None;
-    }
-    let (given, zone) = after_point.split_at(length);
-    let kept = &given[..length.min(6)];
-    let missing = 6 - kept.len() as u32;
-    Some((digits(kept)? * 10_i64.pow(missing), zone))
-}
-
-/// How far a zone is ahead of UTC, in seconds.
-fn offset(zone: &[u8]) -> Option<i64> {
-    let (sign, hours, minutes) = match zone {
-        b"Z" | b"z" => return Some(0),
-        [b'+', h1, h2, b':', m1, m2] => (1, [*h1, *h2], [*m1, *m2]),
-        [b'-', h1, h2, b':', m1, m2] => (-1, [*h1, *h2], [*m1, *m2]),
-        _ => return None,
-    };
-    let (hours, minutes) = (digits(&hours)?, digits(&minutes)?);
-    (hours <= 23 && minutes <= 59).then_some(sign * (hours * 3_600 + minutes * 60))
-}
-
-fn two(text: &[u8]) -> Option<i8> {
-    i8::try_from(digits(text)?).ok()
-}
-
-/// A short run of decimal digits as a number.
-fn digits(text: &[u8]) -> Option<i64> {
-    text.iter().try_fold(0_i64, |number, byte| {
-        byte.is_ascii_digit()
-            .then(|| number * 10 + i64::from(byte - b'0'))
-    })
+    text.bytes().map(generalise).eq(pattern.bytes())
 }
 
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut text = Vec::new();
-        self.write_to(&mut text);
-        f.write_str(&String::from_utf8_lossy(&text))
+        match self.civil() {
+            Some(utc) => write!(f, "{utc}Z"),
+            None => Ok(()),
+        }
     }
 }
 
 impl Serialize for Timestamp {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Timestamp {
+    /// "" is none.
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Timestamp, D::Error> {
+        let text = Text::deserialize(deserializer)?;
+        if text.is_empty() {
+            return Ok(Timestamp(None));
+        }
+        Timestamp::parse(&text).map_err(D::Error::custom)
     }
 }
 

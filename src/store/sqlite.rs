@@ -285,9 +285,8 @@ impl OrderStore for SqliteStore {
 /// A timestamp as its column has it. The years 0001 to 9999 are the limits: no accept time and no date
 /// of an order lies outside.
 fn timestamp_text(micros: i64) -> String {
-    const FIRST_US: i64 = -62_135_596_800_000_000;
-    const LAST_US: i64 = 253_402_300_799_999_999;
-    Timestamp(Some(micros.clamp(FIRST_US, LAST_US)))
+    let (first, last) = Timestamp::MICROS.into_inner();
+    Timestamp(Some(micros.clamp(first, last)))
         .sortable()
         .expect("the years 0001 to 9999 can be written")
 }
