@@ -1,11 +1,6 @@
 // Looks an order up and shows it. Everything from outside becomes text, never markup.
 'use strict';
 
-const HEAD = ['track_number', 'entry', 'date_created', 'customer_id', 'delivery_service', 'locale',
-  'internal_signature', 'shardkey', 'sm_id', 'oof_shard'];
-const COLUMNS = ['name', 'brand', 'size', 'price', 'sale', 'total_price', 'status', 'chrt_id',
-  'nm_id', 'rid', 'track_number'];
-
 const at = (id) => document.getElementById(id);
 const label = (name) => name.replaceAll('_', ' ');
 let latest = 0;
@@ -23,38 +18,39 @@ function notice(text, isBad) {
   at('notice').hidden = text === '';
 }
 
-function describe(list, object, names) {
+function describe(list, object) {
   const rows = [];
-  for (const name of names) {
-    const value = object[name];
-    if (value === undefined || value === '') continue;
+  for (const [name, value] of Object.entries(object)) {
+    if (value === '' || typeof value === 'object') continue;
     rows.push(element('dt', label(name)), element('dd', String(value)));
   }
   list.replaceChildren(...rows);
 }
 
 function show(order, origin) {
-  const delivery = order.delivery ?? {};
-  const payment = order.payment ?? {};
-  const items = order.items ?? [];
-  at('order-uid').textContent = order.order_uid;
+  const { order_uid: uid, delivery, payment, items, ...head } = order;
+  at('order-uid').textContent = uid;
   at('origin').textContent = origin;
-  describe(at('head'), order, HEAD);
-  describe(at('delivery'), delivery, Object.keys(delivery));
-  describe(at('payment'), payment, Object.keys(payment));
-  at('items-title').textContent = `Items (${items.length})`;
-  const isNumber = (name) => items.length > 0 && typeof items[0][name] === 'number';
-  const columns = COLUMNS.map((name) => element('th', label(name), isNumber(name) ? 'number' : ''));
-  at('columns').replaceChildren(...columns);
-  at('items').replaceChildren(...items.map((item) => {
-    const row = document.createElement('tr');
-    const cells = COLUMNS.map((name) => element('td', String(item[name] ?? ''),
-      isNumber(name) ? 'number' : ''));
-    row.append(...cells);
-    return row;
-  }));
+  describe(at('head'), head);
+  describe(at('delivery'), delivery ?? {});
+  describe(at('payment'), payment ?? {});
+  showItems(items ?? []);
   at('json').textContent = JSON.stringify(order, null, 2);
   at('order').hidden = false;
+}
+
+// One column for each field of the first item, in its order.
+function showItems(items) {
+  const names = Object.keys(items[0] ?? {});
+  const cell = (kind, name, text) => element(kind, text,
+    typeof items[0][name] === 'number' ? 'number' : '');
+  at('items-title').textContent = `Items (${items.length})`;
+  at('columns').replaceChildren(...names.map((name) => cell('th', name, label(name))));
+  at('items').replaceChildren(...items.map((item) => {
+    const row = document.createElement('tr');
+    row.append(...names.map((name) => cell('td', name, String(item[name] ?? ''))));
+    return row;
+  }));
 }
 
 function origin(response, took) {

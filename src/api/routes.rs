@@ -116,7 +116,10 @@ fn fixed(content_type: &'static str, body: &'static str) -> Response<Body> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
+    use crate::order::{Column, Delivery, Item, Order, Payment, TableRow};
 
     #[test]
     fn an_unknown_path_gets_no_label_of_its_own() {
@@ -125,10 +128,36 @@ mod tests {
         assert_eq!(route("/wp-admin"), "other");
     }
 
+    fn description() -> serde_json::Value {
+        serde_json::from_str(include_str!("openapi.json")).expect("it is JSON")
+    }
+
     #[test]
-    fn the_description_is_json_and_names_every_route() {
-        let description: serde_json::Value =
-            serde_json::from_str(include_str!("openapi.json")).expect("it is JSON");
+    fn the_description_names_every_field_of_an_order_and_no_other() {
+        fn names(columns: &[Column], more: &[&'static str]) -> BTreeSet<&'static str> {
+            let fields = columns.iter().map(|column| column.field);
+            fields.chain(more.iter().copied()).collect()
+        }
+        let description = description();
+        for (schema, names) in [
+            (
+                "Order",
+                names(Order::COLUMNS, &["delivery", "payment", "items"]),
+            ),
+            ("Delivery", names(Delivery::COLUMNS, &[])),
+            ("Payment", names(Payment::COLUMNS, &[])),
+            ("Item", names(Item::COLUMNS, &[])),
+        ] {
+            let properties = &description["components"]["schemas"][schema]["properties"];
+            let described = properties.as_object().expect("it has properties");
+            let described: BTreeSet<&str> = described.keys().map(String::as_str).collect();
+            assert_eq!(described, names, "{schema}");
+        }
+    }
+
+    #[test]
+    fn the_description_names_every_route() {
+        let description = description();
         let paths = description["paths"].as_object().expect("it has paths");
         for path in [
             "/orders",

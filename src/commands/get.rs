@@ -12,7 +12,7 @@ use crate::client::{Client, Found, Got};
 use crate::commands::{Context, send};
 use crate::config::{ApiUrlArgs, duration};
 use crate::exit::{Exit, Failure};
-use crate::order::{Item, Order};
+use crate::order::{Item, Kind, Order, TableRow};
 use crate::output::Output;
 
 const EXAMPLES: &str = "\
@@ -158,95 +158,24 @@ fn warn_of_age(output: &Output, found: &Found) {
     }
 }
 
-/// An order for people: what belongs together in one table, then a line an item.
+/// Prints an order for people: what belongs together in one table, then a line for each item.
 fn print(output: &Output, order: &Order) -> anyhow::Result<()> {
-    output.table(&["order", &order.order_uid], rows(order_rows(order)))?;
+    output.table(&["order", &order.order_uid], rows(order))?;
     output.data("")?;
-    output.table(&["delivery", ""], rows(delivery_rows(order)))?;
+    output.table(&["delivery", ""], rows(&order.delivery))?;
     output.data("")?;
-    output.table(&["payment", ""], rows(payment_rows(order)))?;
+    output.table(&["payment", ""], rows(&order.payment))?;
     output.data("")?;
-    output.table(&ITEM_HEADERS, order.items.iter().map(item_row))
+    let headers: Vec<&str> = Item::COLUMNS.iter().map(|column| column.field).collect();
+    let texts = |item: &Item| item.values().map(|value| value.to_string()).collect();
+    output.table(&headers, order.items.iter().map(texts))
 }
 
-fn rows<const N: usize>(named: [(&str, String); N]) -> impl Iterator<Item = Vec<String>> {
-    named
-        .map(|(name, value)| vec![name.to_owned(), value])
-        .into_iter()
-}
-
-fn order_rows(order: &Order) -> [(&'static str, String); 10] {
-    [
-        ("track_number", order.track_number.clone()),
-        ("entry", order.entry.clone()),
-        ("locale", order.locale.clone()),
-        ("internal_signature", order.internal_signature.clone()),
-        ("customer_id", order.customer_id.clone()),
-        ("delivery_service", order.delivery_service.clone()),
-        ("shardkey", order.shardkey.clone()),
-        ("sm_id", order.sm_id.to_string()),
-        ("date_created", order.date_created.to_string()),
-        ("oof_shard", order.oof_shard.clone()),
-    ]
-}
-
-fn delivery_rows(order: &Order) -> [(&'static str, String); 7] {
-    let delivery = &order.delivery;
-    [
-        ("name", delivery.name.clone()),
-        ("phone", delivery.phone.clone()),
-        ("zip", delivery.zip.clone()),
-        ("city", delivery.city.clone()),
-        ("address", delivery.address.clone()),
-        ("region", delivery.region.clone()),
-        ("email", delivery.email.clone()),
-    ]
-}
-
-fn payment_rows(order: &Order) -> [(&'static str, String); 10] {
-    let payment = &order.payment;
-    [
-        ("transaction", payment.transaction.clone()),
-        ("request_id", payment.request_id.clone()),
-        ("currency", payment.currency.clone()),
-        ("provider", payment.provider.clone()),
-        ("amount", payment.amount.to_string()),
-        ("payment_dt", payment.payment_dt.to_string()),
-        ("bank", payment.bank.clone()),
-        ("delivery_cost", payment.delivery_cost.to_string()),
-        ("goods_total", payment.goods_total.to_string()),
-        ("custom_fee", payment.custom_fee.to_string()),
-    ]
-}
-
-const ITEM_HEADERS: [&str; 11] = [
-    "chrt_id",
-    "track_number",
-    "price",
-    "rid",
-    "name",
-    "sale",
-    "size",
-    "total_price",
-    "nm_id",
-    "brand",
-    "status",
-];
-
-fn item_row(item: &Item) -> Vec<String> {
-    vec![
-        item.chrt_id.to_string(),
-        item.track_number.clone(),
-        item.price.to_string(),
-        item.rid.clone(),
-        item.name.clone(),
-        item.sale.to_string(),
-        item.size.clone(),
-        item.total_price.to_string(),
-        item.nm_id.to_string(),
-        item.brand.clone(),
-        item.status.to_string(),
-    ]
+/// The name and the value of every column but the key.
+fn rows(row: &impl TableRow) -> impl Iterator<Item = Vec<String>> {
+    row.columns()
+        .filter(|(column, _)| column.kind != Kind::Uid)
+        .map(|(column, value)| vec![column.field.to_owned(), value.to_string()])
 }
 
 #[cfg(test)]

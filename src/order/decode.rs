@@ -1,13 +1,19 @@
 //! The way in: from bytes of unknown origin to an [`Order`](super::Order).
 //!
-//! Nearly every document is taken by the quick pass. Whatever that stumbles over (an unknown field, a
-//! null, `-0`, a wrong type, broken JSON) is decided by the lenient pass alone, so the two cannot
-//! disagree on what is refused; then the rules on values are checked, whoever has read it.
+//! Nearly every document is taken by serde's derived code. Whatever that refuses (an unknown field, a
+//! null, `-0`, a wrong type, broken JSON) is decided by the diagnosing pass alone, so the two cannot
+//! disagree on what is refused; then the rules on values are checked, whichever has read it.
+
+use std::fmt;
+use std::marker::PhantomData;
 
 use serde::Deserialize;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
+use super::diagnose::diagnose;
 use super::faults::{self, Faults};
-use super::{HoldsText, MAX_DOCUMENT_BYTES, OrderOf, Refusal, lenient, quick};
+use super::{HoldsText, MAX_DOCUMENT_BYTES, MAX_ITEMS, OrderOf, Refusal};
 
 impl<'d, T: HoldsText<'d>> OrderOf<T> {
     /// Decodes, validates and normalises one order. Bounded in time and memory whatever the bytes
@@ -19,12 +25,12 @@ impl<'d, T: HoldsText<'d>> OrderOf<T> {
     /// uid.
     pub fn decode(bytes: &'d [u8]) -> Result<OrderOf<T>, Refusal> {
         let text = text_of(bytes)?;
-        let (order, mut found) = match quick::read(text) {
+        let (order, mut found) = match decode(text) {
             Some(order) => (order, Faults::default()),
-            None => lenient::read(text)?,
+            None => diagnose(text)?,
         };
         faults::check(&order, &mut found);
-        found.settle(order)
+        found.into_result(order)
     }
 
     /// Reads an order that a store gave back. Rows that other programs wrote may break the rules on
@@ -35,9 +41,9 @@ impl<'d, T: HoldsText<'d>> OrderOf<T> {
     /// A [`Refusal`] where the document is no JSON or has a field of a wrong type.
     pub fn decode_stored(bytes: &'d [u8]) -> Result<OrderOf<T>, Refusal> {
         let text = text_of(bytes)?;
-        match quick::read(text) {
+        match decode(text) {
             Some(order) => Ok(order),
-            None => lenient::read(text).and_then(|(order, found)| found.settle(order)),
+            None => diagnose(text).and_then(|(order, found)| found.into_result(order)),
         }
     }
 }
@@ -70,4 +76,77 @@ fn text_of(bytes: &[u8]) -> Result<&str, Refusal> {
 #[derive(Deserialize)]
 struct OnlyUid {
     order_uid: String,
+}
+
+/// Reads one order of known fields of the right types; `None` where the document is anything else.
+pub(super) fn decode<'d, T: HoldsText<'d>>(text: &'d str) -> Option<OrderOf<T>> {
+    let mut json = serde_json::Deserializer::from_str(text);
+    let order = object(&mut json).ok()?;
+    json.end().ok()?;
+    Some(order)
+}
+
+/// Deserialises a struct from a JSON object alone: derived code would take an array for one too.
+pub(super) fn object<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    ObjectOnly(PhantomData).deserialize(deserializer)
+}
+
+struct ObjectOnly<T>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>> DeserializeSeed<'de> for ObjectOnly<T> {
+    type Value = T;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<T, D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for ObjectOnly<T> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<T, A::Error> {
+        T::deserialize(MapAccessDeserializer::new(map))
+    }
+}
+
+/// Deserialises at most [`MAX_ITEMS`] objects; null is none (Go writes a nil slice so).
+pub(super) fn objects<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    deserializer.deserialize_any(Objects(PhantomData))
+}
+
+struct Objects<T>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for Objects<T> {
+    type Value = Vec<T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an array of objects")
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<Vec<T>, E> {
+        Ok(Vec::new())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<Vec<T>, A::Error> {
+        let mut objects = Vec::new();
+        while let Some(object) = sequence.next_element_seed(ObjectOnly(PhantomData))? {
+            if objects.len() == MAX_ITEMS {
+                return Err(A::Error::custom("too many objects"));
+            }
+            objects.push(object);
+        }
+        Ok(objects)
+    }
 }

@@ -1,10 +1,9 @@
-//! From an order to its JSON: one form, whoever writes it.
+//! Writes an order as JSON: one form, whoever writes it.
 //!
-//! Owns how values are written; which fields there are, and in which order, is said once for both
-//! directions in `fields`. Written by hand for the same reason as `quick`; what serde writes of the
-//! same order is the same to the byte, and a test holds the two together.
+//! Owns how values are written; which fields there are, and in which order, is in
+//! [`columns`](super::columns). Hand-written, because serde's derived code takes more than twice as
+//! long (benches/README.md); a test holds it to what serde writes, byte for byte.
 
-use super::quick::first_special;
 use super::{OrderOf, Timestamp};
 
 /// Room for a usual order of a few items, so that the buffer does not grow step by step.
@@ -20,29 +19,29 @@ impl<T: AsRef<str>> OrderOf<T> {
 }
 
 /// What is written as a JSON object.
-pub(super) trait ToObject {
-    /// Each member with a comma before it, the first one too.
-    fn write_members(&self, json: &mut Writer);
+pub(super) trait Encode {
+    /// Writes each member with a comma before it, the first one too.
+    fn encode_members(&self, json: &mut Writer);
 }
 
-/// The JSON written so far.
+/// The JSON written so far. Its methods have the names of the kinds.
 pub(super) struct Writer(Vec<u8>);
 
 impl Writer {
-    /// `,"key":` as it stands.
+    /// Writes `,"key":` as it is given.
     pub(super) fn key(&mut self, key: &'static str) {
         self.0.extend_from_slice(key.as_bytes());
     }
 
-    pub(super) fn object(&mut self, object: &impl ToObject) {
+    pub(super) fn object(&mut self, object: &impl Encode) {
         let start = self.0.len();
-        object.write_members(self);
+        object.encode_members(self);
         // In the place of the first member's comma.
         self.0[start] = b'{';
         self.0.push(b'}');
     }
 
-    pub(super) fn objects(&mut self, objects: &[impl ToObject]) {
+    pub(super) fn objects(&mut self, objects: &[impl Encode]) {
         self.0.push(b'[');
         for (index, object) in objects.iter().enumerate() {
             if index > 0 {
@@ -53,9 +52,13 @@ impl Writer {
         self.0.push(b']');
     }
 
+    pub(super) fn uid(&mut self, uid: &impl AsRef<str>) {
+        self.text(uid);
+    }
+
     pub(super) fn text(&mut self, text: &impl AsRef<str>) {
         let text = text.as_ref();
-        if first_special(text.as_bytes(), 0).is_some() {
+        if needs_escapes(text) {
             serde_json::to_writer(&mut self.0, text).expect("a Vec takes every write");
             return;
         }
@@ -64,15 +67,26 @@ impl Writer {
         self.0.push(b'"');
     }
 
-    pub(super) fn number<N: Copy + Into<i64>>(&mut self, number: &N) {
-        let mut digits = itoa::Buffer::new();
-        let digits = digits.format((*number).into());
-        self.0.extend_from_slice(digits.as_bytes());
+    pub(super) fn int(&mut self, number: &i32) {
+        self.bigint(&i64::from(*number));
     }
 
-    pub(super) fn timestamp(&mut self, moment: &Timestamp) {
+    pub(super) fn bigint(&mut self, number: &i64) {
+        let mut digits = itoa::Buffer::new();
+        self.0.extend_from_slice(digits.format(*number).as_bytes());
+    }
+
+    pub(super) fn timestamp(&mut self, timestamp: &Timestamp) {
         self.0.push(b'"');
-        moment.write_to(&mut self.0);
+        timestamp.write_to(&mut self.0);
         self.0.push(b'"');
     }
+}
+
+/// Whether JSON cannot hold a text as it is. Looks at every byte without leaving early, so that the
+/// compiler makes vector instructions of it.
+fn needs_escapes(text: &str) -> bool {
+    let is_special = |byte: u8| byte < b' ' || byte == b'"' || byte == b'\\';
+    text.bytes()
+        .fold(false, |found, byte| found | is_special(byte))
 }

@@ -1,16 +1,15 @@
-//! What is wrong with a document, in words for whoever sent it, and the rules on values.
+//! Describes what is wrong with a document, and checks the rules on values.
 //!
 //! A fault names its place by a JSON pointer (RFC 6901) and what must hold there; it never repeats
-//! a value, so a refusal is safe to log, to store and to send back. Rules on types live in
-//! `lenient`; the rules on values are in [`check`], which costs nothing but a look when all is well.
+//! a value, so a refusal is safe to log, to store and to send back. The rules on types are in
+//! `diagnose`; those on values are in [`check`], which allocates nothing when all is well.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
 use super::{
-    DeliveryOf, ItemOf, MAX_DOCUMENT_BYTES, MAX_ITEMS, MAX_TEXT_BYTES, OrderOf, PaymentOf,
-    Timestamp,
+    Kind, MAX_DOCUMENT_BYTES, MAX_ITEMS, MAX_TEXT_BYTES, OrderOf, TableRow, Timestamp, Value,
 };
 
 /// The longest `order_uid`, in bytes.
@@ -141,7 +140,10 @@ impl Faults {
     }
 
     /// The order, when nothing is wrong with it.
-    pub(super) fn settle<T: AsRef<str>>(self, order: OrderOf<T>) -> Result<OrderOf<T>, Refusal> {
+    pub(super) fn into_result<T: AsRef<str>>(
+        self,
+        order: OrderOf<T>,
+    ) -> Result<OrderOf<T>, Refusal> {
         if self.list.is_empty() {
             return Ok(order);
         }
@@ -173,15 +175,11 @@ pub(super) fn check<T: AsRef<str>>(order: &OrderOf<T>, faults: &mut Faults) {
     if order.date_created == Timestamp(None) && !faults.has("/date_created") {
         faults.add("/date_created", "is required");
     }
-    check_texts(&texts(order), "", faults);
-    check_texts(&delivery_texts(&order.delivery), "/delivery", faults);
-    check_texts(&payment_texts(&order.payment), "/payment", faults);
+    check_texts(order, "", faults);
+    check_texts(&order.delivery, "/delivery", faults);
+    check_texts(&order.payment, "/payment", faults);
     for (index, item) in order.items.iter().enumerate() {
-        // The prefix is written only for an item that has a fault.
-        let texts = item_texts(item);
-        if texts.iter().any(|(_, text)| text_fault(text).is_some()) {
-            check_texts(&texts, &format!("/items/{index}"), faults);
-        }
+        check_texts(item, format_args!("/items/{index}"), faults);
     }
 }
 
@@ -195,10 +193,14 @@ fn uid_message(uid: &str) -> String {
     format!("must be 1 to {MAX_UID_BYTES} of the characters A-Z a-z 0-9 . _ : -")
 }
 
-fn check_texts(texts: &[(&str, &str)], prefix: &str, faults: &mut Faults) {
-    for (name, text) in texts {
-        if let Some(message) = text_fault(text) {
-            faults.add(format!("{prefix}/{name}"), message);
+/// Checks the texts of a row that stands at `pointer`.
+fn check_texts(row: &impl TableRow, pointer: impl fmt::Display, faults: &mut Faults) {
+    for (column, value) in row.columns() {
+        if column.kind == Kind::Text
+            && let Value::Text(text) = value
+            && let Some(message) = text_fault(text)
+        {
+            faults.add(format!("{pointer}/{}", column.field), message);
         }
     }
 }
@@ -216,49 +218,4 @@ fn text_fault(text: &str) -> Option<String> {
 /// The message for more items than an order may have.
 pub(super) fn items_message() -> String {
     format!("must hold at most {MAX_ITEMS} items")
-}
-
-fn texts<T: AsRef<str>>(order: &OrderOf<T>) -> [(&str, &str); 8] {
-    [
-        ("track_number", order.track_number.as_ref()),
-        ("entry", order.entry.as_ref()),
-        ("locale", order.locale.as_ref()),
-        ("internal_signature", order.internal_signature.as_ref()),
-        ("customer_id", order.customer_id.as_ref()),
-        ("delivery_service", order.delivery_service.as_ref()),
-        ("shardkey", order.shardkey.as_ref()),
-        ("oof_shard", order.oof_shard.as_ref()),
-    ]
-}
-
-fn delivery_texts<T: AsRef<str>>(delivery: &DeliveryOf<T>) -> [(&str, &str); 7] {
-    [
-        ("name", delivery.name.as_ref()),
-        ("phone", delivery.phone.as_ref()),
-        ("zip", delivery.zip.as_ref()),
-        ("city", delivery.city.as_ref()),
-        ("address", delivery.address.as_ref()),
-        ("region", delivery.region.as_ref()),
-        ("email", delivery.email.as_ref()),
-    ]
-}
-
-fn payment_texts<T: AsRef<str>>(payment: &PaymentOf<T>) -> [(&str, &str); 5] {
-    [
-        ("transaction", payment.transaction.as_ref()),
-        ("request_id", payment.request_id.as_ref()),
-        ("currency", payment.currency.as_ref()),
-        ("provider", payment.provider.as_ref()),
-        ("bank", payment.bank.as_ref()),
-    ]
-}
-
-fn item_texts<T: AsRef<str>>(item: &ItemOf<T>) -> [(&str, &str); 5] {
-    [
-        ("track_number", item.track_number.as_ref()),
-        ("rid", item.rid.as_ref()),
-        ("name", item.name.as_ref()),
-        ("size", item.size.as_ref()),
-        ("brand", item.brand.as_ref()),
-    ]
 }

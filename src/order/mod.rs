@@ -1,22 +1,21 @@
-//! What an order is: decode, validate, normalise. No I/O.
+//! The order: its fields, and how it is decoded, validated, normalised and encoded. No I/O.
 //!
 //! One set of rules serves the API and the consumer, so that what one accepts the other stores:
-//! [`Order::decode`] is the only way in for bytes from outside. It is quick where the input is good
-//! (`quick`), and where it is not it reads the whole document again leniently to name every fault
-//! at once (`lenient`, `faults`). The surprising thing: what an order lacks reads as "" or 0, as
-//! go-orders has it; only `order_uid` and `date_created` must be there.
+//! [`Order::decode`] is the only way in for bytes from outside. What an order lacks reads as "" or 0,
+//! as in go-orders; only `order_uid` and `date_created` are required. [`columns`] describes every
+//! field once, for JSON and for the store.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
+mod columns;
 mod decode;
+mod diagnose;
 mod encode;
 mod faults;
-mod fields;
-mod lenient;
-mod quick;
 mod text;
 mod timestamp;
 
+pub use columns::{Column, ColumnReader, FromColumns, Kind, TableRow, Value};
 pub use faults::{Fault, Refusal, RefusalKind, is_uid};
 pub use text::{HoldsText, Text};
 pub use timestamp::{Timestamp, TimestampError};
@@ -43,14 +42,19 @@ pub type Item = ItemOf<String>;
 
 /// An order, normalised, its texts held as `T`: what the API accepts, the log carries and the store
 /// gives back. [`Order::encode`] writes go-orders' JSON, field for field and in its order; so does
-/// `Serialize`, for documents that hold an order among other things.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+/// `Serialize`, for documents that hold an order among other things. `Deserialize` is a part of
+/// [`Order::decode`]: it refuses more than the rules do (unknown fields, nulls) and checks no values.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields, bound(deserialize = "T: HoldsText<'de>"))]
 pub struct OrderOf<T> {
     pub order_uid: T,
     pub track_number: T,
     pub entry: T,
+    #[serde(deserialize_with = "decode::object")]
     pub delivery: DeliveryOf<T>,
+    #[serde(deserialize_with = "decode::object")]
     pub payment: PaymentOf<T>,
+    #[serde(deserialize_with = "decode::objects")]
     pub items: Vec<ItemOf<T>>,
     pub locale: T,
     pub internal_signature: T,
@@ -62,7 +66,8 @@ pub struct OrderOf<T> {
     pub oof_shard: T,
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields, bound(deserialize = "T: HoldsText<'de>"))]
 pub struct DeliveryOf<T> {
     pub name: T,
     pub phone: T,
@@ -73,7 +78,8 @@ pub struct DeliveryOf<T> {
     pub email: T,
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields, bound(deserialize = "T: HoldsText<'de>"))]
 pub struct PaymentOf<T> {
     pub transaction: T,
     pub request_id: T,
@@ -87,7 +93,8 @@ pub struct PaymentOf<T> {
     pub custom_fee: i64,
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields, bound(deserialize = "T: HoldsText<'de>"))]
 pub struct ItemOf<T> {
     pub chrt_id: i64,
     pub track_number: T,

@@ -2,7 +2,7 @@
 //!
 //! Serde's own `Cow` is always owned when it is deserialised; [`Text`] borrows whatever has no
 //! escapes. The API checks an order and passes it on within one function, so it copies no text;
-//! whoever keeps an order has `String`s.
+//! where an order is kept, it holds `String`s.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -11,7 +11,7 @@ use std::ops::Deref;
 use serde::de::{Deserialize, Deserializer, Error, Visitor};
 
 /// A type that holds a text of the document `'d`.
-pub trait HoldsText<'d>: AsRef<str> + Default + From<Cow<'d, str>> {}
+pub trait HoldsText<'d>: AsRef<str> + Default + From<Cow<'d, str>> + Deserialize<'d> {}
 
 impl HoldsText<'_> for String {}
 impl<'d> HoldsText<'d> for Text<'d> {}

@@ -24,6 +24,7 @@ mod apply;
 mod existing_tables;
 #[cfg(test)]
 pub mod memory;
+mod order_sql;
 pub mod postgres;
 mod rejections;
 pub mod sqlite;

@@ -3,35 +3,32 @@
 //! Rows that other programs wrote may hold NULL in every column but the key, and may lack their
 //! delivery or payment row: such values are read as "" and 0.
 
-use ::postgres::types::ToSql;
+use std::convert::Infallible;
+use std::sync::LazyLock;
+
+use ::postgres::types::{FromSql, ToSql};
 use ::postgres::{Error as PgError, Row};
 
 use super::PostgresStore;
 use super::micros::Micros;
-use crate::order::{Delivery, Item, Order, Payment, Timestamp};
+use super::rows::sql_type;
+use crate::order::{
+    ColumnReader, Delivery, FromColumns, Item, Order, Payment, TableRow, Timestamp,
+};
 use crate::pipeline::{PartitionOffset, Source};
+use crate::store::order_sql::{select_item, select_order};
 use crate::store::{LatestOrders, LookupResult, LookupResults, Position, StoreError, StoredOrder};
 
 /// The columns of one order joined with one of its items; at the end the positions, as arrays.
-macro_rules! order_columns {
-    () => {
-        "o.order_uid, COALESCE(o.track_number, ''), COALESCE(o.entry, ''), COALESCE(o.locale, ''),
-        COALESCE(o.internal_signature, ''), COALESCE(o.customer_id, ''),
-        COALESCE(o.delivery_service, ''), COALESCE(o.shardkey, ''), COALESCE(o.sm_id, 0)::int4,
-        o.date_created::timestamptz, COALESCE(o.oof_shard, ''),
-        COALESCE(d.name, ''), COALESCE(d.phone, ''), COALESCE(d.zip, ''), COALESCE(d.city, ''),
-        COALESCE(d.address, ''), COALESCE(d.region, ''), COALESCE(d.email, ''),
-        COALESCE(p.transaction_id, ''), COALESCE(p.request_id, ''), COALESCE(p.currency, ''),
-        COALESCE(p.provider, ''), COALESCE(p.amount, 0)::int8, COALESCE(p.payment_dt, 0)::int8,
-        COALESCE(p.bank, ''), COALESCE(p.delivery_cost, 0)::int8,
-        COALESCE(p.goods_total, 0)::int8, COALESCE(p.custom_fee, 0)::int8,
-        i.id IS NOT NULL, COALESCE(i.chrt_id, 0)::int8, COALESCE(i.track_number, ''),
-        COALESCE(i.price, 0)::int8, COALESCE(i.rid, ''), COALESCE(i.name, ''),
-        COALESCE(i.sale, 0)::int4, COALESCE(i.size, ''), COALESCE(i.total_price, 0)::int8,
-        COALESCE(i.nm_id, 0)::int8, COALESCE(i.brand, ''), COALESCE(i.status, 0)::int4,
+pub(super) fn order_columns() -> String {
+    let cast = |kind| format!("::{}", sql_type(kind));
+    format!(
+        "{}, i.id IS NOT NULL, {},
         o.source_position, o.source_epoch, o.source_offset, o.accepted_at,
-        s.ids, s.topic_ids, s.partitions, s.epochs, s.next_offsets"
-    };
+        s.ids, s.topic_ids, s.partitions, s.epochs, s.next_offsets",
+        select_order(cast),
+        select_item(cast)
+    )
 }
 
 /// Every table is read by its key, so one plan fits every lookup. Planning five joins takes a
@@ -41,24 +38,16 @@ pub(super) const PLAN_BY_KEY: &str =
     "SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off;
     SET enable_hashjoin = off; SET enable_mergejoin = off";
 
-macro_rules! with_positions {
-    () => {
-        "positions AS MATERIALIZED (
-            SELECT array_agg(id) AS ids, array_agg(topic_id) AS topic_ids,
-                   array_agg(partition) AS partitions, array_agg(epoch) AS epochs,
-                   array_agg(next_offset) AS next_offsets
-            FROM log_positions WHERE log_id = $1)"
-    };
-}
+pub(super) const WITH_POSITIONS: &str = "WITH positions AS MATERIALIZED (
+        SELECT array_agg(id) AS ids, array_agg(topic_id) AS topic_ids,
+               array_agg(partition) AS partitions, array_agg(epoch) AS epochs,
+               array_agg(next_offset) AS next_offsets
+        FROM log_positions WHERE log_id = $1)";
 
-pub(super) use {order_columns, with_positions};
-
-const LOOKUP: &str = concat!(
-    "WITH ",
-    with_positions!(),
-    " SELECT ",
-    order_columns!(),
-    r#", q.place, CASE WHEN o.order_uid IS NULL THEN (
+static LOOKUP: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        r#"{WITH_POSITIONS}
+    SELECT {}, q.place, CASE WHEN o.order_uid IS NULL THEN (
             SELECT l.topic || '/' || l.partition || '/' || l."offset" FROM dead_letters l
             WHERE l.order_uid = q.uid ORDER BY l.id DESC LIMIT 1) END
     FROM positions s CROSS JOIN unnest($2::text[]) WITH ORDINALITY AS q(uid, place)
@@ -66,22 +55,23 @@ const LOOKUP: &str = concat!(
     LEFT JOIN delivery d ON d.order_uid = q.uid
     LEFT JOIN payment p ON p.order_uid = q.uid
     LEFT JOIN items i ON i.order_uid = q.uid
-    ORDER BY q.place, i.id"#
-);
+    ORDER BY q.place, i.id"#,
+        order_columns()
+    )
+});
 
-const LATEST: &str = concat!(
-    "WITH ",
-    with_positions!(),
-    ", newest AS MATERIALIZED (
+static LATEST: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "{WITH_POSITIONS}, newest AS MATERIALIZED (
         SELECT * FROM orders WHERE date_created IS NOT NULL ORDER BY date_created DESC LIMIT $2)
-    SELECT ",
-    order_columns!(),
-    " FROM positions s LEFT JOIN newest o ON true
+    SELECT {} FROM positions s LEFT JOIN newest o ON true
     LEFT JOIN delivery d ON d.order_uid = o.order_uid
     LEFT JOIN payment p ON p.order_uid = o.order_uid
     LEFT JOIN items i ON i.order_uid = o.order_uid
-    ORDER BY o.date_created DESC, o.order_uid, i.id"
-);
+    ORDER BY o.date_created DESC, o.order_uid, i.id",
+        order_columns()
+    )
+});
 
 impl PostgresStore {
     pub(super) fn read_uids(
@@ -117,10 +107,10 @@ impl PostgresStore {
     }
 
     fn query_uids(&mut self, log_id: &str, uids: &[&str]) -> Result<Vec<Row>, PgError> {
-        if !self.statements.contains(LOOKUP) {
+        if !self.statements.contains(&LOOKUP) {
             self.client.batch_execute(PLAN_BY_KEY)?;
         }
-        self.query(LOOKUP, &[&log_id, &uids])
+        self.query(&LOOKUP, &[&log_id, &uids])
     }
 
     pub(super) fn read_latest(
@@ -129,7 +119,7 @@ impl PostgresStore {
         limit: usize,
     ) -> Result<LatestOrders, StoreError> {
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        let rows = self.query(LATEST, &[&log_id, &limit])?;
+        let rows = self.query(&LATEST, &[&log_id, &limit])?;
         let positions = rows.first().map(positions).unwrap_or_default();
         let mut orders: Vec<StoredOrder> = Vec::new();
         for row in &rows {
@@ -155,10 +145,10 @@ impl PostgresStore {
 }
 
 /// The first column of each group after those of the order.
-const ITEM: usize = 28;
-const SOURCE: usize = 40;
-const POSITIONS: usize = 44;
-const PLACE: usize = 49;
+const ITEM: usize = Order::COLUMNS.len() + Delivery::COLUMNS.len() + Payment::COLUMNS.len();
+const SOURCE: usize = ITEM + 1 + Item::COLUMNS.len();
+const POSITIONS: usize = SOURCE + 4;
+const PLACE: usize = POSITIONS + 5;
 
 pub(super) fn positions(row: &Row) -> Vec<Position> {
     let Some(ids) = row.get::<_, Option<Vec<i64>>>(POSITIONS) else {
@@ -186,43 +176,8 @@ pub(super) fn positions(row: &Row) -> Vec<Position> {
 }
 
 pub(super) fn stored(row: &Row, positions: &[Position]) -> StoredOrder {
-    let order = Order {
-        order_uid: row.get(0),
-        track_number: row.get(1),
-        entry: row.get(2),
-        delivery: Delivery {
-            name: row.get(11),
-            phone: row.get(12),
-            zip: row.get(13),
-            city: row.get(14),
-            address: row.get(15),
-            region: row.get(16),
-            email: row.get(17),
-        },
-        payment: Payment {
-            transaction: row.get(18),
-            request_id: row.get(19),
-            currency: row.get(20),
-            provider: row.get(21),
-            amount: row.get(22),
-            payment_dt: row.get(23),
-            bank: row.get(24),
-            delivery_cost: row.get(25),
-            goods_total: row.get(26),
-            custom_fee: row.get(27),
-        },
-        items: item(row).into_iter().collect(),
-        locale: row.get(3),
-        internal_signature: row.get(4),
-        customer_id: row.get(5),
-        delivery_service: row.get(6),
-        shardkey: row.get(7),
-        sm_id: row.get(8),
-        date_created: row
-            .get::<_, Option<Micros>>(9)
-            .map_or(Timestamp(None), |micros| Timestamp::from_micros(micros.0)),
-        oof_shard: row.get(10),
-    };
+    let Ok(mut order) = Order::from_columns(&mut Columns { row, next: 0 });
+    order.items.extend(item(row));
     StoredOrder {
         order,
         source: source(row, positions),
@@ -247,17 +202,43 @@ fn source(row: &Row, positions: &[Position]) -> Option<Source> {
 }
 
 pub(super) fn item(row: &Row) -> Option<Item> {
-    row.get::<_, bool>(ITEM).then(|| Item {
-        chrt_id: row.get(ITEM + 1),
-        track_number: row.get(ITEM + 2),
-        price: row.get(ITEM + 3),
-        rid: row.get(ITEM + 4),
-        name: row.get(ITEM + 5),
-        sale: row.get(ITEM + 6),
-        size: row.get(ITEM + 7),
-        total_price: row.get(ITEM + 8),
-        nm_id: row.get(ITEM + 9),
-        brand: row.get(ITEM + 10),
-        status: row.get(ITEM + 11),
+    row.get::<_, bool>(ITEM).then(|| {
+        let next = ITEM + 1;
+        let Ok(item) = Item::from_columns(&mut Columns { row, next });
+        item
     })
+}
+
+/// Reads columns that [`order_columns`] has given the types that are expected.
+struct Columns<'r> {
+    row: &'r Row,
+    next: usize,
+}
+
+impl<'r> Columns<'r> {
+    fn get<V: FromSql<'r>>(&mut self) -> V {
+        self.next += 1;
+        self.row.get(self.next - 1)
+    }
+}
+
+impl ColumnReader for Columns<'_> {
+    type Error = Infallible;
+
+    fn text(&mut self) -> Result<String, Infallible> {
+        Ok(self.get())
+    }
+
+    fn int(&mut self) -> Result<i32, Infallible> {
+        Ok(self.get())
+    }
+
+    fn bigint(&mut self) -> Result<i64, Infallible> {
+        Ok(self.get())
+    }
+
+    fn timestamp(&mut self) -> Result<Timestamp, Infallible> {
+        let micros: Option<Micros> = self.get();
+        Ok(micros.map_or(Timestamp(None), |micros| Timestamp::from_micros(micros.0)))
+    }
 }

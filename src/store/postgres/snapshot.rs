@@ -5,11 +5,12 @@
 //! were replaced since it began.
 
 use std::ops::ControlFlow;
+use std::sync::LazyLock;
 
 use ::postgres::types::ToSql;
 use ::postgres::{Client, Row};
 
-use super::lookup::{PLAN_BY_KEY, item, order_columns, stored, with_positions};
+use super::lookup::{PLAN_BY_KEY, WITH_POSITIONS, item, order_columns, stored};
 use super::micros::Micros;
 use super::positions;
 use super::schema::NO_TIMEOUTS;
@@ -21,27 +22,22 @@ const BEGIN: &str = "BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY
 
 const PAGE_SIZE: i64 = 100;
 
-/// A page of the orders that match `$where`; `$1` names no log here.
-macro_rules! page {
-    ($where:literal) => {
-        concat!(
-            "WITH ",
-            with_positions!(),
-            ", page AS MATERIALIZED (SELECT * FROM orders ",
-            $where,
-            " ORDER BY order_uid LIMIT $2) SELECT ",
-            order_columns!(),
-            " FROM positions s JOIN page o ON true
-            LEFT JOIN delivery d ON d.order_uid = o.order_uid
-            LEFT JOIN payment p ON p.order_uid = o.order_uid
-            LEFT JOIN items i ON i.order_uid = o.order_uid
-            ORDER BY o.order_uid, i.id"
-        )
-    };
+/// A page of the orders that match `condition`; `$1` names no log here.
+fn page(condition: &str) -> String {
+    format!(
+        "{WITH_POSITIONS}, page AS MATERIALIZED (
+        SELECT * FROM orders {condition} ORDER BY order_uid LIMIT $2)
+    SELECT {} FROM positions s JOIN page o ON true
+    LEFT JOIN delivery d ON d.order_uid = o.order_uid
+    LEFT JOIN payment p ON p.order_uid = o.order_uid
+    LEFT JOIN items i ON i.order_uid = o.order_uid
+    ORDER BY o.order_uid, i.id",
+        order_columns()
+    )
 }
 
-const FIRST_PAGE: &str = page!("");
-const NEXT_PAGE: &str = page!("WHERE order_uid > $3");
+static FIRST_PAGE: LazyLock<String> = LazyLock::new(|| page(""));
+static NEXT_PAGE: LazyLock<String> = LazyLock::new(|| page("WHERE order_uid > $3"));
 
 const POSITIONS: &str = "
     SELECT id, topic_id, partition, epoch, next_offset, NULL::int8, NULL::bytea
@@ -87,8 +83,8 @@ impl PostgresSnapshot {
     /// The orders after `last`, in order of uid; none at the end.
     fn page(&mut self, last: Option<&str>) -> Result<Vec<Order>, StoreError> {
         let rows = match last {
-            None => self.query(FIRST_PAGE, &[&"", &PAGE_SIZE])?,
-            Some(last) => self.query(NEXT_PAGE, &[&"", &PAGE_SIZE, &last])?,
+            None => self.query(&FIRST_PAGE, &[&"", &PAGE_SIZE])?,
+            Some(last) => self.query(&NEXT_PAGE, &[&"", &PAGE_SIZE, &last])?,
         };
         let mut orders: Vec<Order> = Vec::new();
         for row in &rows {

@@ -3,48 +3,43 @@
 //! Rows that other programs wrote may hold NULL in every column but the key, and may lack their
 //! delivery or payment row: such values are read as "" and 0, and a malformed date as no date.
 
+use std::sync::LazyLock;
+
+use rusqlite::types::FromSql;
 use rusqlite::{Connection, Error as SqliteError, OptionalExtension, Row};
 
 use super::SqliteStore;
-use crate::order::{Delivery, Item, Order, Payment, Timestamp};
+use crate::order::{
+    ColumnReader, Delivery, FromColumns, Item, Order, Payment, TableRow, Timestamp,
+};
 use crate::pipeline::{PartitionOffset, Source};
+use crate::store::order_sql::{select_item, select_order};
 use crate::store::{LatestOrders, LookupResult, LookupResults, Position, StoreError, StoredOrder};
 
-/// The columns of one order without its items; its source at the end.
-macro_rules! order_columns {
-    () => {
-        "o.order_uid, COALESCE(o.track_number, ''), COALESCE(o.entry, ''), COALESCE(o.locale, ''),
-        COALESCE(o.internal_signature, ''), COALESCE(o.customer_id, ''),
-        COALESCE(o.delivery_service, ''), COALESCE(o.shardkey, ''), COALESCE(o.sm_id, 0),
-        o.date_created, COALESCE(o.oof_shard, ''),
-        COALESCE(d.name, ''), COALESCE(d.phone, ''), COALESCE(d.zip, ''), COALESCE(d.city, ''),
-        COALESCE(d.address, ''), COALESCE(d.region, ''), COALESCE(d.email, ''),
-        COALESCE(p.transaction_id, ''), COALESCE(p.request_id, ''), COALESCE(p.currency, ''),
-        COALESCE(p.provider, ''), COALESCE(p.amount, 0), COALESCE(p.payment_dt, 0),
-        COALESCE(p.bank, ''), COALESCE(p.delivery_cost, 0), COALESCE(p.goods_total, 0),
-        COALESCE(p.custom_fee, 0),
-        o.source_position, o.source_epoch, o.source_offset, o.accepted_at
-        FROM orders o
-        LEFT JOIN delivery d ON d.order_uid = o.order_uid
-        LEFT JOIN payment p ON p.order_uid = o.order_uid"
-    };
+/// Reads orders without their items; their source is at the end.
+fn select(rest: &str) -> String {
+    format!(
+        "SELECT {}, o.source_position, o.source_epoch, o.source_offset, o.accepted_at
+    FROM orders o
+    LEFT JOIN delivery d ON d.order_uid = o.order_uid
+    LEFT JOIN payment p ON p.order_uid = o.order_uid
+    {rest}",
+        select_order(|_| String::new())
+    )
 }
 
-const ONE: &str = concat!("SELECT ", order_columns!(), " WHERE o.order_uid = ?1");
+static ONE: LazyLock<String> = LazyLock::new(|| select("WHERE o.order_uid = ?1"));
 
-const LATEST: &str = concat!(
-    "SELECT ",
-    order_columns!(),
-    " WHERE o.date_created IS NOT NULL ORDER BY o.date_created DESC, o.order_uid LIMIT ?1"
-);
+static LATEST: LazyLock<String> = LazyLock::new(|| {
+    select("WHERE o.date_created IS NOT NULL ORDER BY o.date_created DESC, o.order_uid LIMIT ?1")
+});
 
-pub(super) const ALL: &str = concat!("SELECT ", order_columns!(), " ORDER BY o.order_uid");
+pub(super) static ALL: LazyLock<String> = LazyLock::new(|| select("ORDER BY o.order_uid"));
 
-const ITEMS: &str = "
-    SELECT COALESCE(chrt_id, 0), COALESCE(track_number, ''), COALESCE(price, 0), COALESCE(rid, ''),
-        COALESCE(name, ''), COALESCE(sale, 0), COALESCE(size, ''), COALESCE(total_price, 0),
-        COALESCE(nm_id, 0), COALESCE(brand, ''), COALESCE(status, 0)
-    FROM items WHERE order_uid = ?1 ORDER BY id";
+static ITEMS: LazyLock<String> = LazyLock::new(|| {
+    let columns = select_item(|_| String::new());
+    format!("SELECT {columns} FROM items i WHERE i.order_uid = ?1 ORDER BY i.id")
+});
 
 const DEAD_LETTER: &str = r#"
     SELECT topic || '/' || partition || '/' || "offset" FROM dead_letters
@@ -77,7 +72,7 @@ impl SqliteStore {
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         self.reading(|transaction| {
             let positions = positions(transaction, log_id)?;
-            let mut statement = transaction.prepare_cached(LATEST)?;
+            let mut statement = transaction.prepare_cached(&LATEST)?;
             let mut rows = statement.query([limit])?;
             let mut orders = Vec::new();
             while let Some(row) = rows.next()? {
@@ -93,7 +88,7 @@ fn lookup(
     uid: &str,
     positions: &[Position],
 ) -> Result<LookupResult, SqliteError> {
-    let mut statement = connection.prepare_cached(ONE)?;
+    let mut statement = connection.prepare_cached(&ONE)?;
     let mut rows = statement.query([uid])?;
     if let Some(row) = rows.next()? {
         let stored = stored(connection, row, positions)?;
@@ -128,48 +123,15 @@ pub(super) fn positions(
 }
 
 /// The first column of the source.
-const SOURCE: usize = 28;
+const SOURCE: usize = Order::COLUMNS.len() + Delivery::COLUMNS.len() + Payment::COLUMNS.len();
 
 pub(super) fn stored(
     connection: &Connection,
     row: &Row<'_>,
     positions: &[Position],
 ) -> Result<StoredOrder, SqliteError> {
-    let order = Order {
-        order_uid: row.get(0)?,
-        track_number: row.get(1)?,
-        entry: row.get(2)?,
-        delivery: Delivery {
-            name: row.get(11)?,
-            phone: row.get(12)?,
-            zip: row.get(13)?,
-            city: row.get(14)?,
-            address: row.get(15)?,
-            region: row.get(16)?,
-            email: row.get(17)?,
-        },
-        payment: Payment {
-            transaction: row.get(18)?,
-            request_id: row.get(19)?,
-            currency: row.get(20)?,
-            provider: row.get(21)?,
-            amount: row.get(22)?,
-            payment_dt: row.get(23)?,
-            bank: row.get(24)?,
-            delivery_cost: row.get(25)?,
-            goods_total: row.get(26)?,
-            custom_fee: row.get(27)?,
-        },
-        items: items(connection, row.get_ref(0)?.as_str()?)?,
-        locale: row.get(3)?,
-        internal_signature: row.get(4)?,
-        customer_id: row.get(5)?,
-        delivery_service: row.get(6)?,
-        shardkey: row.get(7)?,
-        sm_id: row.get(8)?,
-        date_created: timestamp(row, 9)?,
-        oof_shard: row.get(10)?,
-    };
+    let mut order = Order::from_columns(&mut Columns { row, next: 0 })?;
+    order.items = items(connection, &order.order_uid)?;
     Ok(StoredOrder {
         order,
         source: source(row, positions)?,
@@ -199,21 +161,43 @@ fn source(row: &Row<'_>, positions: &[Position]) -> Result<Option<Source>, Sqlit
 }
 
 fn items(connection: &Connection, uid: &str) -> Result<Vec<Item>, SqliteError> {
-    let mut statement = connection.prepare_cached(ITEMS)?;
+    let mut statement = connection.prepare_cached(&ITEMS)?;
     let items = statement.query_map([uid], |row| {
-        Ok(Item {
-            chrt_id: row.get(0)?,
-            track_number: row.get(1)?,
-            price: row.get(2)?,
-            rid: row.get(3)?,
-            name: row.get(4)?,
-            sale: row.get(5)?,
-            size: row.get(6)?,
-            total_price: row.get(7)?,
-            nm_id: row.get(8)?,
-            brand: row.get(9)?,
-            status: row.get(10)?,
-        })
+        Item::from_columns(&mut Columns { row, next: 0 })
     })?;
     items.collect()
+}
+
+/// Reads the columns of a row from left to right.
+struct Columns<'r, 's> {
+    row: &'r Row<'s>,
+    next: usize,
+}
+
+impl Columns<'_, '_> {
+    fn get<V: FromSql>(&mut self) -> Result<V, SqliteError> {
+        self.next += 1;
+        self.row.get(self.next - 1)
+    }
+}
+
+impl ColumnReader for Columns<'_, '_> {
+    type Error = SqliteError;
+
+    fn text(&mut self) -> Result<String, SqliteError> {
+        self.get()
+    }
+
+    fn int(&mut self) -> Result<i32, SqliteError> {
+        self.get()
+    }
+
+    fn bigint(&mut self) -> Result<i64, SqliteError> {
+        self.get()
+    }
+
+    fn timestamp(&mut self) -> Result<Timestamp, SqliteError> {
+        self.next += 1;
+        timestamp(self.row, self.next - 1)
+    }
 }

@@ -93,7 +93,7 @@ impl Snapshot for SqliteSnapshot {
         visit: &mut dyn FnMut(Order) -> ControlFlow<()>,
     ) -> Result<(), StoreError> {
         self.ask(|connection| {
-            let mut statement = connection.prepare(ALL)?;
+            let mut statement = connection.prepare(&ALL)?;
             let mut rows = statement.query([])?;
             while let Some(row) = rows.next()? {
                 if visit(stored(connection, row, &[])?.order).is_break() {
