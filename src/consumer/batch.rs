@@ -1,8 +1,8 @@
-//! Records become a batch: decoded, checked, deduplicated and sorted. Pure.
+//! Turns records into a batch: decoded, validated, deduplicated and sorted. Pure.
 //!
-//! Every record of the range ends up as an order or as a dead letter, none is passed over. Inside a
-//! batch the highest offset of a uid wins: PostgreSQL refuses to upsert a row twice in one statement,
-//! and an older version would be overwritten at once anyway.
+//! Every record of the range becomes an order or a dead letter, none is skipped. Inside a batch the
+//! highest offset of a uid wins: PostgreSQL refuses to upsert a row twice in one statement, and an
+//! older version would be overwritten at once anyway.
 
 use std::collections::HashMap;
 
@@ -12,9 +12,9 @@ use crate::order::Order;
 use crate::pipeline::{LastApplied, Record};
 use crate::store::{Batch, DeadLetter, Gap, SourcedOrder};
 
-/// The partition a batch belongs to, and under which claim it is applied.
+/// The partition that a batch is for, and the claim it is applied under.
 #[derive(Clone, Debug)]
-pub struct Place {
+pub struct Target {
     pub topic: String,
     pub partition: i32,
     pub position_id: i64,
@@ -24,7 +24,7 @@ pub struct Place {
 
 /// Turns records in offset order, all at or above `start`, into the batch `start..last + 1`. Holes
 /// between them must be listed in `gaps`.
-pub fn build(place: &Place, start: i64, records: &[Record], gaps: Vec<Gap>) -> Batch {
+pub fn build(target: &Target, start: i64, records: &[Record], gaps: Vec<Gap>) -> Batch {
     let mut orders: Vec<SourcedOrder> = Vec::with_capacity(records.len());
     let mut newest: HashMap<String, usize> = HashMap::with_capacity(records.len());
     let mut dead_letters = Vec::new();
@@ -45,14 +45,14 @@ pub fn build(place: &Place, start: i64, records: &[Record], gaps: Vec<Gap>) -> B
             Err(letter) => dead_letters.push(*letter),
         }
     }
-    // In one order for every writer, so that two of them cannot deadlock.
+    // All writers use the same order, so that two of them cannot deadlock.
     orders.sort_unstable_by(|one, other| one.order.order_uid.cmp(&other.order.order_uid));
     Batch {
-        position_id: place.position_id,
-        owner: place.owner,
-        epoch: place.epoch,
-        topic: place.topic.clone(),
-        partition: place.partition,
+        position_id: target.position_id,
+        owner: target.owner,
+        epoch: target.epoch,
+        topic: target.topic.clone(),
+        partition: target.partition,
         start,
         end: records.last().map_or(start, |record| record.offset + 1),
         last_applied: records.last().map(LastApplied::of),
@@ -62,8 +62,8 @@ pub fn build(place: &Place, start: i64, records: &[Record], gaps: Vec<Gap>) -> B
     }
 }
 
-/// A batch that moves the position over offsets in which nothing can be read.
-pub fn empty(place: &Place, start: i64, end: i64, reason: &str) -> Batch {
+/// A batch that moves the position over offsets without a readable record.
+pub fn empty(target: &Target, start: i64, end: i64, reason: &str) -> Batch {
     let gap = Gap {
         from: start,
         to: Some(end),
@@ -71,11 +71,12 @@ pub fn empty(place: &Place, start: i64, end: i64, reason: &str) -> Batch {
     };
     Batch {
         end,
-        ..build(place, start, &[], vec![gap])
+        ..build(target, start, &[], vec![gap])
     }
 }
 
-/// Whether it stands for older versions of its own orders, so that there is a smaller batch to try.
+/// Whether an order of the batch supersedes another of its records, so that smaller batches could
+/// tell them apart.
 pub fn holds_superseded(batch: &Batch) -> bool {
     batch.orders.iter().any(|sourced| sourced.supersedes)
 }
@@ -112,8 +113,8 @@ mod tests {
 
     const ORDER: &str = include_str!("../../examples/test_order.json");
 
-    fn place() -> Place {
-        Place {
+    fn target() -> Target {
+        Target {
             topic: "orders".into(),
             partition: 2,
             position_id: 7,
@@ -146,7 +147,7 @@ mod tests {
             record(8, None),
             record(9, order("b")),
         ];
-        let batch = build(&place(), 5, &records, Vec::new());
+        let batch = build(&target(), 5, &records, Vec::new());
         let orders: Vec<_> = batch
             .orders
             .iter()
@@ -173,37 +174,24 @@ mod tests {
             reason: "markers".into(),
         };
         assert!(!holds_superseded(&build(
-            &place(),
+            &target(),
             1,
             &[record(9, order("a"))],
             vec![gap]
         )));
         let versions = [record(1, order("a")), record(2, order("a"))];
-        assert!(holds_superseded(&build(&place(), 1, &versions, Vec::new())));
+        assert!(holds_superseded(&build(
+            &target(),
+            1,
+            &versions,
+            Vec::new()
+        )));
         let different = [record(1, order("a")), record(2, order("b"))];
         assert!(!holds_superseded(&build(
-            &place(),
+            &target(),
             1,
             &different,
             Vec::new()
         )));
-    }
-
-    #[test]
-    fn the_accept_time_is_the_header_or_the_records_own_timestamp() {
-        let mut with_header = record(1, order("a"));
-        with_header.headers = vec![("accepted-at".into(), "1234567".into())];
-        let batch = build(
-            &place(),
-            1,
-            &[with_header, record(2, order("b"))],
-            Vec::new(),
-        );
-        let accepted: Vec<_> = batch
-            .orders
-            .iter()
-            .map(|order| order.accepted_at_us)
-            .collect();
-        assert_eq!(accepted, [1_234_567, 20_000]);
     }
 }

@@ -1,8 +1,8 @@
-//! The monotonic clock that a lane's waits go by.
+//! The monotonic clock that a lane's waits use.
 //!
-//! In the program it is `Instant::now` and waits are real. The model of a lane (`lane::model`) runs
-//! in one thread with a clock that jumps: a wait is over at once and has left the time later by as
-//! much. So pauses of seconds and minutes cost nothing there, and everything comes in one order.
+//! In the program it is `Instant::now`, and waits are real. The model of a lane (`lane::model`) runs
+//! in one thread with a simulated clock: a wait returns at once and has moved the time on by as much.
+//! So pauses of seconds and minutes cost nothing there, and everything happens in one order.
 
 use std::time::{Duration, Instant};
 
@@ -11,17 +11,17 @@ pub fn now() -> Instant {
     Instant::now()
 }
 
-/// Lets that much time pass without waiting, where the clock is one that jumps.
+/// Skips a wait where the clock is simulated; whether it did.
 #[cfg(not(test))]
-pub fn jump(_: Duration) -> bool {
+pub fn skip(_: Duration) -> bool {
     false
 }
 
 #[cfg(test)]
-pub use jumping::{Jumping, jump, now};
+pub use simulated::{SimulatedClock, now, skip};
 
 #[cfg(test)]
-mod jumping {
+mod simulated {
     use std::cell::RefCell;
     use std::rc::Rc;
 
@@ -38,21 +38,21 @@ mod jumping {
         meanwhile: Rc<dyn Fn()>,
     }
 
-    /// While it lives, the clock of this thread jumps.
-    pub struct Jumping(());
+    /// The clock of this thread, as long as this lives.
+    pub struct SimulatedClock(());
 
-    impl Jumping {
-        pub fn start(meanwhile: impl Fn() + 'static) -> Jumping {
+    impl SimulatedClock {
+        pub fn start(meanwhile: impl Fn() + 'static) -> SimulatedClock {
             let clock = Clock {
                 now: Instant::now(),
                 meanwhile: Rc::new(meanwhile),
             };
             CLOCK.set(Some(clock));
-            Jumping(())
+            SimulatedClock(())
         }
 
-        /// Lets time pass in which nothing happens.
-        pub fn pass(time: Duration) {
+        /// Moves the time on; nothing happens meanwhile.
+        pub fn advance(time: Duration) {
             CLOCK.with_borrow_mut(|clock| {
                 if let Some(clock) = clock {
                     clock.now += time;
@@ -61,7 +61,7 @@ mod jumping {
         }
     }
 
-    impl Drop for Jumping {
+    impl Drop for SimulatedClock {
         fn drop(&mut self) {
             CLOCK.set(None);
         }
@@ -71,8 +71,8 @@ mod jumping {
         CLOCK.with_borrow(|clock| clock.as_ref().map_or_else(Instant::now, |clock| clock.now))
     }
 
-    pub fn jump(wait: Duration) -> bool {
-        Jumping::pass(wait);
+    pub fn skip(wait: Duration) -> bool {
+        SimulatedClock::advance(wait);
         let clock = CLOCK.with_borrow(Clone::clone);
         clock.map(|clock| (clock.meanwhile)()).is_some()
     }

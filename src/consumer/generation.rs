@@ -1,14 +1,14 @@
-//! One round's lanes: started together under one owner uuid, ended together.
+//! The lanes of one assignment: started together under one owner uuid, stopped together.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::thread::JoinHandle;
+use std::thread::{self, JoinHandle};
 
 use uuid::Uuid;
 
-use super::Context;
-use super::lane::{Control, Lane, Report};
+use super::context::Context;
+use super::lane::Lane;
+use super::lane::control::{LaneControl, LaneReport};
 use crate::event_log::Reader;
 use crate::pipeline::PartitionOffset;
 use crate::timeouts::timeouts;
@@ -18,57 +18,58 @@ const MAX_LANES: usize = 8;
 
 pub struct Generation {
     lanes: Vec<LaneHandle>,
-    pub reports: Receiver<Report>,
+    pub reports: Receiver<LaneReport>,
 }
 
 struct LaneHandle {
-    control: Arc<Control>,
+    control: Arc<LaneControl>,
     readers: Sender<Vec<Box<dyn Reader>>>,
     thread: JoinHandle<()>,
+    /// Where its partitions start; `None` until it has acquired them.
     starts: Option<Vec<PartitionOffset>>,
 }
 
+impl LaneHandle {
+    fn is_running(&self) -> bool {
+        !self.thread.is_finished()
+    }
+}
+
 impl Generation {
-    /// Starts lanes that take these partitions under a fresh owner uuid: from the first take on,
-    /// whatever an earlier generation still has under way is fenced.
+    /// Starts lanes that acquire these partitions under a fresh owner uuid: from the first
+    /// acquisition on, whatever an earlier generation still has under way is fenced.
     pub fn start(context: &Arc<Context>, partitions: &[i32]) -> Generation {
         let owner = Uuid::new_v4();
-        let returns = context.watch.returns();
-        let (reporting, reports) = channel();
+        let recoveries = context.observed.recoveries();
+        let (sender, reports) = channel();
         let lanes = partitions.len().min(MAX_LANES);
-        let lanes = (0..lanes)
-            .map(|number| {
-                let (readers, receiver) = channel();
-                let control = Arc::new(Control::default());
-                let lane = Lane {
-                    number,
-                    owner,
-                    returns,
-                    partitions: partitions
-                        .iter()
-                        .skip(number)
-                        .step_by(lanes)
-                        .copied()
-                        .collect(),
-                    context: context.clone(),
-                    control: control.clone(),
-                    reports: reporting.clone(),
-                    readers: receiver,
-                };
-                let thread = std::thread::spawn(move || lane.run());
-                LaneHandle {
-                    control,
-                    readers,
-                    thread,
-                    starts: None,
-                }
-            })
-            .collect();
+        let start = |number: usize| {
+            let (readers, receiver) = channel();
+            let control = Arc::new(LaneControl::default());
+            let share = partitions.iter().skip(number).step_by(lanes);
+            let lane = Lane {
+                number,
+                owner,
+                recoveries,
+                partitions: share.copied().collect(),
+                context: context.clone(),
+                control: control.clone(),
+                reports: sender.clone(),
+                readers: receiver,
+            };
+            LaneHandle {
+                control,
+                readers,
+                thread: thread::spawn(move || lane.run()),
+                starts: None,
+            }
+        };
+        let lanes = (0..lanes).map(start).collect();
         Generation { lanes, reports }
     }
 
-    /// Notes what a lane has taken; all starts once every lane has reported.
-    pub fn taken(
+    /// Records what a lane has acquired; returns all starts once every lane has reported.
+    pub fn acquired(
         &mut self,
         lane: usize,
         starts: Vec<PartitionOffset>,
@@ -78,57 +79,45 @@ impl Generation {
         all.map(|starts| starts.concat())
     }
 
-    /// Gives each lane the readers of what it has taken.
-    pub fn hand_out(&self, readers: Vec<Box<dyn Reader>>) {
+    /// Gives each lane the readers of its partitions.
+    pub fn distribute(&self, readers: Vec<Box<dyn Reader>>) {
         let mut shares: Vec<Vec<Box<dyn Reader>>> = self.lanes.iter().map(|_| Vec::new()).collect();
         for reader in readers {
-            let owner = self.lanes.iter().position(|lane| {
-                lane.starts
-                    .iter()
-                    .flatten()
-                    .any(|start| start.partition == reader.partition())
-            });
-            if let Some(owner) = owner {
+            let is_of = |start: &PartitionOffset| start.partition == reader.partition();
+            let is_owner = |lane: &LaneHandle| lane.starts.iter().flatten().any(is_of);
+            if let Some(owner) = self.lanes.iter().position(is_owner) {
                 shares[owner].push(reader);
             }
         }
         for (lane, share) in self.lanes.iter().zip(shares) {
-            // A lane that ended meanwhile has reported why.
+            // A lane that exited meanwhile has reported why.
             let _ = lane.readers.send(share);
         }
     }
 
-    /// Asks all lanes to end: they finish the transaction under way, or leave it undone.
+    /// Asks all lanes to exit.
     pub fn stop(&self) {
         for lane in &self.lanes {
-            lane.control.stop.store(true, Ordering::Relaxed);
-            lane.control.bell.ring();
+            lane.control.stop();
         }
-    }
-
-    pub fn has_ended(&self) -> bool {
-        self.lanes.iter().all(|lane| lane.thread.is_finished())
-    }
-
-    /// How many lanes have been waiting for a database answer for too long.
-    pub fn given_up(&self) -> usize {
-        let stuck = |lane: &&LaneHandle| {
-            !lane.thread.is_finished() && lane.control.vitals.stuck_for() >= timeouts().lane
-        };
-        self.lanes.iter().filter(stuck).count()
     }
 
     /// How many lanes still run.
     pub fn running(&self) -> usize {
-        self.lanes
-            .iter()
-            .filter(|lane| !lane.thread.is_finished())
-            .count()
+        self.lanes.iter().filter(|lane| lane.is_running()).count()
+    }
+
+    /// How many lanes have been waiting for an answer of the database for too long.
+    pub fn stuck(&self) -> usize {
+        let is_stuck = |lane: &&LaneHandle| {
+            lane.is_running() && lane.control.health.waiting_for() >= timeouts().lane
+        };
+        self.lanes.iter().filter(is_stuck).count()
     }
 
     /// The threads that still run.
     pub fn into_running(self) -> impl Iterator<Item = JoinHandle<()>> {
-        let threads = self.lanes.into_iter().map(|lane| lane.thread);
-        threads.filter(|thread| !thread.is_finished())
+        let running = self.lanes.into_iter().filter(LaneHandle::is_running);
+        running.map(|lane| lane.thread)
     }
 }

@@ -1,204 +1,161 @@
-//! A lane: one thread with one database connection that takes its partitions, then reads, decodes
+//! A lane: one thread with one database connection that acquires its partitions, then reads, decodes
 //! and stores their records until it is asked to stop.
 //!
-//! While it stores it simply does not read; its queues wait. A lane never moves past a record whose
-//! transaction has not been committed: it retries, or it ends and the partition is taken anew from
-//! the position in the store.
+//! While it stores it simply does not read; its queues wait.
+//!
+//! # Invariants
+//!
+//! A lane never moves past a record whose transaction has not been committed: it retries, or it
+//! exits, and the partition is acquired again at the position in the store.
 
+use std::convert::Infallible;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 
 use uuid::Uuid;
 
-use super::batch::{self, Place};
-use super::bell::Bell;
+use self::control::{LaneControl, LaneExit, LaneReport};
+use self::retrying_store::RetryingStore;
 use super::clock;
-use super::connection::{Connection, Vitals};
+use super::context::Context;
 use super::status;
-use super::take::{self, Decision, Facts, TailCheck};
-use super::{Context, watch};
-use crate::event_log::{Fetched, LogError, LogFault, OffsetRange, ReadBack, Reader, TopicState};
-use crate::migrations::SchemaState;
-use crate::pipeline::{LastApplied, PartitionOffset, Record, TopicId};
-use crate::store::{Applied, Batch, Claim, Gap, Holder, Position, RejectionWindow, SourcedOrder};
+use crate::event_log::{Fetched, LogError, LogFault, OffsetRange, ReadBack, Reader};
+use crate::pipeline::PartitionOffset;
+use crate::store::{Position, RejectionWindow};
 
-mod housekeeping;
+mod acquisition;
+pub mod control;
+mod maintenance;
 #[cfg(test)]
 mod model;
+mod retrying_store;
 mod storing;
-mod taking;
 
 /// A batch is what is waiting, up to `Context::batch_limit` records or this much; never a timer.
 const MAX_BYTES: usize = 4 * 1024 * 1024;
-/// How often an idle lane looks after its partitions.
-const HOUSEKEEPING: Duration = Duration::from_secs(1);
-/// A partition that has records beyond its position but gives none for this long is looked into.
-const SILENT: Duration = Duration::from_secs(3);
-/// Up to this many orders a batch are told one by one.
-const TOLD_SINGLY: usize = 16;
-
-/// Why a lane stopped reading.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Ended {
-    /// It was asked to.
-    Stopped,
-    /// Where to read must be decided anew.
-    Retake(String),
-    /// A batch of the log is damaged: the position stays before it.
-    Corrupt(String),
-    /// Records are there, and the client does not deliver them.
-    Stalled(String),
-    /// Another consumer has the partition, or (`None`) its position was moved.
-    Fenced(Option<Holder>),
-}
-
-/// What a lane tells the polling thread.
-pub enum Report {
-    /// Its partitions are taken; these can be read, from these offsets.
-    Taken {
-        lane: usize,
-        starts: Vec<PartitionOffset>,
-    },
-    Ended(Ended),
-}
-
-/// What the polling thread holds of a lane.
-#[derive(Default)]
-pub struct Control {
-    pub stop: AtomicBool,
-    pub bell: Bell,
-    pub vitals: Vitals,
-}
+/// How often a lane looks after its partitions, and repeats what the log did not answer.
+const MAINTENANCE_INTERVAL: Duration = Duration::from_secs(1);
+/// How long an idle lane waits to be notified before it polls its queues all the same.
+const POLL_INTERVAL: Duration = Duration::from_millis(200);
 
 pub struct Lane {
     pub number: usize,
     pub owner: Uuid,
-    /// How often Kafka or the database had come back when the round began.
-    pub returns: u64,
+    /// How often the log or the database had recovered when the partitions were assigned.
+    pub recoveries: u64,
     pub partitions: Vec<i32>,
     pub context: Arc<Context>,
-    pub control: Arc<Control>,
-    pub reports: Sender<Report>,
+    pub control: Arc<LaneControl>,
+    pub reports: Sender<LaneReport>,
     pub readers: Receiver<Vec<Box<dyn Reader>>>,
 }
 
-/// A taken partition.
-struct Part {
+/// An acquired partition.
+struct LanePartition {
     partition: i32,
     position: Position,
     /// Everything below is stored.
     next: i64,
     reader: Option<Box<dyn Reader>>,
-    /// Its reader came to a damaged batch, and is past it: nothing may be read from it any more.
-    damaged: bool,
-    /// Since when its reader has had nothing to give; time spent storing is not waiting.
-    waiting_since: Option<Instant>,
-    looked_at: Instant,
+    /// Its reader came to a corrupt batch, and is past it: it must not be read from any more.
+    is_corrupt: bool,
+    /// Since when its reader has had nothing to give; time spent storing does not count.
+    idle_since: Option<Instant>,
+    checked_at: Instant,
 }
 
-impl Part {
-    fn waits_for(&self) -> Duration {
-        self.waiting_since
+impl LanePartition {
+    fn idle_for(&self) -> Duration {
+        self.idle_since
             .map_or(Duration::ZERO, |since| clock::now() - since)
     }
 }
 
-/// Tells how a lane ended, also when its thread panics.
-struct LastWord {
-    reports: Sender<Report>,
-    why: Option<Ended>,
+/// Reports how a lane exited, also when its thread panics.
+struct ReportOnDrop {
+    reports: Sender<LaneReport>,
+    exit: Option<LaneExit>,
 }
 
-impl Drop for LastWord {
+impl Drop for ReportOnDrop {
     fn drop(&mut self) {
-        let panicked = || Ended::Retake("a lane ended without a reason".into());
-        let why = self.why.take().unwrap_or_else(panicked);
+        let panicked = || LaneExit::Reacquire("a lane panicked".into());
+        let exit = self.exit.take().unwrap_or_else(panicked);
         // The polling thread may be gone: then nobody needs to know.
-        let _ = self.reports.send(Report::Ended(why));
+        let _ = self.reports.send(LaneReport::Exited(exit));
     }
 }
 
 impl Lane {
-    /// Runs to the end and reports why.
+    /// Runs until it exits, and reports why.
     pub fn run(self) {
-        let mut last_word = LastWord {
+        let mut report = ReportOnDrop {
             reports: self.reports.clone(),
-            why: None,
+            exit: None,
         };
-        let mut connection = Connection::new(self.context.clone(), self.control.clone());
-        last_word.why = Some(match self.work(&mut connection) {
+        let mut store = RetryingStore::new(self.context.clone(), self.control.clone());
+        report.exit = Some(match self.work(&mut store) {
             Ok(never) => match never {},
-            Err(why) => why,
+            Err(exit) => exit,
         });
     }
 
-    fn work(&self, connection: &mut Connection) -> Result<std::convert::Infallible, Ended> {
-        let mut parts = self.take_all(connection)?;
-        let start = |part: &Part| PartitionOffset::new(part.partition, part.next);
-        let starts = parts.iter().map(start).collect();
-        let _ = self.reports.send(Report::Taken {
+    fn work(&self, store: &mut RetryingStore) -> Result<Infallible, LaneExit> {
+        let mut partitions = self.acquire_all(store)?;
+        let start = |it: &LanePartition| PartitionOffset::new(it.partition, it.next);
+        let starts = partitions.iter().map(start).collect();
+        let _ = self.reports.send(LaneReport::Acquired {
             lane: self.number,
             starts,
         });
-        self.receive_readers(&mut parts)?;
-        self.read(connection, &mut parts)
+        self.receive_readers(&mut partitions)?;
+        self.read(store, &mut partitions)
     }
 
-    fn stopping(&self) -> Result<(), Ended> {
-        if self.control.stop.load(Ordering::Relaxed) {
-            Err(Ended::Stopped)
-        } else {
-            Ok(())
-        }
-    }
-
-    /// Reads one record with a client of its own; waits for Kafka as long as it takes.
-    fn read_from(&self, partition: i32, offset: i64) -> Result<ReadBack, Ended> {
+    /// Reads one record with a client of its own.
+    fn read_from(&self, partition: i32, offset: i64) -> Result<ReadBack, LaneExit> {
         let topic = &self.context.settings.topics.orders;
-        self.ask(|| self.context.log.read_from(topic, partition, offset))
+        self.ask_log(|| self.context.log.read_from(topic, partition, offset))
     }
 
-    fn range(&self, partition: i32) -> Result<OffsetRange, Ended> {
+    fn range(&self, partition: i32) -> Result<OffsetRange, LaneExit> {
         let topic = &self.context.settings.topics.orders;
-        self.ask(|| self.context.log.range(topic, partition))
+        self.ask_log(|| self.context.log.range(topic, partition))
     }
 
-    fn ask<T>(&self, question: impl Fn() -> Result<T, LogError>) -> Result<T, Ended> {
+    /// Waits for the log as long as it takes.
+    fn ask_log<T>(&self, ask: impl Fn() -> Result<T, LogError>) -> Result<T, LaneExit> {
         loop {
-            match question() {
+            match ask() {
                 Ok(answer) => return Ok(answer),
                 Err(LogError::Unavailable(reason)) => {
-                    self.context.status.ill(status::LOG, reason);
-                    self.pause(HOUSEKEEPING)?;
+                    self.context.status.unhealthy(status::LOG, reason);
+                    self.control.pause(MAINTENANCE_INTERVAL)?;
                 }
-                Err(LogError::NotFound(reason)) => return Err(Ended::Retake(reason)),
-                Err(LogError::Refused(reason)) => return Err(Ended::Corrupt(reason)),
+                Err(LogError::NotFound(reason)) => return Err(LaneExit::Reacquire(reason)),
+                Err(LogError::Refused(reason)) => return Err(LaneExit::Corrupt(reason)),
             }
         }
     }
 
-    fn receive_readers(&self, parts: &mut [Part]) -> Result<(), Ended> {
+    fn receive_readers(&self, partitions: &mut [LanePartition]) -> Result<(), LaneExit> {
         let readers = loop {
-            self.stopping()?;
+            self.control.check_stop()?;
             match self.readers.recv_timeout(Duration::from_millis(50)) {
                 Ok(readers) => break readers,
                 Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => return Err(Ended::Stopped),
+                Err(RecvTimeoutError::Disconnected) => return Err(LaneExit::Stopped),
             }
         };
         for mut reader in readers {
             let control = self.control.clone();
-            reader.on_ready(Box::new(move || control.bell.ring()));
-            let part = parts
-                .iter_mut()
-                .find(|part| part.partition == reader.partition());
-            if let Some(part) = part {
-                self.context
-                    .status
-                    .well(&status::partition(part.partition), "reading");
-                part.reader = Some(reader);
+            reader.on_ready(Box::new(move || control.notify.notify()));
+            let number = reader.partition();
+            if let Some(partition) = partitions.iter_mut().find(|it| it.partition == number) {
+                let condition = status::partition(number);
+                self.context.status.healthy(&condition, "reading");
+                partition.reader = Some(reader);
             }
         }
         Ok(())
@@ -206,71 +163,66 @@ impl Lane {
 
     fn read(
         &self,
-        connection: &mut Connection,
-        parts: &mut [Part],
-    ) -> Result<std::convert::Infallible, Ended> {
+        store: &mut RetryingStore,
+        partitions: &mut [LanePartition],
+    ) -> Result<Infallible, LaneExit> {
         let mut window = RejectionWindow::default();
-        let mut looked = clock::now();
+        let mut maintained_at = clock::now();
         loop {
             // Here too: a lane may have nothing that it is allowed to read.
-            self.stopping()?;
-            let mut idle = true;
-            for part in parts.iter_mut() {
-                self.stopping()?;
-                let Some(reader) = part.reader.as_mut().filter(|_| !part.damaged) else {
+            self.control.check_stop()?;
+            let mut is_idle = true;
+            for partition in partitions.iter_mut() {
+                self.control.check_stop()?;
+                let Some(reader) = partition.reader.as_mut().filter(|_| !partition.is_corrupt)
+                else {
                     continue;
                 };
                 match reader.next(self.context.batch_limit(), MAX_BYTES, Duration::ZERO) {
                     Fetched::Records(records) => {
-                        idle = false;
-                        part.waiting_since = None;
-                        self.context.delivered();
-                        self.store(connection, part, records, &mut window)?;
+                        is_idle = false;
+                        partition.idle_since = None;
+                        self.context.set_delivered();
+                        self.store(store, partition, records, &mut window)?;
                     }
-                    // There may be more behind an end that was reached a while ago, and the bell
-                    // rang for it then.
-                    Fetched::End => idle = false,
+                    // Records may have come since the end was reached, and notified the lane then.
+                    Fetched::End => is_idle = false,
                     Fetched::Nothing => {
-                        part.waiting_since.get_or_insert_with(clock::now);
+                        partition.idle_since.get_or_insert_with(clock::now);
                     }
-                    Fetched::Fault(fault) => self.heed(part, fault)?,
+                    Fetched::Fault(fault) => self.handle(partition, fault)?,
                 }
             }
-            if clock::now() - looked >= HOUSEKEEPING {
-                looked = clock::now();
-                self.keep_house(connection, parts)?;
+            if clock::now() - maintained_at >= MAINTENANCE_INTERVAL {
+                maintained_at = clock::now();
+                self.maintain(store, partitions)?;
             }
-            if idle {
-                self.control.bell.wait(Duration::from_millis(200));
+            if is_idle {
+                self.control.notify.wait(POLL_INTERVAL);
             }
         }
     }
 
-    fn heed(&self, part: &mut Part, fault: LogFault) -> Result<(), Ended> {
+    fn handle(&self, partition: &mut LanePartition, fault: LogFault) -> Result<(), LaneExit> {
         match fault {
             LogFault::Transient(reason) => {
-                tracing::debug!(partition = part.partition, "log: {reason}");
+                tracing::debug!(partition = partition.partition, "log: {reason}");
                 Ok(())
             }
-            LogFault::Reset(reason) => Err(Ended::Retake(reason)),
+            LogFault::Reset(reason) => Err(LaneExit::Reacquire(reason)),
             LogFault::Corrupt(reason) => {
-                (part.damaged, part.waiting_since) = (true, None);
-                self.tell_damaged(part.partition, &reason);
+                (partition.is_corrupt, partition.idle_since) = (true, None);
+                self.report_corrupt(partition.partition, &reason);
                 Ok(())
             }
-            LogFault::Fatal(reason) => Err(Ended::Stalled(reason)),
+            LogFault::Fatal(reason) => Err(LaneExit::Stalled(reason)),
         }
     }
 
-    fn pause(&self, pause: Duration) -> Result<(), Ended> {
-        let until = clock::now() + pause;
-        loop {
-            self.stopping()?;
-            let left = until.saturating_duration_since(clock::now());
-            if left.is_zero() {
-                return Ok(());
-            }
-            self.control.bell.wait(left);
-        }
+    /// Reports that a partition is not read past a batch. The others go on.
+    fn report_corrupt(&self, partition: i32, reason: &str) {
+        let detail = format!("a batch is corrupt, not reading past it: {reason}");
+        let condition = status::partition(partition);
+        self.context.status.unhealthy(&condition, detail);
     }
 }

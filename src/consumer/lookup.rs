@@ -12,7 +12,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::Context;
+use super::context::Context;
 use super::status::LOOKUPS;
 use crate::event_log::{
     Durability, Fetched, LogFault, Membership, MembershipEvent, NewRecord, Reader, TopicState,
@@ -38,7 +38,7 @@ pub fn run(context: &Arc<Context>) {
             .join(&settings.lookup_group, &settings.topics.lookup)
         {
             Ok(membership) => Lookups::new(context.clone(), membership).serve(),
-            Err(error) => context.status.ill(LOOKUPS, error.to_string()),
+            Err(error) => context.status.unhealthy(LOOKUPS, error.to_string()),
         }
         context.shutdown.wait_timeout(ERROR_PAUSE);
     }
@@ -91,7 +91,7 @@ impl Lookups {
             } else {
                 self.retry_at.saturating_duration_since(Instant::now())
             };
-            self.context.committed.wait(wait);
+            self.context.lookups_ready.wait(wait);
             if !self.pending.is_empty() {
                 // Notified of a commit or a request, or the time has come.
                 self.retry_at = self.retry_at.min(Instant::now());
@@ -118,7 +118,7 @@ impl Lookups {
     fn read(&mut self, partitions: &[i32]) -> bool {
         let status = &self.context.status;
         if partitions.is_empty() {
-            status.well(LOOKUPS, "another member of the group replies");
+            status.healthy(LOOKUPS, "another member of the group answers");
             // The group waits for this answer; without it, it never assigns anything again.
             self.readers.clear();
             return self.membership.assign(&[]).is_ok();
@@ -136,13 +136,13 @@ impl Lookups {
                 self.readers = readers;
                 for reader in &mut self.readers {
                     let context = self.context.clone();
-                    reader.on_ready(Box::new(move || context.committed.ring()));
+                    reader.on_ready(Box::new(move || context.lookups_ready.notify()));
                 }
-                status.well(LOOKUPS, "replying");
+                status.healthy(LOOKUPS, "answering");
                 true
             }
             Err(error) => {
-                status.ill(LOOKUPS, error.to_string());
+                status.unhealthy(LOOKUPS, error.to_string());
                 false
             }
         }
@@ -162,7 +162,7 @@ impl Lookups {
                 Fetched::Fault(LogFault::Transient(_)) | Fetched::Nothing | Fetched::End => {}
                 Fetched::Fault(fault) => {
                     let reason = format!("reconnecting: {fault:?}");
-                    self.context.status.ill(LOOKUPS, reason);
+                    self.context.status.unhealthy(LOOKUPS, reason);
                     return None;
                 }
             }
@@ -221,7 +221,10 @@ impl Lookups {
     /// Replies where that is possible and leaves the rest in `batch`.
     fn reply_to(&mut self, batch: &mut Vec<PendingLookup>) -> Result<(), String> {
         let context = self.context.clone();
-        let seen = context.watch.topic().ok_or("the topic is not known yet")?;
+        let seen = context
+            .observed
+            .topic()
+            .ok_or("the topic is not known yet")?;
         // Before the snapshot: whatever was acknowledged before these requests is below these ends.
         let topic = &context.settings.topics.orders;
         let ends = context

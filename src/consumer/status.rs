@@ -1,7 +1,7 @@
-//! How the consumer is doing, for the operators' port and the diagnostics.
+//! The consumer's health and metrics, for the operators' port.
 //!
-//! One list of named conditions: whoever sets one that changed has it logged, once a change. Counters
-//! are plain atomics, so that lanes pay next to nothing.
+//! Health is a list of named conditions; a change of one is logged, once. Counters are plain atomics,
+//! so that they cost a lane next to nothing.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,8 +17,8 @@ use prometheus_client::registry::Registry;
 
 use crate::admin::{Check, Health};
 
-/// The polling thread is alive when it has come round within this time.
-const STUCK_AFTER: Duration = Duration::from_secs(60);
+/// The polling thread is stuck when its last heartbeat is older.
+const HEARTBEAT_TIMEOUT: Duration = Duration::from_secs(60);
 
 pub const LOG: &str = "log";
 pub const DATABASE: &str = "database";
@@ -27,14 +27,14 @@ pub const LOOKUPS: &str = "lookups";
 pub const RECORDS: &str = "records";
 pub const PARTITIONS: &str = "partitions";
 
-/// The condition of one partition.
+/// The name of a partition's condition.
 pub fn partition(partition: i32) -> String {
     format!("partition {partition}")
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Condition {
-    ok: bool,
+    healthy: bool,
     detail: String,
 }
 
@@ -46,7 +46,7 @@ struct PartitionLabel {
 /// Shared by all threads of the consumer.
 pub struct Status {
     started: Instant,
-    beat_ms: AtomicU64,
+    heartbeat_ms: AtomicU64,
     conditions: Mutex<BTreeMap<String, Condition>>,
     registry: Registry,
     pub orders_applied: Counter,
@@ -54,7 +54,7 @@ pub struct Status {
     pub dead_letters: Counter,
     pub batches: Counter,
     pub store_retries: Counter,
-    pub rounds: Counter,
+    pub partition_acquisitions: Counter,
     pub lookups_answered: Counter,
     pub lookups_dropped: Counter,
     pub records_with_foreign_key: Counter,
@@ -66,7 +66,7 @@ impl Status {
     pub fn new() -> Arc<Status> {
         let mut status = Status {
             started: Instant::now(),
-            beat_ms: AtomicU64::new(0),
+            heartbeat_ms: AtomicU64::new(0),
             conditions: Mutex::new(BTreeMap::new()),
             registry: Registry::with_prefix("orders_consumer"),
             orders_applied: Counter::default(),
@@ -74,7 +74,7 @@ impl Status {
             dead_letters: Counter::default(),
             batches: Counter::default(),
             store_retries: Counter::default(),
-            rounds: Counter::default(),
+            partition_acquisitions: Counter::default(),
             lookups_answered: Counter::default(),
             lookups_dropped: Counter::default(),
             records_with_foreign_key: Counter::default(),
@@ -94,7 +94,7 @@ impl Status {
             ),
             (
                 "orders_outdated",
-                "Orders left out: the store had a newer one",
+                "Orders not written because the store had a newer version",
                 &self.orders_outdated,
             ),
             (
@@ -105,13 +105,13 @@ impl Status {
             ("batches", "Transactions committed", &self.batches),
             (
                 "store_retries",
-                "Calls to the store that failed and are retried",
+                "Calls to the store that failed and were retried",
                 &self.store_retries,
             ),
             (
-                "rounds",
-                "Times the partitions were taken anew",
-                &self.rounds,
+                "partition_acquisitions",
+                "Times the assigned partitions were acquired",
+                &self.partition_acquisitions,
             ),
             (
                 "lookups_answered",
@@ -120,7 +120,7 @@ impl Status {
             ),
             (
                 "lookups_dropped",
-                "Lookups that were malformed, late or too many",
+                "Lookups that were malformed, expired or too many",
                 &self.lookups_dropped,
             ),
             (
@@ -134,18 +134,18 @@ impl Status {
         }
         self.registry.register(
             "lag",
-            "Records of a partition that are not yet in the store",
+            "Records of a partition that the store has not applied yet",
             self.lag.clone(),
         );
         self.registry.register(
             "next_offset",
-            "Everything below this offset is in the store",
+            "The offset below which the store has applied everything",
             self.next_offset.clone(),
         );
         for name in [LOG, DATABASE, MIGRATIONS, LOOKUPS, PARTITIONS] {
             let condition = Condition {
-                ok: false,
-                detail: "not yet known".into(),
+                healthy: false,
+                detail: "not known yet".into(),
             };
             self.lock().insert(name.into(), condition);
         }
@@ -157,28 +157,28 @@ impl Status {
             .expect("no thread panics while holding this lock")
     }
 
-    /// Called by the polling thread each time it comes round.
-    pub fn beat(&self) {
-        self.beat_ms
+    /// Called by the polling thread at each turn of its loop.
+    pub fn heartbeat(&self) {
+        self.heartbeat_ms
             .store(self.started.elapsed().as_millis() as u64, Ordering::Relaxed);
     }
 
-    pub fn well(&self, name: &str, detail: impl Into<String>) {
+    pub fn healthy(&self, name: &str, detail: impl Into<String>) {
         let condition = Condition {
-            ok: true,
+            healthy: true,
             detail: detail.into(),
         };
         let before = self.lock().insert(name.into(), condition.clone());
-        if before.is_some_and(|before| !before.ok) {
+        if before.is_some_and(|before| !before.healthy) {
             tracing::info!("{name}: {}", condition.detail);
         }
     }
 
-    /// These partitions are not read yet; usual, so nobody is told, but not ready.
-    pub fn taking(&self, partitions: &[i32]) {
+    /// These partitions are not read yet: not ready, but nothing to log.
+    pub fn acquiring(&self, partitions: &[i32]) {
         let condition = Condition {
-            ok: false,
-            detail: "being taken".into(),
+            healthy: false,
+            detail: "being acquired".into(),
         };
         let mut conditions = self.lock();
         for number in partitions {
@@ -186,10 +186,10 @@ impl Status {
         }
     }
 
-    /// Something waits for an outage to end, or for somebody to act; told once, until it changes.
-    pub fn ill(&self, name: &str, detail: impl Into<String>) {
+    /// Something waits for an outage to end, or for an operator.
+    pub fn unhealthy(&self, name: &str, detail: impl Into<String>) {
         let condition = Condition {
-            ok: false,
+            healthy: false,
             detail: detail.into(),
         };
         let before = self.lock().insert(name.into(), condition.clone());
@@ -198,8 +198,8 @@ impl Status {
         }
     }
 
-    /// Forgets conditions of partitions that this process no longer reads.
-    pub fn forget_partitions(&self) {
+    /// Removes partitions that this process no longer reads.
+    pub fn clear_partitions(&self) {
         self.lock()
             .retain(|name, _| !name.starts_with("partition "));
         self.lag.clear();
@@ -221,21 +221,21 @@ impl Status {
 
 impl Health for Status {
     fn live(&self) -> Result<(), String> {
-        let beat = Duration::from_millis(self.beat_ms.load(Ordering::Relaxed));
-        let silent = self.started.elapsed().saturating_sub(beat);
-        if silent < STUCK_AFTER {
+        let heartbeat = Duration::from_millis(self.heartbeat_ms.load(Ordering::Relaxed));
+        let age = self.started.elapsed().saturating_sub(heartbeat);
+        if age < HEARTBEAT_TIMEOUT {
             return Ok(());
         }
         Err(format!(
             "the polling thread has been stuck for {} s",
-            silent.as_secs()
+            age.as_secs()
         ))
     }
 
     fn ready(&self) -> Vec<Check> {
         let check = |(name, condition): (&String, &Condition)| Check {
             name: name.clone(),
-            ok: condition.ok,
+            ok: condition.healthy,
             detail: condition.detail.clone(),
         };
         self.lock().iter().map(check).collect()

@@ -105,7 +105,7 @@ fn nothing_is_read_past_a_spoilt_batch_until_it_is_mended_or_let_go() {
 
     let mut consumer = env.consume().spawn();
     db.eventually(POSITIONS, "0|1\n1|1\n2|1\n3|3");
-    let is_told = |said: &str| said.contains("a batch is damaged, not reading past it");
+    let is_told = |said: &str| said.contains("a batch is corrupt, not reading past it");
     eventually("the damage is told", TIMEOUT, || {
         is_told(&consumer.readiness().1).then_some(())
     });

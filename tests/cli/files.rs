@@ -128,7 +128,7 @@ fn a_consumer_that_was_started_before_its_store_was_made_begins_when_it_is_made(
     consumer.wait_for_line("2 migration(s) pending: run `orders migrate`");
     eventually("the partition waits", TIMEOUT, || {
         let (status, said) = consumer.readiness();
-        (status == 503 && said.contains("partition 0: being taken")).then_some(())
+        (status == 503 && said.contains("partition 0: being acquired")).then_some(())
     });
     env.orders(&["migrate"]).run().succeeds();
     consumer.wait_ready();

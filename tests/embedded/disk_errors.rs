@@ -139,7 +139,7 @@ fn a_store_whose_changes_cannot_be_moved_into_its_file_goes_on_and_says_so() {
         (Call::Sync, Errno::Io, "store.db"),
         (Call::Write, Errno::Io, "store.db"),
     ]);
-    let rounds = metric(&up, "orders_consumer_rounds_total");
+    let acquisitions = metric(&up, "orders_consumer_partition_acquisitions_total");
     assert_eq!(post(&up, "a").status, 202);
     let said = wait_until_unready(&up, "store.db");
     assert!(said.contains("check the disk"), "{said}");
@@ -152,8 +152,11 @@ fn a_store_whose_changes_cannot_be_moved_into_its_file_goes_on_and_says_so() {
     eventually("the WAL to be emptied", RECOVERY, || {
         (std::fs::metadata(&wal).ok()?.len() == 0).then_some(())
     });
-    // Nobody had to begin anew for that.
-    assert_eq!(metric(&up, "orders_consumer_rounds_total"), rounds);
+    // No partition was acquired again for that.
+    assert_eq!(
+        metric(&up, "orders_consumer_partition_acquisitions_total"),
+        acquisitions
+    );
     check_integrity(world.env.data_dir());
 }
 

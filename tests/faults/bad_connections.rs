@@ -48,7 +48,7 @@ fn a_database_behind_a_black_hole_is_waited_for() {
     proxy.set(Mode::BlackHole);
     env.kafka().produce(&env.topic(), &[version(2)]);
     let mark = consumer.mark();
-    consumer.wait_for_line_after(mark, "given up", TIMEOUT);
+    consumer.wait_for_line_after(mark, "abandoning", TIMEOUT);
     proxy.close_connections();
     proxy.set(Mode::Forward);
     env.wait_until_applied();

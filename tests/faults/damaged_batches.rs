@@ -35,8 +35,8 @@ fn a_damaged_batch_stops_its_partition_and_no_other_until_it_is_mended() {
     expect(&mut expected, "later", 30, 1);
 
     let consumer = env.consume().spawn();
-    wait_until_red(&consumer, "FAIL partition 0: a batch is damaged");
-    wait_until_red(&consumer, "FAIL partition 1: a batch is damaged");
+    wait_until_red(&consumer, "FAIL partition 0: a batch is corrupt");
+    wait_until_red(&consumer, "FAIL partition 1: a batch is corrupt");
     let mut db = env.db();
     let position = |partition: usize| {
         format!("SELECT next_offset FROM log_positions WHERE partition = {partition}")

@@ -107,7 +107,8 @@ fn a_consumer_that_stands_still_past_its_poll_interval_rejoins_and_stores_everyt
 
     first.wait_for_line_after(stalled, "assigned partitions", TIMEOUT);
     // It hears it from its group, or from the fence of the one that took over.
-    let lost = |line: &String| line.contains("revoked") || line.contains("has taken over");
+    let lost =
+        |line: &String| line.contains("revoked") || line.contains("another consumer took over");
     let said = first.lines().split_off(stalled);
     assert!(said.iter().any(lost), "{said:#?}");
     env.kafka()

@@ -54,7 +54,7 @@ fn a_lane_that_a_frozen_postgresql_keeps_is_given_up_and_all_is_stored_after_the
     let frozen = consumer.mark();
     kafka.produce(&env.topic(), &orders("frozen", 50, 1, 2));
     kafka.produce(&env.topic(), &orders("before", 50, 2, 2));
-    consumer.wait_for_line_after(frozen, "given up", TIMEOUT);
+    consumer.wait_for_line_after(frozen, "abandoning", TIMEOUT);
     postgres.thaw();
 
     kafka.produce(&env.topic(), &orders("frozen", 25, 2, 2));

@@ -167,7 +167,7 @@ fn a_table_that_stays_locked_keeps_no_consumer_from_its_group() {
     assert!(
         !left
             .iter()
-            .any(|line| line.contains("revoked") || line.contains("anew")),
+            .any(|line| line.contains("revoked") || line.contains("reacquiring")),
         "it stayed in its group: {left:#?}"
     );
     consumer.wait_ready();

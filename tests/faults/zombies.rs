@@ -30,7 +30,7 @@ fn a_frozen_consumer_that_wakes_up_after_another_took_over_stores_nothing_twice(
 
     let asleep = first.mark();
     first.thaw();
-    // It learns that it was away from the fence or from its group; either way it joins anew.
+    // It learns that it was away from the fence or from its group; either way it rejoins.
     first.wait_for_line_after(asleep, "assigned partitions", TIMEOUT);
     kafka.produce(&env.topic(), &orders("order", 30, 4, 4));
     let mut expected = Expected::new();

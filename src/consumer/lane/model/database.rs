@@ -1,6 +1,6 @@
-//! The database of the model: each call is done by the tables, and what they hold afterwards is
-//! compared with the ledger. Here, too, is what no lane may do: write as a former owner, bury orders
-//! that a changed schema refuses, ask twice with the same refused batch.
+//! The database of the model: the tables do each call, and what they hold afterwards is compared with
+//! the ledger. It also asserts what no lane may do: write as a former owner, dead-letter orders that a
+//! changed schema refuses, apply the same refused batch twice.
 
 use super::log::{LOG_ID, REFUSED_ENTRY};
 use super::world::State;
@@ -12,10 +12,10 @@ use crate::store::{
 
 impl State {
     pub fn acquire(&mut self, claim: &Claim) -> Option<Position> {
-        let taken = self.tables.acquire(claim)?;
-        self.ledger.taker = self.lane().number;
+        let acquired = self.tables.acquire(claim)?;
+        self.ledger.owner = self.lane().number;
         self.changed();
-        Some(taken)
+        Some(acquired)
     }
 
     pub fn commit_start(
@@ -23,20 +23,23 @@ impl State {
         claim: &Claim,
         to: &StartDecision,
     ) -> Result<Position, StoreError> {
-        let settled = self.tables.commit_start(claim, to)?;
+        let started = self.tables.commit_start(claim, to)?;
         let number = self.lane().number;
         if self.ledger.position.is_none() {
-            self.ledger.taker = number;
+            self.ledger.owner = number;
         }
-        assert_eq!(self.ledger.taker, number, "a former owner settled");
-        // The same gap may be settled again, when the answer was lost: it is there already.
+        assert_eq!(
+            self.ledger.owner, number,
+            "a former owner moved the position"
+        );
+        // The same gap may come again, when the answer was lost: it is there already.
         let all = self.tables.gaps.iter();
-        let of_epoch = all.filter(|(_, epoch, _)| *epoch == settled.epoch);
+        let of_epoch = all.filter(|(_, epoch, _)| *epoch == started.epoch);
         let gaps: Vec<&Gap> = of_epoch.map(|(_, _, gap)| gap).collect();
         self.ledger
-            .settled(&settled, &self.log, &gaps, &self.accepted);
+            .started(&started, &self.log, &gaps, &self.accepted);
         self.changed();
-        Ok(settled)
+        Ok(started)
     }
 
     pub fn apply(
@@ -50,15 +53,15 @@ impl State {
         if let Err(StoreError::Rejected(_)) = applied {
             let range = (batch.start, batch.end);
             let before = self.lane().rejected.replace(range);
-            assert_ne!(before, Some(range), "it was to ask with a smaller batch");
+            assert_ne!(before, Some(range), "the next batch must be smaller");
         }
         let applied = applied?;
         if applied.already_applied {
             return Ok(applied);
         }
-        self.assert_breaker_holds(batch, &applied);
+        self.assert_window_holds(batch, &applied);
         let number = self.lane().number;
-        assert_eq!(self.ledger.taker, number, "a former owner stored a batch");
+        assert_eq!(self.ledger.owner, number, "a former owner stored a batch");
         let position = self
             .tables
             .position(LOG_ID, 0)
@@ -71,22 +74,22 @@ impl State {
         Ok(applied)
     }
 
-    /// The lane has heard that its batch was committed.
+    /// The lane received the answer that its batch was committed.
     pub fn remember(&mut self, batch: &Batch, applied: &Applied) {
         if !applied.already_applied {
-            let fared = fared(batch, applied);
-            self.lane().fared.extend(fared);
+            let outcomes = outcomes(batch, applied);
+            self.lane().outcomes.extend(outcomes);
         }
     }
 
-    /// Two refusals among the last two hundred orders, and more than one in twenty, are a schema
-    /// that changed: then nothing may become a dead letter for it.
-    fn assert_breaker_holds(&mut self, batch: &Batch, applied: &Applied) {
+    /// Two refusals among the last two hundred orders, and more than one in twenty, mean that the
+    /// schema changed: then nothing may be dead-lettered for it.
+    fn assert_window_holds(&mut self, batch: &Batch, applied: &Applied) {
         if applied.rejected.is_empty() {
             return;
         }
-        let mut all = self.lane().fared.clone();
-        all.extend(fared(batch, applied));
+        let mut all = self.lane().outcomes.clone();
+        all.extend(outcomes(batch, applied));
         let last = &all[all.len().saturating_sub(RejectionWindow::LENGTH)..];
         let refused = last.iter().filter(|refused| **refused).count();
         assert!(
@@ -106,7 +109,7 @@ impl State {
 }
 
 /// Whether each order of the batch was refused, in the order of the log.
-fn fared(batch: &Batch, applied: &Applied) -> Vec<bool> {
+fn outcomes(batch: &Batch, applied: &Applied) -> Vec<bool> {
     let mut orders: Vec<&SourcedOrder> = batch.orders.iter().collect();
     orders.sort_by_key(|sourced| sourced.offset);
     let is_refused = |sourced: &&SourcedOrder| {

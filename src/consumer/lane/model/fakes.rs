@@ -1,13 +1,13 @@
-//! The log and the store as a lane sees them: every call is a moment in which the script may act.
+//! The log and the store as a lane sees them; every call is a moment at which the script may act.
 
 use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::log::{Cursor, Fact};
-use super::script::{Mishap, Trouble};
+use super::script::{LogFailure, StoreFailure};
 use super::world::{Call, State, Turn, World};
-use crate::consumer::lane::{Ended, Report};
+use crate::consumer::lane::control::{LaneExit, LaneReport};
 use crate::event_log::*;
 use crate::migrations;
 use crate::pipeline::{PartitionOffset, TopicId};
@@ -16,11 +16,11 @@ use crate::store::*;
 /// The log and the database of one process.
 pub struct Engines(pub Arc<World>);
 
-fn broken(mishap: Mishap) -> LogError {
-    let message = format!("{mishap:?}");
-    match mishap {
-        Mishap::Unavailable => LogError::Unavailable(message),
-        Mishap::Missing => LogError::NotFound(message),
+fn error(failure: LogFailure) -> LogError {
+    let message = format!("{failure:?}");
+    match failure {
+        LogFailure::Unavailable => LogError::Unavailable(message),
+        LogFailure::Missing => LogError::NotFound(message),
         _ => LogError::Refused(message),
     }
 }
@@ -28,9 +28,9 @@ fn broken(mishap: Mishap) -> LogError {
 impl Engines {
     fn ask<T>(&self, answer: impl FnOnce(&State) -> Option<T>) -> Result<T, LogError> {
         match self.0.moment(Call::Ask) {
-            Turn::Go => answer(&self.0.state()).ok_or_else(|| broken(Mishap::Missing)),
-            Turn::Mishap(mishap) => Err(broken(mishap)),
-            Turn::Killed | Turn::Away | Turn::Trouble(_) => Err(broken(Mishap::Unavailable)),
+            Turn::Go => answer(&self.0.state()).ok_or_else(|| error(LogFailure::Missing)),
+            Turn::Log(failure) => Err(error(failure)),
+            Turn::Killed | Turn::Away | Turn::Store(_) => Err(error(LogFailure::Unavailable)),
         }
     }
 }
@@ -101,7 +101,7 @@ impl StoreEngine for Engines {
 
 struct Connected {
     world: Arc<World>,
-    /// Which life of the database it belongs to.
+    /// Connections of an earlier generation are closed.
     generation: u32,
 }
 
@@ -117,22 +117,22 @@ impl Connected {
             return gone("the connection was closed");
         }
         match turn {
-            Turn::Go | Turn::Mishap(_) => call(&mut state),
-            Turn::Killed | Turn::Away => gone("nobody is there"),
-            Turn::Trouble(Trouble::Unavailable) => gone("trouble"),
-            Turn::Trouble(Trouble::Contended) => Err(StoreError::Contended("trouble".into())),
-            Turn::Trouble(Trouble::Rejected) => Err(StoreError::Rejected("trouble".into())),
-            Turn::Trouble(Trouble::Misconfigured) => {
-                Err(StoreError::Misconfigured("trouble".into()))
+            Turn::Go | Turn::Log(_) => call(&mut state),
+            Turn::Killed | Turn::Away => gone("it is away"),
+            Turn::Store(StoreFailure::Unavailable) => gone("failed"),
+            Turn::Store(StoreFailure::Contended) => Err(StoreError::Contended("failed".into())),
+            Turn::Store(StoreFailure::Rejected) => Err(StoreError::Rejected("failed".into())),
+            Turn::Store(StoreFailure::Misconfigured) => {
+                Err(StoreError::Misconfigured("failed".into()))
             }
-            Turn::Trouble(Trouble::AnswerLost) => {
+            Turn::Store(StoreFailure::AnswerLost) => {
                 call(&mut state)?;
                 gone("the answer was lost")
             }
-            Turn::Trouble(Trouble::KilledAfter) => {
+            Turn::Store(StoreFailure::KilledAfter) => {
                 call(&mut state)?;
                 state.kill();
-                gone("nobody is there")
+                gone("it is away")
             }
         }
     }
@@ -156,11 +156,11 @@ impl OrderStore for Connected {
         batch: &Batch,
         window: &mut RejectionWindow,
     ) -> Result<Applied, StoreError> {
-        // Only who hears of the COMMIT remembers how the orders fared.
-        let mut judged = window.clone();
-        let applied = self.call(|state| state.apply(batch, &mut judged))?;
+        // Only a lane that receives the answer to its COMMIT counts the refusals.
+        let mut counted = window.clone();
+        let applied = self.call(|state| state.apply(batch, &mut counted))?;
         self.world.state().remember(batch, &applied);
-        *window = judged;
+        *window = counted;
         Ok(applied)
     }
 
@@ -204,29 +204,29 @@ pub struct Records {
     cursor: Option<Cursor>,
 }
 
-/// What a lane has said.
+/// What a lane has reported.
 pub struct Reports {
-    receiver: Receiver<Report>,
+    receiver: Receiver<LaneReport>,
     start: Option<i64>,
-    pub ended: Option<Ended>,
+    pub exit: Option<LaneExit>,
 }
 
 impl Reports {
-    pub fn new(receiver: Receiver<Report>) -> Arc<Mutex<Reports>> {
+    pub fn new(receiver: Receiver<LaneReport>) -> Arc<Mutex<Reports>> {
         Arc::new(Mutex::new(Reports {
             receiver,
             start: None,
-            ended: None,
+            exit: None,
         }))
     }
 
-    pub fn hear(&mut self) {
+    pub fn receive(&mut self) {
         for report in self.receiver.try_iter() {
             match report {
-                Report::Taken { starts, .. } => {
+                LaneReport::Acquired { starts, .. } => {
                     self.start = starts.first().map(|start| start.offset)
                 }
-                Report::Ended(why) => self.ended = Some(why),
+                LaneReport::Exited(exit) => self.exit = Some(exit),
             }
         }
     }
@@ -250,30 +250,32 @@ impl Reader for Records {
     fn next(&mut self, max_records: usize, _: usize, _: Duration) -> Fetched {
         if self.cursor.is_none() {
             let mut reports = self.reports.lock().expect("one thread only");
-            reports.hear();
-            let start = reports.start.expect("a reader is used after its take");
+            reports.receive();
+            let start = reports
+                .start
+                .expect("a reader is used after the acquisition");
             self.cursor = Some(Cursor::new(&self.world.state().log, start));
         }
         let turn = self.world.moment(Call::Next);
-        let cursor = self.cursor.as_mut().expect("it was made above");
+        let cursor = self.cursor.as_mut().expect("it was created above");
         let mut state = self.world.state();
         match turn {
             Turn::Killed | Turn::Away => return Fetched::Nothing,
-            Turn::Mishap(Mishap::Transient) => {
-                return Fetched::Fault(LogFault::Transient("trouble".into()));
+            Turn::Log(LogFailure::Transient) => {
+                return Fetched::Fault(LogFault::Transient("failed".into()));
             }
-            Turn::Mishap(Mishap::Reset) => {
-                return Fetched::Fault(LogFault::Reset("trouble".into()));
+            Turn::Log(LogFailure::Reset) => {
+                return Fetched::Fault(LogFault::Reset("failed".into()));
             }
-            Turn::Mishap(Mishap::Fatal) => {
-                return Fetched::Fault(LogFault::Fatal("trouble".into()));
+            Turn::Log(LogFailure::Fatal) => {
+                return Fetched::Fault(LogFault::Fatal("failed".into()));
             }
-            Turn::Mishap(Mishap::Corrupt) => {
-                cursor.slip(&state.log);
-                return Fetched::Fault(LogFault::Corrupt("trouble".into()));
+            Turn::Log(LogFailure::Corrupt) => {
+                cursor.skip(&state.log);
+                return Fetched::Fault(LogFault::Corrupt("failed".into()));
             }
-            Turn::Mishap(Mishap::Slipped) => cursor.slip(&state.log),
-            Turn::Go | Turn::Mishap(_) | Turn::Trouble(_) => {}
+            Turn::Log(LogFailure::Skipped) => cursor.skip(&state.log),
+            Turn::Go | Turn::Log(_) | Turn::Store(_) => {}
         }
         let limit = state.limit.min(max_records);
         match cursor.next(&state.log, limit) {

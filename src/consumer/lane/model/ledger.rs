@@ -1,5 +1,5 @@
-//! What must be in the store, kept as a simple map: for each epoch which record stood at each offset
-//! that the position has passed.
+//! What must be in the store, as a simple map: for each epoch, which record was at each offset that
+//! the position has passed.
 //!
 //! It follows the position alone and asks the log what was there; it never looks into a batch. What
 //! the store holds is compared with it after every change. A restored database restores it too.
@@ -7,25 +7,25 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::log::{Content, Fact, Log};
-use crate::consumer::AcceptedGap;
+use crate::consumer::acquire::AcceptedGap;
 use crate::store::memory::Tables;
 use crate::store::{Gap, Position};
 
 /// See the module's head.
 #[derive(Clone, Debug, Default)]
 pub struct Ledger {
-    /// Which lane put its name on the position last.
-    pub taker: u64,
+    /// The lane that acquired the position last.
+    pub owner: u64,
     pub position: Option<Position>,
     passed: BTreeMap<(i32, i64), Fact>,
-    /// Those of them that could be stored, in the order in which they win.
+    /// Those of them that could be stored, the winning ones last.
     good: BTreeSet<Version<'static>>,
     dead: BTreeSet<(i32, i64)>,
 }
 
 impl Ledger {
     /// A batch was committed: the position moved from where the ledger has it to `to`. `delivered`
-    /// is what the log gave to that lane.
+    /// is what the log delivered to that lane.
     pub fn applied(
         &mut self,
         to: &Position,
@@ -37,22 +37,22 @@ impl Ledger {
         let from = self.position.take().expect("a batch moves a position");
         assert_eq!((from.id, from.epoch), (to.id, to.epoch));
         assert!(from.next_offset <= to.next_offset, "the position went back");
-        let is_followed = |uid: &str, offset: i64| {
+        let is_superseded = |uid: &str, offset: i64| {
             delivered
                 .range(offset + 1..to.next_offset)
                 .any(|(_, fact)| fact.uid() == Some(uid))
         };
         for offset in from.next_offset..to.next_offset {
-            let place = (to.epoch, offset);
+            let at = (to.epoch, offset);
             let is_gap = gaps.iter().any(|gap| covers(gap, offset));
             let Some(fact) = delivered.get(&offset) else {
                 let there = log.readable(&to.topic_id, offset);
-                assert!(there.is_none(), "{place:?} was passed over: {there:?}");
-                assert!(is_gap, "{place:?} is not accounted for");
+                assert!(there.is_none(), "{at:?} was skipped: {there:?}");
+                assert!(is_gap, "{at:?} is not accounted for");
                 continue;
             };
-            assert!(!is_gap, "{place:?} was given and is called a gap");
-            self.passed.insert(place, fact.clone());
+            assert!(!is_gap, "{at:?} was delivered and is called a gap");
+            self.passed.insert(at, fact.clone());
             match fact.content {
                 Content::Order {
                     uid,
@@ -63,21 +63,21 @@ impl Ledger {
                     self.good
                         .insert((uid, to.epoch, offset, version, accepted_at_us));
                 }
-                // A newer version in the same batch stands for it.
-                Content::Order { uid, .. } if is_followed(uid, offset) => {}
+                // A newer version in the same batch supersedes it.
+                Content::Order { uid, .. } if is_superseded(uid, offset) => {}
                 Content::Order { .. } | Content::Broken => {
-                    self.dead.insert(place);
+                    self.dead.insert(at);
                 }
             }
         }
         self.position = Some(to.clone());
     }
 
-    /// A take decided where to read, and wrote it.
-    pub fn settled(&mut self, to: &Position, log: &Log, gaps: &[&Gap], accepted: &[AcceptedGap]) {
+    /// An acquisition committed where reading starts.
+    pub fn started(&mut self, to: &Position, log: &Log, gaps: &[&Gap], accepted: &[AcceptedGap]) {
         let Some(from) = self.position.replace(to.clone()) else {
             assert_eq!((to.epoch, gaps.len()), (1, 0));
-            // The topic may be another one since it was asked.
+            // The topic may have been recreated since it was asked.
             let is_current = to.topic_id == *log.topic_id();
             assert!(
                 !is_current || to.next_offset <= log.low(),
@@ -93,7 +93,7 @@ impl Ledger {
                 let is_named = |gap: &AcceptedGap| (gap.from..=gap.to).contains(&offset);
                 assert!(
                     accepted.iter().any(is_named),
-                    "nobody accepted that {offset} is lost"
+                    "no operator accepted that {offset} is lost"
                 );
             }
             assert!(from.next_offset <= to.next_offset, "the position went back");
@@ -127,7 +127,7 @@ impl Ledger {
                     .order
                     .track_number
                     .parse()
-                    .expect("it tells the version");
+                    .expect("it holds the version");
                 (
                     uid.as_str(),
                     row.epoch,

@@ -1,8 +1,8 @@
 //! The log of the model: one partition, every incarnation it ever had.
 //!
-//! Owns what Kafka does to records (transactions, compaction, retention, truncation, a topic made
-//! again) and what a reading client sees of it. Nothing is forgotten: what a zombie still holds can
-//! be looked up after the topic is gone.
+//! Owns what Kafka does to records (transactions, compaction, retention, truncation, a recreated
+//! topic) and what a reading client sees of it. Nothing is dropped: what a zombie still holds can be
+//! looked up after the topic is gone.
 
 use bytes::Bytes;
 
@@ -18,7 +18,7 @@ pub const REFUSED_ENTRY: &str = "REFUSED";
 const ORDER: &str = include_str!("../../../../examples/test_order.json");
 const UNCOMMITTED: i64 = i64::MAX;
 
-/// What stands at an offset.
+/// What is at an offset.
 #[derive(Clone, Debug)]
 pub enum Slot {
     Record(Box<Fact>),
@@ -58,7 +58,7 @@ struct Incarnation {
     topic_id: TopicId,
     low: i64,
     slots: Vec<Slot>,
-    /// Where an open transaction begins: nothing from there on is given to anybody.
+    /// Where an open transaction begins: nothing from there on is delivered.
     open: i64,
 }
 
@@ -86,11 +86,11 @@ impl Incarnation {
 #[derive(Debug)]
 pub struct Log {
     incarnations: Vec<Incarnation>,
-    /// Where it was cut off, in turn: clients that had read further are told.
+    /// Where it was truncated, in turn: clients that had read further are told.
     cuts: Vec<i64>,
-    /// This incarnation was cut off: nothing may take the proof away any more, since a database
-    /// that is restored has yet to notice.
-    pub keeps_proof: bool,
+    /// This incarnation was truncated: the evidence must stay, since a database that is restored has
+    /// yet to notice it.
+    pub keeps_evidence: bool,
     versions: u32,
     /// Microseconds; what a producer says never goes back inside an incarnation.
     accepted_at_us: i64,
@@ -101,7 +101,7 @@ impl Log {
         let mut log = Log {
             incarnations: Vec::new(),
             cuts: Vec::new(),
-            keeps_proof: false,
+            keeps_evidence: false,
             versions: 0,
             accepted_at_us: 1_000,
         };
@@ -112,13 +112,13 @@ impl Log {
     fn now(&self) -> &Incarnation {
         self.incarnations
             .last()
-            .expect("there is one from the first moment on")
+            .expect("there is one from the start")
     }
 
     fn now_mut(&mut self) -> &mut Incarnation {
         self.incarnations
             .last_mut()
-            .expect("there is one from the first moment on")
+            .expect("there is one from the start")
     }
 
     pub fn topic_id(&self) -> &TopicId {
@@ -179,14 +179,14 @@ impl Log {
         !self.cuts.is_empty()
     }
 
-    /// Whether it ever was another one than it is.
+    /// Whether it was ever truncated or recreated.
     pub fn has_changed(&self) -> bool {
         self.was_cut() || self.incarnations.len() > 1
     }
 
     pub fn append(&mut self, kind: Kind) {
         let slot = match kind {
-            Kind::Marker if !self.keeps_proof => Slot::Empty,
+            Kind::Marker if !self.keeps_evidence => Slot::Empty,
             Kind::Marker => Slot::Record(Box::new(self.fact(Kind::Good(0)))),
             other => Slot::Record(Box::new(self.fact(other))),
         };
@@ -233,7 +233,7 @@ impl Log {
         }
     }
 
-    /// Begins a transaction, or ends the one that is open; its records vanish where it is aborted.
+    /// Begins a transaction, or ends the open one, whose records vanish if it is aborted.
     pub fn transaction(&mut self, commit: bool) {
         let now = self.now_mut();
         if now.open == UNCOMMITTED {
@@ -254,10 +254,10 @@ impl Log {
         }
     }
 
-    /// Deleted, made again and filled; what fills it may be a copy with older accept times.
+    /// Deletes the topic, creates and fills it again, perhaps with a copy that has older accept times.
     pub fn recreate(&mut self, kinds: &[Kind]) {
         self.accepted_at_us = (self.accepted_at_us - 3).max(1_000);
-        self.keeps_proof = false;
+        self.keeps_evidence = false;
         self.incarnations.push(Incarnation {
             topic_id: format!("topic-{}", self.incarnations.len()).into(),
             low: 0,
@@ -269,14 +269,14 @@ impl Log {
         }
     }
 
-    /// The newest records are lost and others stand in their place.
+    /// The newest records are lost and others take their place.
     pub fn cut(&mut self, records: u8, kinds: &[Kind]) {
         let now = self.now_mut();
         let end = (now.end() - i64::from(records)).max(now.low);
         now.open = UNCOMMITTED;
         now.slots.truncate(end as usize);
         self.cuts.push(end);
-        self.keeps_proof = true;
+        self.keeps_evidence = true;
         for kind in kinds {
             self.append(*kind);
         }
@@ -288,7 +288,7 @@ impl Log {
         now.low = (now.low + i64::from(records)).min(now.end());
     }
 
-    /// One record is compacted away, never the last: that is the newest of its key.
+    /// Compaction removes one record, never the last: that is the newest of its key.
     pub fn compact(&mut self, at: u8) {
         let now = self.now_mut();
         let last = (now.low..now.end())
@@ -301,12 +301,12 @@ impl Log {
     }
 }
 
-/// What a reading client remembers; it follows the topic's name, so it reads a topic that was made
-/// again on at its old offset without a word.
+/// What a reading client remembers. It knows the topic by name, so it continues a recreated one at its
+/// old offset without an error.
 pub struct Cursor {
     next: i64,
     cuts_seen: usize,
-    told_end: i64,
+    reported_end: i64,
 }
 
 impl Cursor {
@@ -314,11 +314,11 @@ impl Cursor {
         Cursor {
             next: start,
             cuts_seen: log.cuts.len(),
-            told_end: -1,
+            reported_end: -1,
         }
     }
 
-    /// The next records, at most that many; `Ok(None)` says once that there are no more.
+    /// The next records, at most that many; `Ok(None)` once at each end.
     pub fn next(&mut self, log: &Log, limit: usize) -> Result<Option<Vec<Fact>>, LogFault> {
         let cut = log.cuts[self.cuts_seen..]
             .iter()
@@ -333,15 +333,15 @@ impl Cursor {
             facts.extend(now.at(self.next).cloned());
             self.next += 1;
         }
-        if facts.is_empty() && self.told_end != now.end() {
-            self.told_end = now.end();
+        if facts.is_empty() && self.reported_end != now.end() {
+            self.reported_end = now.end();
             return Ok(None);
         }
         Ok(Some(facts))
     }
 
-    /// The client moves past a record without giving it.
-    pub fn slip(&mut self, log: &Log) {
+    /// The client moves past a record without delivering it.
+    pub fn skip(&mut self, log: &Log) {
         if self.next < log.now().end() {
             self.next += 1;
         }

@@ -1,9 +1,8 @@
-//! A consumer of the model: what its polling thread, its watching threads and its operator do around
-//! one lane, in the lane's own thread.
+//! A consumer process of the model: what its polling thread, its watching threads and its operator do
+//! around one lane, in the lane's own thread.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize};
+use std::sync::Arc;
 use std::sync::mpsc::channel;
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use uuid::Uuid;
@@ -12,18 +11,19 @@ use super::fakes::{Engines, Records, Reports};
 use super::world::{Call, Running, State, Turn, World};
 use crate::admin::Health;
 use crate::config::Topics;
-use crate::consumer::bell::Bell;
-use crate::consumer::clock;
-use crate::consumer::lane::{Control, Ended, Lane};
+use crate::consumer::acquire::AcceptedGap;
+use crate::consumer::context::{Context, Settings};
+use crate::consumer::lane::Lane;
+use crate::consumer::lane::control::{LaneControl, LaneExit};
 use crate::consumer::status::Status;
-use crate::consumer::{AcceptedGap, Context, MAX_RECORDS, Settings, watch};
+use crate::consumer::{clock, watch};
 use crate::event_log::Reader;
 use crate::shutdown::Shutdown;
 use crate::store::OrderStore;
 
-const LOOKS_EVERY: Duration = Duration::from_secs(1);
-/// How long an operator looks at a red partition.
-const OPERATOR_LOOKS: u32 = 5;
+const WATCH_INTERVAL: Duration = Duration::from_secs(1);
+/// For how many moments a partition must be unhealthy before the operator acts.
+const OPERATOR_PATIENCE: u32 = 5;
 
 /// One process; a killed one is followed by another.
 pub struct Process {
@@ -47,25 +47,12 @@ impl Process {
             lookup_group: "lookups".into(),
             accepted_gaps: world.state().accepted.clone(),
         };
-        let context = Context {
-            settings,
-            log: engines.clone(),
-            store: engines,
-            status: Status::new(),
-            shutdown: Shutdown::manual(),
-            host: "host".into(),
-            watch: watch::Watch::default(),
-            committed: Bell::default(),
-            applied: Mutex::default(),
-            beyond_end_since: Mutex::default(),
-            delivering: AtomicBool::new(false),
-            batch_limit: AtomicUsize::new(MAX_RECORDS),
-            damaged: AtomicBool::new(false),
-        };
+        let (status, shutdown) = (Status::new(), Shutdown::manual());
+        let context = Context::new(settings, engines.clone(), engines, status, shutdown);
         let context = Arc::new(context);
         let mut watching = Watching::of(context.clone());
         world.state().watching = true;
-        watching.look();
+        watching.check();
         world.state().watching = false;
         Process {
             world: world.clone(),
@@ -74,14 +61,14 @@ impl Process {
         }
     }
 
-    /// Runs a lane to its end, or asks it to end after so many moments. Whether the process lives.
+    /// Runs a lane until it exits, or asks it to exit after so many moments. Whether the process lives.
     pub fn run_lane(&mut self, moments: Option<u8>) -> bool {
         let (sender, readers) = channel();
         let (reporting, receiver) = channel();
         let reports = Reports::new(receiver);
         let reader: Box<dyn Reader> = Box::new(Records::new(self.world.clone(), reports.clone()));
         sender.send(vec![reader]).expect("the receiver is here");
-        let control = Arc::new(Control::default());
+        let control = Arc::new(LaneControl::default());
         let number = {
             let mut state = self.world.state();
             state.started += 1;
@@ -94,7 +81,7 @@ impl Process {
         let lane = Lane {
             number: 0,
             owner: Uuid::from_u128(number.into()),
-            returns: self.context.watch.returns(),
+            recoveries: self.context.observed.recoveries(),
             partitions: vec![0],
             context: self.context.clone(),
             control,
@@ -106,14 +93,14 @@ impl Process {
         let mut ran = ran.expect("it was pushed above");
         self.watching = ran.watching.take();
         let mut reports = reports.lock().expect("one thread only");
-        reports.hear();
-        let why = reports.ended.take().expect("a lane says why it ended");
-        assert_ne!(why, Ended::Retake("a lane ended without a reason".into()));
+        reports.receive();
+        let exit = reports.exit.take().expect("a lane reports why it exited");
+        assert_ne!(exit, LaneExit::Reacquire("a lane panicked".into()));
         !ran.killed && !ran.restart
     }
 }
 
-/// The two threads that look at the log and the database.
+/// The two threads that watch the log and the database.
 pub struct Watching {
     context: Arc<Context>,
     store: Option<Box<dyn OrderStore>>,
@@ -133,11 +120,11 @@ impl Watching {
         }
     }
 
-    fn look(&mut self) {
+    fn check(&mut self) {
         if clock::now() >= self.next {
-            self.next = clock::now() + LOOKS_EVERY;
-            watch::look_at_topic(&self.context, &mut self.log_away);
-            watch::look_at_database(&self.context, &mut self.store, &mut self.database_away);
+            self.next = clock::now() + WATCH_INTERVAL;
+            watch::check_topic(&self.context, &mut self.log_away);
+            watch::check_database(&self.context, &mut self.store, &mut self.database_away);
         }
     }
 }
@@ -148,7 +135,7 @@ pub fn meanwhile(world: &Arc<World>) {
     let Some(mut watching) = watching else {
         return;
     };
-    watching.look();
+    watching.check();
     let context = watching.context.clone();
     world.state().end_watching(watching);
     if world.moment(Call::Waiting) != Turn::Killed {
@@ -156,32 +143,32 @@ pub fn meanwhile(world: &Arc<World>) {
     }
 }
 
-/// At the end nothing more goes wrong, and whoever operates the consumer does as it says.
+/// In the end nothing more fails, and the operator does what the consumer's health says.
 fn operate(state: &mut State, context: &Context) {
     if state.lanes.len() > 1 {
         return;
     }
-    if state.mend() && state.ledger.covers(&state.log) {
+    if state.recover() && state.ledger.covers(&state.log) {
         state.drained = true;
         state.lane().stop();
         return;
     }
-    let Some(gap) = advice(context) else {
+    let Some(gap) = gap_to_accept(context) else {
         return;
     };
     let lane = state.lane();
-    lane.red_for += 1;
-    if lane.red_for >= OPERATOR_LOOKS && !lane.restart {
+    lane.unhealthy_for += 1;
+    if lane.unhealthy_for >= OPERATOR_PATIENCE && !lane.restart {
         lane.restart = true;
         lane.stop();
         state.accepted.push(gap);
     }
 }
 
-/// The gap that a red condition says could be accepted.
-fn advice(context: &Context) -> Option<AcceptedGap> {
+/// The gap that an unhealthy condition says could be accepted.
+fn gap_to_accept(context: &Context) -> Option<AcceptedGap> {
     context.status.ready().iter().find_map(|check| {
         let (_, gap) = check.detail.split_once("--accept-gap ")?;
-        Some(gap.parse().expect("what is told can be given back"))
+        Some(gap.parse().expect("what is printed can be parsed"))
     })
 }

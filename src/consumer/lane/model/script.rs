@@ -1,4 +1,4 @@
-//! What may happen in the model, as proptest makes it up.
+//! What may happen in the model, as proptest generates it.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -15,34 +15,34 @@ pub enum Kind {
     Marker,
 }
 
-/// What a call to the store may come to.
+/// How a call to the store may fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Trouble {
+pub enum StoreFailure {
     /// Nothing was done.
     Unavailable,
     Contended,
     Misconfigured,
-    /// The whole batch is refused, although none of its records is to blame.
+    /// The whole batch is refused, although none of its records is the cause.
     Rejected,
     /// It was done, and the answer was lost.
     AnswerLost,
-    /// It was done, and the process died before it knew.
+    /// It was done, and the process died before the answer came.
     KilledAfter,
 }
 
-/// What a call to the log may come to.
+/// How a call to the log may fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mishap {
+pub enum LogFailure {
     Transient,
     Reset,
-    /// The client moves past a damaged batch.
+    /// The client moves past a corrupt batch.
     Corrupt,
     Fatal,
-    /// The client moves past a record and says nothing.
-    Slipped,
+    /// The client moves past a record without an error.
+    Skipped,
     Unavailable,
-    /// What is asked for can be read by nobody.
-    Damaged,
+    /// No client can read what is asked for.
+    Unreadable,
     Missing,
 }
 
@@ -55,11 +55,11 @@ pub enum Event {
     },
     Compact(u8),
     Retain(u8),
-    /// The log loses its newest records and grows on with others.
+    /// The log loses its newest records, and others take their place.
     Cut(u8, Vec<Kind>),
     Recreate(Vec<Kind>),
-    Store(Trouble),
-    Log(Mishap),
+    Store(StoreFailure),
+    Log(LogFailure),
     /// All calls fail for that many moments.
     DatabaseAway(u8),
     LogAway(u8),
@@ -67,15 +67,15 @@ pub enum Event {
     Restore(u8),
     /// An operator moves the position back.
     Rewind(u8),
-    /// The database begins to refuse some orders, or ceases to.
+    /// The database starts to refuse some orders, or stops doing so.
     Refuse(bool),
     Killed,
-    /// The group moves the partition: the lane is asked to end.
+    /// The group moves the partition: the lane is asked to exit.
     Stopped,
-    /// Another process takes the partition while the call under way has not been done, works for
-    /// that many moments and leaves; then the call is done.
+    /// Another process acquires the partition before the call under way is done, works for that many
+    /// moments and leaves; then the call is done.
     TakenOver(u8),
-    /// From now on the log gives at most so many records at a time.
+    /// From now on the log delivers at most so many records at a time.
     Limit(u8),
 }
 
@@ -96,28 +96,28 @@ fn kinds() -> impl Strategy<Value = Vec<Kind>> {
     vec(kind(), 0..8)
 }
 
-fn trouble() -> impl Strategy<Value = Event> {
+fn store_failure() -> impl Strategy<Value = Event> {
     prop::sample::select(vec![
-        Trouble::Unavailable,
-        Trouble::Contended,
-        Trouble::Misconfigured,
-        Trouble::Rejected,
-        Trouble::AnswerLost,
-        Trouble::KilledAfter,
+        StoreFailure::Unavailable,
+        StoreFailure::Contended,
+        StoreFailure::Misconfigured,
+        StoreFailure::Rejected,
+        StoreFailure::AnswerLost,
+        StoreFailure::KilledAfter,
     ])
     .prop_map(Event::Store)
 }
 
-fn mishap() -> impl Strategy<Value = Event> {
+fn log_failure() -> impl Strategy<Value = Event> {
     prop::sample::select(vec![
-        Mishap::Transient,
-        Mishap::Reset,
-        Mishap::Corrupt,
-        Mishap::Fatal,
-        Mishap::Slipped,
-        Mishap::Unavailable,
-        Mishap::Damaged,
-        Mishap::Missing,
+        LogFailure::Transient,
+        LogFailure::Reset,
+        LogFailure::Corrupt,
+        LogFailure::Fatal,
+        LogFailure::Skipped,
+        LogFailure::Unavailable,
+        LogFailure::Unreadable,
+        LogFailure::Missing,
     ])
     .prop_map(Event::Log)
 }
@@ -125,7 +125,7 @@ fn mishap() -> impl Strategy<Value = Event> {
 fn event() -> impl Strategy<Value = Event> {
     prop_oneof![
         10 => kinds().prop_map(Event::Append),
-        // Enough good ones that a single refusal is no schema.
+        // Enough good ones that a single refusal is no schema problem.
         1 => (0_u8..4).prop_map(|uid| {
             let mut kinds: Vec<Kind> = (0..45).map(Kind::Good).collect();
             kinds.insert(20, Kind::Refused(uid));
@@ -136,8 +136,8 @@ fn event() -> impl Strategy<Value = Event> {
         1 => (1_u8..6).prop_map(Event::Retain),
         1 => (1_u8..8, kinds()).prop_map(|(records, kinds)| Event::Cut(records, kinds)),
         1 => kinds().prop_map(Event::Recreate),
-        6 => trouble(),
-        4 => mishap(),
+        6 => store_failure(),
+        4 => log_failure(),
         1 => (1_u8..12).prop_map(Event::DatabaseAway),
         1 => (1_u8..12).prop_map(Event::LogAway),
         1 => (1_u8..4).prop_map(Event::Restore),

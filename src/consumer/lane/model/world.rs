@@ -1,30 +1,29 @@
-//! The world around a lane: one log, one database, and the script of what befalls them.
+//! The world around a lane: one log, one database, and the script of what happens to them.
 //!
-//! Everything runs in one thread. A call of a lane to the log or the store, and every moment it
-//! waits, is a *moment* in which the script may act: so anything may happen between any two steps of
-//! the lane. Another consumer that takes over is a second lane that runs to its end inside the call
-//! of the first, which goes on afterwards as the zombie it has become.
+//! Everything runs in one thread. A call of a lane to the log or the store, and every wait, is a
+//! *moment* at which the script may act: so anything may happen between any two steps of the lane.
+//! Another consumer that takes over is a second lane that runs to its exit inside the call of the
+//! first, which continues afterwards as the zombie it has become.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use super::ledger::Ledger;
 use super::log::{Fact, Log};
 use super::process::{Process, Watching};
-use super::script::{Event, Mishap, Script, Trouble};
-use crate::consumer::AcceptedGap;
-use crate::consumer::clock::Jumping;
-use crate::consumer::lane::Control;
+use super::script::{Event, LogFailure, Script, StoreFailure};
+use crate::consumer::acquire::AcceptedGap;
+use crate::consumer::clock::SimulatedClock;
+use crate::consumer::lane::control::LaneControl;
 use crate::store::memory::Tables;
 
-/// No script needs more moments than this when the consumer gets on at all.
-const PATIENCE: u32 = 20_000;
-/// An event that fits nothing for this long is left out: the lane may be waiting for the last one.
-const LONGEST_WAIT: u32 = 400;
+/// No script needs more moments than this when the consumer makes progress.
+const MAX_MOMENTS: u32 = 20_000;
+/// An event that fits no call for this long is dropped: the lane may be waiting for the last one.
+const MAX_WAIT: u32 = 400;
 /// So many lanes may be inside one another.
-const DEEPEST: usize = 3;
+const MAX_DEPTH: usize = 3;
 
 /// What a lane does at this moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,8 +43,8 @@ pub enum Turn {
     /// The process is dead: the call is never made.
     Killed,
     Away,
-    Trouble(Trouble),
-    Mishap(Mishap),
+    Store(StoreFailure),
+    Log(LogFailure),
 }
 
 /// See the module's head.
@@ -60,7 +59,7 @@ pub struct State {
     pub past: Vec<(Tables, Ledger)>,
     script: VecDeque<(u8, Event)>,
     moments: u32,
-    /// For how long the next event has not fitted.
+    /// For how long the next event has not fitted the call.
     waited: u32,
     pub refusing: bool,
     pub database_away: u8,
@@ -71,7 +70,7 @@ pub struct State {
     /// The lanes that run, the innermost last.
     pub lanes: Vec<Running>,
     pub started: u64,
-    /// The threads that look at log and database ask, not a lane.
+    /// The call comes from the threads that watch log and database, not from a lane.
     pub watching: bool,
     pub drained: bool,
 }
@@ -79,44 +78,44 @@ pub struct State {
 /// A lane that runs.
 pub struct Running {
     pub number: u64,
-    pub control: Arc<Control>,
+    pub control: Arc<LaneControl>,
     pub moments_left: Option<u8>,
     pub killed: bool,
-    /// Its process is to be started anew, with other settings.
+    /// Its process is to be started again, with other settings.
     pub restart: bool,
-    /// For how long an operator has seen that it needs help.
-    pub red_for: u32,
+    /// For how many moments it has been unhealthy in a way that an operator must end.
+    pub unhealthy_for: u32,
     pub watching: Option<Watching>,
     pub delivered: BTreeMap<i64, Fact>,
-    /// The last batch that was refused for an order that stands for an older one.
+    /// The last batch that was refused for an order that supersedes another.
     pub rejected: Option<(i64, i64)>,
-    /// How the orders fared of whose commits it heard: refused or not.
-    pub fared: Vec<bool>,
+    /// Of each order whose commit was answered, whether it was refused.
+    pub outcomes: Vec<bool>,
 }
 
 impl Running {
     pub fn new(
         number: u64,
-        control: Arc<Control>,
+        control: Arc<LaneControl>,
         moments_left: Option<u8>,
         watching: Option<Watching>,
     ) -> Running {
         Running {
             watching,
             restart: false,
-            red_for: 0,
+            unhealthy_for: 0,
             number,
             control,
             moments_left,
             killed: false,
             delivered: BTreeMap::new(),
             rejected: None,
-            fared: Vec::new(),
+            outcomes: Vec::new(),
         }
     }
 
     pub fn stop(&self) {
-        self.control.stop.store(true, Ordering::Relaxed);
+        self.control.stop();
     }
 }
 
@@ -149,7 +148,7 @@ impl World {
 
     /// A lane does this now: whatever the script has for the moment happens first.
     pub fn moment(self: &Arc<Self>, call: Call) -> Turn {
-        Jumping::pass(Duration::from_millis(1));
+        SimulatedClock::advance(Duration::from_millis(1));
         if self.state().watching {
             return self.state().reached(call);
         }
@@ -163,8 +162,8 @@ impl World {
                 return state.reached(call);
             };
             match event {
-                Event::Store(trouble) => return Turn::Trouble(trouble),
-                Event::Log(mishap) => return Turn::Mishap(mishap),
+                Event::Store(failure) => return Turn::Store(failure),
+                Event::Log(failure) => return Turn::Log(failure),
                 Event::TakenOver(moments) => {
                     drop(state);
                     Process::new(self).run_lane(Some(moments));
@@ -193,7 +192,7 @@ impl State {
 
     fn begin_moment(&mut self) {
         self.moments += 1;
-        assert!(self.moments < PATIENCE, "the consumer does not get on");
+        assert!(self.moments < MAX_MOMENTS, "the consumer makes no progress");
         self.database_away = self.database_away.saturating_sub(1);
         self.log_away = self.log_away.saturating_sub(1);
         let lane = self.lane();
@@ -213,8 +212,8 @@ impl State {
         if away { Turn::Away } else { Turn::Go }
     }
 
-    /// The next event, where it is due and fits the call. One that can only befall a call waits for
-    /// it, but no longer than the lane has something to do.
+    /// The next event, if it is due and fits the call. One that only a certain call can meet waits for
+    /// that call, but no longer than the lane has something to do.
     fn due(&mut self, call: Call) -> Option<Event> {
         let (moments, event) = self.script.front_mut()?;
         if *moments > 0 {
@@ -223,15 +222,15 @@ impl State {
         }
         let fits = match event {
             Event::Store(_) => call == Call::Store,
-            Event::Log(Mishap::Unavailable | Mishap::Damaged | Mishap::Missing) => {
+            Event::Log(LogFailure::Unavailable | LogFailure::Unreadable | LogFailure::Missing) => {
                 call == Call::Ask
             }
             Event::Log(_) => call == Call::Next,
-            // While records are being stored nothing can take their place (see `Log::cut`), and an
-            // operator keeps still while it is being decided where to read.
+            // While records are being stored no others can take their place (see `Log::cut`), and an
+            // operator does nothing while it is being decided where to read.
             Event::Cut(..) => self.lanes.len() == 1 && call == Call::Next,
             Event::Rewind(_) => call == Call::Next,
-            Event::TakenOver(_) => self.lanes.len() < DEEPEST,
+            Event::TakenOver(_) => self.lanes.len() < MAX_DEPTH,
             _ => true,
         };
         if fits {
@@ -240,7 +239,7 @@ impl State {
         }
         self.waited += 1;
         let is_fault = matches!(event, Event::Store(_) | Event::Log(_));
-        if call == Call::Waiting && (is_fault || self.waited > LONGEST_WAIT) {
+        if call == Call::Waiting && (is_fault || self.waited > MAX_WAIT) {
             self.script.pop_front();
         }
         None
@@ -250,17 +249,17 @@ impl State {
         let log = &mut self.log;
         match event {
             Event::Append(kinds) => kinds.into_iter().for_each(|kind| log.append(kind)),
-            // What would take the proof away that the log was cut off; nobody could know then.
-            Event::Transaction { .. } | Event::Compact(_) | Event::Retain(_) if log.keeps_proof => {
-            }
+            // These would remove the evidence that the log was truncated.
+            Event::Transaction { .. } | Event::Compact(_) | Event::Retain(_)
+                if log.keeps_evidence => {}
             Event::Transaction { commit } => log.transaction(commit),
             Event::Compact(at) => log.compact(at),
             Event::Retain(records) => log.retain(records),
             Event::Cut(records, kinds) => log.cut(records, &kinds),
             Event::Recreate(kinds) => {
                 log.recreate(&kinds);
-                // A client needs half a second at least to find the new one.
-                Jumping::pass(Duration::from_millis(500));
+                // A client needs at least half a second to find the new one.
+                SimulatedClock::advance(Duration::from_millis(500));
             }
             Event::DatabaseAway(moments) => self.database_away = moments,
             Event::LogAway(moments) => self.log_away = moments,
@@ -302,8 +301,8 @@ impl State {
         }
     }
 
-    /// When the script is over nothing more goes wrong, and what is open is closed. Whether it is.
-    pub fn mend(&mut self) -> bool {
+    /// When the script is over nothing more fails, and what is open is closed. Whether it is over.
+    pub fn recover(&mut self) -> bool {
         if !self.script.is_empty() {
             return false;
         }

@@ -1,7 +1,7 @@
-//! Taking a partition: where reading starts, decided from what the store and the log say.
+//! Where reading of a partition starts, decided from what the store and the log say.
 //!
-//! `decide` is pure. When in doubt it replays: a replay is harmless, because the guard in the store
-//! lets nothing older win, and a skip is not.
+//! `decide` is pure. In doubt it replays: a replay is harmless, because the store lets no older
+//! version win; a skipped record is lost.
 
 use std::fmt;
 use std::str::FromStr;
@@ -34,8 +34,8 @@ impl FromStr for AcceptedGap {
 
     fn from_str(text: &str) -> Result<AcceptedGap, String> {
         let parse = || {
-            let (place, range) = text.rsplit_once(':')?;
-            let (topic, partition) = place.rsplit_once('/')?;
+            let (partition, range) = text.rsplit_once(':')?;
+            let (topic, partition) = partition.rsplit_once('/')?;
             let (from, to) = range.split_once('-')?;
             Some(AcceptedGap {
                 topic: topic.into(),
@@ -50,16 +50,16 @@ impl FromStr for AcceptedGap {
     }
 }
 
-/// What the record at the position's tail looks like in the log today.
+/// How the last record applied compares with the log's record at that offset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TailCheck {
+pub enum LastAppliedCheck {
     Same,
-    /// Retention took it, or none was ever applied.
+    /// Retention deleted it, or none was ever applied.
     Gone,
     Different,
 }
 
-/// What is known when a partition is taken.
+/// What is known when a partition is acquired.
 #[derive(Clone, Debug)]
 pub struct Facts<'a> {
     pub topic: &'a str,
@@ -67,7 +67,7 @@ pub struct Facts<'a> {
     pub position: Option<&'a Position>,
     pub topic_id: &'a TopicId,
     pub range: OffsetRange,
-    pub tail: TailCheck,
+    pub last_applied: LastAppliedCheck,
     /// Whether the position has been past the end of the log for so long that the log counts as
     /// truncated.
     pub is_truncated: bool,
@@ -79,75 +79,69 @@ pub struct Facts<'a> {
 pub enum Decision {
     /// Read on from the position as it is.
     Continue { next: i64 },
-    /// Write this first, then read from its `next_offset`.
-    Settle {
-        settlement: StartDecision,
+    /// Commit this first, then read from its `next_offset`.
+    Start {
+        start: StartDecision,
         why: &'static str,
     },
-    /// Unread records were deleted: stay away until an operator accepts the gap.
+    /// Unread records were deleted: read nothing until an operator accepts the gap.
     Stop { gap: AcceptedGap },
-    /// The position is past the end: the log may be catching up. Look again soon.
+    /// The position is past the end: the log may be catching up. Decide again soon.
     Wait,
 }
 
-/// Whether the answer depends on what the log has below the position.
-pub fn needs_tail_check(
-    position: Option<&Position>,
+/// Whether the decision depends on what the log has below the position.
+pub fn needs_last_applied_check(
+    position: &Position,
     topic_id: &TopicId,
     range: OffsetRange,
 ) -> bool {
-    position.is_some_and(|position| {
-        !position.topic_id.contradicts(topic_id)
-            && (range.low..=range.high).contains(&position.next_offset)
-            && (position.next_offset > range.low
-                || position
-                    .last_applied
-                    .as_ref()
-                    .is_some_and(|last| last.offset >= range.low))
-    })
+    let last_applied = position.last_applied.as_ref();
+    !position.topic_id.contradicts(topic_id)
+        && (range.low..=range.high).contains(&position.next_offset)
+        && (position.next_offset > range.low
+            || last_applied.is_some_and(|last| last.offset >= range.low))
 }
 
-/// Decides where a partition is read from, after design: "take a partition".
+/// Decides where a partition is read from.
 pub fn decide(facts: &Facts<'_>) -> Decision {
     let OffsetRange { low, high } = facts.range;
     let Some(position) = facts.position else {
-        let settlement = settlement(facts, 1, low, None);
-        return Decision::Settle {
-            settlement,
-            why: "it is taken for the first time",
+        return Decision::Start {
+            start: start_at(facts, 1, low, None),
+            why: "no consumer has read it before",
         };
     };
     let next = position.next_offset;
-    let renewed = |why: &'static str| {
-        // Whether anything was lost between N and the old end cannot be known.
+    let new_epoch = |why: &'static str| {
+        // Whether records between the position and the old end were lost cannot be known.
         let gap = Gap {
             from: next,
             to: None,
             reason: why.into(),
         };
-        let settlement = settlement(facts, position.epoch + 1, low, Some(gap));
-        Decision::Settle { settlement, why }
+        let start = start_at(facts, position.epoch + 1, low, Some(gap));
+        Decision::Start { start, why }
     };
     if position.topic_id.contradicts(facts.topic_id) {
-        return renewed("the topic was deleted and created again");
+        return new_epoch("the topic was deleted and created again");
     }
     if next < low {
         return deleted_unread(facts, position);
     }
     if next > high {
         return if facts.is_truncated {
-            renewed("the log was truncated below the position")
+            new_epoch("the log was truncated below the position")
         } else {
             Decision::Wait
         };
     }
-    if facts.tail == TailCheck::Different {
-        return renewed("the log was rewritten: the last record applied is another one now");
+    if facts.last_applied == LastAppliedCheck::Different {
+        return new_epoch("the log was rewritten: the last record applied is a different one now");
     }
     if !position.topic_id.is_known() && facts.topic_id.is_known() {
-        let settlement = settlement(facts, position.epoch, next, None);
-        return Decision::Settle {
-            settlement,
+        return Decision::Start {
+            start: start_at(facts, position.epoch, next, None),
             why: "its topic id is known now",
         };
     }
@@ -155,7 +149,7 @@ pub fn decide(facts: &Facts<'_>) -> Decision {
 }
 
 /// Records between the position and the log's low were deleted before they were read. Only an
-/// operator may pass over them, and only over those that were named.
+/// operator may skip them, and only those that the operator named.
 fn deleted_unread(facts: &Facts<'_>, position: &Position) -> Decision {
     let (next, low) = (position.next_offset, facts.range.low);
     let gap = AcceptedGap {
@@ -164,7 +158,7 @@ fn deleted_unread(facts: &Facts<'_>, position: &Position) -> Decision {
         from: next,
         to: low - 1,
     };
-    // What was deleted since the operator looked is another gap, for another decision.
+    // Records deleted since the operator decided are another gap, for another decision.
     let accepted = facts.accepted.iter().find(|accepted| {
         accepted.topic == gap.topic
             && accepted.partition == gap.partition
@@ -174,20 +168,19 @@ fn deleted_unread(facts: &Facts<'_>, position: &Position) -> Decision {
     let Some(accepted) = accepted else {
         return Decision::Stop { gap };
     };
-    let go_on = accepted.to + 1;
+    let resume_at = accepted.to + 1;
     let row = Gap {
         from: next,
-        to: Some(go_on),
+        to: Some(resume_at),
         reason: "deleted before it was read; accepted by an operator".into(),
     };
-    let settlement = settlement(facts, position.epoch, go_on, Some(row));
-    Decision::Settle {
-        settlement,
+    Decision::Start {
+        start: start_at(facts, position.epoch, resume_at, Some(row)),
         why: "an operator accepted the gap before it",
     }
 }
 
-fn settlement(facts: &Facts<'_>, epoch: i32, next_offset: i64, gap: Option<Gap>) -> StartDecision {
+fn start_at(facts: &Facts<'_>, epoch: i32, next_offset: i64, gap: Option<Gap>) -> StartDecision {
     StartDecision {
         topic_id: facts.topic_id.clone(),
         epoch,
@@ -228,7 +221,7 @@ mod tests {
             position,
             topic_id: &topic_id,
             range: OffsetRange { low, high },
-            tail: TailCheck::Same,
+            last_applied: LastAppliedCheck::Same,
             is_truncated: false,
             accepted: &[],
         };
@@ -236,21 +229,21 @@ mod tests {
         decide(&facts)
     }
 
-    fn settled(decision: Decision) -> (i32, i64, Option<(i64, Option<i64>)>) {
-        let Decision::Settle { settlement, .. } = decision else {
-            panic!("not settled: {decision:?}");
+    fn start(decision: Decision) -> (i32, i64, Option<(i64, Option<i64>)>) {
+        let Decision::Start { start, .. } = decision else {
+            panic!("no start: {decision:?}");
         };
-        let gap = settlement.gap.map(|gap| (gap.from, gap.to));
-        (settlement.epoch, settlement.next_offset, gap)
+        let gap = start.gap.map(|gap| (gap.from, gap.to));
+        (start.epoch, start.next_offset, gap)
     }
 
     #[test]
-    fn a_partition_nobody_has_read_starts_at_its_low() {
-        assert_eq!(settled(decided(None, "one", (4, 9), |_| ())), (1, 4, None));
+    fn a_partition_without_a_position_starts_at_its_low() {
+        assert_eq!(start(decided(None, "one", (4, 9), |_| ())), (1, 4, None));
     }
 
     #[test]
-    fn a_position_inside_the_log_goes_on_where_it_stands() {
+    fn a_position_inside_the_log_is_continued() {
         for next in [4, 6, 9] {
             let decision = decided(Some(&position(next)), "one", (4, 9), |_| ());
             assert_eq!(decision, Decision::Continue { next });
@@ -258,10 +251,10 @@ mod tests {
     }
 
     #[test]
-    fn a_recreated_topic_is_read_from_its_low_whatever_the_offsets_say() {
+    fn a_recreated_topic_is_read_from_its_low_whatever_its_offsets_are() {
         for range in [(0, 3), (0, 100), (50, 60)] {
             let decision = decided(Some(&position(9)), "two", range, |_| ());
-            assert_eq!(settled(decision), (4, range.0, Some((9, None))));
+            assert_eq!(start(decision), (4, range.0, Some((9, None))));
         }
     }
 
@@ -273,9 +266,9 @@ mod tests {
 
     #[test]
     fn a_rewritten_log_is_replayed() {
-        let rewritten = |facts: &mut Facts<'_>| facts.tail = TailCheck::Different;
+        let rewritten = |facts: &mut Facts<'_>| facts.last_applied = LastAppliedCheck::Different;
         let decision = decided(Some(&position(6)), "one", (4, 9), rewritten);
-        assert_eq!(settled(decision), (4, 4, Some((6, None))));
+        assert_eq!(start(decision), (4, 4, Some((6, None))));
     }
 
     #[test]
@@ -296,21 +289,21 @@ mod tests {
         let accepted = decided(Some(&position(6)), "one", (10, 20), |facts| {
             facts.accepted = Box::leak(Box::new([gap]));
         });
-        assert_eq!(settled(accepted), (3, 10, Some((6, Some(10)))));
+        assert_eq!(start(accepted), (3, 10, Some((6, Some(10)))));
     }
 
     #[test]
-    fn a_position_past_the_end_is_waited_for_before_the_log_counts_as_truncated() {
-        let waiting = decided(Some(&position(12)), "one", (4, 9), |_| ());
-        assert_eq!(waiting, Decision::Wait);
-        let given_up = decided(Some(&position(12)), "one", (4, 9), |facts| {
+    fn a_position_past_the_end_waits_before_the_log_counts_as_truncated() {
+        let early = decided(Some(&position(12)), "one", (4, 9), |_| ());
+        assert_eq!(early, Decision::Wait);
+        let timed_out = decided(Some(&position(12)), "one", (4, 9), |facts| {
             facts.is_truncated = true;
         });
-        assert_eq!(settled(given_up), (4, 4, Some((12, None))));
+        assert_eq!(start(timed_out), (4, 4, Some((12, None))));
     }
 
     #[test]
-    fn a_gap_is_written_as_it_is_read() {
+    fn a_gap_is_written_as_it_is_parsed() {
         let text = "my/topic/3:100-199";
         let gap: AcceptedGap = text.parse().unwrap();
         assert_eq!((gap.topic.as_str(), gap.partition), ("my/topic", 3));

@@ -1,0 +1,235 @@
+//! Acquiring partitions: the owner goes onto the position row, the log is asked for the facts,
+//! `acquire` decides, and the decision is committed before anything is read.
+
+use super::control::LaneExit;
+use super::retrying_store::RetryingStore;
+use super::{Lane, LanePartition, MAINTENANCE_INTERVAL};
+use crate::consumer::acquire::{self, Decision, Facts, LastAppliedCheck};
+use crate::consumer::clock;
+use crate::consumer::status;
+use crate::consumer::watch;
+use crate::event_log::{OffsetRange, ReadBack, TopicState};
+use crate::failpoint;
+use crate::migrations::{self, SchemaState};
+use crate::pipeline::{LastApplied, TopicId};
+use crate::store::{Claim, Position};
+use crate::timeouts::timeouts;
+
+impl Lane {
+    /// Puts this owner on every partition and decides where each is read from. Those that must not
+    /// be read are left out; maintenance decides about them again.
+    pub(super) fn acquire_all(
+        &self,
+        store: &mut RetryingStore,
+    ) -> Result<Vec<LanePartition>, LaneExit> {
+        self.wait_for_migrations(store)?;
+        let log_id = self.wait_for_topic(None)?.log_id;
+        let mut claimed = Vec::new();
+        for partition in &self.partitions {
+            let claim = self.claim(&log_id, *partition);
+            let condition = status::partition(*partition);
+            let position = store.call(&condition, |store| store.acquire(&claim))?;
+            claimed.push((claim, position));
+        }
+        failpoint::reach(failpoint::Point::InAssign);
+        // Former owners are fenced by now, so the positions stand still, and an end that is asked
+        // for from here on is not below them.
+        let topic = self.wait_for_topic(self.partitions.iter().copied().max())?;
+        if topic.log_id != log_id {
+            return Err(LaneExit::Reacquire("this is another cluster".into()));
+        }
+        let mut partitions = Vec::new();
+        for (claim, position) in claimed {
+            if let Some(position) = self.start(store, &claim, &topic, position)? {
+                partitions.push(LanePartition {
+                    partition: claim.partition,
+                    next: position.next_offset,
+                    position,
+                    reader: None,
+                    is_corrupt: false,
+                    idle_since: None,
+                    checked_at: clock::now(),
+                });
+            }
+        }
+        failpoint::reach(failpoint::Point::InAssign);
+        Ok(partitions)
+    }
+
+    pub(super) fn claim(&self, log_id: &str, partition: i32) -> Claim {
+        Claim {
+            log_id: log_id.into(),
+            partition,
+            owner: self.owner,
+            group: self.context.settings.group.clone(),
+            host: self.context.host.clone(),
+        }
+    }
+
+    fn wait_for_migrations(&self, store: &mut RetryingStore) -> Result<(), LaneExit> {
+        loop {
+            let history = store.call(status::DATABASE, |store| store.applied_migrations())?;
+            let state = migrations::state(&history);
+            if matches!(state, SchemaState::Current) {
+                return Ok(());
+            }
+            let status = &self.context.status;
+            status.unhealthy(status::MIGRATIONS, watch::describe(state));
+            // A connection that found no file stays without one, even when one is made.
+            store.disconnect();
+            self.control.pause(MAINTENANCE_INTERVAL)?;
+        }
+    }
+
+    /// The topic as it is now, with at least that partition; waits for the log as long as it takes.
+    fn wait_for_topic(&self, partition: Option<i32>) -> Result<TopicState, LaneExit> {
+        loop {
+            match self.context.log.topic(&self.context.settings.topics.orders) {
+                Ok(topic) => {
+                    let has_partition = partition.is_none_or(|partition| {
+                        usize::try_from(partition).is_ok_and(|at| at < topic.highs.len())
+                    });
+                    if has_partition {
+                        return Ok(topic);
+                    }
+                }
+                Err(error) => {
+                    let reason = error.to_string();
+                    self.context.status.unhealthy(status::LOG, reason);
+                }
+            }
+            self.control.pause(MAINTENANCE_INTERVAL)?;
+        }
+    }
+
+    /// Decides where the partition is read from and commits the decision; `None` leaves it unread.
+    fn start(
+        &self,
+        store: &mut RetryingStore,
+        claim: &Claim,
+        topic: &TopicState,
+        mut position: Option<Position>,
+    ) -> Result<Option<Position>, LaneExit> {
+        let condition = status::partition(claim.partition);
+        loop {
+            let range = self.range(claim.partition)?;
+            let topic_id = &topic.topic_id;
+            let Some(decision) = self.decide(claim, topic_id, range, position.as_ref())? else {
+                return Ok(None);
+            };
+            match (decision, position) {
+                (Decision::Continue { .. }, found) => return Ok(found),
+                (Decision::Start { start, why }, found) => {
+                    let started =
+                        store.call(&condition, |store| store.commit_start(claim, &start))?;
+                    tracing::info!(
+                        topic = %self.context.settings.topics.orders,
+                        partition = claim.partition,
+                        "partition starts at offset {}: {why}", started.next_offset
+                    );
+                    if found.is_none() || start.gap.is_none() {
+                        return Ok(Some(started));
+                    }
+                    // An accepted gap may end before the next unaccepted one.
+                    position = Some(started);
+                }
+                (unread @ (Decision::Stop { .. } | Decision::Wait), _) => {
+                    self.report_unread(claim.partition, &unread);
+                    return Ok(None);
+                }
+            }
+        }
+    }
+
+    /// Reports why a partition is not read.
+    pub(super) fn report_unread(&self, partition: i32, why: &Decision) {
+        let detail = match why {
+            Decision::Stop { gap } => format!(
+                "stopped: offsets {}-{} were deleted before they were read; to go on without \
+                 them: orders consume --accept-gap {gap}",
+                gap.from, gap.to
+            ),
+            Decision::Wait => {
+                "the position is past the end of the log; waiting a minute for the log".into()
+            }
+            Decision::Continue { .. } | Decision::Start { .. } => return,
+        };
+        let condition = status::partition(partition);
+        self.context.status.unhealthy(&condition, detail);
+    }
+
+    /// `None`, and reported, when the record that the decision depends on is in a corrupt batch.
+    pub(super) fn decide(
+        &self,
+        claim: &Claim,
+        topic_id: &TopicId,
+        range: OffsetRange,
+        position: Option<&Position>,
+    ) -> Result<Option<Decision>, LaneExit> {
+        let last_applied = match position {
+            Some(position) if acquire::needs_last_applied_check(position, topic_id, range) => {
+                match self.check_last_applied(position, range.low) {
+                    Err(LaneExit::Corrupt(reason)) => {
+                        self.report_corrupt(claim.partition, &reason);
+                        return Ok(None);
+                    }
+                    checked => checked?,
+                }
+            }
+            _ => LastAppliedCheck::Gone,
+        };
+        let is_past_end = position.is_some_and(|position| position.next_offset > range.high);
+        let past_end_for = self.context.past_end_for(claim.partition, is_past_end);
+        let decision = acquire::decide(&Facts {
+            topic: &self.context.settings.topics.orders,
+            partition: claim.partition,
+            position,
+            topic_id,
+            range,
+            last_applied,
+            is_truncated: past_end_for >= timeouts().truncation,
+            accepted: &self.context.settings.accepted_gaps,
+        });
+        Ok(Some(decision))
+    }
+
+    /// Whether the log is still what it was up to the position: the last record applied is at its
+    /// offset, and no record is where none was after it.
+    fn check_last_applied(
+        &self,
+        position: &Position,
+        low: i64,
+    ) -> Result<LastAppliedCheck, LaneExit> {
+        let last = position.last_applied.as_ref();
+        let found = match last.filter(|last| last.offset >= low) {
+            Some(last) => self.compare(position.partition, last)?,
+            None => LastAppliedCheck::Gone,
+        };
+        let after = last.map_or(low, |last| low.max(last.offset + 1));
+        if found != LastAppliedCheck::Different && after < position.next_offset {
+            // Markers and compacted records were passed here. A log that took this one's place may
+            // agree on the last record and have records where these were.
+            let read = self.read_from(position.partition, after)?;
+            if matches!(read, ReadBack::Record(record) if record.offset < position.next_offset) {
+                return Ok(LastAppliedCheck::Different);
+            }
+        }
+        Ok(found)
+    }
+
+    fn compare(&self, partition: i32, last: &LastApplied) -> Result<LastAppliedCheck, LaneExit> {
+        Ok(match self.read_from(partition, last.offset)? {
+            ReadBack::Record(record) if record.offset == last.offset => {
+                if LastApplied::of(&record) == *last {
+                    LastAppliedCheck::Same
+                } else {
+                    LastAppliedCheck::Different
+                }
+            }
+            // Compaction or retention deleted it.
+            ReadBack::Record(_) => LastAppliedCheck::Gone,
+            // It was readable when it was applied; replaying is harmless.
+            ReadBack::End(_) => LastAppliedCheck::Different,
+        })
+    }
+}

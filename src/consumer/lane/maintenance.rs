@@ -1,0 +1,147 @@
+//! What a lane does once a second: it looks for a recreated topic, trailing transaction markers, a
+//! client that has gone silent, and partitions that were left out.
+
+use std::time::Duration;
+
+use super::control::LaneExit;
+use super::retrying_store::RetryingStore;
+use super::{Lane, LanePartition};
+use crate::consumer::acquire::Decision;
+use crate::consumer::batch;
+use crate::consumer::clock;
+use crate::consumer::status;
+use crate::event_log::{LogError, ReadBack, TopicState};
+use crate::store::RejectionWindow;
+
+/// A partition that has records beyond its position but gives none for this long is checked.
+const SILENCE: Duration = Duration::from_secs(3);
+
+impl Lane {
+    /// Exits where the partitions must be acquired again.
+    pub(super) fn maintain(
+        &self,
+        store: &mut RetryingStore,
+        partitions: &mut [LanePartition],
+    ) -> Result<(), LaneExit> {
+        let Some(topic) = self.context.observed.topic() else {
+            return Ok(());
+        };
+        if self.context.observed.recoveries() != self.recoveries {
+            // What came back may be an older copy. No rebalance happens if its group knows us, and a
+            // database that went back is filled again from its own position.
+            return Err(LaneExit::Reacquire(
+                "the log or the database was away and may have gone back".into(),
+            ));
+        }
+        for partition in partitions.iter_mut() {
+            if partition.position.topic_id.contradicts(&topic.topic_id) {
+                // librdkafka continues a recreated topic at its old offset without an error.
+                return Err(LaneExit::Reacquire(
+                    "the topic was deleted and created again".into(),
+                ));
+            }
+            let number = partition.partition;
+            let Some(high) = topic.highs.get(number as usize) else {
+                continue;
+            };
+            let lag = high - partition.next;
+            self.context.status.lag(number, lag.max(0));
+            if partition.is_corrupt {
+                self.check_corrupt(partition)?;
+            } else if lag > 0 && partition.idle_for() > SILENCE {
+                self.check_silent(store, partition)?;
+            }
+        }
+        if partitions.len() < self.partitions.len() {
+            self.check_unread(store, partitions, &topic)?;
+        }
+        Ok(())
+    }
+
+    /// A corrupt batch may have been repaired, or corrupted only on its way. One attempt each time:
+    /// the other partitions of this lane must not wait for a broker that is away.
+    fn check_corrupt(&self, partition: &LanePartition) -> Result<(), LaneExit> {
+        let topic = &self.context.settings.topics.orders;
+        let (number, next) = (partition.partition, partition.next);
+        match self.context.log.read_from(topic, number, next) {
+            Ok(_) => Err(readable_again(number)),
+            Err(LogError::NotFound(reason)) => Err(LaneExit::Reacquire(reason)),
+            Err(LogError::Unavailable(_)) => Ok(()),
+            Err(LogError::Refused(reason)) => {
+                self.report_corrupt(number, &reason);
+                Ok(())
+            }
+        }
+    }
+
+    fn check_silent(
+        &self,
+        store: &mut RetryingStore,
+        partition: &mut LanePartition,
+    ) -> Result<(), LaneExit> {
+        if clock::now() - partition.checked_at < SILENCE {
+            return Ok(());
+        }
+        partition.checked_at = clock::now();
+        let (number, next) = (partition.partition, partition.next);
+        match self.read_from(number, next)? {
+            // All below the committed end is decided and holds no record: markers. Moving past them
+            // is what makes a lookup "caught up".
+            ReadBack::End(end) if end > next => {
+                let reason = "no record there: transaction markers or compaction";
+                let batch = batch::empty(&self.target(partition), next, end, reason);
+                let mut window = RejectionWindow::default();
+                let condition = status::partition(number);
+                if store.apply(&condition, &batch, &mut window)?.is_some() {
+                    partition.next = end;
+                    self.context.set_applied(number, end);
+                }
+                Ok(())
+            }
+            ReadBack::Record(record) if partition.idle_for() > 3 * SILENCE => {
+                Err(LaneExit::Stalled(format!(
+                    "the record at {} is there and was not delivered",
+                    record.at()
+                )))
+            }
+            ReadBack::End(_) | ReadBack::Record(_) => Ok(()),
+        }
+    }
+
+    /// Decides again about partitions that were left unread, without acquiring them.
+    fn check_unread(
+        &self,
+        store: &mut RetryingStore,
+        partitions: &[LanePartition],
+        topic: &TopicState,
+    ) -> Result<(), LaneExit> {
+        for number in &self.partitions {
+            if partitions.iter().any(|it| it.partition == *number) {
+                continue;
+            }
+            let claim = self.claim(&topic.log_id, *number);
+            let condition = status::partition(*number);
+            let position =
+                store.call(&condition, |store| store.position(&claim.log_id, *number))?;
+            let name = &self.context.settings.topics.orders;
+            // One attempt: the other partitions of this lane must not wait for this one's broker.
+            let Ok(range) = self.context.log.range(name, *number) else {
+                continue;
+            };
+            let topic_id = &topic.topic_id;
+            let Some(decision) = self.decide(&claim, topic_id, range, position.as_ref())? else {
+                continue;
+            };
+            if !matches!(decision, Decision::Stop { .. } | Decision::Wait) {
+                return Err(readable_again(*number));
+            }
+            // An outage may have been reported in its place meanwhile.
+            self.report_unread(*number, &decision);
+        }
+        Ok(())
+    }
+}
+
+fn readable_again(partition: i32) -> LaneExit {
+    LaneExit::Reacquire(format!("partition {partition} can be read again"))
+}
