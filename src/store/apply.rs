@@ -70,15 +70,8 @@ pub(super) trait WriteTransaction {
     /// Inserts gaps.
     fn insert_gaps(&mut self, batch: &Batch) -> Result<(), StoreError>;
 
-    /// Sets a savepoint. There is at most one at a time.
-    fn savepoint(&mut self) -> Result<(), StoreError>;
-
-    /// Keeps what was written since the savepoint, and removes the savepoint.
-    fn release_savepoint(&mut self) -> Result<(), StoreError>;
-
-    /// Undoes what was written since the savepoint, and removes the savepoint; `why` is the rejection
-    /// that made it necessary.
-    fn rollback_to_savepoint(&mut self, why: &str) -> Result<(), StoreError>;
+    /// Runs a statement of both dialects without parameters.
+    fn execute(&mut self, sql: &'static str) -> Result<(), StoreError>;
 
     /// Inserts the position row or moves it; `None` when another owner has acquired it. A new epoch
     /// clears the last applied record, which belongs to its epoch.
@@ -94,8 +87,10 @@ pub(super) trait WriteTransaction {
     /// Returns the owner of the claim's partition; `None` when the claim owns it.
     fn holder(&mut self, claim: &Claim) -> Result<Option<Holder>, StoreError>;
 
-    /// Fails in a transaction that was already rolled back, where COMMIT could answer Ok.
-    fn check(&mut self) -> Result<(), StoreError>;
+    /// Fails in a transaction that was already rolled back, where COMMIT would answer Ok.
+    fn check(&mut self) -> Result<(), StoreError> {
+        Ok(())
+    }
 
     fn commit(self) -> Result<(), StoreError>;
 }
@@ -272,16 +267,16 @@ fn bisect<'b>(
     orders: &[&'b SourcedOrder],
     rejected: &mut Rejected<'b>,
 ) -> Result<usize, StoreError> {
-    transaction.savepoint()?;
+    transaction.execute("SAVEPOINT bisect")?;
     let why = match upsert(transaction, batch, orders) {
         Ok(written) => {
-            transaction.release_savepoint()?;
+            transaction.execute("RELEASE bisect")?;
             return Ok(written);
         }
         Err(StoreError::Rejected(why)) => why,
         Err(other) => return Err(other),
     };
-    transaction.rollback_to_savepoint(&why)?;
+    transaction.execute("ROLLBACK TO bisect; RELEASE bisect")?;
     if let [order] = orders {
         if order.supersedes {
             // The older version may be storable, and was acknowledged too.

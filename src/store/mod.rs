@@ -38,8 +38,8 @@ pub enum StoreError {
     /// Another session held a lock: retry, then in smaller batches.
     #[error("the database is contended: {0}")]
     Contended(String),
-    /// The database refuses this data: find the one record and dead-letter it.
-    #[error("the database refuses the data: {0}")]
+    /// The database rejects this data: find the one record and dead-letter it.
+    #[error("the database rejects the data: {0}")]
     Rejected(String),
     /// Schema, rights or settings are wrong: stop, report it, retry slowly, dead-letter nothing.
     #[error("the database is misconfigured: {0}")]

@@ -1,5 +1,5 @@
-//! The store in memory that the model of a lane stands on does what the true engines do: both are
-//! given the same calls, and every answer and what they hold at the end are compared.
+//! The in-memory store of the lane model behaves like the real engines: both get the same calls, and
+//! every result and their contents at the end are compared.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -23,13 +23,13 @@ mod replayable;
 #[path = "../../src/store/memory.rs"]
 mod tables;
 
-const REFUSED_ENTRY: &str = "REFUSED";
+const REJECTED_ENTRY: &str = "REFUSED";
 const UIDS: usize = 4;
 
 #[derive(Clone, Copy, Debug)]
 enum Kind {
     Good,
-    Refused,
+    Rejected,
     /// Its record could not be decoded; the uid could be read.
     Dead,
     Hole,
@@ -41,22 +41,22 @@ enum Aim {
     AtThePosition,
     BesideIt(i64),
     OtherEpoch,
-    /// The last one of this owner, once more.
+    /// The last one of this owner, again.
     Again,
 }
 
 #[derive(Clone, Debug)]
 enum Step {
-    Take,
-    Settle { epochs: i32, moves: i64, gap: bool },
+    Acquire,
+    CommitStart { epochs: i32, moves: i64, gap: bool },
     Apply(Aim, Vec<(usize, Kind, i64)>),
-    Look,
+    Read,
 }
 
 fn step() -> impl Strategy<Value = Step> {
     let kind = prop_oneof![
         8 => Just(Kind::Good),
-        1 => Just(Kind::Refused),
+        1 => Just(Kind::Rejected),
         1 => Just(Kind::Dead),
         1 => Just(Kind::Hole),
     ];
@@ -68,15 +68,15 @@ fn step() -> impl Strategy<Value = Step> {
     ];
     let records = vec((0..UIDS, kind, 0..6_i64), 0..6);
     prop_oneof![
-        2 => Just(Step::Take),
+        2 => Just(Step::Acquire),
         2 => (0..2_i32, -4..3_i64, any::<bool>())
-            .prop_map(|(epochs, moves, gap)| Step::Settle { epochs, moves, gap }),
+            .prop_map(|(epochs, moves, gap)| Step::CommitStart { epochs, moves, gap }),
         6 => (aim, records).prop_map(|(aim, records)| Step::Apply(aim, records)),
-        1 => Just(Step::Look),
+        1 => Just(Step::Read),
     ]
 }
 
-/// A consumer as both stores see it.
+/// A consumer of both stores.
 struct Owner {
     claim: Claim,
     windows: [RejectionWindow; 2],
@@ -96,34 +96,34 @@ impl Pair<'_> {
         format!("{}-{number}", self.log_id)
     }
 
-    fn take(&mut self, by: usize, step: Step) {
+    fn run(&mut self, by: usize, step: Step) {
         match step {
-            Step::Take => {
+            Step::Acquire => {
                 let claim = &self.owners[by].claim;
-                let taken = self.store.acquire(claim).expect("the store answers");
-                assert_eq!(known(taken), known(self.memory.acquire(claim)));
+                let acquired = self.store.acquire(claim).expect("the store answers");
+                assert_eq!(known(acquired), known(self.memory.acquire(claim)));
             }
-            Step::Settle { epochs, moves, gap } => self.settle(by, epochs, moves, gap),
+            Step::CommitStart { epochs, moves, gap } => self.commit_start(by, epochs, moves, gap),
             Step::Apply(aim, records) => self.apply(by, aim, &records),
-            Step::Look => self.look(by),
+            Step::Read => self.read(by),
         }
     }
 
-    fn settle(&mut self, by: usize, epochs: i32, moves: i64, gap: bool) {
+    fn commit_start(&mut self, by: usize, epochs: i32, moves: i64, gap: bool) {
         let claim = self.owners[by].claim.clone();
         let position = self.memory.position(&self.log_id, 0);
         let (epoch, next) = position.map_or((0, 0), |it| (it.epoch, it.next_offset));
-        let decided = StartDecision {
+        let decision = StartDecision {
             topic_id: format!("topic-{}", epoch + epochs).into(),
             epoch: epoch + epochs,
             next_offset: (next + moves).max(0),
             gap: gap.then(|| hole(next, None)),
         };
-        let settled = self.store.commit_start(&claim, &decided);
-        let settled = settled.map(Some).map(known).map_err(|error| kind(&error));
-        let expected = self.memory.commit_start(&claim, &decided);
+        let committed = self.store.commit_start(&claim, &decision);
+        let committed = committed.map(Some).map(known).map_err(|error| kind(&error));
+        let expected = self.memory.commit_start(&claim, &decision);
         let expected = expected.map(Some).map(known).map_err(|error| kind(&error));
-        assert_eq!(settled, expected);
+        assert_eq!(committed, expected);
     }
 
     fn apply(&mut self, by: usize, aim: Aim, records: &[(usize, Kind, i64)]) {
@@ -135,17 +135,17 @@ impl Pair<'_> {
             aim => self.batch(by, aim, records),
         };
         self.owners[by].last = Some(batch.clone());
-        let refuses = |order: &Order| order.entry == REFUSED_ENTRY;
+        let rejects = |order: &Order| order.entry == REJECTED_ENTRY;
         let [window, other] = &mut self.owners[by].windows;
-        // Each counts its positions for itself.
+        // Each numbers its positions separately.
         let position = self.memory.position(&self.log_id, 0);
         batch.position_id = position.map_or(-1, |position| position.id);
-        let expected = self.memory.apply(&batch, other, refuses);
+        let expected = self.memory.apply(&batch, other, rejects);
         let position = self.store.position(&self.log_id, 0);
         let position = position.expect("the store answers");
         batch.position_id = position.map_or(-1, |position| position.id);
         let applied = self.store.apply(&batch, window);
-        assert_eq!(fate(applied), fate(expected));
+        assert_eq!(outcome(applied), outcome(expected));
         assert_eq!(format!("{window:?}"), format!("{other:?}"));
     }
 
@@ -164,9 +164,9 @@ impl Pair<'_> {
             match kind {
                 Kind::Hole => gaps.push(hole(offset, Some(offset + 1))),
                 Kind::Dead => dead_letters.push(dead(offset, &uid)),
-                Kind::Good | Kind::Refused => {
-                    let is_refused = matches!(kind, Kind::Refused);
-                    let mut order = sourced(&uid, offset, *accepted_s, is_refused);
+                Kind::Good | Kind::Rejected => {
+                    let is_rejected = matches!(kind, Kind::Rejected);
+                    let mut order = sourced(&uid, offset, *accepted_s, is_rejected);
                     order.supersedes = orders.contains_key(&uid);
                     orders.insert(uid, order);
                 }
@@ -191,7 +191,7 @@ impl Pair<'_> {
         }
     }
 
-    fn look(&mut self, by: usize) {
+    fn read(&mut self, by: usize) {
         let claim = &self.owners[by].claim;
         let holder = self.store.holder(claim).expect("the store answers");
         assert_eq!(
@@ -206,19 +206,19 @@ impl Pair<'_> {
         );
         let uids: Vec<String> = (0..UIDS).map(|number| self.uid(number)).collect();
         let asked: Vec<&str> = uids.iter().map(String::as_str).collect();
-        let answers = self.store.lookup(&self.log_id, &asked);
-        let answers = answers.expect("the store answers").results;
+        let found = self.store.lookup(&self.log_id, &asked);
+        let found = found.expect("the store answers").results;
         let expected = asked
             .iter()
             .map(|uid| self.memory.lookup(&self.log_id, uid));
         assert_eq!(
-            format!("{answers:#?}"),
+            format!("{found:#?}"),
             format!("{:#?}", expected.collect::<Vec<_>>())
         );
     }
 
-    /// Gaps and dead letters, which no call of the trait gives back.
-    fn compare_leftovers(&self, db: &mut Db, dialect: Dialect) {
+    /// Gaps and dead letters, which no method of the trait returns.
+    fn compare_dead_letters_and_gaps(&self, db: &mut Db, dialect: Dialect) {
         let of_this = format!(
             "position_id IN (SELECT id FROM log_positions WHERE log_id = '{}')",
             self.log_id
@@ -269,10 +269,10 @@ fn dead(offset: i64, uid: &str) -> DeadLetter {
     }
 }
 
-fn sourced(uid: &str, offset: i64, accepted_s: i64, is_refused: bool) -> SourcedOrder {
+fn sourced(uid: &str, offset: i64, accepted_s: i64, is_rejected: bool) -> SourcedOrder {
     let mut order = order_version(uid, u32::try_from(offset.max(0) + 1).expect("it is small"));
-    if is_refused {
-        order["entry"] = json!(REFUSED_ENTRY);
+    if is_rejected {
+        order["entry"] = json!(REJECTED_ENTRY);
     }
     SourcedOrder {
         order: Order::decode(order.to_string().as_bytes()).expect("the order is valid"),
@@ -300,24 +300,24 @@ fn kind(error: &StoreError) -> String {
     }
 }
 
-fn fate(applied: Result<Applied, StoreError>) -> Result<(Vec<i64>, usize, bool), String> {
+fn outcome(applied: Result<Applied, StoreError>) -> Result<(Vec<i64>, usize, bool), String> {
     let applied = applied.map_err(|error| kind(&error))?;
-    let refused = applied.rejected.iter().map(|(offset, _)| *offset).collect();
-    Ok((refused, applied.outdated, applied.already_applied))
+    let rejected = applied.rejected.iter().map(|(offset, _)| *offset).collect();
+    Ok((rejected, applied.outdated, applied.already_applied))
 }
 
 #[test]
-fn the_store_in_memory_does_what_postgresql_does() {
+fn the_in_memory_store_behaves_like_postgresql() {
     compare(&Database::postgres());
 }
 
 #[test]
-fn the_store_in_memory_does_what_sqlite_does() {
+fn the_in_memory_store_behaves_like_sqlite() {
     compare(&Database::sqlite());
 }
 
 fn compare(database: &Database) {
-    database.refuse_entry(REFUSED_ENTRY);
+    database.reject_entry(REJECTED_ENTRY);
     let (store, db) = (database.store(), database.db());
     let (store, db, cases) = (RefCell::new(store), RefCell::new(db), Cell::new(0));
     replayable::check(60, vec((0..3_usize, step()), 1..25), |steps| {
@@ -342,9 +342,9 @@ fn compare(database: &Database) {
             log_id: log_id.clone(),
         };
         for (by, step) in steps {
-            pair.take(by, step);
+            pair.run(by, step);
         }
-        pair.look(0);
-        pair.compare_leftovers(&mut db.borrow_mut(), database.dialect);
+        pair.read(0);
+        pair.compare_dead_letters_and_gaps(&mut db.borrow_mut(), database.dialect);
     });
 }

@@ -5,7 +5,7 @@ use serde_json::json;
 use support::for_each_engine;
 use support::orders::order_version;
 
-use crate::contract::owner::{AMOUNTS, LOG, claim, dead, decoded, settle, sourced};
+use crate::contract::owner::{AMOUNTS, LOG, claim, commit_start, dead, decoded, sourced};
 use crate::contract::stores::Database;
 
 for_each_engine! {
@@ -14,21 +14,21 @@ for_each_engine! {
         sqlite => super::Database::sqlite(),
     ]
     [
-        a_position_is_there_from_the_first_settlement_on,
-        a_settlement_written_twice_leaves_one_gap,
+        a_position_exists_from_the_first_start_decision_on,
+        a_start_decision_written_twice_leaves_one_gap,
         a_batch_is_stored_with_its_position_or_not_at_all,
         a_batch_applied_twice_is_recognised,
         an_older_owner_is_fenced,
         an_older_offset_never_overwrites_a_newer_one,
         across_incarnations_the_accept_time_decides,
         an_order_is_replaced_whole,
-        a_refused_order_becomes_a_dead_letter_and_its_neighbours_are_stored,
-        a_schema_that_refuses_good_orders_stops_everything,
-        dead_letters_and_gaps_are_kept_with_their_batch,
+        a_rejected_order_becomes_a_dead_letter_and_the_others_are_stored,
+        a_schema_that_rejects_valid_orders_stops_everything,
+        dead_letters_and_gaps_are_stored_with_their_batch,
     ]
 }
 
-fn a_position_is_there_from_the_first_settlement_on(subject: &Database) {
+fn a_position_exists_from_the_first_start_decision_on(subject: &Database) {
     let mut owner = subject.owner();
     assert_eq!((owner.position.epoch, owner.position.next_offset), (1, 0));
     assert_eq!(owner.position.last_applied, None);
@@ -38,16 +38,16 @@ fn a_position_is_there_from_the_first_settlement_on(subject: &Database) {
         owner
             .store
             .acquire(&claim())
-            .expect("the partition can be taken"),
+            .expect("the partition can be acquired"),
         found
     );
 }
 
 /// It is written again when the answer to its COMMIT was lost.
-fn a_settlement_written_twice_leaves_one_gap(subject: &Database) {
+fn a_start_decision_written_twice_leaves_one_gap(subject: &Database) {
     let mut owner = subject.owner();
     for to in [None, Some(7)] {
-        let decided = StartDecision {
+        let decision = StartDecision {
             topic_id: "topic-2".into(),
             epoch: 2,
             next_offset: 7,
@@ -58,8 +58,8 @@ fn a_settlement_written_twice_leaves_one_gap(subject: &Database) {
             }),
         };
         for _ in 0..2 {
-            let settled = owner.store.commit_start(&owner.claim, &decided);
-            let position = settled.expect("the position can be settled");
+            let committed = owner.store.commit_start(&owner.claim, &decision);
+            let position = committed.expect("the start can be committed");
             assert_eq!((position.epoch, position.next_offset), (2, 7));
         }
     }
@@ -85,7 +85,7 @@ fn a_batch_is_stored_with_its_position_or_not_at_all(subject: &Database) {
     assert_eq!(position.last_applied, batch.last_applied);
     assert_eq!(subject.db().text(AMOUNTS), "a|1\nb|2");
 
-    // The table of items goes away: the whole batch goes with it.
+    // Without the table of items nothing of the batch is stored.
     subject.db().run("ALTER TABLE items RENAME TO elsewhere");
     let next = owner.batch(vec![sourced("c", 1, 2, 1)]);
     let error = owner.apply(&next).expect_err("there is no such table");
@@ -117,14 +117,14 @@ fn a_batch_applied_twice_is_recognised(subject: &Database) {
 
 fn an_older_owner_is_fenced(subject: &Database) {
     let mut old = subject.owner();
-    let taken = claim();
+    let newer = claim();
     old.store
-        .acquire(&taken)
-        .expect("the partition can be taken");
+        .acquire(&newer)
+        .expect("the partition can be acquired");
     let batch = old.batch(vec![sourced("a", 1, 0, 1)]);
     let error = old
         .apply(&batch)
-        .expect_err("another has taken the partition");
+        .expect_err("another owner has acquired the partition");
     let StoreError::Fenced(Some(holder)) = error else {
         panic!("{error}")
     };
@@ -141,7 +141,7 @@ fn an_older_owner_is_fenced(subject: &Database) {
     );
     assert!(
         old.store
-            .holder(&taken)
+            .holder(&newer)
             .expect("the store answers")
             .is_none()
     );
@@ -152,7 +152,7 @@ fn an_older_offset_never_overwrites_a_newer_one(subject: &Database) {
     let batch = owner.batch(vec![sourced("a", 5, 9, 1)]);
     owner.apply(&batch).expect("the batch is stored");
     // A rewind: the same incarnation from the start, with a later accept time even.
-    owner.position = settle(&mut *owner.store, &owner.claim, "topic-1", 1, 0);
+    owner.position = commit_start(&mut *owner.store, &owner.claim, "topic-1", 1, 0);
     let replay = owner.batch(vec![sourced("a", 3, 4, 100)]);
     assert_eq!(
         owner.apply(&replay).expect("a replay is harmless").outdated,
@@ -169,7 +169,7 @@ fn across_incarnations_the_accept_time_decides(subject: &Database) {
         sourced("c", 5, 11, 50),
     ]);
     owner.apply(&batch).expect("the batch is stored");
-    owner.position = settle(&mut *owner.store, &owner.claim, "topic-2", 2, 0);
+    owner.position = commit_start(&mut *owner.store, &owner.claim, "topic-2", 2, 0);
     let recreated = owner.batch(vec![
         sourced("a", 6, 0, 49),
         sourced("b", 6, 1, 50),
@@ -191,8 +191,8 @@ fn an_order_is_replaced_whole(subject: &Database) {
         let batch = owner.batch(vec![sourced("a", version, i64::from(version) - 1, 1)]);
         owner.apply(&batch).expect("the batch is stored");
     }
-    let mut answers = owner.store.lookup(LOG, &["a"]).expect("the store answers");
-    let LookupResult::Stored(stored) = answers.results.remove(0) else {
+    let mut found = owner.store.lookup(LOG, &["a"]).expect("the store answers");
+    let LookupResult::Stored(stored) = found.results.remove(0) else {
         panic!("the order is stored")
     };
     let encoded: serde_json::Value = serde_json::from_slice(&stored.order.encode()).expect("JSON");
@@ -220,8 +220,8 @@ fn with_entry(uid: &str, entry: &str, offset: i64) -> SourcedOrder {
     }
 }
 
-fn a_refused_order_becomes_a_dead_letter_and_its_neighbours_are_stored(subject: &Database) {
-    subject.refuse_entry("BAD");
+fn a_rejected_order_becomes_a_dead_letter_and_the_others_are_stored(subject: &Database) {
+    subject.reject_entry("BAD");
     let mut owner = subject.owner();
     let orders = (0..100).map(|number| {
         let entry = if number == 57 { "BAD" } else { "GOOD" };
@@ -229,8 +229,8 @@ fn a_refused_order_becomes_a_dead_letter_and_its_neighbours_are_stored(subject: 
     });
     let batch = owner.batch(orders.collect());
     let applied = owner.apply(&batch).expect("the batch is stored");
-    let refused: Vec<i64> = applied.rejected.iter().map(|(offset, _)| *offset).collect();
-    assert_eq!(refused, [57]);
+    let rejected: Vec<i64> = applied.rejected.iter().map(|(offset, _)| *offset).collect();
+    assert_eq!(rejected, [57]);
     let mut db = subject.db();
     assert_eq!(db.count("orders"), 99);
     assert_eq!(
@@ -240,8 +240,8 @@ fn a_refused_order_becomes_a_dead_letter_and_its_neighbours_are_stored(subject: 
     assert_eq!(db.text("SELECT next_offset FROM log_positions"), "100");
 }
 
-fn a_schema_that_refuses_good_orders_stops_everything(subject: &Database) {
-    subject.refuse_entry("BAD");
+fn a_schema_that_rejects_valid_orders_stops_everything(subject: &Database) {
+    subject.reject_entry("BAD");
     let mut owner = subject.owner();
     let orders = (0..100).map(|number| {
         let entry = if number % 2 == 0 { "BAD" } else { "GOOD" };
@@ -257,7 +257,7 @@ fn a_schema_that_refuses_good_orders_stops_everything(subject: &Database) {
     assert_eq!(db.text("SELECT next_offset FROM log_positions"), "0");
 }
 
-fn dead_letters_and_gaps_are_kept_with_their_batch(subject: &Database) {
+fn dead_letters_and_gaps_are_stored_with_their_batch(subject: &Database) {
     let mut owner = subject.owner();
     let mut batch = owner.batch(vec![sourced("a", 1, 4, 1)]);
     batch.dead_letters = vec![dead(0, None), dead(3, Some("d"))];

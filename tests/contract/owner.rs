@@ -1,4 +1,4 @@
-//! Whoever holds a partition of a fresh log, and what it writes.
+//! An owner of a partition of a new log, and what it writes.
 
 use bytes::Bytes;
 use orders::order::Order;
@@ -15,15 +15,17 @@ use crate::contract::stores::Database;
 pub const LOG: &str = "cluster/orders";
 
 impl Database {
-    /// A store that has taken partition 0 of a fresh log.
+    /// A store that has acquired partition 0 of a new log.
     pub fn owner(&self) -> Owner {
         let mut store = self.store();
         let claim = claim();
         assert_eq!(
-            store.acquire(&claim).expect("the partition can be taken"),
+            store
+                .acquire(&claim)
+                .expect("the partition can be acquired"),
             None
         );
-        let position = settle(&mut *store, &claim, "topic-1", 1, 0);
+        let position = commit_start(&mut *store, &claim, "topic-1", 1, 0);
         Owner {
             store,
             claim,
@@ -43,25 +45,25 @@ pub fn claim() -> Claim {
     }
 }
 
-pub fn settle(
+pub fn commit_start(
     store: &mut dyn OrderStore,
     claim: &Claim,
     topic_id: &str,
     epoch: i32,
     next_offset: i64,
 ) -> Position {
-    let decided = StartDecision {
+    let decision = StartDecision {
         topic_id: topic_id.into(),
         epoch,
         next_offset,
         gap: None,
     };
     store
-        .commit_start(claim, &decided)
-        .expect("the position can be settled")
+        .commit_start(claim, &decision)
+        .expect("the start can be committed")
 }
 
-/// Whoever holds a partition, and where it is.
+/// The owner of a partition, and its position.
 pub struct Owner {
     pub store: Box<dyn OrderStore>,
     pub claim: Claim,

@@ -1,4 +1,4 @@
-//! What every store gives back of what it holds.
+//! What every store returns of what it holds.
 
 use std::ops::ControlFlow;
 
@@ -17,29 +17,29 @@ for_each_engine! {
         sqlite => super::Database::sqlite(),
     ]
     [
-        answers_know_stored_dead_and_absent_orders,
+        a_lookup_tells_stored_dead_lettered_and_absent_orders_apart,
         the_latest_orders_come_with_their_positions,
-        a_snapshot_shows_all_of_one_moment_and_nothing_later,
-        a_snapshot_shows_dead_letters_as_they_are_kept,
+        a_snapshot_has_everything_of_one_moment_and_nothing_later,
+        a_snapshot_has_dead_letters_as_they_are_stored,
     ]
 }
 
-fn answers_know_stored_dead_and_absent_orders(subject: &Database) {
+fn a_lookup_tells_stored_dead_lettered_and_absent_orders_apart(subject: &Database) {
     let mut owner = subject.owner();
     let mut batch = owner.batch(vec![sourced("a", 1, 1, 1)]);
     batch.dead_letters = vec![dead(0, Some("d"))];
     owner.apply(&batch).expect("the batch is stored");
-    let answers = owner
+    let found = owner
         .store
         .lookup(LOG, &["absent", "a", "d"])
         .expect("the store answers");
-    assert!(matches!(answers.results[0], LookupResult::Absent));
-    assert!(matches!(answers.results[1], LookupResult::Stored(_)));
+    assert!(matches!(found.results[0], LookupResult::Absent));
+    assert!(matches!(found.results[1], LookupResult::Stored(_)));
     assert!(
-        matches!(&answers.results[2], LookupResult::DeadLettered { location } if location == "orders/0/0")
+        matches!(&found.results[2], LookupResult::DeadLettered { location } if location == "orders/0/0")
     );
-    assert_eq!(answers.positions.len(), 1);
-    assert_eq!(answers.positions[0].next_offset, 2);
+    assert_eq!(found.positions.len(), 1);
+    assert_eq!(found.positions[0].next_offset, 2);
 }
 
 fn the_latest_orders_come_with_their_positions(subject: &Database) {
@@ -54,7 +54,7 @@ fn the_latest_orders_come_with_their_positions(subject: &Database) {
 }
 
 /// More orders than a page of PostgreSQL's holds, in an order that is not that of their uids.
-fn a_snapshot_shows_all_of_one_moment_and_nothing_later(subject: &Database) {
+fn a_snapshot_has_everything_of_one_moment_and_nothing_later(subject: &Database) {
     let mut owner = subject.owner();
     let uid = |number: i64| format!("uid-{:03}", number * 7 % 250);
     for start in [0, 125] {
@@ -70,7 +70,7 @@ fn a_snapshot_shows_all_of_one_moment_and_nothing_later(subject: &Database) {
         .run("INSERT INTO orders (order_uid) VALUES ('zz-nulls')");
     let mut snapshot = subject.engine.snapshot().expect("a snapshot can be made");
     let later = owner.batch(vec![sourced("uid-000", 9, 250, 500)]);
-    owner.apply(&later).expect("nobody waits for a snapshot");
+    owner.apply(&later).expect("no writer waits for a snapshot");
 
     assert_eq!(snapshot.counts().expect("the store answers"), (251, 0));
     let positions = snapshot.positions(LOG).expect("the store answers");
@@ -91,24 +91,24 @@ fn a_snapshot_shows_all_of_one_moment_and_nothing_later(subject: &Database) {
         order_uid: "zz-nulls".into(),
         ..Order::default()
     });
-    let mut shown = Vec::new();
-    let each = snapshot.for_each_order(&mut |order| {
-        shown.push(order);
+    let mut orders = Vec::new();
+    let visited = snapshot.for_each_order(&mut |order| {
+        orders.push(order);
         ControlFlow::Continue(())
     });
-    each.expect("the store answers");
-    assert!(shown == expected, "{shown:#?}");
+    visited.expect("the store answers");
+    assert!(orders == expected, "{orders:#?}");
 
     let mut first = 0;
-    let each = snapshot.for_each_order(&mut |_| {
+    let visited = snapshot.for_each_order(&mut |_| {
         first += 1;
         ControlFlow::Break(())
     });
-    each.expect("the store answers");
+    visited.expect("the store answers");
     assert_eq!(first, 1);
 }
 
-fn a_snapshot_shows_dead_letters_as_they_are_kept(subject: &Database) {
+fn a_snapshot_has_dead_letters_as_they_are_stored(subject: &Database) {
     let mut owner = subject.owner();
     let mut batch = owner.batch(vec![sourced("a", 1, 3, 1)]);
     let huge = vec![b'x'; (16 << 20) + 1];
@@ -129,11 +129,11 @@ fn a_snapshot_shows_dead_letters_as_they_are_kept(subject: &Database) {
     let mut snapshot = subject.engine.snapshot().expect("a snapshot can be made");
     assert_eq!(snapshot.counts().expect("the store answers"), (1, 3));
     let mut letters = Vec::new();
-    let each = snapshot.for_each_dead_letter(&mut |letter| {
+    let visited = snapshot.for_each_dead_letter(&mut |letter| {
         letters.push(letter);
         ControlFlow::Continue(())
     });
-    each.expect("the store answers");
+    visited.expect("the store answers");
     let [null, long, raw] = &letters[..] else {
         panic!("there are three")
     };

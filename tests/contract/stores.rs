@@ -1,4 +1,4 @@
-//! A migrated database of each engine, with a test's own eyes on it.
+//! A migrated database of each engine, and a test's own connection to it.
 
 use std::path::PathBuf;
 
@@ -8,14 +8,14 @@ use orders::store::{Dialect, OrderStore, StoreEngine};
 use support::{Db, Env};
 use tempfile::TempDir;
 
-/// An engine with a migrated database of its own.
+/// An engine with its own migrated database.
 pub struct Database {
     pub engine: Box<dyn StoreEngine>,
     pub dialect: Dialect,
-    place: Place,
+    location: Location,
 }
 
-enum Place {
+enum Location {
     Server(Env),
     File { file: PathBuf, _folder: TempDir },
 }
@@ -27,7 +27,7 @@ impl Database {
         Database {
             engine: Box::new(PostgresEngine::new(&env.db_url).expect("the URL is right")),
             dialect: Dialect::Postgres,
-            place: Place::Server(env),
+            location: Location::Server(env),
         }
     }
 
@@ -41,7 +41,7 @@ impl Database {
         Database {
             engine: Box::new(engine),
             dialect: Dialect::Sqlite,
-            place: Place::File {
+            location: Location::File {
                 file: path,
                 _folder: folder,
             },
@@ -53,14 +53,14 @@ impl Database {
     }
 
     pub fn db(&self) -> Db {
-        match &self.place {
-            Place::Server(env) => env.db(),
-            Place::File { file, .. } => Db::open_file(file),
+        match &self.location {
+            Location::Server(env) => env.db(),
+            Location::File { file, .. } => Db::open_file(file),
         }
     }
 
-    /// A check that only some orders break, as a database of later days may have one.
-    pub fn refuse_entry(&self, entry: &str) {
+    /// Adds a check that rejects orders with this entry, as a later version of the database may have.
+    pub fn reject_entry(&self, entry: &str) {
         self.db()
             .add_check("entries", &format!("entry = '{entry}'"));
     }

@@ -11,7 +11,7 @@ use crate::store::StoreError;
 /// [`StoreError::Misconfigured`], because stopping is harmless and losing is not.
 impl From<PgError> for StoreError {
     fn from(error: PgError) -> StoreError {
-        let Some(refusal) = error.as_db_error() else {
+        let Some(db_error) = error.as_db_error() else {
             let reason = chain(&error);
             return if is_network_error(&error) {
                 StoreError::Unavailable(reason)
@@ -20,8 +20,8 @@ impl From<PgError> for StoreError {
                 StoreError::Rejected(reason)
             };
         };
-        let code = refusal.code().code();
-        let reason = format!("{} (SQLSTATE {code})", refusal.message());
+        let code = db_error.code().code();
+        let reason = format!("{} (SQLSTATE {code})", db_error.message());
         match code {
             "40001" | "40P01" | "55P03" | "57014" => StoreError::Contended(reason),
             "22001" | "22003" | "22007" | "22008" | "22021" | "22P02" | "23514" => {

@@ -115,18 +115,8 @@ impl WriteTransaction for PostgresTransaction<'_> {
         Ok(gaps::insert(&mut self.transaction, batch)?)
     }
 
-    fn savepoint(&mut self) -> Result<(), StoreError> {
-        Ok(self.transaction.batch_execute("SAVEPOINT bisect")?)
-    }
-
-    fn release_savepoint(&mut self) -> Result<(), StoreError> {
-        Ok(self.transaction.batch_execute("RELEASE bisect")?)
-    }
-
-    fn rollback_to_savepoint(&mut self, _why: &str) -> Result<(), StoreError> {
-        Ok(self
-            .transaction
-            .batch_execute("ROLLBACK TO bisect; RELEASE bisect")?)
+    fn execute(&mut self, sql: &'static str) -> Result<(), StoreError> {
+        Ok(self.transaction.batch_execute(sql)?)
     }
 
     fn upsert_position(

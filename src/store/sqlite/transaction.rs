@@ -39,7 +39,18 @@ impl SqliteTransaction<'_> {
         &self,
         step: impl FnOnce(&Connection) -> Result<T, SqliteError>,
     ) -> Result<T, StoreError> {
-        step(&self.transaction).map_err(|error| classify(self.file.path(), &error))
+        step(&self.transaction).map_err(|error| {
+            let error = classify(self.file.path(), &error);
+            match error {
+                // The position would not move with the statements that follow.
+                StoreError::Rejected(why) if self.transaction.is_autocommit() => {
+                    StoreError::Misconfigured(format!(
+                        "a trigger ends the transaction where it may only ABORT: {why}"
+                    ))
+                }
+                error => error,
+            }
+        })
     }
 }
 
@@ -105,22 +116,8 @@ impl WriteTransaction for SqliteTransaction<'_> {
         self.run(|connection| gaps::insert(connection, batch))
     }
 
-    fn savepoint(&mut self) -> Result<(), StoreError> {
-        self.run(|connection| connection.execute_batch("SAVEPOINT bisect"))
-    }
-
-    fn release_savepoint(&mut self) -> Result<(), StoreError> {
-        self.run(|connection| connection.execute_batch("RELEASE bisect"))
-    }
-
-    fn rollback_to_savepoint(&mut self, why: &str) -> Result<(), StoreError> {
-        if self.transaction.is_autocommit() {
-            // The position would not move with the statements that follow.
-            return Err(StoreError::Misconfigured(format!(
-                "a trigger ends the transaction where it may only ABORT: {why}"
-            )));
-        }
-        self.run(|connection| connection.execute_batch("ROLLBACK TO bisect; RELEASE bisect"))
+    fn execute(&mut self, sql: &'static str) -> Result<(), StoreError> {
+        self.run(|connection| connection.execute_batch(sql))
     }
 
     fn upsert_position(
@@ -137,11 +134,6 @@ impl WriteTransaction for SqliteTransaction<'_> {
 
     fn holder(&mut self, claim: &Claim) -> Result<Option<Holder>, StoreError> {
         self.run(|connection| positions::holder(connection, claim))
-    }
-
-    /// SQLite's COMMIT fails in a transaction that was rolled back.
-    fn check(&mut self) -> Result<(), StoreError> {
-        Ok(())
     }
 
     fn commit(self) -> Result<(), StoreError> {
