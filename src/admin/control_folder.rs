@@ -20,7 +20,7 @@ pub fn socket_path(folder: &Path, role: &str) -> PathBuf {
 }
 
 /// Makes the folder where there is none. One that is a symlink, belongs to another user or can be
-/// entered by others is an error: whoever made it might answer for a service.
+/// entered by others is an error: another user could answer for a service.
 pub fn prepare(folder: &Path) -> anyhow::Result<()> {
     let shown = folder.display();
     if let Err(error) = DirBuilder::new().mode(0o700).create(folder)
@@ -55,8 +55,8 @@ pub fn remove_stale(folder: &Path) {
     }
 }
 
-/// Whether nobody but this process can listen there again. A service that is starting has bound its
-/// socket a moment before it listens, so a refused connection alone does not tell.
+/// Whether the process that made the socket has ended (or is this one). A service that is starting has bound its
+/// socket a moment before it listens, so a refused connection alone is no proof.
 fn is_of_ended_process(path: &Path) -> bool {
     let name = path.file_stem().and_then(|stem| stem.to_str());
     let pid = name.and_then(|name| name.rsplit('-').next()?.parse().ok());
@@ -67,7 +67,7 @@ fn is_of_ended_process(path: &Path) -> bool {
     pid == rustix::process::getpid() || test_kill_process(pid).is_err()
 }
 
-/// Whether somebody accepts connections at `path`, as far as this process can tell.
+/// Whether connections are accepted at `path`; true as well when that cannot be found out.
 pub fn is_listening(path: &Path) -> bool {
     match UnixStream::connect(path) {
         Ok(_) => true,
@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn the_folder_is_made_for_its_user_alone_and_taken_as_it_is_the_next_time() {
+    fn the_folder_is_made_for_its_user_alone_and_used_again() {
         let parent = tempfile::tempdir().unwrap();
         let folder = parent.path().join("orders");
         for _ in 0..2 {
@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn what_others_can_enter_or_redirect_is_refused() {
+    fn a_folder_that_others_can_enter_or_redirect_is_refused() {
         let parent = tempfile::tempdir().unwrap();
         let open = parent.path().join("open");
         fs::create_dir(&open).unwrap();
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn only_sockets_that_nobody_can_listen_on_again_are_removed() {
+    fn only_sockets_of_ended_processes_are_removed() {
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join(name);
         // The greatest pid of Linux is below this one.
@@ -140,7 +140,7 @@ mod tests {
 
         remove_stale(folder.path());
         assert!(left.iter().all(|path| !path.exists()));
-        // Process 1 is there, and may be about to listen.
+        // Process 1 exists, and may be about to listen.
         assert!(other.exists() && listening.exists() && file.exists());
     }
 }

@@ -43,7 +43,7 @@ fn shown(url: &str, health: bool) -> (u16, String) {
 }
 
 #[test]
-fn readiness_names_what_is_missing_and_verbosely_everything() {
+fn readiness_lists_failed_checks_and_verbosely_all() {
     assert_eq!(shown("/readyz", true), (200, "ok\n".into()));
     assert_eq!(
         shown("/readyz", false),

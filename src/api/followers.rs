@@ -1,229 +1,243 @@
-//! The threads that follow the log: one reads the orders, one the answers, one watches both.
+//! The threads that follow the log: one reads the orders, one the replies, one watches both.
 //!
-//! Owns when a follower is made, moved or made anew; what a record means is decided in `knowledge`,
-//! and how far is far enough in `tail`. Everything retries for ever: a service whose log is away
-//! goes on and says so. The surprising thing: no consumer group. Every instance must see every
-//! record, and starts from the ends as numbers, because "the end" as Kafka's client understands it
-//! misses what comes in the next 20 ms.
+//! Owns when a follower is opened, assigned and restarted; what a record means is decided in
+//! `read_model`, and how far is far enough in `follower_progress`. Everything retries for ever.
+//!
+//! There is no consumer group: every instance must see every record. It starts at the ends as
+//! offsets, because `latest` as Kafka's client understands it misses what comes in the next 20 ms.
 
 use std::time::{Duration, Instant};
 
 use tracing::{info, warn};
 
-use super::knowledge::Knowledge;
-use super::tail::{Command, Tail};
+use super::follower_progress::{Command, FollowerProgress};
+use super::read_model::ReadModel;
 use crate::event_log::{EventLog, Followed, Follower, LogError, LogFault, ReadBack};
 use crate::pipeline::{PartitionOffset, Record, TopicId};
 use crate::shutdown::Shutdown;
 
-/// How long a follower waits for a record before it looks up.
-const POLL: Duration = Duration::from_millis(100);
+/// How long a follower waits for a record before it checks for commands.
+const POLL_TIMEOUT: Duration = Duration::from_millis(100);
 
-/// How late another instance's order may be seen here. Most orders followed are our own, which the
-/// cache has already: taking them in heaps leaves the processor to those that are being posted.
-const GATHER_ORDERS: Duration = Duration::from_millis(10);
+/// How late another instance's order may be read here. Most orders followed are this instance's own,
+/// which the cache already has: reading them in batches leaves the processor to the POSTs.
+const ORDERS_DELAY: Duration = Duration::from_millis(10);
 
-/// How long to wait before beginning again.
-const RETRY: Duration = Duration::from_millis(500);
+/// The pause before a follower is opened again.
+const RETRY_PAUSE: Duration = Duration::from_millis(500);
 
-/// How often the ends are asked for, while all is well and while it is not.
-const ASK: Duration = Duration::from_secs(1);
-const ASK_IN_DOUBT: Duration = Duration::from_millis(200);
+/// How often the ends are queried, while both followers are live and while one is not.
+const QUERY_INTERVAL: Duration = Duration::from_secs(1);
+const QUERY_INTERVAL_NOT_LIVE: Duration = Duration::from_millis(200);
 
 /// Why reading stopped.
-enum Left {
+enum ReadEnd {
     Stopped,
-    /// Go on where it was.
+    /// Open it again at the same positions.
     Resume,
-    /// Forget everything and begin at the ends.
-    BeginAnew,
+    /// Forget everything and start at the ends.
+    Restart,
 }
 
 /// Whether the record at this offset of that incarnation of the topic is known by its key.
 type Holds<'a> = dyn Fn(&TopicId, PartitionOffset, &[u8]) -> bool + 'a;
 
-/// What is done with each record, and what when the follower begins at the ends.
-struct Duty<'a> {
-    /// Whether there is nothing to be done with the record at this place, under this key.
+/// What is done with each record, and when the follower starts at the ends.
+struct FollowHandler<'a> {
+    /// Whether the record at this offset, with this key, can be passed over.
     knows: &'a Holds<'a>,
-    take: &'a dyn Fn(&Record, &TopicId),
-    forget: &'a dyn Fn(),
-    gather: Duration,
+    on_record: &'a dyn Fn(&Record, &TopicId),
+    on_restart: &'a dyn Fn(),
+    /// How late a record may be read.
+    delay: Duration,
 }
 
 /// Follows the topic of orders until a stop is requested: every order enters the cache.
-pub fn follow_orders(log: &dyn EventLog, knowledge: &Knowledge, shutdown: &Shutdown) {
+pub fn follow_orders(log: &dyn EventLog, read_model: &ReadModel, shutdown: &Shutdown) {
     let knows =
-        |topic_id: &TopicId, at: PartitionOffset, key: &[u8]| knowledge.holds(topic_id, at, key);
-    let take = |record: &Record, topic_id: &TopicId| knowledge.followed(record, topic_id);
-    let forget = || knowledge.forget();
+        |topic_id: &TopicId, at: PartitionOffset, key: &[u8]| read_model.holds(topic_id, at, key);
+    let on_record = |record: &Record, topic_id: &TopicId| read_model.followed(record, topic_id);
+    let on_restart = || read_model.reset();
     follow(
         log,
-        &knowledge.orders,
+        &read_model.orders,
         shutdown,
-        &Duty {
+        &FollowHandler {
             knows: &knows,
-            take: &take,
-            forget: &forget,
-            gather: GATHER_ORDERS,
+            on_record: &on_record,
+            on_restart: &on_restart,
+            delay: ORDERS_DELAY,
         },
     );
 }
 
-/// Follows the topic of answers until a stop is requested: what was asked for here is heard.
-pub fn follow_answers(log: &dyn EventLog, knowledge: &Knowledge, shutdown: &Shutdown) {
-    let take = |record: &Record, _: &TopicId| knowledge.answered(record, Instant::now());
-    // Answers given meanwhile were missed: whoever waits asks again.
-    let forget = || knowledge.lookups.renew();
+/// Follows the topic of replies until a stop is requested: each completes its lookup.
+pub fn follow_replies(log: &dyn EventLog, read_model: &ReadModel, shutdown: &Shutdown) {
+    let on_record = |record: &Record, _: &TopicId| read_model.replied(record, Instant::now());
+    // Replies may have been missed: every lookup is sent again.
+    let on_restart = || read_model.lookups.renew();
     follow(
         log,
-        &knowledge.found,
+        &read_model.replies,
         shutdown,
-        &Duty {
+        &FollowHandler {
             knows: &|_, _, _| false,
-            take: &take,
-            forget: &forget,
-            // Somebody waits for each of them.
-            gather: Duration::ZERO,
+            on_record: &on_record,
+            on_restart: &on_restart,
+            // A client waits for each of them.
+            delay: Duration::ZERO,
         },
     );
 }
 
-fn follow(log: &dyn EventLog, tail: &Tail, shutdown: &Shutdown, duty: &Duty<'_>) {
-    let mut anew = true;
+fn follow(
+    log: &dyn EventLog,
+    progress: &FollowerProgress,
+    shutdown: &Shutdown,
+    handler: &FollowHandler<'_>,
+) {
+    let mut restart = true;
     while !shutdown.is_requested() {
-        anew |= tail.take_command() == Some(Command::BeginAnew);
-        let opened = open(log, tail, duty, &mut anew);
+        restart |= progress.take_command() == Some(Command::Restart);
+        let opened = open(log, progress, handler, &mut restart);
         let left = match opened {
-            Ok(mut follower) => read(&mut *follower, tail, shutdown, duty),
+            Ok(mut follower) => read(&mut *follower, progress, shutdown, handler),
             Err(error) => {
-                report(tail, &error.to_string());
-                Left::Resume
+                report(progress, &error.to_string());
+                ReadEnd::Resume
             }
         };
         match left {
-            Left::Stopped => return,
-            Left::Resume => {}
-            Left::BeginAnew => anew = true,
+            ReadEnd::Stopped => return,
+            ReadEnd::Resume => {}
+            ReadEnd::Restart => restart = true,
         }
-        shutdown.wait_timeout(RETRY);
+        shutdown.wait_timeout(RETRY_PAUSE);
     }
 }
 
-/// A follower at the positions of `tail`, or at the ends when it begins `anew`.
+/// A follower at the positions of `progress`, or at the ends when it has to `restart`.
 fn open(
     log: &dyn EventLog,
-    tail: &Tail,
-    duty: &Duty<'_>,
-    anew: &mut bool,
+    progress: &FollowerProgress,
+    handler: &FollowHandler<'_>,
+    restart: &mut bool,
 ) -> Result<Box<dyn Follower>, LogError> {
-    if *anew {
-        let ends = log.topic(&tail.topic)?;
-        // The start is fixed before anything is forgotten, and it stays the start however often
-        // opening fails below: nothing that enters from here on can be passed unseen.
-        tail.begin(&ends, Instant::now());
-        (duty.forget)();
-        *anew = false;
+    if *restart {
+        let ends = log.topic(&progress.topic)?;
+        // The start is fixed before the cache is cleared, and stays the start however often opening
+        // fails below: no newer version of what enters from here on can be missed.
+        progress.start(&ends, Instant::now());
+        (handler.on_restart)();
+        *restart = false;
     }
-    log.follow(&tail.topic, &tail.positions(), duty.gather)
+    log.follow(&progress.topic, &progress.positions(), handler.delay)
 }
 
-fn read(follower: &mut dyn Follower, tail: &Tail, shutdown: &Shutdown, duty: &Duty<'_>) -> Left {
-    let mut topic_id = tail.topic_id();
+fn read(
+    follower: &mut dyn Follower,
+    progress: &FollowerProgress,
+    shutdown: &Shutdown,
+    handler: &FollowHandler<'_>,
+) -> ReadEnd {
+    let mut topic_id = progress.topic_id();
     while !shutdown.is_requested() {
-        match tail.take_command() {
-            Some(Command::BeginAnew) => return Left::BeginAnew,
+        match progress.take_command() {
+            Some(Command::Restart) => return ReadEnd::Restart,
             Some(Command::Reassign) => {
-                topic_id = tail.topic_id();
-                if let Err(error) = follower.assign(&tail.positions()) {
-                    report(tail, &error.to_string());
-                    return Left::Resume;
+                topic_id = progress.topic_id();
+                if let Err(error) = follower.assign(&progress.positions()) {
+                    report(progress, &error.to_string());
+                    return ReadEnd::Resume;
                 }
             }
             None => {}
         }
-        let knows = |at: PartitionOffset, key: &[u8]| (duty.knows)(&topic_id, at, key);
-        match follower.next(POLL, &knows) {
-            Some(Followed::Known(at)) => tail.moved(at, Instant::now()),
+        let knows = |at: PartitionOffset, key: &[u8]| (handler.knows)(&topic_id, at, key);
+        match follower.next(POLL_TIMEOUT, &knows) {
+            Some(Followed::Known(at)) => progress.advanced(at, Instant::now()),
             Some(Followed::Record(record)) => {
-                // In this order: whoever sees the new position finds the record in the cache.
-                (duty.take)(&record, &topic_id);
-                tail.moved(record.at(), Instant::now());
+                // In this order: who reads the new position finds the record in the cache.
+                (handler.on_record)(&record, &topic_id);
+                progress.advanced(record.at(), Instant::now());
             }
             Some(Followed::End(_)) | None => {}
             Some(Followed::Fault(fault)) => match fault {
-                LogFault::Transient(why) => report(tail, &why),
+                LogFault::Transient(why) => report(progress, &why),
                 LogFault::Fatal(why) => {
-                    report(tail, &why);
-                    return Left::Resume;
+                    report(progress, &why);
+                    return ReadEnd::Resume;
                 }
-                // What lies between here and the end cannot be read or is another log's.
+                // The records from here to the end cannot be read, or belong to another log.
                 LogFault::Reset(why) | LogFault::Corrupt(why) => {
-                    report(tail, &why);
-                    return Left::BeginAnew;
+                    report(progress, &why);
+                    return ReadEnd::Restart;
                 }
             },
         }
     }
-    Left::Stopped
+    ReadEnd::Stopped
 }
 
-/// Asks for the ends of both topics every second until a stop is requested, and drops lookups whose
-/// time is over.
-pub fn watch(log: &dyn EventLog, knowledge: &Knowledge, shutdown: &Shutdown) {
-    let tails = [&knowledge.orders, &knowledge.found];
+/// Queries the ends of both topics every second until a stop is requested, and expires lookups.
+pub fn watch_log(log: &dyn EventLog, read_model: &ReadModel, shutdown: &Shutdown) {
+    let followers = [&read_model.orders, &read_model.replies];
     loop {
-        for tail in tails {
-            ask(log, tail);
+        for progress in followers {
+            query_ends(log, progress);
         }
         let now = Instant::now();
-        knowledge.lookups.sweep(now);
-        let is_well = tails.iter().all(|tail| tail.is_live(now));
-        if shutdown.wait_timeout(if is_well { ASK } else { ASK_IN_DOUBT }) {
+        read_model.lookups.expire(now);
+        let are_live = followers.iter().all(|progress| progress.is_live(now));
+        if shutdown.wait_timeout(if are_live {
+            QUERY_INTERVAL
+        } else {
+            QUERY_INTERVAL_NOT_LIVE
+        }) {
             return;
         }
     }
 }
 
-fn ask(log: &dyn EventLog, tail: &Tail) {
-    // Before it began, its own thread asks.
-    let Some(before) = tail.snapshot() else {
+fn query_ends(log: &dyn EventLog, progress: &FollowerProgress) {
+    // Before the start, the following thread queries them.
+    let Some(before) = progress.snapshot() else {
         return;
     };
-    let asked_at = Instant::now();
-    match log.topic(&tail.topic) {
+    let queried_at = Instant::now();
+    match log.topic(&progress.topic) {
         Ok(ends) => {
-            for position in tail.asked(&before, ends, asked_at, Instant::now()) {
-                look(log, tail, position);
+            for position in progress.ends_received(&before, ends, queried_at, Instant::now()) {
+                inspect(log, progress, position);
             }
         }
-        Err(error) => report(tail, &error.to_string()),
+        Err(error) => report(progress, &error.to_string()),
     }
-    if tail.recovered() {
-        info!("following topic `{}`", tail.topic);
+    if progress.recovered() {
+        info!("following topic `{}`", progress.topic);
     }
 }
 
-/// Looks what is at the position of a partition that stands still: nothing but marks, which are
-/// passed, or a record that the client does not give.
-fn look(log: &dyn EventLog, tail: &Tail, position: PartitionOffset) {
-    match log.read_from(&tail.topic, position.partition, position.offset) {
-        Ok(ReadBack::End(end)) => tail.passed(position, end, Instant::now()),
+/// Reads what is at the position of a partition that stalls: only transaction markers, which are
+/// skipped, or a record that the client does not return.
+fn inspect(log: &dyn EventLog, progress: &FollowerProgress, position: PartitionOffset) {
+    match log.read_from(&progress.topic, position.partition, position.offset) {
+        Ok(ReadBack::End(end)) => progress.skipped(position, end, Instant::now()),
         Ok(ReadBack::Record(_)) => {
-            if tail.stalled(position, Instant::now()) {
-                let topic = &tail.topic;
+            if progress.stalled(position, Instant::now()) {
+                let topic = &progress.topic;
                 warn!(
-                    %position, "the client does not read `{topic}` on, assigning again"
+                    %position, "topic `{topic}` stalls, assigning its partitions again"
                 );
             }
         }
-        Err(error) => report(tail, &error.to_string()),
+        Err(error) => report(progress, &error.to_string()),
     }
 }
 
-/// One line when following ceases; `watch` says when it goes on.
-fn report(tail: &Tail, why: &str) {
-    if tail.troubled(why) {
-        warn!("cannot follow topic `{}`, trying on: {why}", tail.topic);
+/// Logs the first of several failures; `watch_log` logs the recovery.
+fn report(progress: &FollowerProgress, why: &str) {
+    if progress.failed(why) {
+        warn!("cannot follow topic `{}`, retrying: {why}", progress.topic);
     }
 }

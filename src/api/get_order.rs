@@ -1,8 +1,8 @@
-//! `GET /api/order/{uid}`: the newest version that is known, or an honest word about it.
+//! `GET /api/order/{uid}`: the newest version that is known.
 //!
-//! Owns the way of a question: cache, memory, lookup, wait. What may enter the cache is decided in
-//! `knowledge`. The surprising thing: 202 is an answer here too. It says that the log has the lookup
-//! and that its answer will be in the cache when it comes.
+//! Owns the steps of a GET: cache, remembered miss, lookup, wait. What may enter the cache is decided
+//! in `read_model`. A lookup that takes too long is answered with 202: the log has the request, and
+//! the reply will be in the cache when it comes.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -15,10 +15,9 @@ use axum::http::header::{
 };
 use axum::http::{HeaderMap, HeaderValue, Response, StatusCode};
 use serde::Serialize;
-use tokio::sync::watch;
 use uuid::Uuid;
 
-use super::lookups::{ASK_AGAIN, Answer, Joined};
+use super::lookups::{Completion, Joined, LookupHandle, RESEND_INTERVAL};
 use super::problem::Problem;
 use super::{App, uid};
 use crate::cache::Entry;
@@ -32,16 +31,16 @@ pub const PATH: &str = "/api/order/";
 const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 const ORDER_BEHIND: HeaderName = HeaderName::from_static("order-behind");
 
-/// Where an answer came from (RFC 9211).
+/// Where an order came from (RFC 9211).
 #[derive(Clone, Copy, Debug)]
 enum Origin {
     Cache,
-    /// From the cache, while nobody can tell whether the log has a newer version.
+    /// From the cache, while it is not known whether the log has a newer version.
     UnverifiedCache,
     Lookup,
 }
 
-/// Looks an order up.
+/// Looks up one order.
 pub async fn get_order(State(app): State<Arc<App>>, request: Request) -> Response<Body> {
     let segment = request.uri().path().strip_prefix(PATH).unwrap_or_default();
     let order_uid = match uid::decode(segment) {
@@ -60,7 +59,7 @@ async fn find(app: &App, order_uid: &str) -> Result<Option<(Arc<Entry>, Origin)>
     let now = Instant::now();
     let from_cache = |entry| {
         app.metrics.cache_hits.inc();
-        let live = app.knowledge.is_live(now);
+        let live = app.read_model.is_live(now);
         Ok(Some((
             entry,
             if live {
@@ -70,29 +69,29 @@ async fn find(app: &App, order_uid: &str) -> Result<Option<(Arc<Entry>, Origin)>
             },
         )))
     };
-    if let Some(entry) = app.knowledge.cache.get(order_uid) {
+    if let Some(entry) = app.read_model.cache.get(order_uid) {
         return from_cache(entry);
     }
-    // Before joining: a slot that its maker may not wait at would never be sent.
+    // Before joining: a lookup whose first GET does not wait would never be sent.
     let Ok(_permit) = app.waiting_gets.try_acquire() else {
         app.metrics.cache_misses.inc();
         return Err(Problem::Busy { outcome: None });
     };
-    let answer = match app.knowledge.join(order_uid, now) {
+    let completion = match app.read_model.join(order_uid, now) {
         Joined::Found(entry) => return from_cache(entry),
         Joined::Full => {
             app.metrics.cache_misses.inc();
             return Err(Problem::Busy { outcome: None });
         }
-        Joined::Absent(not_found) => Some(Answer::Absent(not_found)),
-        Joined::Waiting { answer, ask } => {
+        Joined::NotFound(not_found) => Some(Completion::NotFound(not_found)),
+        Joined::Waiting(handle) => {
             app.metrics.cache_misses.inc();
-            wait(app, order_uid, answer, ask).await?
+            wait(app, order_uid, handle).await?
         }
     };
-    match answer {
-        Some(Answer::Found(entry)) => Ok(Some((entry, Origin::Lookup))),
-        Some(Answer::Absent(not_found)) => Err(Problem::NoSuchOrder {
+    match completion {
+        Some(Completion::Found(entry)) => Ok(Some((entry, Origin::Lookup))),
+        Some(Completion::NotFound(not_found)) => Err(Problem::NoSuchOrder {
             order_uid: order_uid.into(),
             not_found,
         }),
@@ -100,56 +99,55 @@ async fn find(app: &App, order_uid: &str) -> Result<Option<(Arc<Entry>, Origin)>
     }
 }
 
-/// Waits for the lookup, sending it where that is due; `None` when its time is over and the log has
-/// it.
+/// Waits for the lookup, sending it where that is due; `None` when the wait is over and the log has
+/// the request.
 async fn wait(
     app: &App,
     order_uid: &str,
-    mut answer: watch::Receiver<Option<Answer>>,
-    mut ask: Option<Uuid>,
-) -> Result<Option<Answer>, Problem> {
-    let lookups = &app.knowledge.lookups;
+    mut handle: LookupHandle,
+) -> Result<Option<Completion>, Problem> {
+    let lookups = &app.read_model.lookups;
     let deadline = tokio::time::Instant::now() + app.settings.lookup_wait;
     let mut sent: Option<(Ack, Uuid)> = None;
     loop {
-        if let Some(correlation) = ask.take() {
-            let Ok(ack) = send(app, order_uid, correlation) else {
-                lookups.not_sent(order_uid, correlation);
+        if let Some(correlation_id) = handle.to_send.take() {
+            let Ok(ack) = send(app, order_uid, correlation_id) else {
+                lookups.not_sent(order_uid, correlation_id);
                 return Err(Problem::LookupNotSent);
             };
-            sent = Some((ack, correlation));
+            sent = Some((ack, correlation_id));
         }
-        let wake_at = deadline.min(tokio::time::Instant::now() + ASK_AGAIN);
+        let wake_at = deadline.min(tokio::time::Instant::now() + RESEND_INTERVAL);
         let acknowledged = async {
             match &mut sent {
-                Some((ack, correlation)) => (ack.await, *correlation),
+                Some((ack, correlation_id)) => (ack.await, *correlation_id),
                 None => std::future::pending().await,
             }
         };
         tokio::select! {
             biased;
-            changed = answer.changed() => {
-                let answered = answer.borrow_and_update().clone();
-                if answered.is_some() {
-                    return Ok(answered);
+            changed = handle.completion.changed() => {
+                let completion = handle.completion.borrow_and_update().clone();
+                if completion.is_some() {
+                    return Ok(completion);
                 }
-                // The slot was swept: this waiter was too late to be counted.
+                // The lookup expired just before this GET joined.
                 if changed.is_err() {
                     break;
                 }
-                ask = lookups.ask_again(order_uid, Instant::now());
+                handle.to_send = lookups.resend(order_uid, Instant::now());
             },
-            (outcome, correlation) = acknowledged => {
+            (outcome, correlation_id) = acknowledged => {
                 sent = None;
                 if outcome.is_ok() {
-                    lookups.acknowledged(order_uid, correlation);
+                    lookups.acknowledged(order_uid, correlation_id);
                 }
             }
             () = tokio::time::sleep_until(wake_at) => {
                 if tokio::time::Instant::now() >= deadline {
                     break;
                 }
-                ask = lookups.ask_again(order_uid, Instant::now());
+                handle.to_send = lookups.resend(order_uid, Instant::now());
             }
         }
     }
@@ -160,10 +158,10 @@ async fn wait(
     }
 }
 
-fn send(app: &App, order_uid: &str, correlation: Uuid) -> Result<Ack, AppendError> {
+fn send(app: &App, order_uid: &str, correlation_id: Uuid) -> Result<Ack, AppendError> {
     app.metrics.lookups_sent.inc();
     let deadline_us = time::us_after(LOOKUP_TTL);
-    let request = LookupRequest::encode(order_uid, correlation, deadline_us);
+    let request = LookupRequest::encode(order_uid, correlation_id, deadline_us);
     let record = NewRecord {
         topic: &app.settings.lookup_topic,
         key: request.key,
@@ -190,7 +188,7 @@ fn found(entry: &Entry, origin: Origin, request: &HeaderMap) -> Response<Body> {
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    // Another cache may keep it but must ask whether it still holds: only this one follows the log.
+    // Other caches may keep it but must validate it: only this one follows the log.
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     headers.insert(ETAG, etag);
     headers.insert(CACHE_STATUS, cache_status);
@@ -200,7 +198,7 @@ fn found(entry: &Entry, origin: Origin, request: &HeaderMap) -> Response<Body> {
     response
 }
 
-/// Whether the client says that it has this very body (RFC 9110: a weak comparison).
+/// Whether the client has this very body already (RFC 9110: a weak comparison).
 fn has_tag(request: &HeaderMap, etag: &[u8]) -> bool {
     let values = request.get_all(IF_NONE_MATCH).iter();
     let mut tags = values.flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
@@ -234,7 +232,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_client_that_has_the_body_is_told_so() {
+    fn a_client_that_has_the_body_is_recognised() {
         let has = |value: &'static str| {
             let mut headers = HeaderMap::new();
             headers.insert(IF_NONE_MATCH, HeaderValue::from_static(value));

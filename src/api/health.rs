@@ -8,18 +8,18 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::App;
-use super::tail::Tail;
+use super::follower_progress::FollowerProgress;
 use crate::admin::{Check, Health};
 
 /// The runtime is stuck when its heartbeat, once a second, is this late.
 const STUCK_AFTER: Duration = Duration::from_secs(15);
 
-/// A condition that some thread reports, with its sentence.
-pub struct Note(Mutex<(bool, String)>);
+/// A check whose result a thread reports.
+pub struct CheckState(Mutex<(bool, String)>);
 
-impl Note {
-    pub fn new(ok: bool, sentence: &str) -> Note {
-        Note(Mutex::new((ok, sentence.into())))
+impl CheckState {
+    pub fn new(ok: bool, sentence: &str) -> CheckState {
+        CheckState(Mutex::new((ok, sentence.into())))
     }
 
     pub fn set(&self, ok: bool, sentence: &str) {
@@ -54,8 +54,8 @@ impl Health for App {
 
     fn ready(&self) -> Vec<Check> {
         let mut checks = vec![
-            followed(&self.knowledge.orders, true),
-            followed(&self.knowledge.found, false),
+            followed(&self.read_model.orders, true),
+            followed(&self.read_model.replies, false),
             self.producer.check("producer"),
             self.listener.check("listener"),
             self.warm_up.check("warm-up"),
@@ -70,30 +70,30 @@ impl Health for App {
     }
 
     fn metrics(&self) -> String {
-        self.metrics.text(&self.knowledge, &self.connections)
+        self.metrics.text(&self.read_model, &self.connections)
     }
 }
 
 /// Whether a topic can be followed. A lag is reported and does not make the API unready.
-fn followed(tail: &Tail, identity_matters: bool) -> Check {
-    let name = format!("log `{}`", tail.topic);
-    if let Some(trouble) = tail.trouble() {
+fn followed(progress: &FollowerProgress, identity_matters: bool) -> Check {
+    let name = format!("log `{}`", progress.topic);
+    if let Some(failure) = progress.failure() {
         return Check {
             name,
             ok: false,
-            detail: trouble,
+            detail: failure,
         };
     }
-    let mut detail = match tail.is_live(Instant::now()) {
+    let mut detail = match progress.is_live(Instant::now()) {
         true => String::from("followed to its end"),
-        false => format!("{} records behind", tail.lag()),
+        false => format!("{} records behind", progress.lag()),
     };
-    if identity_matters && !tail.topic_id().is_known() {
-        let told = write!(
+    if identity_matters && !progress.topic_id().is_known() {
+        let written = write!(
             detail,
-            "; the broker tells no topic ids, so a recreated topic is not noticed"
+            "; the broker has no topic ids, so a recreated topic is not detected"
         );
-        told.expect("writing to a string does not fail");
+        written.expect("writing to a string does not fail");
     }
     Check {
         name,

@@ -1,11 +1,14 @@
-//! The lookups under way and the misses remembered: who waits for which uid, and since when.
+//! The lookups in progress and the misses remembered.
 //!
-//! Owns the slots, one a uid however many wait (single flight), and their bounds; sending a lookup
-//! and answering HTTP belong to the handlers. Time is passed in, so every rule is tested without
-//! waiting. The surprising thing: a negative answer only counts while the slot it was asked for is
-//! still pending, and only for those who came before the question was sent. A POST or a followed
-//! record removes the slot, so a "no" that was computed before the order came can never be told
-//! after it.
+//! Owns one slot for each uid however many GETs wait for it (single flight), and the bounds of the
+//! slots. Sending a lookup and answering HTTP belong to `get_order`. Time is passed in, so every rule
+//! is tested without waiting.
+//!
+//! # Invariants
+//!
+//! A negative reply only counts while the slot it belongs to is still pending, and only for the GETs
+//! that came before the request was sent. A POST or a followed record removes the slot, so "not
+//! found" is never answered after an order that came later than the reply was computed.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
@@ -22,52 +25,56 @@ use crate::pipeline::lookup_protocol::NotFound;
 
 mod pending;
 
-/// Locks are held for a hash lookup; sixteen of them keep the followers out of the handlers' way.
+/// Locks are held for a hash lookup; with sixteen of them followers and GETs rarely contend.
 const SHARDS: usize = 16;
 
-/// Lookups under way, over all shards; beyond it new ones are refused.
+/// Lookups in progress, over all shards; beyond it new ones are refused.
 const MAX_PENDING: usize = 10_000;
 
-/// Misses remembered, over all shards; beyond it they are simply not remembered.
-const MAX_ABSENT: usize = 10_000;
+/// Misses remembered, over all shards; beyond it they are not remembered.
+const MAX_NOT_FOUND: usize = 10_000;
 
-/// How often a lookup is sent again while somebody waits for it.
-pub const ASK_AGAIN: Duration = Duration::from_millis(500);
+/// How often a lookup is sent again while a GET waits for it.
+pub const RESEND_INTERVAL: Duration = Duration::from_millis(500);
 
 /// How long misses of one uid are counted and remembered.
-const ABSENT_TTL: Duration = Duration::from_secs(1);
+const NOT_FOUND_TTL: Duration = Duration::from_secs(1);
 
-/// How many misses of one uid within [`ABSENT_TTL`] are asked for anew before memory answers. Asking
-/// costs a millisecond and is always right, memory may be late by the follower's delay: a client
-/// that polls gets the truth, a client that hammers gets memory.
-const ASKED_ANEW: u32 = 8;
+/// How many misses of one uid within [`NOT_FOUND_TTL`] are looked up before the remembered miss is
+/// answered. A lookup costs a millisecond and is always right, a remembered miss may be late by the
+/// follower's delay: a client that polls gets lookups, a client that floods gets the remembered miss.
+const MISSES_LOOKED_UP: u32 = 8;
 
-/// What a lookup came to.
+/// How a lookup ended.
 #[derive(Clone, Debug)]
-pub enum Answer {
+pub enum Completion {
     Found(Arc<Entry>),
-    Absent(NotFound),
+    NotFound(NotFound),
 }
 
 /// What is known when a GET misses the cache.
 pub enum Joined {
-    /// It came in between.
+    /// It has entered the cache since.
     Found(Arc<Entry>),
-    /// Remembered as absent.
-    Absent(NotFound),
-    /// Wait here; with `ask`, a lookup must be sent under that correlation id. A change to `None`
-    /// is no answer: the question has to be sent anew, see [`Lookups::ask_again`].
-    Waiting {
-        answer: watch::Receiver<Option<Answer>>,
-        ask: Option<Uuid>,
-    },
-    /// Too many lookups are under way.
+    /// A remembered miss.
+    NotFound(NotFound),
+    Waiting(LookupHandle),
+    /// Too many lookups are in progress.
     Full,
+}
+
+/// A GET's part in a lookup.
+pub struct LookupHandle {
+    /// A change to `None` completes nothing: the request has to be sent again, see
+    /// [`Lookups::resend`].
+    pub completion: watch::Receiver<Option<Completion>>,
+    /// The correlation id of a request that the caller must send.
+    pub to_send: Option<Uuid>,
 }
 
 enum Slot {
     Pending(Pending),
-    Absent {
+    NotFound {
         not_found: NotFound,
         until: Instant,
         misses: u32,
@@ -95,9 +102,9 @@ impl Default for Lookups {
 }
 
 impl Lookups {
-    /// Joins the lookup for `uid`, beginning one where there is none. `cached` looks into the cache
-    /// once more under the lock that a put must take: what enters between a caller's miss and this
-    /// call is not missed. `live` says whether the followers are: only then does memory answer.
+    /// Joins the lookup of `uid`, or starts one. `cached` reads the cache once more under the lock
+    /// that a put must take: what enters between the caller's miss and this call is not missed.
+    /// Remembered misses are only answered while the followers are `live`.
     pub fn join(
         &self,
         uid: &str,
@@ -111,114 +118,113 @@ impl Lookups {
         }
         let (misses, misses_until) = match shard.get_mut(uid) {
             Some(Slot::Pending(pending)) => {
-                let answer = pending.subscribe();
-                let ask = pending.ask(now);
-                return Joined::Waiting { answer, ask };
+                return Joined::Waiting(pending.join(now));
             }
-            Some(Slot::Absent {
+            Some(Slot::NotFound {
                 not_found,
                 until,
                 misses,
             }) if now < *until => {
-                if live && *misses >= ASKED_ANEW {
-                    return Joined::Absent(not_found.clone());
+                if live && *misses >= MISSES_LOOKED_UP {
+                    return Joined::NotFound(not_found.clone());
                 }
                 (*misses, *until)
             }
-            Some(Slot::Absent { .. }) | None => (0, now + ABSENT_TTL),
+            Some(Slot::NotFound { .. }) | None => (0, now + NOT_FOUND_TTL),
         };
         if self.pending.load(Ordering::Relaxed) >= MAX_PENDING {
             return Joined::Full;
         }
         let mut pending = Pending::new(now, misses, misses_until);
-        let answer = pending.subscribe();
-        let ask = pending.ask(now);
+        let handle = pending.join(now);
         shard.insert(uid.into(), Slot::Pending(pending));
         self.pending.fetch_add(1, Ordering::Relaxed);
-        Joined::Waiting { answer, ask }
+        Joined::Waiting(handle)
     }
 
-    /// The correlation id under which the lookup for `uid` should be sent again now, if at all.
-    pub fn ask_again(&self, uid: &str, now: Instant) -> Option<Uuid> {
+    /// The correlation id with which the lookup of `uid` is to be sent again now, if it is.
+    pub fn resend(&self, uid: &str, now: Instant) -> Option<Uuid> {
         match self.shard(uid).get_mut(uid) {
-            Some(Slot::Pending(pending)) => pending.ask(now),
-            Some(Slot::Absent { .. }) | None => None,
+            Some(Slot::Pending(pending)) => pending.due_request(now),
+            Some(Slot::NotFound { .. }) | None => None,
         }
     }
 
-    /// The lookup could not be sent as `correlation`; the caller still waits. Whoever else does sends
-    /// it next; where nobody does, the slot is given up and its place is free.
-    pub fn not_sent(&self, uid: &str, correlation: Uuid) {
+    /// The lookup could not be sent as `correlation_id`; the caller still waits. Another GET that waits
+    /// sends it next; where there is none, the slot is removed.
+    pub fn not_sent(&self, uid: &str, correlation_id: Uuid) {
         let mut shard = self.shard(uid);
-        let is_of_no_use = match shard.get_mut(uid) {
-            // Once the log has a question, its answer may still come.
+        let is_useless = match shard.get_mut(uid) {
+            // Once the log has a request, its reply may still come.
             Some(Slot::Pending(pending))
-                if pending.correlation == correlation && !pending.acknowledged =>
+                if pending.correlation_id == correlation_id && !pending.acknowledged =>
             {
                 pending.renew();
                 pending.waiters() <= 1
             }
             Some(_) | None => false,
         };
-        if is_of_no_use {
+        if is_useless {
             self.remove(&mut shard, uid);
         }
     }
 
-    /// The log has taken the lookup sent as `correlation`.
-    pub fn acknowledged(&self, uid: &str, correlation: Uuid) {
+    /// The log has acknowledged the lookup sent as `correlation_id`.
+    pub fn acknowledged(&self, uid: &str, correlation_id: Uuid) {
         if let Some(Slot::Pending(pending)) = self.shard(uid).get_mut(uid)
-            && pending.correlation == correlation
+            && pending.correlation_id == correlation_id
         {
             pending.acknowledged = true;
         }
     }
 
-    /// Whether the log has a lookup for `uid` that may still be answered.
+    /// Whether the log has a lookup of `uid` that may still be replied to.
     pub fn is_queued(&self, uid: &str) -> bool {
         matches!(self.shard(uid).get(uid), Some(Slot::Pending(pending)) if pending.acknowledged)
     }
 
-    /// An order has entered the cache by another way: whoever waits for it gets it, and whatever was
-    /// known of its not_found is forgotten.
-    pub fn arrived(&self, uid: &str, entry: &Arc<Entry>) {
+    /// Completes the lookup of an order that has entered the cache by another way, and forgets the
+    /// misses of its uid.
+    pub fn complete(&self, uid: &str, entry: &Arc<Entry>) {
         let mut shard = self.shard(uid);
         let removed = self.remove(&mut shard, uid);
         drop(shard);
-        wake(removed, Answer::Found(entry.clone()));
+        complete(removed, Completion::Found(entry.clone()));
     }
 
-    /// An answer with an order came back. Only one that was asked for here counts: `correlation`
-    /// must match, or be missing (an answerer that does not echo it). `keep` puts it into the cache,
-    /// under the lock, and returns what is held then. Whether it counted.
-    pub fn found(
+    /// A reply with an order came. Only one to a request of this instance counts: `correlation_id`
+    /// must match, or be missing (a consumer that does not echo it). `keep` puts the order into the
+    /// cache, under the lock, and returns what is held then. Whether the reply counted.
+    pub fn reply_found(
         &self,
         uid: &str,
-        correlation: Option<Uuid>,
+        correlation_id: Option<Uuid>,
         keep: impl FnOnce() -> Arc<Entry>,
     ) -> bool {
         let mut shard = self.shard(uid);
-        let asked_here = match shard.get(uid) {
-            Some(Slot::Pending(pending)) => correlation.is_none_or(|it| it == pending.correlation),
-            Some(Slot::Absent { .. }) | None => false,
+        let is_ours = match shard.get(uid) {
+            Some(Slot::Pending(pending)) => {
+                correlation_id.is_none_or(|it| it == pending.correlation_id)
+            }
+            Some(Slot::NotFound { .. }) | None => false,
         };
-        if !asked_here {
+        if !is_ours {
             return false;
         }
         let held = keep();
         let removed = self.remove(&mut shard, uid);
         drop(shard);
-        wake(removed, Answer::Found(held));
+        complete(removed, Completion::Found(held));
         true
     }
 
-    /// The answer came back that there is no such order. Whether it counted. Those who came after
-    /// the question was sent are asked for anew, except where memory would answer them anyway:
-    /// `live`, and many misses.
-    pub fn absent(
+    /// A reply came that there is no such order. Whether it counted. For GETs that came after the
+    /// request was sent another one is sent, except where they would be answered with the remembered
+    /// miss: `live`, and many misses.
+    pub fn reply_not_found(
         &self,
         uid: &str,
-        correlation: Uuid,
+        correlation_id: Uuid,
         not_found: NotFound,
         live: bool,
         now: Instant,
@@ -227,31 +233,31 @@ impl Lookups {
         let Some(Slot::Pending(pending)) = shard.get_mut(uid) else {
             return false;
         };
-        if pending.correlation != correlation {
+        if pending.correlation_id != correlation_id {
             return false;
         }
         let (until, misses) = if now < pending.misses_until {
             (pending.misses_until, pending.misses + 1)
         } else {
-            (now + ABSENT_TTL, 1)
+            (now + NOT_FOUND_TTL, 1)
         };
         let late = pending.late.take_if(|it| it.receiver_count() > 0);
         if let Some(late) = late {
-            if live && misses >= ASKED_ANEW {
+            if live && misses >= MISSES_LOOKED_UP {
                 pending.late = Some(late);
             } else {
                 (pending.misses, pending.misses_until) = (misses, until);
                 pending.renew();
                 late.send_replace(None);
-                let answered = std::mem::replace(&mut pending.answer, late);
+                let completed = std::mem::replace(&mut pending.early, late);
                 drop(shard);
-                answered.send_replace(Some(Answer::Absent(not_found)));
+                completed.send_replace(Some(Completion::NotFound(not_found)));
                 return true;
             }
         }
         let removed = self.remove(&mut shard, uid);
-        if has_room_for_absent(&mut shard, now) {
-            let slot = Slot::Absent {
+        if may_remember(&mut shard, now) {
+            let slot = Slot::NotFound {
                 not_found: not_found.clone(),
                 until,
                 misses,
@@ -259,22 +265,22 @@ impl Lookups {
             shard.insert(uid.into(), slot);
         }
         drop(shard);
-        wake(removed, Answer::Absent(not_found));
+        complete(removed, Completion::NotFound(not_found));
         true
     }
 
-    /// A record of this order was followed that cannot be kept: there is such an order, and answers
-    /// that are on their way may be older.
-    pub fn doubt(&self, uid: &str) {
+    /// A record of this order was followed that cannot be kept: the order exists, and replies to
+    /// earlier requests may be older.
+    pub fn invalidate(&self, uid: &str) {
         let mut shard = self.shard(uid);
         match shard.get_mut(uid) {
             Some(Slot::Pending(pending)) => pending.renew(),
-            Some(Slot::Absent { .. }) => drop(shard.remove(uid)),
+            Some(Slot::NotFound { .. }) => drop(shard.remove(uid)),
             None => {}
         }
     }
 
-    /// The followers begin anew: answers that are on their way may be older than what was missed, so
+    /// A follower restarts: replies to earlier requests may be older than the records it missed, so
     /// every lookup gets another correlation id and is sent again; misses are forgotten.
     pub fn renew(&self) {
         for shard in &self.shards {
@@ -283,28 +289,28 @@ impl Lookups {
                     pending.renew();
                     true
                 }
-                Slot::Absent { .. } => false,
+                Slot::NotFound { .. } => false,
             });
         }
     }
 
-    /// Drops what is over: lookups past their time that nobody waits for, misses past theirs.
-    pub fn sweep(&self, now: Instant) {
+    /// Drops expired lookups for which no GET waits, and expired misses.
+    pub fn expire(&self, now: Instant) {
         for shard in &self.shards {
-            let mut given_up = 0;
+            let mut expired = 0;
             lock(shard).retain(|_, slot| match slot {
                 Slot::Pending(pending) => {
-                    let is_over = now >= pending.until && pending.waiters() == 0;
-                    given_up += usize::from(is_over);
-                    !is_over
+                    let is_expired = now >= pending.until && pending.waiters() == 0;
+                    expired += usize::from(is_expired);
+                    !is_expired
                 }
-                Slot::Absent { until, .. } => now < *until,
+                Slot::NotFound { until, .. } => now < *until,
             });
-            self.pending.fetch_sub(given_up, Ordering::Relaxed);
+            self.pending.fetch_sub(expired, Ordering::Relaxed);
         }
     }
 
-    /// How many lookups are under way.
+    /// How many lookups are in progress.
     pub fn pending(&self) -> usize {
         self.pending.load(Ordering::Relaxed)
     }
@@ -327,21 +333,21 @@ fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
     shard.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn wake(removed: Option<Slot>, answer: Answer) {
+fn complete(removed: Option<Slot>, completion: Completion) {
     if let Some(Slot::Pending(pending)) = removed {
-        pending.wake(answer);
+        pending.complete(completion);
     }
 }
 
-/// Keeps a shard's misses under its share of [`MAX_ABSENT`], making room where some are over.
-fn has_room_for_absent(shard: &mut Shard, now: Instant) -> bool {
-    let is_absent = |slot: &Slot| matches!(slot, Slot::Absent { .. });
-    let share = MAX_ABSENT / SHARDS;
+/// Whether a shard has fewer misses than its share of [`MAX_NOT_FOUND`], once expired ones are gone.
+fn may_remember(shard: &mut Shard, now: Instant) -> bool {
+    let is_miss = |slot: &Slot| matches!(slot, Slot::NotFound { .. });
+    let share = MAX_NOT_FOUND / SHARDS;
     if shard.len() < share {
         return true;
     }
-    shard.retain(|_, slot| !matches!(slot, Slot::Absent { until, .. } if now >= *until));
-    shard.values().filter(|slot| is_absent(slot)).count() < share
+    shard.retain(|_, slot| !matches!(slot, Slot::NotFound { until, .. } if now >= *until));
+    shard.values().filter(|slot| is_miss(slot)).count() < share
 }
 
 #[cfg(test)]

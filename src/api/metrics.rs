@@ -13,8 +13,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
-use super::knowledge::Knowledge;
-use super::tail::Tail;
+use super::follower_progress::FollowerProgress;
+use super::read_model::ReadModel;
 use crate::http_server::Connections;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -144,25 +144,26 @@ impl Metrics {
     }
 
     /// Everything in the text format of OpenMetrics.
-    pub fn text(&self, knowledge: &Knowledge, connections: &Connections) -> String {
+    pub fn text(&self, read_model: &ReadModel, connections: &Connections) -> String {
         self.connections.set(connections.open() as i64);
-        self.cache_entries.set(knowledge.cache.len() as i64);
-        self.cache_bytes.set(knowledge.cache.bytes() as i64);
-        self.lookups_pending.set(knowledge.lookups.pending() as i64);
-        for tail in [&knowledge.orders, &knowledge.found] {
-            self.follow(tail);
+        self.cache_entries.set(read_model.cache.len() as i64);
+        self.cache_bytes.set(read_model.cache.bytes() as i64);
+        self.lookups_pending
+            .set(read_model.lookups.pending() as i64);
+        for progress in [&read_model.orders, &read_model.replies] {
+            self.set_follower(progress);
         }
         let mut text = String::new();
         encode(&mut text, &self.registry).expect("writing to a string does not fail");
         text
     }
 
-    fn follow(&self, tail: &Tail) {
+    fn set_follower(&self, progress: &FollowerProgress) {
         let topic = Topic {
-            topic: tail.topic.clone(),
+            topic: progress.topic.clone(),
         };
-        let live = tail.is_live(std::time::Instant::now());
+        let live = progress.is_live(std::time::Instant::now());
         self.follower_live.get_or_create(&topic).set(live.into());
-        self.follower_lag.get_or_create(&topic).set(tail.lag());
+        self.follower_lag.get_or_create(&topic).set(progress.lag());
     }
 }

@@ -31,24 +31,24 @@ use crate::shutdown::Shutdown;
 use crate::store::StoreEngine;
 
 mod body;
+mod follower_progress;
 mod followers;
 mod get_order;
 mod health;
-mod knowledge;
 mod lookups;
 mod metrics;
 mod post_order;
 mod problem;
+mod read_model;
 mod routes;
-mod tail;
 mod uid;
 mod warm_up;
 
-use health::Note;
-use knowledge::Knowledge;
+use follower_progress::FollowerProgress;
+use health::CheckState;
 use lookups::Lookups;
 use metrics::Metrics;
-use tail::Tail;
+use read_model::ReadModel;
 
 /// How long a request's head may take.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
@@ -87,7 +87,7 @@ pub struct Settings {
 struct App {
     settings: Settings,
     log: Arc<dyn EventLog>,
-    knowledge: Knowledge,
+    read_model: ReadModel,
     metrics: Metrics,
     connections: Arc<Connections>,
     /// One permit for each GET that may still wait for its lookup: half of the connections, so that
@@ -97,9 +97,9 @@ struct App {
     body_budget: Arc<Semaphore>,
     appends_fail: AtomicBool,
     heartbeat: Heartbeat,
-    producer: Note,
-    listener: Note,
-    warm_up: Note,
+    producer: CheckState,
+    listener: CheckState,
+    warm_up: CheckState,
 }
 
 /// When the runtime last ran a task.
@@ -109,7 +109,7 @@ struct Heartbeat {
 }
 
 impl Heartbeat {
-    fn beat(&self) {
+    fn record(&self) {
         self.at_ms
             .store(self.origin.elapsed().as_millis() as u64, Ordering::Relaxed);
     }
@@ -134,11 +134,11 @@ impl Api {
         store: Option<Arc<dyn StoreEngine>>,
     ) -> Api {
         let connections = Arc::new(Connections::new(limits(&settings)));
-        let knowledge = Knowledge {
+        let read_model = ReadModel {
             cache: OrderCache::new(settings.cache_max_bytes, settings.cache_ttl),
             lookups: Lookups::default(),
-            orders: Tail::new(&settings.orders_topic),
-            found: Tail::new(&settings.found_topic),
+            orders: FollowerProgress::new(&settings.orders_topic),
+            replies: FollowerProgress::new(&settings.found_topic),
         };
         let warm_up = match (&store, settings.load_limit) {
             (None, _) => "nothing is warmed up: no database is configured",
@@ -146,7 +146,7 @@ impl Api {
             (Some(_), _) => "not done yet",
         };
         let app = App {
-            knowledge,
+            read_model,
             log,
             metrics: Metrics::new(connections.cut.clone()),
             waiting_gets: Semaphore::new(connections.max().div_ceil(2)),
@@ -157,9 +157,9 @@ impl Api {
                 origin: Instant::now(),
                 at_ms: AtomicU64::new(0),
             },
-            producer: Note::new(false, "not connected yet"),
-            listener: Note::new(false, "not listening yet"),
-            warm_up: Note::new(true, warm_up),
+            producer: CheckState::new(false, "not connected yet"),
+            listener: CheckState::new(false, "not listening yet"),
+            warm_up: CheckState::new(true, warm_up),
             settings,
         };
         Api {
@@ -176,7 +176,7 @@ impl Api {
     /// A function that empties the cache, for demonstrations.
     pub fn cache_emptier(&self) -> impl Fn() + Send + use<> {
         let app = self.app.clone();
-        move || app.knowledge.cache.clear()
+        move || app.read_model.cache.clear()
     }
 
     /// Serves until a stop is requested, then drains: at most about 11 s, the rest of which is
@@ -195,7 +195,7 @@ impl Api {
         let threads = self.start_threads(&runtime, shutdown)?;
         let serving = async {
             let listener = tokio::net::TcpListener::from_std(listener)?;
-            tokio::spawn(beat(app.clone()));
+            tokio::spawn(heartbeat(app.clone()));
             app.listener.set(true, &format!("listening on {address}"));
             info!("listening on http://{address}");
             let (router, app) = (routes::router(app.clone()), app.clone());
@@ -219,8 +219,8 @@ impl Api {
         runtime: &Runtime,
         shutdown: &Shutdown,
     ) -> anyhow::Result<Vec<JoinHandle<()>>> {
-        let log = |run: fn(&dyn EventLog, &Knowledge, &Shutdown)| {
-            move |app: &App, shutdown: &Shutdown| run(&*app.log, &app.knowledge, shutdown)
+        let log = |run: fn(&dyn EventLog, &ReadModel, &Shutdown)| {
+            move |app: &App, shutdown: &Shutdown| run(&*app.log, &app.read_model, shutdown)
         };
         let runtime = runtime.handle().clone();
         let producers = move |app: &App, shutdown: &Shutdown| {
@@ -230,8 +230,8 @@ impl Api {
         };
         let mut threads = vec![
             self.start("follow-orders", shutdown, log(followers::follow_orders))?,
-            self.start("follow-answers", shutdown, log(followers::follow_answers))?,
-            self.start("watch-log", shutdown, log(followers::watch))?,
+            self.start("follow-replies", shutdown, log(followers::follow_replies))?,
+            self.start("watch-log", shutdown, log(followers::watch_log))?,
             self.start("warm-producers", shutdown, producers)?,
         ];
         match self.store.clone() {
@@ -272,9 +272,9 @@ fn limits(settings: &Settings) -> Limits {
     }
 }
 
-async fn beat(app: Arc<App>) {
+async fn heartbeat(app: Arc<App>) {
     loop {
-        app.heartbeat.beat();
+        app.heartbeat.record();
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
 }

@@ -1,8 +1,11 @@
 //! `POST /orders`: 202 once the log has the order, and not before.
 //!
-//! Owns the way of one order from bytes to its acknowledgement. The surprising thing is an order of
-//! steps: the log acknowledges, the cache has it, and only then does the client hear 202. That is
-//! what lets every later GET on this instance give this version or a newer one.
+//! Owns the steps of one order from bytes to its acknowledgement.
+//!
+//! # Invariants
+//!
+//! The log acknowledges, then the cache has the order, and only then the client gets its 202, so that
+//! every later GET on this instance gives this version or a newer one.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -20,25 +23,25 @@ use tracing::{debug, info, warn};
 use super::App;
 use super::body::{self, Granted};
 use super::get_order;
-use super::knowledge::Beginning;
 use super::problem::Problem;
+use super::read_model::FollowerEpoch;
 use crate::event_log::{AppendError, Appended, Durability, NewRecord};
 use crate::failpoint;
 use crate::order::BorrowedOrder;
 use crate::pipeline::{ACCEPTED_AT, PartitionOffset, time};
 
 /// How long an acknowledgement may take. More than the log's own delivery timeout (5 s, checked once
-/// a second), so that normally the log says what became of the order and not this clock.
-const DEADLINE: Duration = Duration::from_secs(7);
+/// a second), so that normally the log reports the outcome and not this timeout.
+const ACK_TIMEOUT: Duration = Duration::from_secs(7);
 
-/// How often, and how far apart, one looks whether the follower of orders has begun.
-const BEGIN_LOOKS: u32 = 40;
-const BEGIN_PAUSE: Duration = Duration::from_millis(20);
+/// How often, and how far apart, to check whether the follower of orders has started.
+const START_CHECKS: u32 = 40;
+const START_CHECK_PAUSE: Duration = Duration::from_millis(20);
 
-/// How long a body may take to come, and how long while nearly all connections are taken: slow
-/// senders must not keep the others out.
-const BODY_DEADLINE: Duration = Duration::from_secs(10);
-const CROWDED_BODY_DEADLINE: Duration = Duration::from_secs(2);
+/// How long a body may take, and how long while nearly all connections are taken: slow clients must
+/// not keep the others out.
+const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+const NEARLY_FULL_BODY_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Accepts one order.
 pub async fn post_order(State(app): State<Arc<App>>, request: Request) -> Response<Body> {
@@ -54,19 +57,19 @@ async fn accept(app: &App, request: Request) -> Result<String, Problem> {
     Ok(order_uid)
 }
 
-/// The order of a request: its uid, what the log gets and the cache keeps (normalised, encoded
-/// once), and the memory that it was granted. The request itself ends here: while the log is waited
-/// for nothing holds the connection's buffer, which hyper then uses again.
+/// Reads the order of a request: its uid, its normalised encoding for the log and the cache, and its
+/// share of the body budget. The request is dropped here, so that hyper can use the connection's
+/// buffer again while the log is waited for.
 async fn read(
     app: &App,
     request: Request,
 ) -> Result<(String, Bytes, OwnedSemaphorePermit), Problem> {
     let (head, body) = request.into_parts();
     check_type(&head.headers)?;
-    let deadline = if app.connections.is_crowded() {
-        CROWDED_BODY_DEADLINE
+    let deadline = if app.connections.is_nearly_full() {
+        NEARLY_FULL_BODY_TIMEOUT
     } else {
-        BODY_DEADLINE
+        BODY_TIMEOUT
     };
     let Granted { bytes, grant } =
         body::read(body, &head.headers, &app.body_budget, deadline).await?;
@@ -76,7 +79,7 @@ async fn read(
 }
 
 async fn append(app: &App, order_uid: &str, encoded: Bytes) -> Result<(), Problem> {
-    let before = begun(app).await?;
+    let before = epoch(app).await?;
     let accepted_at_us = time::now_us();
     let accepted_at = accepted_at_us.to_string();
     let record = NewRecord {
@@ -86,17 +89,17 @@ async fn append(app: &App, order_uid: &str, encoded: Bytes) -> Result<(), Proble
         headers: &[(ACCEPTED_AT, accepted_at.as_bytes())],
     };
     let appended = match app.log.append(Durability::Durable, record) {
-        Ok(ack) => timeout(DEADLINE, ack)
+        Ok(ack) => timeout(ACK_TIMEOUT, ack)
             .await
-            .unwrap_or_else(|_| Err(no_answer())),
+            .unwrap_or_else(|_| Err(unacknowledged())),
         Err(error) => Err(error),
     };
-    note(app, order_uid, &appended);
+    report(app, order_uid, &appended);
     let Appended { partition, offset } = appended?;
     failpoint::reach(failpoint::Point::AfterAck);
-    // The log has it, but which version a GET would show could not be told.
+    // The log has it, but its version is unknown: a later GET could give an older one.
     let offset = offset.ok_or(Problem::NotConfirmed)?;
-    app.knowledge.accepted(
+    app.read_model.accepted(
         order_uid,
         encoded,
         PartitionOffset { partition, offset },
@@ -106,24 +109,24 @@ async fn append(app: &App, order_uid: &str, encoded: Bytes) -> Result<(), Proble
     Ok(())
 }
 
-/// The follower's beginning. It comes milliseconds after Kafka first answers, so an order posted at
-/// the very start waits for it; until then nothing is appended that a GET here could not show.
-async fn begun(app: &App) -> Result<Beginning, Problem> {
-    for _ in 0..BEGIN_LOOKS {
-        if let Some(beginning) = app.knowledge.beginning() {
-            return Ok(beginning);
+/// The follower's epoch. The follower starts milliseconds after Kafka first responds, so an order
+/// posted before waits for it; until then nothing is appended that a GET here could not give.
+async fn epoch(app: &App) -> Result<FollowerEpoch, Problem> {
+    for _ in 0..START_CHECKS {
+        if let Some(epoch) = app.read_model.epoch() {
+            return Ok(epoch);
         }
-        sleep(BEGIN_PAUSE).await;
+        sleep(START_CHECK_PAUSE).await;
     }
     Err(Problem::NotAccepted)
 }
 
-fn no_answer() -> AppendError {
+fn unacknowledged() -> AppendError {
     AppendError::Unknown("no acknowledgement within 7 s".into())
 }
 
-/// One line when orders begin to fail and one when they no longer do; each order at debug.
-fn note(app: &App, order_uid: &str, appended: &Result<Appended, AppendError>) {
+/// Logs the first of several failures and the recovery; each order at debug level.
+fn report(app: &App, order_uid: &str, appended: &Result<Appended, AppendError>) {
     match appended {
         Ok(Appended { partition, offset }) => {
             let offset = offset.unwrap_or(-1);
@@ -131,22 +134,22 @@ fn note(app: &App, order_uid: &str, appended: &Result<Appended, AppendError>) {
             if app.appends_fail.load(Ordering::Relaxed)
                 && app.appends_fail.swap(false, Ordering::Relaxed)
             {
-                info!("the log takes orders again");
+                info!("accepting orders again");
             }
         }
-        // Says something of this order, nothing of the log.
+        // Concerns this order, not the log.
         Err(AppendError::TooLarge(_)) => {}
         Err(error) => {
             debug!(order_uid, "order not accepted: {error}");
             if !app.appends_fail.swap(true, Ordering::Relaxed) {
-                warn!("orders are refused: {error}");
+                warn!("cannot accept orders: {error}");
             }
         }
     }
 }
 
-/// `application/json`, whatever its parameters, and not compressed: nothing a foreign page's form
-/// could send, and nothing that swells.
+/// Requires `application/json`, with any parameters, and no compression: nothing that the form of a
+/// foreign page could send, and nothing that grows when it is read.
 fn check_type(headers: &HeaderMap) -> Result<(), Problem> {
     let essence = headers
         .get(CONTENT_TYPE)
@@ -192,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn only_plain_json_is_taken() {
+    fn only_plain_json_is_accepted() {
         assert!(check(Some("application/json"), None));
         assert!(check(
             Some("Application/JSON; charset=utf-8"),

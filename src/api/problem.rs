@@ -1,8 +1,7 @@
-//! Errors as HTTP says them: the one place that chooses statuses and error bodies (RFC 9457).
+//! Errors as HTTP responses: status and body (RFC 9457) of everything that is not a success.
 //!
-//! Owns every answer that is not a success; causes go to the diagnostics, not to the client. The
-//! surprising thing: a refused POST never merely says "failed". Its `outcome` says whether the order
-//! may be in the log (`unknown`: send it again) or surely is not (`not_accepted`).
+//! Causes go to the log lines, not to the client. A refused POST has an `outcome`: the order may be in
+//! the log (`unknown`: send it again) or definitely is not (`not_accepted`).
 
 use axum::body::Body;
 use axum::http::header::{CONNECTION, CONTENT_TYPE, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS};
@@ -13,7 +12,7 @@ use crate::event_log::AppendError;
 use crate::order::{Fault, Refusal, RefusalKind};
 use crate::pipeline::lookup_protocol::NotFound;
 
-/// Everything that can be wrong with a request or its answer.
+/// Why a request did not succeed.
 #[derive(Debug)]
 pub enum Problem {
     /// No such path.
@@ -33,23 +32,23 @@ pub enum Problem {
     Encoded,
     /// The body is larger than the limit.
     TooLarge { limit: usize },
-    /// The order is larger than the log takes.
+    /// The order is larger than the log accepts.
     TooLargeForLog,
-    /// The body did not come in time.
+    /// The body did not arrive in time.
     SlowBody,
     /// The body ended before it was whole.
     BrokenBody,
     /// Not an order; every fault at once.
     Refused(Refusal),
-    /// The log surely does not have the order.
+    /// The log definitely does not have the order.
     NotAccepted,
-    /// The log's disk is full, or nearly so: it surely does not have the order.
-    NoRoom,
-    /// The log may have the order: it did not answer, or did not say where it put it.
+    /// The log's disk is full, or nearly so: it definitely does not have the order.
+    DiskFull,
+    /// The log may have the order: it did not respond, or did not report its offset.
     NotConfirmed,
-    /// Too much is under way.
+    /// Too many requests are in progress.
     Busy { outcome: Option<Outcome> },
-    /// The log did not take the lookup.
+    /// The log did not accept the lookup.
     LookupNotSent,
 }
 
@@ -59,7 +58,7 @@ pub enum Problem {
 pub enum Outcome {
     /// It may be in the log: send it again, that is harmless.
     Unknown,
-    /// It surely is not in the log.
+    /// It definitely is not in the log.
     NotAccepted,
 }
 
@@ -83,7 +82,7 @@ impl From<AppendError> for Problem {
         match error {
             AppendError::NotAccepted(_) => Problem::NotAccepted,
             AppendError::TooLarge(_) => Problem::TooLargeForLog,
-            AppendError::Full(_) => Problem::NoRoom,
+            AppendError::Full(_) => Problem::DiskFull,
             AppendError::Unknown(_) => Problem::NotConfirmed,
         }
     }
@@ -111,7 +110,7 @@ impl Problem {
             | Problem::NotConfirmed
             | Problem::Busy { .. }
             | Problem::LookupNotSent => StatusCode::SERVICE_UNAVAILABLE,
-            Problem::NoRoom => StatusCode::INSUFFICIENT_STORAGE,
+            Problem::DiskFull => StatusCode::INSUFFICIENT_STORAGE,
         }
     }
 
@@ -141,7 +140,7 @@ impl Problem {
                 ..
             }) => ("invalid-order", "the order is not valid"),
             Problem::NotAccepted => ("not-accepted", "the order was not accepted"),
-            Problem::NoRoom => ("no-room", "the order log has no room"),
+            Problem::DiskFull => ("no-room", "the order log has no room"),
             Problem::NotConfirmed => ("not-confirmed", "the order was not confirmed"),
             Problem::Busy { .. } => ("busy", "too much is under way"),
             Problem::LookupNotSent => ("log-unreachable", "the order log cannot be reached"),
@@ -151,7 +150,7 @@ impl Problem {
     fn outcome(&self) -> Option<Outcome> {
         match self {
             Problem::NotConfirmed => Some(Outcome::Unknown),
-            Problem::NotAccepted | Problem::NoRoom => Some(Outcome::NotAccepted),
+            Problem::NotAccepted | Problem::DiskFull => Some(Outcome::NotAccepted),
             Problem::Busy { outcome } => *outcome,
             _ => None,
         }
@@ -174,7 +173,7 @@ impl Problem {
             Problem::NotAccepted => {
                 "the order log cannot take it now and does not have it: send it again later".into()
             }
-            Problem::NoRoom => {
+            Problem::DiskFull => {
                 "the disk of the order log is nearly full, and it does not have the order: send it \
                  again when there is room"
                     .into()
@@ -191,7 +190,7 @@ impl Problem {
         }
     }
 
-    /// Whether the connection must end with this answer: part of the body was not read.
+    /// Whether the connection must end with this response: part of the body was not read.
     fn ends_connection(&self) -> bool {
         matches!(
             self,
@@ -199,7 +198,7 @@ impl Problem {
         )
     }
 
-    /// The whole answer.
+    /// The whole response.
     pub fn respond(&self) -> Response<Body> {
         let (kind, title) = self.kind_and_title();
         let (status, detail) = (self.status(), self.detail());
@@ -234,7 +233,7 @@ impl Problem {
             StatusCode::SERVICE_UNAVAILABLE => {
                 headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
             }
-            // Room comes when somebody makes it.
+            // Disk space is freed by an operator.
             StatusCode::INSUFFICIENT_STORAGE => {
                 headers.insert(RETRY_AFTER, HeaderValue::from_static("30"));
             }
@@ -263,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn an_append_that_was_not_confirmed_says_what_became_of_the_order() {
+    fn an_append_that_was_not_confirmed_has_an_outcome() {
         let unknown = Problem::from(AppendError::Unknown("timed out".into()));
         let not_accepted = Problem::from(AppendError::NotAccepted("queue full".into()));
         for (problem, outcome) in [(unknown, "unknown"), (not_accepted, "not_accepted")] {
@@ -283,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn a_log_without_room_answers_507_and_surely_does_not_have_the_order() {
+    fn a_log_with_a_full_disk_answers_507_and_definitely_does_not_have_the_order() {
         let problem = Problem::from(AppendError::Full("2 MB are free".into()));
         assert_eq!(problem.status(), 507);
         assert_eq!(problem.respond().headers()[RETRY_AFTER], "30");
@@ -291,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn a_dead_letter_is_a_404_of_its_own_type_that_names_the_position() {
+    fn a_dead_letter_is_a_404_of_its_own_type_with_the_position() {
         let not_found = NotFound {
             dead_lettered: Some("orders/2/17".into()),
         };
@@ -306,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn every_fault_of_an_order_is_named_with_its_pointer() {
+    fn every_fault_of_an_order_has_its_pointer() {
         let fault = |pointer: &str, message: &str| Fault {
             pointer: pointer.into(),
             message: message.into(),

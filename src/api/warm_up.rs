@@ -1,9 +1,12 @@
 //! What the API does once at its start: open the producers' connections, and fill the cache.
 //!
-//! Owns the rule by which rows of the store may enter the cache; each runs on a plain thread, for
-//! the PostgreSQL client must not be used on an async one. The surprising thing: rows are all kept or
-//! none. Only when every partition is applied up to where the follower began is it certain that no
-//! newer version lies between the snapshot and what is followed.
+//! Owns the rule by which rows of the store enter the cache. Each runs on a plain thread, since the
+//! PostgreSQL client must not be used on an async one.
+//!
+//! # Invariants
+//!
+//! Rows are kept all or none. Only when every partition is applied up to where the follower started is
+//! it certain that no newer version lies between the snapshot and what is followed.
 
 use std::time::{Duration, Instant};
 
@@ -11,35 +14,35 @@ use bytes::Bytes;
 use tracing::{info, warn};
 
 use super::App;
-use super::health::Note;
+use super::health::CheckState;
 use crate::event_log::{Durability, EventLog};
 use crate::migrations::{self, SchemaState};
 use crate::pipeline::{PartitionLag, TopicId, lag};
 use crate::shutdown::Shutdown;
 use crate::store::{LatestOrders, Position, StoreEngine, StoreError};
 
-/// How long to wait before trying again, doubled up to the second.
+/// The pause before a retry, doubled up to the second one.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
-/// How often to look whether the follower has begun, which takes a few milliseconds.
+/// How often to check whether the follower has started, which takes a few milliseconds.
 const FOLLOWER_PAUSE: Duration = Duration::from_millis(20);
 
-/// How long the store is given to come up to where the follower began.
-const CATCH_UP: Duration = Duration::from_secs(5);
+/// How long the store may take to reach the follower's start.
+const CATCH_UP_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Opens the producers' connections, so that the first order does not pay for it; retries for ever.
-pub fn warm_producers(log: &dyn EventLog, note: &Note, shutdown: &Shutdown) {
+pub fn warm_producers(log: &dyn EventLog, check: &CheckState, shutdown: &Shutdown) {
     let mut pause = FIRST_PAUSE;
     let mut failed = false;
     loop {
         let warmed = log.warm_up(Durability::Durable);
         match warmed.and_then(|()| log.warm_up(Durability::BestEffort)) {
-            Ok(()) => return note.set(true, "connected"),
+            Ok(()) => return check.set(true, "connected"),
             Err(error) => {
-                note.set(false, &error.to_string());
+                check.set(false, &error.to_string());
                 if !std::mem::replace(&mut failed, true) {
-                    warn!("orders cannot be taken yet, trying on: {error}");
+                    warn!("cannot accept orders yet, retrying: {error}");
                 }
             }
         }
@@ -50,35 +53,35 @@ pub fn warm_producers(log: &dyn EventLog, note: &Note, shutdown: &Shutdown) {
     }
 }
 
-/// What one attempt came to.
+/// The result of one attempt.
 enum Attempt {
-    /// Over, one way or the other; the sentence says which.
-    Over(String),
-    /// The store has not yet applied all that lies before the follower's start.
+    /// Nothing is left to do, for this reason.
+    Done(String),
+    /// The store has not yet applied every record before the follower's start.
     Behind,
-    /// The database is away, or not as it must be.
+    /// The database is unavailable, or its schema is not current.
     Failed(String),
 }
 
-/// Loads the newest orders into the cache, once; retries while the database is away.
+/// Loads the newest orders into the cache, once; retries while the database is unavailable.
 pub fn warm_cache(app: &App, engine: &dyn StoreEngine, shutdown: &Shutdown) {
     let mut pause = FIRST_PAUSE;
     let mut failed = false;
     let mut behind_since: Option<Instant> = None;
     while !shutdown.is_requested() {
-        // The follower's start comes first: without it nothing that is read could be judged.
-        if app.knowledge.orders.generation() == 0 {
+        // The follower's start comes first: a row cannot be compared without it.
+        if app.read_model.orders.generation() == 0 {
             shutdown.wait_timeout(FOLLOWER_PAUSE);
             continue;
         }
         match attempt(app, engine) {
-            Attempt::Over(sentence) => {
+            Attempt::Done(sentence) => {
                 info!("{sentence}");
                 return app.warm_up.set(true, &sentence);
             }
             Attempt::Behind => {
                 pause = FIRST_PAUSE;
-                if behind_since.get_or_insert_with(Instant::now).elapsed() >= CATCH_UP {
+                if behind_since.get_or_insert_with(Instant::now).elapsed() >= CATCH_UP_TIMEOUT {
                     let sentence = "nothing was warmed up: the store is behind the log";
                     info!("{sentence}");
                     return app.warm_up.set(true, sentence);
@@ -87,7 +90,7 @@ pub fn warm_cache(app: &App, engine: &dyn StoreEngine, shutdown: &Shutdown) {
             Attempt::Failed(sentence) => {
                 app.warm_up.set(true, &sentence);
                 if !std::mem::replace(&mut failed, true) {
-                    warn!("the cache is not warmed up yet, trying on: {sentence}");
+                    warn!("cannot warm up the cache, retrying: {sentence}");
                 }
                 pause = (pause * 2).min(LONGEST_PAUSE);
             }
@@ -97,10 +100,10 @@ pub fn warm_cache(app: &App, engine: &dyn StoreEngine, shutdown: &Shutdown) {
 }
 
 fn attempt(app: &App, engine: &dyn StoreEngine) -> Attempt {
-    let generation = app.knowledge.orders.generation();
+    let generation = app.read_model.orders.generation();
     match latest(app, engine) {
         Ok(Ok(latest)) => {
-            let (topic_id, starts) = app.knowledge.orders.starts();
+            let (topic_id, starts) = app.read_model.orders.starts();
             if is_covered(&latest.positions, &topic_id, &starts) {
                 keep(app, latest, generation)
             } else {
@@ -112,7 +115,7 @@ fn attempt(app: &App, engine: &dyn StoreEngine) -> Attempt {
     }
 }
 
-/// The newest rows and the positions, of one snapshot; the inner error says what is in the way.
+/// The newest rows and the positions, of one snapshot; the inner error says why there are none.
 fn latest(app: &App, engine: &dyn StoreEngine) -> Result<Result<LatestOrders, String>, StoreError> {
     let log_id = match app.log.topic(&app.settings.orders_topic) {
         Ok(state) => state.log_id,
@@ -131,7 +134,7 @@ fn latest(app: &App, engine: &dyn StoreEngine) -> Result<Result<LatestOrders, St
     store.latest(&log_id, app.settings.load_limit).map(Ok)
 }
 
-/// Whether every partition is applied at least up to where it is followed from.
+/// Whether every partition is applied at least up to where the follower started.
 fn is_covered(positions: &[Position], topic_id: &TopicId, starts: &[i64]) -> bool {
     let lag = lag(
         topic_id,
@@ -140,7 +143,7 @@ fn is_covered(positions: &[Position], topic_id: &TopicId, starts: &[i64]) -> boo
     );
     let is_covered = |(lag, start): (&PartitionLag, &i64)| match lag {
         PartitionLag::Records(behind) => *behind <= 0,
-        // Never consumed: nothing was missed only if there was nothing.
+        // Never consumed: nothing is missing only if there was nothing.
         PartitionLag::NoPosition => *start == 0,
         PartitionLag::OtherTopic => false,
     };
@@ -150,17 +153,18 @@ fn is_covered(positions: &[Position], topic_id: &TopicId, starts: &[i64]) -> boo
 fn keep(app: &App, latest: LatestOrders, generation: u64) -> Attempt {
     let mut kept = 0;
     for stored in latest.orders {
-        // A row whose record is not known cannot be compared with what is followed.
+        // A row whose record is unknown cannot be compared with the records that are followed.
         let Some(version) = stored.version() else {
             continue;
         };
         let body = Bytes::from(stored.order.encode().into_boxed_slice());
-        kept += i32::from(
-            app.knowledge
-                .warmed(&stored.order.order_uid, body, version, generation),
-        );
+        kept +=
+            i32::from(
+                app.read_model
+                    .warmed(&stored.order.order_uid, body, version, generation),
+            );
     }
-    Attempt::Over(format!("the cache was warmed up with {kept} orders"))
+    Attempt::Done(format!("the cache was warmed up with {kept} orders"))
 }
 
 #[cfg(test)]

@@ -139,7 +139,7 @@ impl TimedSocket {
             .deadline
             .get_or_insert_with(|| Box::pin(sleep(WRITE_TIMEOUT)));
         ready!(deadline.as_mut().poll(context));
-        // Nothing can be told to this client any more; the close below must not wait for it.
+        // This client reads nothing any more; the close must not wait for it.
         let _ = self.socket.set_zero_linger();
         Poll::Ready(Err(io::Error::new(
             io::ErrorKind::TimedOut,
@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn a_head_that_trickles_in_does_not_begin_anew_with_each_byte() {
+    fn a_head_that_trickles_in_does_not_start_again_with_each_byte() {
         let activity = Activity::new();
         std::thread::sleep(Duration::from_millis(20));
         activity.has_read();

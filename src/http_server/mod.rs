@@ -42,7 +42,7 @@ pub use body::discard;
 use connection::{Activity, TimedSocket, Waiting};
 
 /// How long any silence may last while nearly all connections are taken.
-const CROWDED_TIMEOUT: Duration = Duration::from_millis(500);
+const NEARLY_FULL_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// How often the state of a connection is checked.
 const CHECK_INTERVAL: Duration = Duration::from_millis(250);
@@ -108,7 +108,7 @@ impl Connections {
     }
 
     /// Whether at least nine in ten connections are taken.
-    pub fn is_crowded(&self) -> bool {
+    pub fn is_nearly_full(&self) -> bool {
         self.permits.available_permits() * 10 <= self.limits.max_connections
     }
 
@@ -272,8 +272,8 @@ where
                     connection.as_mut().graceful_shutdown();
                 }
                 () = sleep(CHECK_INTERVAL) => {
-                    let is_crowded = self.connections.is_crowded();
-                    match decide(self.activity.waiting(), limits, is_crowded) {
+                    let is_nearly_full = self.connections.is_nearly_full();
+                    match decide(self.activity.waiting(), limits, is_nearly_full) {
                         Verdict::Keep => {}
                         Verdict::Close => connection.as_mut().graceful_shutdown(),
                         Verdict::Cut => {
@@ -297,9 +297,9 @@ enum Verdict {
     Cut,
 }
 
-fn decide(waiting: Waiting, limits: &Limits, is_crowded: bool) -> Verdict {
-    let allowed = |timeout: Duration| match is_crowded {
-        true => timeout.min(CROWDED_TIMEOUT),
+fn decide(waiting: Waiting, limits: &Limits, is_nearly_full: bool) -> Verdict {
+    let allowed = |timeout: Duration| match is_nearly_full {
+        true => timeout.min(NEARLY_FULL_TIMEOUT),
         false => timeout,
     };
     match waiting {

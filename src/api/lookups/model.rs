@@ -1,5 +1,5 @@
-//! The single flight against a map of who waits for what: joins, answers, time-outs, waiters that
-//! leave, answers that nobody asked for. Time is passed in.
+//! Model test of the single flight: joins, replies, timeouts, GETs that leave, replies to other
+//! requests. Time is passed in.
 
 use bytes::Bytes;
 use proptest::collection::vec;
@@ -11,30 +11,29 @@ use crate::replayable;
 
 const UIDS: [&str; 2] = ["a", "b"];
 
-/// Under which correlation id an answer comes.
+/// The correlation id of a reply.
 #[derive(Clone, Copy, Debug)]
 enum Under {
     Current,
-    /// One that was asked under before.
+    /// One that was sent before.
     Former,
     Unknown,
-    /// It does not say.
-    Nothing,
+    Missing,
 }
 
 #[derive(Clone, Debug)]
 enum Step {
     Join { live: bool, cached: bool },
-    AskAgain,
+    Resend,
     NotSent(Under),
     Acknowledged(Under),
-    Found(Under),
-    Absent { under: Under, live: bool },
-    Arrived,
-    Doubt,
+    ReplyFound(Under),
+    ReplyNotFound { under: Under, live: bool },
+    Complete,
+    Invalidate,
     Leave(usize),
     Renew,
-    Sweep,
+    Expire,
     Pass(u64),
 }
 
@@ -43,7 +42,7 @@ fn under() -> impl Strategy<Value = Under> {
         6 => Just(Under::Current),
         2 => Just(Under::Former),
         1 => Just(Under::Unknown),
-        1 => Just(Under::Nothing),
+        1 => Just(Under::Missing),
     ]
 }
 
@@ -51,33 +50,33 @@ fn step() -> impl Strategy<Value = Step> {
     let often = prop::bool::weighted(0.8);
     prop_oneof![
         12 => (often, prop::bool::weighted(0.1)).prop_map(|(live, cached)| Step::Join { live, cached }),
-        3 => Just(Step::AskAgain),
+        3 => Just(Step::Resend),
         1 => under().prop_map(Step::NotSent),
         2 => under().prop_map(Step::Acknowledged),
-        2 => under().prop_map(Step::Found),
-        6 => (under(), often).prop_map(|(under, live)| Step::Absent { under, live }),
-        1 => Just(Step::Arrived),
-        1 => Just(Step::Doubt),
+        2 => under().prop_map(Step::ReplyFound),
+        6 => (under(), often).prop_map(|(under, live)| Step::ReplyNotFound { under, live }),
+        1 => Just(Step::Complete),
+        1 => Just(Step::Invalidate),
         3 => (0..4_usize).prop_map(Step::Leave),
         1 => Just(Step::Renew),
-        1 => Just(Step::Sweep),
+        1 => Just(Step::Expire),
         3 => prop_oneof![0..100_u64, 400..600_u64, 900..1_100_u64, 29_000..31_000_u64]
             .prop_map(Step::Pass),
     ]
 }
 
 struct Waiter {
-    answer: watch::Receiver<Option<Answer>>,
-    /// It came after the question was sent.
+    completion: watch::Receiver<Option<Completion>>,
+    /// It came after the request was sent.
     late: bool,
     since: usize,
 }
 
 #[derive(Default)]
 struct Flight {
-    /// Known from the moment it is asked on.
-    correlation: Option<Uuid>,
-    asked_at: Option<Instant>,
+    /// Known from the moment it is sent.
+    correlation_id: Option<Uuid>,
+    sent_at: Option<Instant>,
     acknowledged: bool,
     waiters: Vec<Waiter>,
 }
@@ -87,13 +86,13 @@ struct Flight {
 struct Known {
     flight: Option<Flight>,
     until: Option<Instant>,
-    /// How many noes came in the second that is counted, and when it is over.
+    /// The misses in the second that is counted, and its end.
     misses: Option<(u32, Instant)>,
-    /// Whether the last no is remembered.
+    /// Whether the last miss is remembered.
     remembered: bool,
     former: Vec<Uuid>,
-    /// In which step a question was first sent, and in which the order last came.
-    asked: HashMap<Uuid, usize>,
+    /// The step in which a request was first sent, and in which the order last came.
+    sent: HashMap<Uuid, usize>,
     came: usize,
 }
 
@@ -117,53 +116,65 @@ impl Known {
     }
 
     fn under(&self, under: Under) -> Option<Uuid> {
-        let current = self.flight.as_ref().and_then(|flight| flight.correlation);
+        let current = self
+            .flight
+            .as_ref()
+            .and_then(|flight| flight.correlation_id);
         match under {
             Under::Current => Some(current.unwrap_or_else(Uuid::new_v4)),
             Under::Former => Some(self.former.last().copied().unwrap_or_else(Uuid::new_v4)),
             Under::Unknown => Some(Uuid::new_v4()),
-            Under::Nothing => None,
+            Under::Missing => None,
         }
     }
 
-    fn is_current(&self, correlation: Uuid) -> bool {
+    fn is_current(&self, correlation_id: Uuid) -> bool {
         let flight = self.flight.as_ref();
-        flight.is_some_and(|flight| flight.correlation == Some(correlation))
+        flight.is_some_and(|flight| flight.correlation_id == Some(correlation_id))
     }
 
-    /// Only another question counts from here on.
+    /// Only replies to another request count from here on.
     fn renew(&mut self) {
         if let Some(flight) = &mut self.flight {
-            self.former.extend(flight.correlation.take());
-            flight.asked_at = None;
+            self.former.extend(flight.correlation_id.take());
+            flight.sent_at = None;
             flight.acknowledged = false;
         }
     }
 
     fn end(&mut self) -> Vec<Waiter> {
         let flight = self.flight.take().unwrap_or_default();
-        self.former.extend(flight.correlation);
+        self.former.extend(flight.correlation_id);
         flight.waiters
     }
 
-    /// What was sent, as the lookups say; compared with when it was due.
-    fn asked(&mut self, asked: Option<Uuid>, now: Instant, step: usize) {
-        let flight = self.flight.as_mut().expect("somebody waits");
-        let due = flight.asked_at.is_none_or(|at| now >= at + ASK_AGAIN);
-        assert_eq!(asked.is_some(), due, "whether a lookup is sent");
-        let Some(correlation) = asked else { return };
-        assert!(!self.former.contains(&correlation), "an old question");
-        assert!(flight.correlation.is_none_or(|known| known == correlation));
-        flight.correlation = Some(correlation);
-        flight.asked_at = Some(now);
+    /// Compares what is to be sent with when it is due.
+    fn sent(&mut self, to_send: Option<Uuid>, now: Instant, step: usize) {
+        let flight = self.flight.as_mut().expect("a GET waits");
+        let due = flight.sent_at.is_none_or(|at| now >= at + RESEND_INTERVAL);
+        assert_eq!(to_send.is_some(), due, "whether a lookup is sent");
+        let Some(correlation_id) = to_send else {
+            return;
+        };
+        assert!(!self.former.contains(&correlation_id), "an old request");
+        assert!(
+            flight
+                .correlation_id
+                .is_none_or(|known| known == correlation_id)
+        );
+        flight.correlation_id = Some(correlation_id);
+        flight.sent_at = Some(now);
         self.until = Some(now + LOOKUP_TTL);
-        self.asked.entry(correlation).or_insert(step);
+        self.sent.entry(correlation_id).or_insert(step);
     }
 }
 
-fn are_told_found(waiters: &[Waiter]) {
+fn assert_all_found(waiters: &[Waiter]) {
     for waiter in waiters {
-        assert!(matches!(*waiter.answer.borrow(), Some(Answer::Found(_))));
+        assert!(matches!(
+            *waiter.completion.borrow(),
+            Some(Completion::Found(_))
+        ));
     }
 }
 
@@ -173,32 +184,32 @@ impl World {
         let known = &mut self.known[at];
         match *step {
             Step::Join { live, cached } => self.join(at, live, cached),
-            Step::AskAgain => {
-                let asked = self.lookups.ask_again(uid, now);
+            Step::Resend => {
+                let to_send = self.lookups.resend(uid, now);
                 if known.flight.is_some() {
-                    known.asked(asked, now, self.step);
+                    known.sent(to_send, now, self.step);
                 } else {
-                    assert_eq!(asked, None);
+                    assert_eq!(to_send, None);
                 }
             }
             Step::NotSent(under) => self.not_sent(at, under),
             Step::Acknowledged(under) => {
-                if let Some(correlation) = known.under(under) {
-                    self.lookups.acknowledged(uid, correlation);
-                    if known.is_current(correlation) {
+                if let Some(correlation_id) = known.under(under) {
+                    self.lookups.acknowledged(uid, correlation_id);
+                    if known.is_current(correlation_id) {
                         known.flight.as_mut().expect("it is there").acknowledged = true;
                     }
                 }
             }
-            Step::Found(under) => self.found(at, under),
-            Step::Absent { under, live } => self.absent(at, under, live),
-            Step::Arrived => {
-                self.lookups.arrived(uid, &entry());
-                are_told_found(&known.end());
+            Step::ReplyFound(under) => self.reply_found(at, under),
+            Step::ReplyNotFound { under, live } => self.reply_not_found(at, under, live),
+            Step::Complete => {
+                self.lookups.complete(uid, &entry());
+                assert_all_found(&known.end());
                 (known.misses, known.remembered, known.came) = (None, false, self.step);
             }
-            Step::Doubt => {
-                self.lookups.doubt(uid);
+            Step::Invalidate => {
+                self.lookups.invalidate(uid);
                 known.renew();
                 known.came = self.step;
                 if known.flight.is_none() {
@@ -222,7 +233,7 @@ impl World {
                     known.came = self.step;
                 }
             }
-            Step::Sweep => self.sweep(),
+            Step::Expire => self.expire(),
             Step::Pass(ms) => self.now += Duration::from_millis(ms),
         }
     }
@@ -232,56 +243,56 @@ impl World {
         let joined = self
             .lookups
             .join(UIDS[at], now, live, || cached.then(entry));
-        let is_remembered = known.remembered && live && known.misses(now) >= ASKED_ANEW;
+        let is_remembered = known.remembered && live && known.misses(now) >= MISSES_LOOKED_UP;
         match joined {
             Joined::Found(_) => assert!(cached, "nothing is cached"),
-            Joined::Absent(_) => {
+            Joined::NotFound(_) => {
                 assert!(!cached && known.flight.is_none() && is_remembered);
             }
-            Joined::Full => panic!("there is room"),
-            Joined::Waiting { answer, ask } => {
+            Joined::Full => panic!("the bounds are not reached"),
+            Joined::Waiting(handle) => {
                 assert!(!cached && (known.flight.is_some() || !is_remembered));
                 known.remembered = false;
                 if known.flight.is_none() && known.misses(now) == 0 {
-                    known.misses = Some((0, now + ABSENT_TTL));
+                    known.misses = Some((0, now + NOT_FOUND_TTL));
                 }
                 let flight = known.flight.get_or_insert_default();
                 flight.waiters.push(Waiter {
-                    answer,
-                    late: flight.asked_at.is_some(),
+                    completion: handle.completion,
+                    late: flight.sent_at.is_some(),
                     since: self.step,
                 });
-                known.asked(ask, now, self.step);
+                known.sent(handle.to_send, now, self.step);
             }
         }
     }
 
     fn not_sent(&mut self, at: usize, under: Under) {
         let known = &mut self.known[at];
-        let Some(correlation) = known.under(under) else {
+        let Some(correlation_id) = known.under(under) else {
             return;
         };
-        self.lookups.not_sent(UIDS[at], correlation);
+        self.lookups.not_sent(UIDS[at], correlation_id);
         let is_open = known.flight.as_ref().is_some_and(|it| !it.acknowledged);
-        if known.is_current(correlation) && is_open {
+        if known.is_current(correlation_id) && is_open {
             known.renew();
             if known
                 .flight
                 .as_ref()
                 .is_some_and(|it| it.waiters.len() <= 1)
             {
-                // The one who could not send it is told so by its own call.
+                // The GET that could not send it knows from its own call.
                 known.end();
                 known.misses = None;
             }
         }
     }
 
-    fn found(&mut self, at: usize, under: Under) {
+    fn reply_found(&mut self, at: usize, under: Under) {
         let known = &mut self.known[at];
-        let correlation = known.under(under);
-        let counts = match correlation {
-            Some(correlation) => known.is_current(correlation),
+        let correlation_id = known.under(under);
+        let counts = match correlation_id {
+            Some(correlation_id) => known.is_current(correlation_id),
             None => known.flight.is_some(),
         };
         let mut kept = false;
@@ -289,47 +300,54 @@ impl World {
             kept = true;
             entry()
         };
-        let counted = self.lookups.found(UIDS[at], correlation, keep);
-        assert_eq!((counted, kept), (counts, counts), "what nobody asked for");
+        let counted = self.lookups.reply_found(UIDS[at], correlation_id, keep);
+        assert_eq!(
+            (counted, kept),
+            (counts, counts),
+            "a reply to another request"
+        );
         if counts {
-            are_told_found(&known.end());
+            assert_all_found(&known.end());
             known.misses = None;
         }
     }
 
-    fn absent(&mut self, at: usize, under: Under, live: bool) {
+    fn reply_not_found(&mut self, at: usize, under: Under, live: bool) {
         let (now, known) = (self.now, &mut self.known[at]);
-        let Some(correlation) = known.under(under) else {
+        let Some(correlation_id) = known.under(under) else {
             return;
         };
-        let counts = known.is_current(correlation);
+        let counts = known.is_current(correlation_id);
         let not_found = NotFound {
             dead_lettered: None,
         };
         let counted = self
             .lookups
-            .absent(UIDS[at], correlation, not_found, live, now);
-        assert_eq!(counted, counts, "a no that nobody asked for");
+            .reply_not_found(UIDS[at], correlation_id, not_found, live, now);
+        assert_eq!(counted, counts, "a reply to another request");
         if !counts {
             return;
         }
         let misses = known.misses(now) + 1;
         let until = match known.misses {
             Some((_, until)) if now < until => until,
-            _ => now + ABSENT_TTL,
+            _ => now + NOT_FOUND_TTL,
         };
         known.misses = Some((misses, until));
-        let hammered = live && misses >= ASKED_ANEW;
-        let asked = known.asked[&correlation];
-        assert!(asked >= known.came, "the order has come since it was asked");
+        let is_flooded = live && misses >= MISSES_LOOKED_UP;
+        let sent = known.sent[&correlation_id];
+        assert!(sent >= known.came, "the order has come since it was sent");
         let waiters = known.end();
-        let is_to_wait = |waiter: &Waiter| waiter.late && !hammered;
-        let (late, told): (Vec<_>, Vec<_>) = waiters.into_iter().partition(is_to_wait);
-        for waiter in &told {
-            assert!(matches!(*waiter.answer.borrow(), Some(Answer::Absent(_))));
+        let is_to_wait = |waiter: &Waiter| waiter.late && !is_flooded;
+        let (late, completed): (Vec<_>, Vec<_>) = waiters.into_iter().partition(is_to_wait);
+        for waiter in &completed {
+            assert!(matches!(
+                *waiter.completion.borrow(),
+                Some(Completion::NotFound(_))
+            ));
             assert!(
-                hammered || waiter.since <= asked,
-                "its question came before it"
+                is_flooded || waiter.since <= sent,
+                "its request was sent before it came"
             );
         }
         known.remembered = late.is_empty();
@@ -342,11 +360,11 @@ impl World {
         }
     }
 
-    fn sweep(&mut self) {
-        self.lookups.sweep(self.now);
+    fn expire(&mut self) {
+        self.lookups.expire(self.now);
         for known in &mut self.known {
-            let is_over = known.until.is_none_or(|until| self.now >= until);
-            if is_over
+            let is_expired = known.until.is_none_or(|until| self.now >= until);
+            if is_expired
                 && known
                     .flight
                     .as_ref()
@@ -365,15 +383,15 @@ impl World {
             let queued = known.flight.as_ref().is_some_and(|it| it.acknowledged);
             assert_eq!(self.lookups.is_queued(uid), queued);
             for waiter in known.flight.iter().flat_map(|flight| &flight.waiters) {
-                assert!(waiter.answer.borrow().is_none(), "it was not to be told");
-                assert!(waiter.answer.has_changed().is_ok(), "nobody will tell it");
+                assert!(waiter.completion.borrow().is_none(), "completed too early");
+                assert!(waiter.completion.has_changed().is_ok(), "never completed");
             }
         }
     }
 }
 
 #[test]
-fn whoever_waits_is_told_once_and_never_a_no_that_is_older_than_what_is_known() {
+fn every_get_is_completed_once_and_never_with_a_miss_older_than_what_is_known() {
     replayable::check(3_000, vec((0..UIDS.len(), step()), 1..80), |steps| {
         let mut world = World {
             lookups: Lookups::default(),
@@ -386,14 +404,14 @@ fn whoever_waits_is_told_once_and_never_a_no_that_is_older_than_what_is_known() 
             world.take(at, &step);
             world.check();
         }
-        // When all have gone and the time is over, nothing is kept.
+        // When every GET has left and every lookup has expired, nothing is kept.
         for known in &mut world.known {
             if let Some(flight) = &mut known.flight {
                 flight.waiters.clear();
             }
         }
         world.now += 2 * LOOKUP_TTL;
-        world.sweep();
+        world.expire();
         assert_eq!(world.lookups.pending(), 0);
     });
 }

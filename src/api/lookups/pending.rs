@@ -1,29 +1,29 @@
-//! One lookup under way, and who waits for it.
+//! One lookup in progress, and the GETs that wait for it.
 //!
-//! Owns the correlation id and the two groups of waiters; when to keep, answer or drop it is decided
-//! in `lookups`, under the lock that this lives behind. The surprising thing: those who come after
-//! the question was sent wait apart, since a "no" to it may be older than what they know.
+//! Owns the correlation id and the two groups of GETs; `lookups` decides when to complete or drop it,
+//! under the lock that this lives behind. A GET that comes after the request was sent waits apart,
+//! since a "not found" may be older than what its client knows.
 
 use std::time::Instant;
 
 use tokio::sync::watch;
 use uuid::Uuid;
 
-use super::{ASK_AGAIN, Answer};
+use super::{Completion, LookupHandle, RESEND_INTERVAL};
 use crate::pipeline::lookup_protocol::LOOKUP_TTL;
 
-/// See the module's head.
+/// A lookup that is not completed.
 pub struct Pending {
-    pub correlation: Uuid,
-    /// Those who came before the question was sent.
-    pub answer: watch::Sender<Option<Answer>>,
-    /// Those who came after it: a "no" to it may be older than what they know.
-    pub late: Option<watch::Sender<Option<Answer>>>,
+    pub correlation_id: Uuid,
+    /// GETs that came before the request was sent.
+    pub early: watch::Sender<Option<Completion>>,
+    /// GETs that came after it.
+    pub late: Option<watch::Sender<Option<Completion>>>,
     /// When the lookup was last sent; `None`: it must be sent at once.
-    pub asked_at: Option<Instant>,
-    /// The log has taken a lookup for this slot.
+    pub sent_at: Option<Instant>,
+    /// The log has acknowledged a request of this lookup.
     pub acknowledged: bool,
-    /// When it is given up.
+    /// When it expires.
     pub until: Instant,
     /// Misses of this uid before this one, and until when they count.
     pub misses: u32,
@@ -31,13 +31,13 @@ pub struct Pending {
 }
 
 impl Pending {
-    /// Not sent yet; this uid was missed so many times before, which counts until then.
+    /// Not sent yet; the uid was missed `misses` times before, which counts until `misses_until`.
     pub fn new(now: Instant, misses: u32, misses_until: Instant) -> Pending {
         Pending {
-            correlation: Uuid::new_v4(),
-            answer: watch::channel(None).0,
+            correlation_id: Uuid::new_v4(),
+            early: watch::channel(None).0,
             late: None,
-            asked_at: None,
+            sent_at: None,
             acknowledged: false,
             until: now + LOOKUP_TTL,
             misses,
@@ -45,46 +45,51 @@ impl Pending {
         }
     }
 
-    /// The correlation id to send now, if it is time to send.
-    pub fn ask(&mut self, now: Instant) -> Option<Uuid> {
+    /// A GET waits for this lookup.
+    pub fn join(&mut self, now: Instant) -> LookupHandle {
+        let completion = if self.sent_at.is_none() {
+            self.early.subscribe()
+        } else {
+            let late = self.late.get_or_insert_with(|| watch::channel(None).0);
+            late.subscribe()
+        };
+        LookupHandle {
+            completion,
+            to_send: self.due_request(now),
+        }
+    }
+
+    /// The correlation id of a request that is due now.
+    pub fn due_request(&mut self, now: Instant) -> Option<Uuid> {
         if self
-            .asked_at
-            .is_some_and(|asked_at| now < asked_at + ASK_AGAIN)
+            .sent_at
+            .is_some_and(|sent_at| now < sent_at + RESEND_INTERVAL)
         {
             return None;
         }
-        self.asked_at = Some(now);
+        self.sent_at = Some(now);
         self.until = now + LOOKUP_TTL;
-        Some(self.correlation)
+        Some(self.correlation_id)
     }
 
-    /// Where a newcomer waits.
-    pub fn subscribe(&mut self) -> watch::Receiver<Option<Answer>> {
-        if self.asked_at.is_none() {
-            return self.answer.subscribe();
-        }
-        let late = self.late.get_or_insert_with(|| watch::channel(None).0);
-        late.subscribe()
-    }
-
-    /// How many wait.
+    /// How many GETs wait.
     pub fn waiters(&self) -> usize {
         let late = self.late.as_ref().map_or(0, watch::Sender::receiver_count);
-        self.answer.receiver_count() + late
+        self.early.receiver_count() + late
     }
 
-    /// From now on only answers to a new question count.
+    /// From now on only replies to a new request count.
     pub fn renew(&mut self) {
-        self.correlation = Uuid::new_v4();
-        self.asked_at = None;
+        self.correlation_id = Uuid::new_v4();
+        self.sent_at = None;
         self.acknowledged = false;
     }
 
-    /// Tells everybody. Nobody may be waiting any more: the answer is in the cache all the same.
-    pub fn wake(self, answer: Answer) {
+    /// Notifies every GET that still waits.
+    pub fn complete(self, completion: Completion) {
         if let Some(late) = self.late {
-            late.send_replace(Some(answer.clone()));
+            late.send_replace(Some(completion.clone()));
         }
-        self.answer.send_replace(Some(answer));
+        self.early.send_replace(Some(completion));
     }
 }

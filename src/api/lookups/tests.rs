@@ -1,4 +1,4 @@
-//! Single flight, and that no "no" is told after the order came. Time is passed in.
+//! Single flight, and no "not found" after the order came. Time is passed in.
 
 use bytes::Bytes;
 
@@ -13,30 +13,34 @@ fn join(lookups: &Lookups, now: Instant) -> Joined {
     lookups.join("a", now, true, || None)
 }
 
-fn asked(joined: Joined) -> (watch::Receiver<Option<Answer>>, Uuid) {
+/// A GET that has to send the lookup.
+fn sending(joined: Joined) -> (watch::Receiver<Option<Completion>>, Uuid) {
     match joined {
-        Joined::Waiting {
-            answer,
-            ask: Some(correlation),
-        } => (answer, correlation),
-        _ => panic!("no lookup was to be sent"),
+        Joined::Waiting(LookupHandle {
+            completion,
+            to_send: Some(correlation_id),
+        }) => (completion, correlation_id),
+        _ => panic!("no lookup is to be sent"),
     }
 }
 
-/// Waits without having to ask.
-fn waiting(joined: Joined) -> watch::Receiver<Option<Answer>> {
+/// A GET that waits for a lookup already sent.
+fn waiting(joined: Joined) -> watch::Receiver<Option<Completion>> {
     match joined {
-        Joined::Waiting { answer, ask: None } => answer,
-        _ => panic!("it asked too"),
+        Joined::Waiting(LookupHandle {
+            completion,
+            to_send: None,
+        }) => completion,
+        _ => panic!("another lookup is to be sent"),
     }
 }
 
-fn is_absent(answer: &watch::Receiver<Option<Answer>>) -> bool {
-    matches!(*answer.borrow(), Some(Answer::Absent(_)))
+fn is_not_found(completion: &watch::Receiver<Option<Completion>>) -> bool {
+    matches!(*completion.borrow(), Some(Completion::NotFound(_)))
 }
 
-fn is_found(answer: &watch::Receiver<Option<Answer>>) -> bool {
-    matches!(*answer.borrow(), Some(Answer::Found(_)))
+fn is_found(completion: &watch::Receiver<Option<Completion>>) -> bool {
+    matches!(*completion.borrow(), Some(Completion::Found(_)))
 }
 
 fn no_such_order() -> NotFound {
@@ -46,12 +50,12 @@ fn no_such_order() -> NotFound {
 }
 
 #[test]
-fn many_that_wait_send_one_lookup_and_all_get_its_answer() {
+fn many_gets_send_one_lookup_and_all_get_its_reply() {
     let (lookups, now) = (Lookups::default(), Instant::now());
-    let (first, correlation) = asked(join(&lookups, now));
+    let (first, correlation_id) = sending(join(&lookups, now));
     let second = waiting(join(&lookups, now));
     assert_eq!(lookups.pending(), 1);
-    assert!(lookups.found("a", Some(correlation), entry));
+    assert!(lookups.reply_found("a", Some(correlation_id), entry));
     assert!(is_found(&first) && is_found(&second));
     assert_eq!(lookups.pending(), 0);
 }
@@ -59,87 +63,87 @@ fn many_that_wait_send_one_lookup_and_all_get_its_answer() {
 #[test]
 fn a_lookup_is_sent_again_every_half_second_under_the_same_id() {
     let (lookups, now) = (Lookups::default(), Instant::now());
-    let (_answer, correlation) = asked(join(&lookups, now));
+    let (_completion, correlation_id) = sending(join(&lookups, now));
+    assert_eq!(lookups.resend("a", now + Duration::from_millis(499)), None);
     assert_eq!(
-        lookups.ask_again("a", now + Duration::from_millis(499)),
-        None
+        lookups.resend("a", now + RESEND_INTERVAL),
+        Some(correlation_id)
     );
-    assert_eq!(lookups.ask_again("a", now + ASK_AGAIN), Some(correlation));
-    assert_eq!(lookups.ask_again("a", now + ASK_AGAIN), None);
+    assert_eq!(lookups.resend("a", now + RESEND_INTERVAL), None);
 }
 
 #[test]
-fn a_negative_answer_counts_only_for_the_lookup_that_still_waits() {
+fn a_negative_reply_counts_only_for_the_lookup_that_is_pending() {
     let (lookups, now) = (Lookups::default(), Instant::now());
-    let (answer, correlation) = asked(join(&lookups, now));
-    assert!(!lookups.absent("a", Uuid::new_v4(), no_such_order(), true, now));
-    assert!(!is_absent(&answer));
-    assert!(lookups.absent("a", correlation, no_such_order(), true, now));
-    assert!(is_absent(&answer));
+    let (completion, correlation_id) = sending(join(&lookups, now));
+    assert!(!lookups.reply_not_found("a", Uuid::new_v4(), no_such_order(), true, now));
+    assert!(!is_not_found(&completion));
+    assert!(lookups.reply_not_found("a", correlation_id, no_such_order(), true, now));
+    assert!(is_not_found(&completion));
 }
 
 #[test]
-fn a_no_that_was_computed_before_the_order_came_is_never_told_after_it() {
+fn a_miss_that_was_computed_before_the_order_came_is_not_answered_after_it() {
     let (lookups, now) = (Lookups::default(), Instant::now());
-    let (answer, correlation) = asked(join(&lookups, now));
-    lookups.arrived("a", &entry());
-    assert!(is_found(&answer));
-    let (later, _) = asked(join(&lookups, now));
-    assert!(!lookups.absent("a", correlation, no_such_order(), true, now));
-    assert!(!is_absent(&later));
+    let (completion, correlation_id) = sending(join(&lookups, now));
+    lookups.complete("a", &entry());
+    assert!(is_found(&completion));
+    let (later, _) = sending(join(&lookups, now));
+    assert!(!lookups.reply_not_found("a", correlation_id, no_such_order(), true, now));
+    assert!(!is_not_found(&later));
 }
 
 #[test]
-fn a_no_to_a_question_sent_before_a_get_came_is_not_told_to_that_get() {
+fn a_miss_of_a_request_sent_before_a_get_came_does_not_complete_that_get() {
     let (lookups, now) = (Lookups::default(), Instant::now());
-    let (early, first) = asked(join(&lookups, now));
+    let (early, first) = sending(join(&lookups, now));
     let mut late = waiting(join(&lookups, now));
-    assert!(lookups.absent("a", first, no_such_order(), true, now));
-    assert!(is_absent(&early) && !is_absent(&late));
-    // It is woken, and asks at once under another id.
+    assert!(lookups.reply_not_found("a", first, no_such_order(), true, now));
+    assert!(is_not_found(&early) && !is_not_found(&late));
+    // It is notified, and sends another request at once.
     assert!(late.has_changed().unwrap() && late.borrow_and_update().is_none());
-    let second = lookups.ask_again("a", now).expect("it is sent again");
-    assert!(!lookups.absent("a", first, no_such_order(), true, now));
-    assert!(lookups.absent("a", second, no_such_order(), true, now));
-    assert!(is_absent(&late));
+    let second = lookups.resend("a", now).expect("it is sent again");
+    assert!(!lookups.reply_not_found("a", first, no_such_order(), true, now));
+    assert!(lookups.reply_not_found("a", second, no_such_order(), true, now));
+    assert!(is_not_found(&late));
     assert_eq!(lookups.pending(), 0);
 }
 
 #[test]
-fn a_crowd_that_hammers_an_unknown_uid_comes_to_an_end_of_questions() {
+fn many_gets_of_an_unknown_uid_send_a_bounded_number_of_lookups() {
     let (lookups, now) = (Lookups::default(), Instant::now());
-    let (_early, mut correlation) = asked(join(&lookups, now));
-    let mut questions = 1;
-    let mut crowd = Vec::new();
+    let (_early, mut correlation_id) = sending(join(&lookups, now));
+    let mut sent = 1;
+    let mut gets = Vec::new();
     loop {
-        crowd.push(waiting(join(&lookups, now)));
-        assert!(lookups.absent("a", correlation, no_such_order(), true, now));
-        match lookups.ask_again("a", now) {
-            Some(next) => correlation = next,
+        gets.push(waiting(join(&lookups, now)));
+        assert!(lookups.reply_not_found("a", correlation_id, no_such_order(), true, now));
+        match lookups.resend("a", now) {
+            Some(next) => correlation_id = next,
             None => break,
         }
-        questions += 1;
+        sent += 1;
     }
-    assert_eq!(questions, ASKED_ANEW);
-    assert!(crowd.iter().all(is_absent));
+    assert_eq!(sent, MISSES_LOOKED_UP);
+    assert!(gets.iter().all(is_not_found));
 }
 
 #[test]
-fn a_lookup_that_was_never_sent_does_not_keep_its_place() {
+fn a_lookup_that_was_never_sent_is_removed() {
     let (lookups, now) = (Lookups::default(), Instant::now());
-    let (_alone, correlation) = asked(join(&lookups, now));
-    lookups.not_sent("a", correlation);
+    let (_alone, correlation_id) = sending(join(&lookups, now));
+    lookups.not_sent("a", correlation_id);
     assert_eq!(lookups.pending(), 0);
 
-    let (_one, correlation) = asked(join(&lookups, now));
+    let (_one, correlation_id) = sending(join(&lookups, now));
     let _other = waiting(join(&lookups, now));
-    lookups.not_sent("a", correlation);
+    lookups.not_sent("a", correlation_id);
     assert_eq!(lookups.pending(), 1);
-    assert!(lookups.ask_again("a", now).is_some());
+    assert!(lookups.resend("a", now).is_some());
 }
 
 #[test]
-fn what_enters_between_a_miss_and_the_wait_is_found() {
+fn an_order_that_enters_between_a_miss_and_the_wait_is_found() {
     let lookups = Lookups::default();
     let joined = lookups.join("a", Instant::now(), true, || Some(entry()));
     assert!(matches!(joined, Joined::Found(_)));
@@ -147,86 +151,82 @@ fn what_enters_between_a_miss_and_the_wait_is_found() {
 }
 
 #[test]
-fn memory_answers_a_hammering_client_and_not_a_polling_one() {
+fn a_remembered_miss_is_answered_to_a_flood_and_not_to_a_polling_client() {
     let (lookups, now) = (Lookups::default(), Instant::now());
-    for _ in 0..ASKED_ANEW {
-        let (_, correlation) = asked(join(&lookups, now));
-        assert!(lookups.absent("a", correlation, no_such_order(), true, now));
+    for _ in 0..MISSES_LOOKED_UP {
+        let (_, correlation_id) = sending(join(&lookups, now));
+        assert!(lookups.reply_not_found("a", correlation_id, no_such_order(), true, now));
     }
-    assert!(matches!(join(&lookups, now), Joined::Absent(_)));
+    assert!(matches!(join(&lookups, now), Joined::NotFound(_)));
     let not_live = lookups.join("a", now, false, || None);
-    assert!(matches!(not_live, Joined::Waiting { .. }));
+    assert!(matches!(not_live, Joined::Waiting(_)));
 }
 
 #[test]
 fn a_remembered_miss_is_forgotten_after_a_second_and_when_the_order_comes() {
     let (lookups, now) = (Lookups::default(), Instant::now());
     let remember = || {
-        while let Joined::Waiting {
-            ask: Some(correlation),
+        while let Joined::Waiting(LookupHandle {
+            to_send: Some(correlation_id),
             ..
-        } = join(&lookups, now)
+        }) = join(&lookups, now)
         {
-            lookups.absent("a", correlation, no_such_order(), true, now);
+            lookups.reply_not_found("a", correlation_id, no_such_order(), true, now);
         }
     };
     remember();
-    lookups.arrived("a", &entry());
-    assert!(matches!(join(&lookups, now), Joined::Waiting { .. }));
-    lookups.arrived("a", &entry());
+    lookups.complete("a", &entry());
+    assert!(matches!(join(&lookups, now), Joined::Waiting(_)));
+    lookups.complete("a", &entry());
     remember();
     assert!(matches!(
-        join(&lookups, now + ABSENT_TTL),
-        Joined::Waiting { .. }
+        join(&lookups, now + NOT_FOUND_TTL),
+        Joined::Waiting(_)
     ));
 }
 
 #[test]
-fn an_answer_with_an_order_that_nobody_asked_for_does_not_enter() {
+fn a_reply_to_another_request_does_not_enter_the_cache() {
     let (lookups, now) = (Lookups::default(), Instant::now());
-    assert!(!lookups.found("a", None, || panic!("it was kept")));
-    let (_answer, _) = asked(join(&lookups, now));
-    assert!(!lookups.found("a", Some(Uuid::new_v4()), || panic!("it was kept")));
-    assert!(lookups.found("a", None, entry));
+    assert!(!lookups.reply_found("a", None, || panic!("it was kept")));
+    let (_completion, _) = sending(join(&lookups, now));
+    assert!(!lookups.reply_found("a", Some(Uuid::new_v4()), || panic!("it was kept")));
+    assert!(lookups.reply_found("a", None, entry));
 }
 
 #[test]
-fn after_the_followers_began_anew_an_answer_on_its_way_does_not_count() {
+fn a_reply_to_a_request_before_a_restart_of_the_follower_does_not_count() {
     let (lookups, now) = (Lookups::default(), Instant::now());
-    let (answer, before) = asked(join(&lookups, now));
+    let (completion, before) = sending(join(&lookups, now));
     lookups.acknowledged("a", before);
     assert!(lookups.is_queued("a"));
     lookups.renew();
     assert!(!lookups.is_queued("a"));
-    assert!(!lookups.found("a", Some(before), || panic!("it was kept")));
-    let after = lookups
-        .ask_again("a", now)
-        .expect("it is sent again at once");
-    assert!(lookups.found("a", Some(after), entry));
-    assert!(is_found(&answer));
+    assert!(!lookups.reply_found("a", Some(before), || panic!("it was kept")));
+    let after = lookups.resend("a", now).expect("it is sent again at once");
+    assert!(lookups.reply_found("a", Some(after), entry));
+    assert!(is_found(&completion));
 }
 
 #[test]
-fn a_followed_record_that_cannot_be_kept_takes_back_every_no() {
+fn a_followed_record_that_cannot_be_kept_invalidates_every_miss() {
     let (lookups, now) = (Lookups::default(), Instant::now());
-    let (answer, before) = asked(join(&lookups, now));
-    lookups.doubt("a");
-    assert!(!lookups.absent("a", before, no_such_order(), true, now));
-    let after = lookups
-        .ask_again("a", now)
-        .expect("it is sent again at once");
-    assert!(lookups.absent("a", after, no_such_order(), true, now));
-    assert!(is_absent(&answer));
+    let (completion, before) = sending(join(&lookups, now));
+    lookups.invalidate("a");
+    assert!(!lookups.reply_not_found("a", before, no_such_order(), true, now));
+    let after = lookups.resend("a", now).expect("it is sent again at once");
+    assert!(lookups.reply_not_found("a", after, no_such_order(), true, now));
+    assert!(is_not_found(&completion));
 }
 
 #[test]
-fn a_lookup_outlives_its_waiters_by_thirty_seconds() {
+fn a_lookup_outlives_its_gets_by_thirty_seconds() {
     let (lookups, now) = (Lookups::default(), Instant::now());
-    let (answer, _) = asked(join(&lookups, now));
-    drop(answer);
-    lookups.sweep(now + Duration::from_secs(29));
+    let (completion, _) = sending(join(&lookups, now));
+    drop(completion);
+    lookups.expire(now + Duration::from_secs(29));
     assert_eq!(lookups.pending(), 1);
-    lookups.sweep(now + LOOKUP_TTL);
+    lookups.expire(now + LOOKUP_TTL);
     assert_eq!(lookups.pending(), 0);
 }
 
@@ -235,21 +235,18 @@ fn lookups_and_remembered_misses_are_bounded() {
     let (lookups, now) = (Lookups::default(), Instant::now());
     for number in 0..MAX_PENDING {
         let joined = lookups.join(&number.to_string(), now, true, || None);
-        assert!(matches!(joined, Joined::Waiting { .. }));
+        assert!(matches!(joined, Joined::Waiting(_)));
     }
     assert!(matches!(join(&lookups, now), Joined::Full));
     let mut shard = Shard::default();
-    for number in 0..MAX_ABSENT / SHARDS {
-        let slot = Slot::Absent {
+    for number in 0..MAX_NOT_FOUND / SHARDS {
+        let slot = Slot::NotFound {
             not_found: no_such_order(),
             until: now,
             misses: 1,
         };
         shard.insert(number.to_string().into(), slot);
     }
-    assert!(!has_room_for_absent(
-        &mut shard,
-        now - Duration::from_millis(1)
-    ));
-    assert!(has_room_for_absent(&mut shard, now));
+    assert!(!may_remember(&mut shard, now - Duration::from_millis(1)));
+    assert!(may_remember(&mut shard, now));
 }

@@ -1,10 +1,12 @@
-//! What this instance knows of orders: the cache, the lookups under way, and how far it has followed
-//! the log.
+//! What this instance knows of orders: the cache, the lookups in progress, and the followers'
+//! progress.
 //!
-//! Owns the ways by which something enters the cache, each with its reason why GET does not lie by
-//! it; threads, HTTP and sending are elsewhere. The surprising thing: an entry is only kept when the
-//! follower reads the log from that entry's offset or below. Otherwise a newer version may have
-//! passed unseen, and the entry would hide it until its time is over.
+//! Owns every way by which an entry enters the cache, with the reason why GET is right to serve it.
+//!
+//! # Invariants
+//!
+//! An entry is only kept when the follower reads the log from that entry's offset or below. Otherwise
+//! a newer version may have been missed, and the entry would hide it until it expires.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -12,76 +14,76 @@ use std::time::Instant;
 use bytes::Bytes;
 use tracing::info;
 
+use super::follower_progress::FollowerProgress;
 use super::lookups::{Joined, Lookups};
-use super::tail::Tail;
 use crate::cache::{Entry, OrderCache};
 use crate::order::{Order, is_uid};
 use crate::pipeline::lookup_protocol::{LookupOutcome, LookupReply};
 use crate::pipeline::{ACCEPTED_AT, PartitionOffset, Record, Source, TopicId, Version};
 
-/// See the module's head. Shared by the handlers and the threads.
-pub struct Knowledge {
+/// Shared by the handlers and the threads.
+pub struct ReadModel {
     pub cache: OrderCache,
     pub lookups: Lookups,
-    /// How far the topic of orders has been followed.
-    pub orders: Tail,
-    /// How far the topic of answers has been followed.
-    pub found: Tail,
+    /// The follower of the topic of orders.
+    pub orders: FollowerProgress,
+    /// The follower of the topic of replies.
+    pub replies: FollowerProgress,
 }
 
-/// Which beginning of the follower an append belongs to; taken before it.
-pub struct Beginning {
+/// The state of the follower of orders before an append.
+pub struct FollowerEpoch {
     generation: u64,
     topic_id: TopicId,
 }
 
-impl Knowledge {
-    /// Whether what the cache holds can be believed to be the newest.
+impl ReadModel {
+    /// Whether the cache is known to hold the newest versions.
     pub fn is_live(&self, now: Instant) -> bool {
         self.orders.is_live(now)
     }
 
-    /// Take this before an order is appended, for [`Knowledge::accepted`]. `None` before the follower
-    /// of orders has begun: such an order could not be kept, and the next GET might be answered with
+    /// Take this before an order is appended, for [`ReadModel::accepted`]. `None` before the follower
+    /// of orders has started: such an order could not be kept, and the next GET might be answered with
     /// an older version from the store.
-    pub fn beginning(&self) -> Option<Beginning> {
-        let (generation, topic_id) = self.orders.beginning();
-        (generation > 0).then_some(Beginning {
+    pub fn epoch(&self) -> Option<FollowerEpoch> {
+        let (generation, topic_id) = self.orders.epoch();
+        (generation > 0).then_some(FollowerEpoch {
             generation,
             topic_id,
         })
     }
 
-    /// This instance appended an order and the log has it. Call before the client is told: from then
-    /// on a GET here gives this version or a newer one.
+    /// The log has acknowledged an order of this instance. Call before the client gets its 202: from
+    /// then on a GET here gives this version or a newer one.
     pub fn accepted(
         &self,
         uid: &str,
         body: Bytes,
         at: PartitionOffset,
         accepted_at_us: i64,
-        before: Beginning,
+        before: FollowerEpoch,
     ) {
         let topic_id = before.topic_id;
         let version = Version::new(Source { topic_id, at }, accepted_at_us);
         let entry = Arc::new(Entry::new(body, Some(version), None));
         if self.orders.covers(at) != Some(before.generation) {
-            // The follower begins beyond it, so it cannot be kept. An older version may be there,
-            // and a "no" on its way: both are forgotten, the next GET asks.
+            // The follower started after it, so it cannot be kept. An older version may be cached, or
+            // a miss remembered: both are forgotten, and the next GET sends a lookup.
             self.cache.remove(uid);
-            self.lookups.arrived(uid, &entry);
+            self.lookups.complete(uid, &entry);
             return;
         }
         let held = self.cache.put_shared(uid, &entry);
         if self.orders.generation() != before.generation {
             self.cache.remove(uid);
         }
-        self.lookups.arrived(uid, &held);
+        self.lookups.complete(uid, &held);
     }
 
-    /// Whether the cache holds the very record at this place. Most records that an instance follows
-    /// are orders that it accepted itself, and those are here before the follower comes to them. The
-    /// offset must be the same: only then is the key known to be the uid.
+    /// Whether the cache holds the record at this very offset. Most records that an instance follows
+    /// are orders that it accepted itself, which enter the cache before the follower reads them. Only
+    /// for the same offset is the key known to be the uid.
     pub fn holds(&self, topic_id: &TopicId, at: PartitionOffset, key: &[u8]) -> bool {
         std::str::from_utf8(key).is_ok_and(|uid| {
             self.cache.holds(uid, |held| {
@@ -97,19 +99,19 @@ impl Knowledge {
             return;
         };
         let version = Version::of(record, topic_id);
-        // What was accepted before this log was followed may be outranked by a version that only the
-        // store knows, of a log that had this name before.
-        let may_begin = version.accepted_at_us >= self.orders.begun_at_us();
+        // The store may have a newer version of a record that was accepted before this log was
+        // followed, from another log that had this name before.
+        let may_insert = version.accepted_at_us >= self.orders.started_at_us();
         let entry = Entry::new(body, Some(version), None);
-        match self.cache.put_followed(&uid, entry, may_begin) {
-            Some(held) => self.lookups.arrived(&uid, &held),
-            None => self.lookups.doubt(&uid),
+        match self.cache.put_followed(&uid, entry, may_insert) {
+            Some(held) => self.lookups.complete(&uid, &held),
+            None => self.lookups.invalidate(&uid),
         }
     }
 
-    /// The follower read an answer. Only what was asked for here counts, so that nobody can put an
-    /// order into the cache by merely writing to the topic.
-    pub fn answered(&self, record: &Record, now: Instant) {
+    /// The follower read a reply. Only replies to requests of this instance count, so that nobody can
+    /// put an order into the cache by merely writing to the topic.
+    pub fn replied(&self, record: &Record, now: Instant) {
         let Some(reply) = LookupReply::decode(record) else {
             return;
         };
@@ -117,21 +119,22 @@ impl Knowledge {
         match reply.outcome {
             LookupOutcome::Found { body, behind, .. } => {
                 let keep = || self.cache.put(&uid, Entry::new(body, version, behind));
-                if self.lookups.found(&uid, reply.correlation_id, keep) {
+                if self.lookups.reply_found(&uid, reply.correlation_id, keep) {
                     info!("CACHE UPDATED order_uid={uid} source=order-found");
                 }
             }
             LookupOutcome::NotFound(not_found) => {
-                if let Some(correlation) = reply.correlation_id {
+                if let Some(correlation_id) = reply.correlation_id {
                     let live = self.is_live(now);
-                    self.lookups.absent(&uid, correlation, not_found, live, now);
+                    self.lookups
+                        .reply_not_found(&uid, correlation_id, not_found, live, now);
                 }
             }
         }
     }
 
-    /// A row of the store, read in a snapshot at or beyond the follower's start. Whether it was
-    /// kept: not when the follower has begun anew since `generation`.
+    /// A row of the store, read in a snapshot at or beyond the follower's start. Whether it was kept:
+    /// not when the follower has restarted since `generation`.
     pub fn warmed(&self, uid: &str, body: Bytes, version: Version, generation: u64) -> bool {
         let is_current = || self.orders.generation() == generation;
         if !is_current() {
@@ -142,25 +145,25 @@ impl Knowledge {
             self.cache.remove(uid);
             return false;
         }
-        self.lookups.arrived(uid, &held);
+        self.lookups.complete(uid, &held);
         true
     }
 
-    /// What is known beyond the cache's miss; joins or begins a lookup.
+    /// Joins or starts the lookup of a uid that the cache does not have.
     pub fn join(&self, uid: &str, now: Instant) -> Joined {
         self.lookups
             .join(uid, now, self.is_live(now), || self.cache.get(uid))
     }
 
-    /// The follower of orders begins anew, so newer versions may have been missed. In this order:
-    /// once no lookup sent before can be answered any more, nothing old enters after the clearing.
-    pub fn forget(&self) {
+    /// The follower of orders restarts, so newer versions may have been missed. In this order: once no
+    /// reply to an earlier request counts, nothing old enters after the cache is cleared.
+    pub fn reset(&self) {
         self.lookups.renew();
         self.cache.clear();
     }
 }
 
-/// The uid and the body to answer with; `None` for what is no order.
+/// The uid and the body to serve; `None` for a record that is no order.
 fn followed_order(record: &Record) -> Option<(String, Bytes)> {
     let value = record.value.as_ref()?;
     if let Some(uid) = normalised_uid(record, value) {
@@ -171,8 +174,8 @@ fn followed_order(record: &Record) -> Option<(String, Bytes)> {
     Some((order.order_uid, body))
 }
 
-/// The uid of a record that an API wrote: its value is normalised and can be answered as it is. A
-/// look at its first field tells a foreign record that merely carries the header.
+/// The uid of a record that an API wrote: its value is normalised and can be served as it is. A
+/// foreign record that merely carries the header is recognised by its first field.
 fn normalised_uid<'a>(record: &'a Record, value: &[u8]) -> Option<&'a str> {
     record.header(ACCEPTED_AT)?;
     let uid = std::str::from_utf8(record.key.as_ref()?)
@@ -189,38 +192,39 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::api::lookups::LookupHandle;
     use crate::event_log::TopicState;
 
     const ORDER: &str = r#"{"order_uid":"a","date_created":"2021-11-26T06:22:19Z"}"#;
 
     /// Follows one partition from offset 5 of topic `t`.
-    fn knowledge() -> Knowledge {
-        let knowledge = not_begun();
-        begin(&knowledge, "t", 5);
-        knowledge
+    fn read_model() -> ReadModel {
+        let read_model = not_started();
+        start(&read_model, "t", 5);
+        read_model
     }
 
-    fn not_begun() -> Knowledge {
-        Knowledge {
+    fn not_started() -> ReadModel {
+        ReadModel {
             cache: OrderCache::new(1 << 20, Duration::from_secs(60)),
             lookups: Lookups::default(),
-            orders: Tail::new("orders"),
-            found: Tail::new("order-found"),
+            orders: FollowerProgress::new("orders"),
+            replies: FollowerProgress::new("order-found"),
         }
     }
 
-    fn begin(knowledge: &Knowledge, topic_id: &str, high: i64) {
+    fn start(read_model: &ReadModel, topic_id: &str, high: i64) {
         let ends = TopicState {
             log_id: "log".into(),
             topic_id: topic_id.into(),
             highs: vec![high],
         };
-        knowledge.orders.begin(&ends, Instant::now());
-        knowledge.forget();
+        read_model.orders.start(&ends, Instant::now());
+        read_model.reset();
     }
 
-    fn accept(knowledge: &Knowledge, offset: i64, before: Beginning) {
-        knowledge.accepted("a", Bytes::from_static(b"{}"), at(0, offset), 1, before);
+    fn accept(read_model: &ReadModel, offset: i64, before: FollowerEpoch) {
+        read_model.accepted("a", Bytes::from_static(b"{}"), at(0, offset), 1, before);
     }
 
     fn at(partition: i32, offset: i64) -> PartitionOffset {
@@ -246,48 +250,48 @@ mod tests {
 
     #[test]
     fn an_accepted_order_is_kept_where_all_newer_ones_will_be_followed() {
-        let knowledge = knowledge();
-        accept(&knowledge, 5, knowledge.beginning().unwrap());
-        assert!(knowledge.cache.get("a").is_some());
+        let read_model = read_model();
+        accept(&read_model, 5, read_model.epoch().unwrap());
+        assert!(read_model.cache.get("a").is_some());
     }
 
     #[test]
-    fn only_the_very_record_that_the_cache_has_is_passed_over() {
-        let knowledge = knowledge();
+    fn only_the_record_that_the_cache_holds_is_passed_over() {
+        let read_model = read_model();
         let topic_id = TopicId::from("t");
-        let holds = |at, key: &str| knowledge.holds(&topic_id, at, key.as_bytes());
+        let holds = |at, key: &str| read_model.holds(&topic_id, at, key.as_bytes());
         assert!(!holds(at(0, 5), "a"));
-        accept(&knowledge, 5, knowledge.beginning().unwrap());
+        accept(&read_model, 5, read_model.epoch().unwrap());
         assert!(holds(at(0, 5), "a"));
-        // A newer version, another partition, another producer's key, another log of that name.
+        // A newer version, another partition, another key, another log of that name.
         assert!(!holds(at(0, 6), "a") && !holds(at(1, 5), "a") && !holds(at(0, 5), "b"));
-        assert!(!knowledge.holds(&"u".into(), at(0, 5), b"a"));
-        // An older version under that key may be of another order: who knows what its producer did.
+        assert!(!read_model.holds(&"u".into(), at(0, 5), b"a"));
+        // An older record with that key may be of another order: its producer is not known.
         assert!(!holds(at(0, 4), "a"));
     }
 
     #[test]
-    fn an_accepted_order_is_not_kept_where_a_newer_one_may_pass_unseen() {
-        let knowledge = knowledge();
-        accept(&knowledge, 4, knowledge.beginning().unwrap());
-        assert!(knowledge.cache.get("a").is_none());
-        // The follower began anew between the append and its acknowledgement.
-        let before = knowledge.beginning().unwrap();
-        begin(&knowledge, "u", 0);
-        accept(&knowledge, 900, before);
-        assert!(knowledge.cache.get("a").is_none());
+    fn an_accepted_order_is_not_kept_where_a_newer_one_may_be_missed() {
+        let read_model = read_model();
+        accept(&read_model, 4, read_model.epoch().unwrap());
+        assert!(read_model.cache.get("a").is_none());
+        // The follower restarted between the append and its acknowledgement.
+        let before = read_model.epoch().unwrap();
+        start(&read_model, "u", 0);
+        accept(&read_model, 900, before);
+        assert!(read_model.cache.get("a").is_none());
     }
 
     #[test]
     fn nothing_is_accepted_before_newer_versions_would_be_followed() {
-        let knowledge = not_begun();
-        assert!(knowledge.beginning().is_none());
-        begin(&knowledge, "t", 5);
-        assert!(knowledge.beginning().is_some());
+        let read_model = not_started();
+        assert!(read_model.epoch().is_none());
+        start(&read_model, "t", 5);
+        assert!(read_model.epoch().is_some());
     }
 
     #[test]
-    fn what_an_api_wrote_is_answered_as_it_is() {
+    fn a_record_that_an_api_wrote_is_served_as_it_is() {
         let order = Order::decode(ORDER.as_bytes()).unwrap();
         let normalised = String::from_utf8(order.encode()).unwrap();
         let ours = record("a", &normalised, &[("accepted-at", "9")]);
@@ -299,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn a_foreign_record_with_our_header_is_looked_at_all_the_same() {
+    fn a_foreign_record_with_our_header_is_decoded() {
         let headers = [("accepted-at", "9")];
         assert_eq!(
             body(&record("a", r#"{"order_uid":"a","sm_id":"x"}"#, &headers)),
@@ -312,35 +316,35 @@ mod tests {
 
     #[test]
     fn a_followed_order_is_kept_unless_a_log_before_this_one_may_have_had_a_newer_version() {
-        let knowledge = knowledge();
+        let read_model = read_model();
         let topic_id = TopicId::from("t");
         let mut followed = record("a", ORDER, &[("accepted-at", "9")]);
-        knowledge.followed(&followed, &topic_id);
-        assert!(knowledge.cache.get("a").is_none());
-        let later = knowledge.orders.begun_at_us() + 1;
+        read_model.followed(&followed, &topic_id);
+        assert!(read_model.cache.get("a").is_none());
+        let later = read_model.orders.started_at_us() + 1;
         followed.headers[0].1 = Bytes::from(later.to_string());
-        knowledge.followed(&followed, &topic_id);
-        assert!(knowledge.cache.get("a").is_some());
+        read_model.followed(&followed, &topic_id);
+        assert!(read_model.cache.get("a").is_some());
     }
 
     #[test]
-    fn an_answer_that_nobody_here_asked_for_changes_nothing() {
-        let knowledge = knowledge();
-        knowledge.answered(&record("a", "{}", &[]), Instant::now());
-        assert!(knowledge.cache.get("a").is_none());
-        let Joined::Waiting {
-            ask: Some(correlation),
+    fn a_reply_to_another_request_changes_nothing() {
+        let read_model = read_model();
+        read_model.replied(&record("a", "{}", &[]), Instant::now());
+        assert!(read_model.cache.get("a").is_none());
+        let Joined::Waiting(LookupHandle {
+            to_send: Some(correlation_id),
             ..
-        } = knowledge.join("a", Instant::now())
+        }) = read_model.join("a", Instant::now())
         else {
-            panic!("no lookup was to be sent")
+            panic!("no lookup is to be sent")
         };
-        let mut answer = record("a", "{}", &[]);
-        let id = correlation.simple().to_string();
-        answer
+        let mut reply = record("a", "{}", &[]);
+        let id = correlation_id.simple().to_string();
+        reply
             .headers
             .push(("correlation-id".into(), Bytes::from(id)));
-        knowledge.answered(&answer, Instant::now());
-        assert!(knowledge.cache.get("a").is_some());
+        read_model.replied(&reply, Instant::now());
+        assert!(read_model.cache.get("a").is_some());
     }
 }
