@@ -1,8 +1,8 @@
 //! The one description of an order's fields: the name in JSON, the column, the kind.
 //!
-//! The tables at the end of this file are what JSON, validation messages, SQL, rows and the tables of
-//! `orders get` follow from. A new field of an order is a field of its struct, a line in one of these
-//! tables, a migration for each engine, and the documents.
+//! JSON, validation messages, SQL, rows and the tables of `orders get` follow from the tables at the
+//! end of this file. A new field of an order is a field of its struct, a line in one of these tables, a
+//! migration for each engine, and the documents (`src/api/openapi.json`, README).
 
 use std::fmt;
 
@@ -13,14 +13,14 @@ use super::{DeliveryOf, HoldsText, ItemOf, OrderOf, PaymentOf, Timestamp};
 /// One column of a table; also one field of a JSON object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Column {
-    /// The name in JSON and wherever people read it.
+    /// The name in JSON and in what is shown to people.
     pub field: &'static str,
     /// The name in the store.
     pub name: &'static str,
     pub kind: Kind,
 }
 
-/// What a column holds, and so how it is read, checked and stored.
+/// What a column holds; decides how it is read, checked and stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// The key of an order: a text that is required and has rules of its own
@@ -54,7 +54,7 @@ impl fmt::Display for Value<'_> {
     }
 }
 
-/// What is stored as one row of a table.
+/// A struct that is stored as one row of a table.
 pub trait TableRow {
     const TABLE: &'static str;
     const COLUMNS: &'static [Column];
@@ -68,7 +68,7 @@ pub trait TableRow {
     }
 }
 
-/// What is built from the columns of a row.
+/// A struct that is read from the columns of a row.
 pub trait FromColumns: Sized {
     /// Reads the columns of the table, in their order, then those of the rows that belong to it.
     ///
@@ -96,7 +96,7 @@ pub trait ColumnReader: Sized {
         O::from_columns(self)
     }
 
-    /// None: rows of which there may be several are not part of this one.
+    /// Empty: several rows of another table cannot be part of one row.
     fn objects<O>(&mut self) -> Result<Vec<O>, Self::Error> {
         Ok(Vec::new())
     }
@@ -108,13 +108,13 @@ macro_rules! table {
     ($object:ident in $table:literal {
         $($field:ident $(as $name:ident)?: $kind:ident,)+
         $([$($part:ident: $part_kind:ident,)+]
-        $($later:ident: $later_kind:ident,)+)?
+        $($later:ident $(as $later_name:ident)?: $later_kind:ident,)+)?
     }) => {
         impl<T: AsRef<str>> TableRow for $object<T> {
             const TABLE: &'static str = $table;
             const COLUMNS: &'static [Column] = &[
                 $(column!($kind $field $($name)?),)+
-                $($(column!($later_kind $later),)+)?
+                $($(column!($later_kind $later $($later_name)?),)+)?
             ];
 
             fn values(&self) -> impl Iterator<Item = Value<'_>> {

@@ -1,8 +1,8 @@
-//! The way in: from bytes of unknown origin to an [`Order`](super::Order).
+//! Decodes an [`Order`](super::Order) from bytes of unknown origin.
 //!
-//! Nearly every document is taken by serde's derived code. Whatever that refuses (an unknown field, a
-//! null, `-0`, a wrong type, broken JSON) is decided by the diagnosing pass alone, so the two cannot
-//! disagree on what is refused; then the rules on values are checked, whichever has read it.
+//! Serde's derived code decodes nearly every document. What it refuses (an unknown field, a null, `-0`,
+//! a wrong type, broken JSON) is left to the diagnosing pass, which alone decides whether the document
+//! is refused. The rules on values are checked after either.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -33,7 +33,7 @@ impl<'d, T: HoldsText<'d>> OrderOf<T> {
         found.into_result(order)
     }
 
-    /// Reads an order that a store gave back. Rows that other programs wrote may break the rules on
+    /// Decodes an order that was read from a store. Rows that other programs wrote may break the rules on
     /// values, so only the types are checked.
     ///
     /// # Errors
@@ -48,8 +48,8 @@ impl<'d, T: HoldsText<'d>> OrderOf<T> {
     }
 }
 
-/// Checks what must hold before any JSON is read. serde_json skips the strings of unknown fields
-/// without looking at their bytes, so UTF-8 is checked first, once, for the whole document.
+/// Checks the whole document before any JSON is read: UTF-8, because serde_json skips the strings of
+/// unknown fields without looking at their bytes, and the length.
 fn text_of(bytes: &[u8]) -> Result<&str, Refusal> {
     let text = std::str::from_utf8(bytes).map_err(|error| {
         Refusal::not_json(format!(

@@ -3,7 +3,7 @@
 //! Runs only where [`decode`](super::decode) did not take the document. Holds it as a small tree that
 //! borrows its texts and keeps repeated keys, which `serde_json::Value` would merge. serde_json reads
 //! every value of the tree in full, unknown fields too: nesting beyond 128, lone surrogates and
-//! numbers beyond a double are broken JSON wherever they stand.
+//! numbers beyond a double are broken JSON in any field.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -42,7 +42,7 @@ pub(super) trait Diagnose<'d>: Default {
     fn diagnose(json: &mut Object<'_, 'd>) -> Self;
 }
 
-/// A JSON value with what an order needs of it.
+/// A JSON value, as far as an order needs it.
 enum Node<'d> {
     Null,
     Bool,
@@ -164,7 +164,7 @@ impl<'r, 'd> Object<'r, 'd> {
         }
     }
 
-    /// Records a fault of a field and returns the value that stands in for it.
+    /// Adds a fault of a field and returns the value that replaces it.
     fn fault<T: Default>(&mut self, name: &str, message: impl Into<String>) -> T {
         self.faults.add(self.pointer(name), message);
         T::default()

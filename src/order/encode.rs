@@ -1,12 +1,12 @@
-//! Writes an order as JSON: one form, whoever writes it.
+//! Encodes an order as JSON, in one canonical form.
 //!
-//! Owns how values are written; which fields there are, and in which order, is in
-//! [`columns`](super::columns). Hand-written, because serde's derived code takes more than twice as
-//! long (benches/README.md); a test holds it to what serde writes, byte for byte.
+//! Owns how values are written; the fields and their order are in [`columns`](super::columns).
+//! Hand-written, because serde's derived code takes more than twice as long (benches/README.md); a
+//! test compares it with what serde serialises, byte for byte.
 
 use super::{OrderOf, Timestamp};
 
-/// Room for a usual order of a few items, so that the buffer does not grow step by step.
+/// Enough for an order of a few items, so that the buffer seldom grows.
 const USUAL_BYTES: usize = 1_024;
 
 impl<T: AsRef<str>> OrderOf<T> {
@@ -36,7 +36,7 @@ impl Writer {
     pub(super) fn object(&mut self, object: &impl Encode) {
         let start = self.0.len();
         object.encode_members(self);
-        // In the place of the first member's comma.
+        // Replaces the first member's comma.
         self.0[start] = b'{';
         self.0.push(b'}');
     }

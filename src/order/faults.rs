@@ -1,7 +1,7 @@
 //! Describes what is wrong with a document, and checks the rules on values.
 //!
-//! A fault names its place by a JSON pointer (RFC 6901) and what must hold there; it never repeats
-//! a value, so a refusal is safe to log, to store and to send back. The rules on types are in
+//! A fault has a JSON pointer (RFC 6901) and the rule that is broken there; it never contains a value,
+//! so a refusal is safe to log, to store and to send back. The rules on types are in
 //! `diagnose`; those on values are in [`check`], which allocates nothing when all is well.
 
 use std::fmt;
@@ -14,34 +14,33 @@ use super::{
 
 /// The longest `order_uid`, in bytes.
 const MAX_UID_BYTES: usize = 128;
-/// More faults than this are counted, not listed, where a refusal is printed on one line.
+/// The most faults that are listed when a refusal is printed on one line; the others are counted.
 const MAX_PRINTED: usize = 20;
 
 /// One fault of a document.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fault {
-    /// Where: a JSON pointer, "" for the whole document.
+    /// A JSON pointer, "" for the whole document.
     pub pointer: String,
-    /// What must hold there; no full stop, no value.
+    /// The rule, without a full stop.
     pub message: String,
 }
 
-/// What kind of refusal it is: the API answers 400 or 422.
+/// The kind of a refusal: the API answers 400 or 422.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RefusalKind {
-    /// Not one JSON document, or one that says a field twice.
+    /// Not one JSON document, or a document in which a field occurs twice.
     NotJson,
     /// JSON, but no order.
     Invalid,
 }
 
-/// A document that is no order, with every fault that was found. Displays as one line that is safe
-/// to log.
+/// The reasons why a document is no order. Displays as one line that is safe to log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
     pub kind: RefusalKind,
     pub faults: Vec<Fault>,
-    /// The order's uid, where the document has a valid one.
+    /// The order's uid, if the document has a valid one.
     pub order_uid: Option<String>,
 }
 
@@ -100,16 +99,16 @@ impl fmt::Display for Fault {
     }
 }
 
-/// Whether a text can be the uid of an order that is accepted: `[A-Za-z0-9._:-]{1,128}`, but not `.`
-/// or `..`. Rows that other programs wrote may have other uids.
+/// Whether an order with this uid is accepted: `[A-Za-z0-9._:-]{1,128}`, but not `.` or `..`. Rows that
+/// other programs wrote may have other uids.
 pub fn is_uid(text: &str) -> bool {
     let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._:-".contains(&byte);
     let has_only_allowed = text.bytes().all(is_allowed);
     (1..=MAX_UID_BYTES).contains(&text.len()) && has_only_allowed && !is_dot_segment(text)
 }
 
-/// What clients take out of a path before they send it, escaped or not: an order of that uid could
-/// never be asked for, and the `Location` of its POST would lead elsewhere.
+/// Clients remove these from a path before they send it, escaped or not: an order of that uid could
+/// never be requested, and the `Location` of its POST would lead elsewhere.
 fn is_dot_segment(text: &str) -> bool {
     matches!(text, "." | "..")
 }
@@ -118,7 +117,7 @@ fn is_dot_segment(text: &str) -> bool {
 #[derive(Default)]
 pub(super) struct Faults {
     list: Vec<Fault>,
-    /// Some field is said twice: which one was meant cannot be known, so it is no order at all.
+    /// A field occurs twice: which one was meant cannot be known, so the document is no order.
     ambiguous: bool,
 }
 
@@ -139,7 +138,7 @@ impl Faults {
         self.list.iter().any(|fault| fault.pointer == pointer)
     }
 
-    /// The order, when nothing is wrong with it.
+    /// The order if there are no faults, otherwise the refusal.
     pub(super) fn into_result<T: AsRef<str>>(
         self,
         order: OrderOf<T>,
@@ -161,10 +160,10 @@ impl Faults {
     }
 }
 
-/// Adds what is wrong with the values of an order whose types are right. A place that already has a
-/// fault gets no second one.
+/// Adds the faults of values whose types are right. A field that already has a fault gets no second
+/// one.
 pub(super) fn check<T: AsRef<str>>(order: &OrderOf<T>, faults: &mut Faults) {
-    // When the document itself is no object there are no fields to speak of.
+    // A document that is no object has no fields.
     if faults.has("") {
         return;
     }
@@ -215,7 +214,7 @@ fn text_fault(text: &str) -> Option<String> {
         .then(|| "must not contain the character U+0000".to_owned())
 }
 
-/// The message for more items than an order may have.
+/// The rule on the number of items.
 pub(super) fn items_message() -> String {
     format!("must hold at most {MAX_ITEMS} items")
 }

@@ -20,8 +20,8 @@ pub use faults::{Fault, Refusal, RefusalKind, is_uid};
 pub use text::{HoldsText, Text};
 pub use timestamp::{Timestamp, TimestampError};
 
-/// The longest document that is read as an order. The API takes less (512 KiB), and what it makes of
-/// that is never longer than this; a broker takes 1,000,012 bytes unless told otherwise.
+/// The longest document that is read as an order. The API accepts less (512 KiB), and what it encodes
+/// from that is never longer than this; a broker accepts 1,000,012 bytes by default.
 pub const MAX_DOCUMENT_BYTES: usize = 1 << 20;
 
 /// The longest text in one field, in bytes.
@@ -30,7 +30,7 @@ pub const MAX_TEXT_BYTES: usize = 4 << 10;
 /// The most items of one order.
 pub const MAX_ITEMS: usize = 1_000;
 
-/// An order that owns its texts: what is kept, stored and answered.
+/// An order that owns its texts, to be kept or stored.
 pub type Order = OrderOf<String>;
 
 /// An order that borrows its texts from the document it was read from.
@@ -40,8 +40,7 @@ pub type Delivery = DeliveryOf<String>;
 pub type Payment = PaymentOf<String>;
 pub type Item = ItemOf<String>;
 
-/// An order, normalised, its texts held as `T`: what the API accepts, the log carries and the store
-/// gives back. [`Order::encode`] writes go-orders' JSON, field for field and in its order; so does
+/// An order, normalised, with texts of type `T`. [`Order::encode`] writes go-orders' JSON, field for field and in its order; so does
 /// `Serialize`, for documents that hold an order among other things. `Deserialize` is a part of
 /// [`Order::decode`]: it refuses more than the rules do (unknown fields, nulls) and checks no values.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,4 +1,4 @@
-//! What must hold for any order and any bytes: nothing is lost on the way, nothing panics.
+//! Properties of any order and any bytes: nothing is lost in a round trip, nothing panics.
 
 use std::convert::Infallible;
 use std::fmt;
@@ -112,18 +112,18 @@ fn members() -> impl Strategy<Value = String> {
 
 proptest! {
     #[test]
-    fn what_is_written_is_read_back(order in order()) {
+    fn what_is_encoded_is_decoded_again(order in order()) {
         prop_assert_eq!(Order::decode(&order.encode()), Ok(order));
     }
 
     #[test]
-    fn encode_writes_what_serde_writes(order in order()) {
+    fn encode_writes_what_serde_serialises(order in order()) {
         let written = String::from_utf8(order.encode()).expect("JSON is UTF-8");
         prop_assert_eq!(written, serde_json::to_string(&order).expect("it has only text keys"));
     }
 
     #[test]
-    fn what_is_written_is_read_without_a_diagnosis(order in order()) {
+    fn what_is_encoded_is_decoded_without_a_diagnosis(order in order()) {
         let text = String::from_utf8(order.encode()).expect("JSON is UTF-8");
         prop_assert_eq!(decode::decode(&text), Some(order));
     }
@@ -151,7 +151,7 @@ proptest! {
     }
 
     #[test]
-    fn an_order_has_one_form_and_keeps_it(order in order()) {
+    fn encoding_is_canonical(order in order()) {
         let once = order.encode();
         let again = Order::decode(&once).map(|order| order.encode());
         prop_assert_eq!(again.as_deref(), Ok(once.as_slice()));
@@ -167,7 +167,7 @@ proptest! {
     }
 
     #[test]
-    fn a_document_that_is_cut_anywhere_is_no_order(order in order(), at in any::<prop::sample::Index>()) {
+    fn a_truncated_document_is_no_order(order in order(), at in any::<prop::sample::Index>()) {
         let document = order.encode();
         let cut = &document[..at.index(document.len())];
         prop_assert_eq!(Order::decode(cut).map_err(|refusal| refusal.kind), Err(RefusalKind::NotJson));
@@ -205,7 +205,7 @@ proptest! {
     }
 
     #[test]
-    fn a_moment_is_the_same_in_any_zone_and_is_cut_to_microseconds(
+    fn a_timestamp_is_the_same_in_any_zone_and_is_truncated_to_microseconds(
         micros in micros(),
         minutes in -1_439..=1_439_i64,
         beyond in "[0-9]{0,9}",
@@ -217,9 +217,9 @@ proptest! {
         let sign = if minutes < 0 { '-' } else { '+' };
         let (hours, rest) = (minutes.abs() / 60, minutes.abs() % 60);
         let written = format!("{}.{fraction:06}{beyond}{sign}{hours:02}:{rest:02}", &local[..19]);
-        let moment = Timestamp::parse(&written);
-        prop_assert_eq!(moment, Ok(Timestamp(Some(micros))));
-        prop_assert_eq!(Timestamp::parse(&Timestamp(Some(micros)).to_string()), moment);
+        let parsed = Timestamp::parse(&written);
+        prop_assert_eq!(parsed, Ok(Timestamp(Some(micros))));
+        prop_assert_eq!(Timestamp::parse(&Timestamp(Some(micros)).to_string()), parsed);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! What is accepted and what is refused, row by row.
+//! Documents that are accepted and documents that are refused.
 
 use super::RefusalKind::{Invalid, NotJson};
 use super::*;
@@ -28,7 +28,7 @@ fn pair(pointer: &str, message: &str) -> (String, String) {
 }
 
 #[test]
-fn the_example_is_accepted_and_written_back_as_it_was() {
+fn the_example_is_decoded_and_encoded_unchanged() {
     let order = Order::decode(EXAMPLE.as_bytes()).expect("the example is valid");
     assert_eq!(order.items.len(), 1);
     assert_eq!(order.payment.amount, 1817);
@@ -43,7 +43,7 @@ fn the_example_is_accepted_and_written_back_as_it_was() {
 }
 
 #[test]
-fn what_is_not_one_json_document_is_refused_as_not_json() {
+fn anything_but_one_json_document_is_refused_as_not_json() {
     let deep = "[".repeat(10_000);
     let closed_deep = format!("{deep}{}", "]".repeat(10_000));
     for document in [
@@ -86,7 +86,7 @@ fn what_is_not_one_json_document_is_refused_as_not_json() {
 }
 
 #[test]
-fn bytes_that_are_not_utf_8_are_refused_wherever_they_stand() {
+fn bytes_that_are_not_utf_8_are_refused_in_any_position() {
     for member in [
         &b"\"entry\":\"\xff\""[..],
         b"\"unknown\":\"\xff\"",
@@ -102,7 +102,7 @@ fn bytes_that_are_not_utf_8_are_refused_wherever_they_stand() {
 }
 
 #[test]
-fn what_is_no_order_is_refused_with_its_place_and_reason() {
+fn an_invalid_order_is_refused_with_pointer_and_rule() {
     let long_text = "x".repeat(MAX_TEXT_BYTES + 1);
     let too_many = format!(r#""items":[{}{{}}]"#, "{},".repeat(MAX_ITEMS));
     let text_too_long = "must be at most 4096 bytes of UTF-8";
@@ -227,7 +227,7 @@ fn a_uid_outside_its_charset_is_refused_and_never_repeated() {
 }
 
 #[test]
-fn a_date_that_the_store_would_read_otherwise_is_refused() {
+fn a_date_that_the_store_would_read_differently_is_refused() {
     let shape = "must be a date and time with a zone, as RFC 3339 writes it, for example \
                  2021-11-26T06:22:19Z";
     for (date, message) in [
@@ -259,7 +259,7 @@ fn a_date_that_the_store_would_read_otherwise_is_refused() {
 }
 
 #[test]
-fn every_fault_is_named_at_once() {
+fn all_faults_are_reported_at_once() {
     let document = r#"{"order_uid":"a b","sm_id":"x","entry":7,"delivery":{"name":"\u0000"},
         "payment":7,"items":[{"price":1.5},null,"x"]}"#;
     let found = faults(document);
@@ -297,7 +297,7 @@ fn a_refusal_stays_on_one_line_however_many_faults_it_has() {
 }
 
 #[test]
-fn a_document_beyond_the_limit_is_refused_unread_but_for_its_uid() {
+fn a_document_beyond_the_limit_is_refused_and_only_its_uid_is_read() {
     let padding = " ".repeat(MAX_DOCUMENT_BYTES);
     let refusal = refusal(order_with(&format!("{padding}\"x\":[]")));
     assert_eq!(refusal.kind, Invalid);
@@ -309,7 +309,7 @@ fn a_document_beyond_the_limit_is_refused_unread_but_for_its_uid() {
 }
 
 #[test]
-fn what_may_be_left_out_reads_as_zero() {
+fn missing_and_null_fields_read_as_zero() {
     let smallest = Order::decode(order_with("").as_bytes()).expect("it is valid");
     assert_eq!(smallest.order_uid, "a");
     assert_eq!(smallest.items, []);
@@ -339,7 +339,7 @@ fn what_may_be_left_out_reads_as_zero() {
 }
 
 #[test]
-fn odd_but_valid_values_are_kept_as_they_are() {
+fn unusual_but_valid_values_are_kept_unchanged() {
     let order = Order::decode(
         order_with(r#""sm_id":-2147483648,"payment":{"amount":-5,"payment_dt":1637907727000}"#)
             .as_bytes(),
@@ -360,7 +360,7 @@ fn odd_but_valid_values_are_kept_as_they_are() {
 }
 
 #[test]
-fn a_date_is_normalised_to_utc_before_it_is_written() {
+fn a_date_is_encoded_in_utc() {
     let document = r#"{"order_uid":"a","date_created":"2021-11-26T06:22:19.120000789+03:00"}"#;
     let order = Order::decode(document.as_bytes()).expect("it is valid");
     let encoded = String::from_utf8(order.encode()).expect("JSON is UTF-8");
@@ -371,7 +371,7 @@ fn a_date_is_normalised_to_utc_before_it_is_written() {
 }
 
 #[test]
-fn an_order_of_the_store_is_read_although_it_breaks_the_rules_on_values() {
+fn a_stored_order_is_decoded_although_it_breaks_the_rules_on_values() {
     let adopted = Order {
         order_uid: "a/b é".into(),
         ..Order::default()

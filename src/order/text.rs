@@ -1,8 +1,8 @@
-//! How the texts of an order are held: owned, or borrowed from the document it was read from.
+//! The texts of an order: owned, or borrowed from the document it was read from.
 //!
-//! Serde's own `Cow` is always owned when it is deserialised; [`Text`] borrows whatever has no
-//! escapes. The API checks an order and passes it on within one function, so it copies no text;
-//! where an order is kept, it holds `String`s.
+//! The API checks an order and encodes it within one function, so it borrows and copies no text; an
+//! order that is kept owns its texts. Serde always makes an owned `Cow`; [`Text`] borrows every text
+//! without escapes.
 
 use std::borrow::Cow;
 use std::fmt;

@@ -23,8 +23,8 @@ const EPOCH: DateTime = date(1970, 1, 1).at(0, 0, 0, 0);
 /// jiff reads fractions of at most so many digits.
 const MAX_FRACTION: usize = 9;
 
-/// A moment to the microsecond, in UTC. `None` only in rows that other programs wrote; an order
-/// that was decoded always has one. Serialises as RFC 3339 in UTC, with a fraction only when it is
+/// A time to the microsecond, in UTC. `None` only in rows that other programs wrote; a decoded order
+/// always has one. Serialises as RFC 3339 in UTC, with a fraction only when it is
 /// not zero, and `None` as "".
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Timestamp(
@@ -50,15 +50,14 @@ impl Timestamp {
     /// The microseconds of the years 0001 to 9999.
     pub const MICROS: RangeInclusive<i64> = -62_135_596_800_000_000..=253_402_300_799_999_999;
 
-    /// Returns the moment that lies so many microseconds after the epoch, as the store and the log
-    /// give it. What lies outside the years 0001-9999 (PostgreSQL's `infinity`, for one) reads as
-    /// `None`, because RFC 3339 cannot write it.
+    /// The time so many microseconds after the epoch. Outside the years 0001-9999 (PostgreSQL's
+    /// `infinity`, for one) it is `None`, because RFC 3339 cannot write it.
     pub fn from_micros(micros: i64) -> Timestamp {
         Timestamp(Some(micros).filter(|micros| Timestamp::MICROS.contains(micros)))
     }
 
-    /// The moment with all six digits of its fraction, as in `2021-11-26T06:22:19.000000Z`: texts of
-    /// this form are sorted by time. `None` where there is none to write.
+    /// Writes all six digits of the fraction, as in `2021-11-26T06:22:19.000000Z`: the order of such
+    /// texts is the order of time. `None` for `None`.
     pub fn sortable(&self) -> Option<String> {
         self.civil().map(|utc| format!("{utc:.6}Z"))
     }
@@ -222,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_moment_is_refused_for_the_right_reason() {
+    fn a_malformed_text_is_refused_for_the_right_reason() {
         use TimestampError::{Malformed, NotACalendarTime, OutOfRange};
         for (text, reason) in [
             ("", Malformed),
@@ -258,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn a_moment_of_the_store_outside_the_years_of_rfc_3339_reads_as_none() {
+    fn a_stored_timestamp_outside_the_years_of_rfc_3339_reads_as_none() {
         assert_eq!(Timestamp::from_micros(i64::MAX), Timestamp(None));
         assert_eq!(Timestamp::from_micros(i64::MIN), Timestamp(None));
         assert_eq!(Timestamp(Some(i64::MAX)).to_string(), "");

@@ -1,20 +1,20 @@
-//! The SQL that follows from the columns of an order, where both engines write it alike.
+//! The SQL that both engines derive from the columns of an order.
 //!
-//! Which columns there are is in [`order`](crate::order); this adds those that say where a row came
-//! from, and the rule by which a stored order is replaced.
+//! The columns of an order are described in [`order`](crate::order); this module adds its source and
+//! the rule by which a stored version is overwritten.
 
 use crate::order::{Column, Delivery, Item, Kind, Order, Payment, TableRow, Timestamp, Value};
 
 use super::{Batch, SourcedOrder};
 
-/// The key of an order in the tables of its parts.
+/// The key in the tables of the parts of an order.
 const KEY: Column = Column {
     field: "order_uid",
     name: "order_uid",
     kind: Kind::Uid,
 };
 
-/// Where a row of `orders` came from; at the end of its columns.
+/// The source of an order; its columns follow those of the order.
 const SOURCE: [Column; 4] = [
     source("source_position", Kind::BigInt),
     source("source_epoch", Kind::Int),
