@@ -1,13 +1,16 @@
-//! The bounded cache of ready-made bodies, and the rule by which one version replaces another.
+//! A cache of encoded orders, bounded in bytes and time.
 //!
-//! Owns what is kept, for how long and in how many bytes; who may put what in is the API's business.
-//! Every put is an atomic compare-and-put by [`Version`]: whatever the order in which an order's
-//! versions arrive, the newest stays. One lock guards all of it and is held for less than a
-//! microsecond. The surprising thing: the cache remembers, for each partition, the highest offset it
-//! had to forget, so that a follower that lags cannot bring back a version older than one that was
-//! here and was evicted.
+//! Owns what is kept and for how long; the API decides what may be put in. One lock guards all of it
+//! and is held for less than a microsecond.
+//!
+//! # Invariants
+//!
+//! Every put is an atomic compare-and-put by [`Version`]: in whatever order the versions of an order
+//! arrive, the newest stays. For each partition the cache remembers the highest offset it evicted, so
+//! that a follower that lags cannot put in a version older than an evicted one.
 
 use std::cmp::Ordering;
+use std::collections::HashMap;
 use std::hash::RandomState;
 use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -19,20 +22,20 @@ use sha2::{Digest, Sha256};
 
 use crate::pipeline::Version;
 
-/// How long an answer is kept that may be outdated without anybody telling us.
-const UNSURE_TTL: Duration = Duration::from_secs(1);
+/// How long an entry is kept that may be outdated without the follower noticing.
+const UNVERSIONED_TTL: Duration = Duration::from_secs(1);
 
-/// What an entry costs beside its body and its uid: measured as the growth of the process by 250,000
+/// What an entry costs besides its body and its uid: measured as the growth of the process by 250,000
 /// orders of 1 kB, so that the limit in bytes is one of memory.
 const ENTRY_OVERHEAD: usize = 300;
 
-/// One order as it is answered.
+/// One order as it is served.
 #[derive(Debug)]
 pub struct Entry {
     pub body: Bytes,
-    /// `None`: nobody knows which record it came from, so anything that does know replaces it.
+    /// Which record it came from; `None` when that is unknown: then any known version replaces it.
     pub version: Option<Version>,
-    /// How many records the store had not applied when it gave this answer; `None`: it had all.
+    /// How many records the store had not applied when it was read; `None` when it had applied all.
     pub behind: Option<u64>,
     etag: OnceLock<Bytes>,
 }
@@ -60,13 +63,17 @@ impl Entry {
         self.etag.get_or_init(tag).clone()
     }
 
-    /// How long it is kept: as long as any, or shortly when nobody would tell that it is outdated.
     fn lifetime(&self, ttl: Duration) -> Duration {
-        let is_sure = self.version.is_some() && self.behind.is_none();
-        if is_sure { ttl } else { ttl.min(UNSURE_TTL) }
+        // The follower replaces it when a newer version comes.
+        let is_followed = self.version.is_some() && self.behind.is_none();
+        if is_followed {
+            ttl
+        } else {
+            ttl.min(UNVERSIONED_TTL)
+        }
     }
 
-    /// Whether this one takes the place of `held`.
+    /// Whether this entry replaces `held`.
     fn replaces(&self, held: &Entry) -> bool {
         match (&self.version, &held.version) {
             (Some(new), Some(old)) => match new.compare(old) {
@@ -81,7 +88,7 @@ impl Entry {
     }
 }
 
-/// Orders by uid, bounded in bytes and in time. Never blocks for long.
+/// Orders by uid.
 pub struct OrderCache {
     max_bytes: usize,
     ttl: Duration,
@@ -90,10 +97,10 @@ pub struct OrderCache {
 
 /// What the lock guards.
 struct Held {
-    /// The least recently used first. The hasher is keyed, since clients choose the uids.
+    /// The least recently used first. The hasher has a random key, since clients choose the uids.
     slots: LruCache<Box<str>, Slot, RandomState>,
     bytes: usize,
-    forgotten: Forgotten,
+    evicted: Evicted,
 }
 
 struct Slot {
@@ -115,45 +122,46 @@ impl OrderCache {
         self.lock().get(uid, Instant::now())
     }
 
-    /// Whether there is an entry of that uid which `is_it`; nobody counts as having asked for it.
-    pub fn holds(&self, uid: &str, is_it: impl FnOnce(&Entry) -> bool) -> bool {
+    /// Whether there is an entry of that uid that `matches`; it does not count as used.
+    pub fn holds(&self, uid: &str, matches: impl FnOnce(&Entry) -> bool) -> bool {
         let held = self.lock();
-        held.slots.peek(uid).is_some_and(|slot| is_it(&slot.entry))
+        held.slots
+            .peek(uid)
+            .is_some_and(|slot| matches(&slot.entry))
     }
 
-    /// Puts `entry` in unless what is held is newer, and returns what is held then.
+    /// Puts `entry` in unless what is held is newer; returns what is held afterwards.
     pub fn put(&self, uid: &str, entry: Entry) -> Arc<Entry> {
         self.put_shared(uid, &Arc::new(entry))
     }
 
     /// As [`OrderCache::put`], for an entry that is needed elsewhere too.
     pub fn put_shared(&self, uid: &str, entry: &Arc<Entry>) -> Arc<Entry> {
-        self.put_where(uid, entry, |_| true)
+        self.put_if(uid, entry, |_| true)
             .unwrap_or_else(|| entry.clone())
     }
 
-    /// As [`OrderCache::put`] for a record that a follower read, with one exception: where a higher
-    /// offset of its partition has been forgotten, a newer version of this very order may have been
-    /// among it, so the record only replaces an older entry and never begins one. Nor does it where
-    /// `may_begin` is false.
-    pub fn put_followed(&self, uid: &str, entry: Entry, may_begin: bool) -> Option<Arc<Entry>> {
+    /// As [`OrderCache::put`] for a record that a follower read. When a higher offset of its partition
+    /// was evicted, that may have been a newer version of this order: then, or when `may_insert` is
+    /// false, the record only replaces an older entry.
+    pub fn put_followed(&self, uid: &str, entry: Entry, may_insert: bool) -> Option<Arc<Entry>> {
         let entry = Arc::new(entry);
-        self.put_where(uid, &entry, |forgotten| {
-            may_begin && !forgotten.may_outrank(&entry)
+        self.put_if(uid, &entry, |evicted| {
+            may_insert && !evicted.may_be_newer_than(&entry)
         })
     }
 
-    fn put_where(
+    fn put_if(
         &self,
         uid: &str,
         entry: &Arc<Entry>,
-        may_begin: impl FnOnce(&Forgotten) -> bool,
+        may_insert: impl FnOnce(&Evicted) -> bool,
     ) -> Option<Arc<Entry>> {
         let now = Instant::now();
         let mut held = self.lock();
         match held.get(uid, now) {
             Some(older) if entry.replaces(&older) => {}
-            None if may_begin(&held.forgotten) => {}
+            None if may_insert(&held.evicted) => {}
             kept => return kept,
         }
         let slot = Slot {
@@ -161,26 +169,26 @@ impl OrderCache {
             expires_at: now + entry.lifetime(self.ttl),
         };
         held.insert(uid, slot);
-        held.make_room(self.max_bytes, now);
+        held.shrink(self.max_bytes, now);
         Some(entry.clone())
     }
 
-    /// Forgets one order: what is held may not be the newest.
+    /// Removes one order: what is held may not be the newest.
     pub fn remove(&self, uid: &str) {
         self.lock().take(uid);
     }
 
-    /// Forgets everything: the log is another one, or was not followed for a while.
+    /// Removes everything: the log is another one, or was not followed for a while.
     pub fn clear(&self) {
         let all = mem::take(&mut *self.lock());
-        // Many frees, after the lock.
+        // Freed after the lock is released.
         drop(all);
     }
 
     /// How many entries there are.
     pub fn len(&self) -> usize {
         let mut held = self.lock();
-        held.make_room(self.max_bytes, Instant::now());
+        held.shrink(self.max_bytes, Instant::now());
         held.slots.len()
     }
 
@@ -203,19 +211,19 @@ impl Default for Held {
         Held {
             slots: LruCache::with_hasher(usize::MAX, RandomState::new()),
             bytes: 0,
-            forgotten: Forgotten::default(),
+            evicted: Evicted::default(),
         }
     }
 }
 
 impl Held {
-    /// What is held and not expired; from now on the most recently used.
+    /// What is held and not expired, which becomes the most recently used.
     fn get(&mut self, uid: &str, now: Instant) -> Option<Arc<Entry>> {
         let slot = self.slots.get(uid)?;
         if slot.expires_at > now {
             return Some(slot.entry.clone());
         }
-        self.forget(uid);
+        self.evict(uid);
         None
     }
 
@@ -232,21 +240,21 @@ impl Held {
         Some(slot)
     }
 
-    /// Removes what nobody said was outdated, and remembers that it was here.
-    fn forget(&mut self, uid: &str) {
+    fn evict(&mut self, uid: &str) {
         if let Some(slot) = self.take(uid) {
-            self.forgotten.note(&slot.entry);
+            self.evicted.add(&slot.entry);
         }
     }
 
-    /// Forgets the least recently used until the rest fits, and whatever is next and has expired.
-    fn make_room(&mut self, max_bytes: usize, now: Instant) {
+    /// Evicts the least recently used entries until the rest fits, and those after them that have
+    /// expired.
+    fn shrink(&mut self, max_bytes: usize, now: Instant) {
         while let Some((_, next)) = self.slots.iter().next()
             && (self.bytes > max_bytes || next.expires_at <= now)
             && let Some((uid, slot)) = self.slots.remove_lru()
         {
             self.bytes -= cost(&uid, &slot);
-            self.forgotten.note(&slot.entry);
+            self.evicted.add(&slot.entry);
         }
     }
 }
@@ -255,33 +263,24 @@ fn cost(uid: &str, slot: &Slot) -> usize {
     slot.entry.body.len() + uid.len() + ENTRY_OVERHEAD
 }
 
-/// For each partition the highest offset that was held and is not any more.
+/// For each partition the highest offset that was evicted.
 #[derive(Default)]
-struct Forgotten(Vec<i64>);
+struct Evicted(HashMap<i32, i64>);
 
-impl Forgotten {
-    fn note(&mut self, entry: &Entry) {
-        let Some((partition, offset)) = place(entry) else {
-            return;
-        };
-        if self.0.len() <= partition {
-            self.0.resize(partition + 1, -1);
+impl Evicted {
+    fn add(&mut self, entry: &Entry) {
+        if let Some(version) = &entry.version {
+            let highest = self.0.entry(version.partition).or_insert(version.offset);
+            *highest = version.offset.max(*highest);
         }
-        self.0[partition] = self.0[partition].max(offset);
     }
 
-    fn may_outrank(&self, entry: &Entry) -> bool {
-        place(entry).is_some_and(|(partition, offset)| {
-            self.0
-                .get(partition)
-                .is_some_and(|highest| *highest > offset)
+    fn may_be_newer_than(&self, entry: &Entry) -> bool {
+        entry.version.as_ref().is_some_and(|version| {
+            let highest = self.0.get(&version.partition);
+            highest.is_some_and(|highest| *highest > version.offset)
         })
     }
-}
-
-fn place(entry: &Entry) -> Option<(usize, i64)> {
-    let version = entry.version.as_ref()?;
-    Some((usize::try_from(version.partition).ok()?, version.offset))
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! The cache against a map: whatever comes in whatever order, what is held is what the rule says.
+//! The cache against a map: in whatever order versions come, the cache holds what the rule says.
 
 use std::collections::HashMap;
 use std::thread;
@@ -12,29 +12,28 @@ use crate::replayable;
 const UIDS: [&str; 3] = ["a", "b", "c"];
 const TOPICS: [&str; 2] = ["t", "u"];
 
-/// What came with an order: topic and partition, offset, accept time, how far the store was behind.
+/// One version of an order: topic, partition and offset, accept time, how far the store was behind.
 #[derive(Clone, Debug)]
-struct Came {
-    place: Option<(usize, i32, i64)>,
+struct Put {
+    at: Option<(usize, i32, i64)>,
     accepted_at_us: i64,
     behind: Option<u64>,
 }
 
 #[derive(Clone, Debug)]
 enum Step {
-    Put(usize, Came),
-    Followed(usize, Came),
+    Put(usize, Put),
+    Followed(usize, Put),
     Removed(usize),
-    /// There was no room for it any more.
     Evicted(usize),
     Cleared,
 }
 
-fn came() -> impl Strategy<Value = Came> {
-    let place = prop::option::weighted(0.9, (0..2_usize, 0..2_i32, 0..6_i64));
+fn put() -> impl Strategy<Value = Put> {
+    let at = prop::option::weighted(0.9, (0..2_usize, 0..2_i32, 0..6_i64));
     let behind = prop::option::weighted(0.2, 1..3_u64);
-    (place, 0..4_i64, behind).prop_map(|(place, accepted_at_us, behind)| Came {
-        place,
+    (at, 0..4_i64, behind).prop_map(|(at, accepted_at_us, behind)| Put {
+        at,
         accepted_at_us,
         behind,
     })
@@ -43,28 +42,28 @@ fn came() -> impl Strategy<Value = Came> {
 fn step() -> impl Strategy<Value = Step> {
     let uid = 0..UIDS.len();
     prop_oneof![
-        4 => (uid.clone(), came()).prop_map(|(uid, came)| Step::Put(uid, came)),
-        4 => (uid.clone(), came()).prop_map(|(uid, came)| Step::Followed(uid, came)),
+        4 => (uid.clone(), put()).prop_map(|(uid, new)| Step::Put(uid, new)),
+        4 => (uid.clone(), put()).prop_map(|(uid, new)| Step::Followed(uid, new)),
         1 => uid.clone().prop_map(Step::Removed),
         1 => uid.prop_map(Step::Evicted),
         1 => Just(Step::Cleared),
     ]
 }
 
-fn entry(came: &Came) -> Entry {
-    let version = came.place.map(|(topic, partition, offset)| Version {
+fn entry(new: &Put) -> Entry {
+    let version = new.at.map(|(topic, partition, offset)| Version {
         topic_id: TOPICS[topic].into(),
         partition,
         offset,
-        accepted_at_us: came.accepted_at_us,
+        accepted_at_us: new.accepted_at_us,
     });
-    Entry::new(format!("{came:?}").into(), version, came.behind)
+    Entry::new(format!("{new:?}").into(), version, new.behind)
 }
 
-/// The rule, as the design has it.
-fn takes_the_place(new: &Came, held: &Came) -> bool {
-    let (Some(new_at), Some(held_at)) = (new.place, held.place) else {
-        return new.place.is_some() || held.place.is_none();
+/// The rule, written down a second time.
+fn replaces(new: &Put, held: &Put) -> bool {
+    let (Some(new_at), Some(held_at)) = (new.at, held.at) else {
+        return new.at.is_some() || held.at.is_none();
     };
     let is_one_log = (new_at.0, new_at.1) == (held_at.0, held_at.1);
     match is_one_log {
@@ -76,62 +75,58 @@ fn takes_the_place(new: &Came, held: &Came) -> bool {
 
 #[derive(Default)]
 struct Model {
-    held: HashMap<usize, Came>,
-    forgotten: HashMap<i32, i64>,
+    held: HashMap<usize, Put>,
+    evicted: HashMap<i32, i64>,
 }
 
 impl Model {
-    fn put(&mut self, uid: usize, new: Came) {
-        if self
-            .held
-            .get(&uid)
-            .is_none_or(|held| takes_the_place(&new, held))
-        {
+    fn put(&mut self, uid: usize, new: Put) {
+        if self.held.get(&uid).is_none_or(|held| replaces(&new, held)) {
             self.held.insert(uid, new);
         }
     }
 
-    fn follow(&mut self, uid: usize, new: Came) {
-        let outranked = new.place.is_some_and(|(_, partition, offset)| {
-            self.forgotten
+    fn follow(&mut self, uid: usize, new: Put) {
+        let may_be_older = new.at.is_some_and(|(_, partition, offset)| {
+            self.evicted
                 .get(&partition)
                 .is_some_and(|highest| *highest > offset)
         });
-        if self.held.contains_key(&uid) || !outranked {
+        if self.held.contains_key(&uid) || !may_be_older {
             self.put(uid, new);
         }
     }
 
     fn evict(&mut self, uid: usize) {
-        if let Some(Came {
-            place: Some((_, partition, offset)),
+        if let Some(Put {
+            at: Some((_, partition, offset)),
             ..
         }) = self.held.remove(&uid)
         {
-            let highest = self.forgotten.entry(partition).or_insert(offset);
+            let highest = self.evicted.entry(partition).or_insert(offset);
             *highest = offset.max(*highest);
         }
     }
 }
 
-fn take(cache: &OrderCache, model: &mut Model, step: Step) {
+fn perform(cache: &OrderCache, model: &mut Model, step: Step) {
     match step {
-        Step::Put(uid, came) => {
-            let held = cache.put(UIDS[uid], entry(&came));
-            model.put(uid, came);
+        Step::Put(uid, new) => {
+            let held = cache.put(UIDS[uid], entry(&new));
+            model.put(uid, new);
             let expected = format!("{:?}", model.held[&uid]);
-            assert_eq!(held.body, expected, "what a put gives back");
+            assert_eq!(held.body, expected, "what a put returns");
         }
-        Step::Followed(uid, came) => {
-            cache.put_followed(UIDS[uid], entry(&came), true);
-            model.follow(uid, came);
+        Step::Followed(uid, new) => {
+            cache.put_followed(UIDS[uid], entry(&new), true);
+            model.follow(uid, new);
         }
         Step::Removed(uid) => {
             cache.remove(UIDS[uid]);
             model.held.remove(&uid);
         }
         Step::Evicted(uid) => {
-            cache.lock().forget(UIDS[uid]);
+            cache.lock().evict(UIDS[uid]);
             model.evict(uid);
         }
         Step::Cleared => {
@@ -147,17 +142,17 @@ fn what_is_held_is_what_a_map_would_hold() {
         let cache = OrderCache::new(1 << 20, Duration::from_secs(60));
         let (mut model, began) = (Model::default(), Instant::now());
         for step in steps {
-            let told = format!("{step:?}");
-            take(&cache, &mut model, step);
-            if began.elapsed() > UNSURE_TTL / 2 {
+            let described = format!("{step:?}");
+            perform(&cache, &mut model, step);
+            if began.elapsed() > UNVERSIONED_TTL / 2 {
                 // On a machine this busy an entry may have expired.
                 return;
             }
             for (number, uid) in UIDS.iter().enumerate() {
                 let held = cache.get(uid).map(|entry| entry.body.clone());
                 let expected = model.held.get(&number);
-                let expected = expected.map(|came| Bytes::from(format!("{came:?}")));
-                assert_eq!(held, expected, "`{uid}` after {told}");
+                let expected = expected.map(|new| Bytes::from(format!("{new:?}")));
+                assert_eq!(held, expected, "`{uid}` after {described}");
             }
         }
     });
@@ -167,8 +162,8 @@ fn what_is_held_is_what_a_map_would_hold() {
 type Puts = Vec<Vec<(usize, i64, bool)>>;
 
 fn versioned(offset: i64) -> Entry {
-    entry(&Came {
-        place: Some((0, 0, offset)),
+    entry(&Put {
+        at: Some((0, 0, offset)),
         accepted_at_us: 0,
         behind: None,
     })
@@ -204,7 +199,7 @@ fn put_and_get(cache: &OrderCache, puts: &[(usize, i64, bool)]) {
         } else {
             Some(cache.put(UIDS[*uid], versioned(*offset)))
         };
-        let held = offset_of(&held.expect("nothing was forgotten"));
+        let held = offset_of(&held.expect("nothing was evicted"));
         assert!(held >= *offset && held >= seen[*uid]);
         seen[*uid] = held;
         for (number, uid) in UIDS.iter().enumerate() {
@@ -221,7 +216,7 @@ fn put_and_get(cache: &OrderCache, puts: &[(usize, i64, bool)]) {
 
 #[test]
 fn an_order_that_was_evicted_never_comes_back_in_an_older_version() {
-    // Little room, and a follower that reads the same records again and again.
+    // A small cache, and a follower that reads the same records again and again.
     let puts = vec((0..12_usize, 0..40_i64), 1..200);
     replayable::check(200, puts, |puts| {
         let cache = OrderCache::new(1_500, Duration::from_secs(60));

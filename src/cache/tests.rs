@@ -1,4 +1,4 @@
-//! Which version stays, whatever the order in which they arrive.
+//! Which version stays, in whatever order they arrive.
 
 use super::*;
 
@@ -24,28 +24,6 @@ fn body(cache: &OrderCache) -> Bytes {
 }
 
 #[test]
-fn inside_one_partition_the_offset_decides_whatever_the_clocks_said() {
-    let (older, newer) = (version("t", 0, 7, 900), version("t", 0, 8, 100));
-    assert_eq!(newer.compare(&older), Ordering::Greater);
-    assert_eq!(older.compare(&newer), Ordering::Less);
-    assert_eq!(older.compare(&older.clone()), Ordering::Equal);
-}
-
-#[test]
-fn across_partitions_and_incarnations_the_accept_time_decides_and_a_tie_goes_to_the_new_one() {
-    let held = version("t", 0, 7, 500);
-    for (other, expected) in [
-        (version("t", 1, 0, 501), Ordering::Greater),
-        (version("t", 1, 900, 499), Ordering::Less),
-        (version("u", 0, 0, 501), Ordering::Greater),
-        (version("u", 0, 900, 499), Ordering::Less),
-        (version("u", 0, 7, 500), Ordering::Greater),
-    ] {
-        assert_eq!(other.compare(&held), expected, "{other:?}");
-    }
-}
-
-#[test]
 fn an_older_version_never_replaces_a_newer_one() {
     let cache = cache();
     cache.put("a", entry("new", Some(version("t", 0, 8, 2))));
@@ -59,7 +37,7 @@ fn an_older_version_never_replaces_a_newer_one() {
 }
 
 #[test]
-fn what_has_no_version_never_replaces_what_has_one() {
+fn an_entry_without_a_version_never_replaces_one_that_has_one() {
     let cache = cache();
     cache.put("a", entry("unversioned", None));
     cache.put("a", entry("versioned", Some(version("t", 0, 1, 1))));
@@ -83,7 +61,7 @@ fn the_same_record_known_to_be_the_newest_replaces_the_one_that_was_behind() {
 fn a_lagging_follower_does_not_bring_back_what_an_evicted_entry_had_replaced() {
     let cache = cache();
     cache.put("a", entry("v2", Some(version("t", 0, 8, 2))));
-    cache.lock().forget("a");
+    cache.lock().evict("a");
     assert!(
         cache
             .put_followed("a", entry("v1", Some(version("t", 0, 7, 1))), true)
@@ -103,7 +81,7 @@ fn a_lagging_follower_does_not_bring_back_what_an_evicted_entry_had_replaced() {
 }
 
 #[test]
-fn eviction_for_want_of_room_is_remembered() {
+fn an_eviction_by_size_is_remembered() {
     let cache = OrderCache::new(1_000, Duration::from_secs(60));
     for offset in 0..40 {
         cache.put(
@@ -120,20 +98,20 @@ fn eviction_for_want_of_room_is_remembered() {
 }
 
 #[test]
-fn the_least_recently_used_order_gives_way_first() {
-    let room_for_two = 2 * (ENTRY_OVERHEAD as u64 + 2);
-    let cache = OrderCache::new(room_for_two, Duration::from_secs(60));
+fn the_least_recently_used_order_is_evicted_first() {
+    let size_of_two = 2 * (ENTRY_OVERHEAD as u64 + 2);
+    let cache = OrderCache::new(size_of_two, Duration::from_secs(60));
     for uid in ["a", "b"] {
         cache.put(uid, entry("x", None));
     }
     cache.get("a");
     cache.put("c", entry("x", None));
     assert!(cache.get("a").is_some() && cache.get("b").is_none() && cache.get("c").is_some());
-    assert_eq!(cache.bytes() as u64, room_for_two);
+    assert_eq!(cache.bytes() as u64, size_of_two);
 }
 
 #[test]
-fn what_has_expired_is_gone_whether_asked_for_or_not_and_is_remembered() {
+fn expired_entries_are_removed_whether_read_or_not_and_remembered() {
     let cache = OrderCache::new(1 << 20, Duration::from_millis(1));
     cache.put("a", entry("a", Some(version("t", 0, 8, 1))));
     cache.put("b", entry("b", Some(version("t", 0, 9, 1))));
@@ -145,14 +123,14 @@ fn what_has_expired_is_gone_whether_asked_for_or_not_and_is_remembered() {
 }
 
 #[test]
-fn what_has_no_room_even_alone_is_not_kept() {
+fn an_entry_larger_than_the_cache_is_not_kept() {
     let cache = OrderCache::new(100, Duration::from_secs(60));
     cache.put("a", entry("x", Some(version("t", 0, 8, 1))));
     assert_eq!((cache.len(), cache.bytes()), (0, 0));
 }
 
 #[test]
-fn a_cleared_cache_takes_entries_of_lower_offsets_again() {
+fn a_cleared_cache_accepts_lower_offsets_again() {
     let cache = cache();
     cache.put("a", entry("old log", Some(version("t", 0, 900, 1))));
     cache.clear();
@@ -162,7 +140,7 @@ fn a_cleared_cache_takes_entries_of_lower_offsets_again() {
 }
 
 #[test]
-fn the_same_body_has_the_same_tag_and_another_body_another() {
+fn equal_bodies_have_equal_tags_and_different_bodies_different_ones() {
     let tag = |body| entry(body, None).etag();
     assert_eq!(tag("x"), tag("x"));
     assert_ne!(tag("x"), tag("y"));

@@ -57,22 +57,34 @@ impl Version {
 mod tests {
     use super::*;
 
-    #[test]
-    fn inside_a_partition_the_offset_decides_and_across_them_the_accept_time() {
-        let version = |topic_id: &str, partition, offset, accepted_at_us| Version {
-            topic_id: topic_id.into(),
+    fn version(topic: &str, partition: i32, offset: i64, accepted_at_us: i64) -> Version {
+        Version {
+            topic_id: topic.into(),
             partition,
             offset,
             accepted_at_us,
-        };
-        let held = version("t", 0, 5, 100);
-        let compared = |topic_id, partition, offset, accepted_at_us| {
-            version(topic_id, partition, offset, accepted_at_us).compare(&held)
-        };
-        assert_eq!(compared("t", 0, 6, 1), Ordering::Greater);
-        assert_eq!(compared("t", 0, 5, 100), Ordering::Equal);
-        assert_eq!(compared("t", 0, 4, 999), Ordering::Less);
-        assert_eq!(compared("t", 1, 0, 100), Ordering::Greater);
-        assert_eq!(compared("u", 0, 9, 99), Ordering::Less);
+        }
+    }
+
+    #[test]
+    fn inside_one_partition_the_offset_decides_whatever_the_accept_times_are() {
+        let (older, newer) = (version("t", 0, 7, 900), version("t", 0, 8, 100));
+        assert_eq!(newer.compare(&older), Ordering::Greater);
+        assert_eq!(older.compare(&newer), Ordering::Less);
+        assert_eq!(older.compare(&older.clone()), Ordering::Equal);
+    }
+
+    #[test]
+    fn across_partitions_and_incarnations_the_accept_time_decides_and_a_tie_goes_to_the_new_one() {
+        let held = version("t", 0, 7, 500);
+        for (other, expected) in [
+            (version("t", 1, 0, 501), Ordering::Greater),
+            (version("t", 1, 900, 499), Ordering::Less),
+            (version("u", 0, 0, 501), Ordering::Greater),
+            (version("u", 0, 900, 499), Ordering::Less),
+            (version("u", 0, 7, 500), Ordering::Greater),
+        ] {
+            assert_eq!(other.compare(&held), expected, "{other:?}");
+        }
     }
 }
