@@ -16,10 +16,11 @@ use self::sink::Sink;
 use self::waiting::Waiting;
 use crate::commands::{Context, open, wait_for};
 use crate::config::{EngineArgs, duration};
-use crate::event_log::{EventLog, LogError, OffsetRange, TopicId};
+use crate::event_log::{EventLog, LogError, OffsetRange};
 use crate::exit::{Exit, Failure};
 use crate::migrations::{self, SchemaState};
 use crate::order::{Fault, Order};
+use crate::pipeline::TopicId;
 use crate::shutdown::Shutdown;
 use crate::store::{OrderStore, Position, Snapshot, StoreEngine, StoreError, StoredDeadLetter};
 

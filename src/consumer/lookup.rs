@@ -333,3 +333,48 @@ fn lag_behind(ends: &TopicState, positions: &[Position]) -> Lag {
     let highs = ends.highs.iter().copied();
     lag(&ends.topic_id, highs, positions.iter().map(Position::next))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::order::Order;
+
+    fn stored() -> LookupResult {
+        let order = br#"{"order_uid":"a","date_created":"2021-11-26T06:22:19Z"}"#;
+        LookupResult::Stored(Box::new(StoredOrder {
+            order: Order::decode(order).expect("it is valid"),
+            source: None,
+            accepted_at_us: None,
+        }))
+    }
+
+    #[test]
+    fn a_store_that_may_be_behind_replies_with_what_it_has_and_says_how_far() {
+        let behind_of = |behind| match outcome(stored(), behind) {
+            Some(LookupOutcome::Found { behind, .. }) => behind,
+            other => panic!("not found: {other:?}"),
+        };
+        assert_eq!(behind_of(Some(0)), None);
+        assert_eq!(behind_of(Some(3)), Some(3));
+        assert_eq!(behind_of(None), Some(1), "unknown");
+    }
+
+    #[test]
+    fn only_a_store_that_has_caught_up_says_that_there_is_no_such_order() {
+        let dead_lettered = || LookupResult::DeadLettered {
+            location: "orders/0/7".into(),
+        };
+        for behind in [None, Some(3)] {
+            assert_eq!(outcome(LookupResult::Absent, behind), None);
+            assert_eq!(outcome(dead_lettered(), behind), None);
+        }
+        let not_found = |location: Option<&str>| {
+            Some(LookupOutcome::NotFound(NotFound {
+                dead_lettered: location.map(Into::into),
+            }))
+        };
+        assert_eq!(outcome(LookupResult::Absent, Some(0)), not_found(None));
+        let located = not_found(Some("orders/0/7"));
+        assert_eq!(outcome(dead_lettered(), Some(0)), located);
+    }
+}

@@ -13,9 +13,7 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use crate::pipeline::PartitionOffset;
-// Many name them as a part of the log.
-pub use crate::pipeline::{ACCEPTED_AT, Record, TopicId};
+use crate::pipeline::{PartitionOffset, Record, TopicId};
 
 pub mod kafka;
 pub mod sqlite;

@@ -11,7 +11,7 @@ use super::Record;
 /// The identity of one incarnation of a topic (Kafka: its topic id, KIP-516; a recreated topic has
 /// another). Empty when the log has none (an old broker): then nothing is compared.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct TopicId(pub Arc<str>);
+pub struct TopicId(Arc<str>);
 
 impl TopicId {
     pub fn as_str(&self) -> &str {

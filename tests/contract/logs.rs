@@ -134,6 +134,6 @@ pub fn append(log: &dyn EventLog, topic: &str, key: &str, value: &str) -> Append
 }
 
 /// The value of a record that a test wrote.
-pub fn value(record: &orders::event_log::Record) -> &str {
+pub fn value(record: &orders::pipeline::Record) -> &str {
     std::str::from_utf8(record.value.as_deref().unwrap_or_default()).expect("the tests write text")
 }

@@ -198,7 +198,8 @@ impl Finding {
 mod tests {
     use crate::config::Topics;
     use crate::data_folder::DataFolder;
-    use crate::event_log::{OffsetRange, TopicId};
+    use crate::event_log::OffsetRange;
+    use crate::pipeline::TopicId;
 
     use super::*;
 

@@ -164,7 +164,7 @@ unsafe fn topic_id(id: *const native::rd_kafka_Uuid_t) -> TopicId {
         if bits == 0 {
             return TopicId::default();
         }
-        TopicId(text(native::rd_kafka_Uuid_base64str(id)).into())
+        text(native::rd_kafka_Uuid_base64str(id)).into()
     }
 }
 

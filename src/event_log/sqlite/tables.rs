@@ -12,12 +12,12 @@
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
-use std::sync::Arc;
 
 use bytes::Bytes;
 use rusqlite::{Connection, Error as SqlError, OptionalExtension, Result as SqlResult};
 
-use crate::event_log::{OffsetRange, Record};
+use crate::event_log::OffsetRange;
+use crate::pipeline::Record;
 use crate::pipeline::TopicId;
 use crate::sqlite_file::{FileError, OpenFile};
 
@@ -106,9 +106,7 @@ pub(super) fn id(partition: i32, offset: i64) -> i64 {
 /// Everything after the identity follows from it, so it comes first in every snapshot.
 pub(super) fn topic_id(connection: &Connection) -> SqlResult<TopicId> {
     let mut statement = connection.prepare_cached("SELECT topic_id FROM topic")?;
-    statement.query_row([], |row| {
-        Ok(TopicId(row.get_ref(0)?.as_str().map(Arc::from)?))
-    })
+    statement.query_row([], |row| Ok(row.get_ref(0)?.as_str()?.into()))
 }
 
 pub(super) fn head(connection: &Connection) -> SqlResult<Head> {
@@ -117,7 +115,7 @@ pub(super) fn head(connection: &Connection) -> SqlResult<Head> {
     statement.query_row([], |row| {
         let settings = serde_json::from_str(row.get_ref(1)?.as_str()?);
         Ok(Head {
-            topic_id: TopicId(row.get_ref(0)?.as_str().map(Arc::from)?),
+            topic_id: row.get_ref(0)?.as_str()?.into(),
             settings: settings.map_err(|error| SqlError::ToSqlConversionFailure(error.into()))?,
             holds_durable: row.get(2)?,
         })

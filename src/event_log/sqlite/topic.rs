@@ -16,7 +16,8 @@ use super::queue::Queue;
 use super::tables::{self, Counters};
 use super::writer::Writer;
 use crate::data_folder::HINT;
-use crate::event_log::{LogError, LogFault, Record};
+use crate::event_log::{LogError, LogFault};
+use crate::pipeline::Record;
 use crate::pipeline::{PartitionOffset, TopicId};
 use crate::sqlite_file::{Access, FileError, FileErrorKind, GuardedFile, OpenFile};
 
