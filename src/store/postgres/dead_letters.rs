@@ -28,9 +28,9 @@ pub(super) fn insert(
     fn column<'l, T>(letters: &'l [DeadLetter], read: impl Fn(&'l DeadLetter) -> T) -> Vec<T> {
         letters.iter().map(read).collect()
     }
-    let statement = statements.get(client, INSERT)?;
-    client.execute(
-        &statement,
+    statements.execute(
+        client,
+        INSERT,
         &[
             &batch.position_id,
             &batch.epoch,

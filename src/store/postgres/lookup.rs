@@ -6,7 +6,7 @@
 use std::convert::Infallible;
 use std::sync::LazyLock;
 
-use ::postgres::types::{FromSql, ToSql};
+use ::postgres::types::FromSql;
 use ::postgres::{Error as PgError, Row};
 
 use super::PostgresStore;
@@ -15,9 +15,10 @@ use super::rows::sql_type;
 use crate::order::{
     ColumnReader, Delivery, FromColumns, Item, Order, Payment, TableRow, Timestamp,
 };
-use crate::pipeline::{PartitionOffset, Source};
 use crate::store::order_sql::{select_item, select_order};
-use crate::store::{LatestOrders, LookupResult, LookupResults, Position, StoreError, StoredOrder};
+use crate::store::{
+    LatestOrders, LookupResult, LookupResults, Position, StoreError, StoredOrder, current_source,
+};
 
 /// The columns of one order joined with one of its items; at the end the positions, as arrays.
 pub(super) fn order_columns() -> String {
@@ -110,7 +111,8 @@ impl PostgresStore {
         if !self.statements.contains(&LOOKUP) {
             self.client.batch_execute(PLAN_BY_KEY)?;
         }
-        self.query(&LOOKUP, &[&log_id, &uids])
+        self.statements
+            .query(&mut self.client, &LOOKUP, &[&log_id, &uids])
     }
 
     pub(super) fn read_latest(
@@ -119,28 +121,12 @@ impl PostgresStore {
         limit: usize,
     ) -> Result<LatestOrders, StoreError> {
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        let rows = self.query(&LATEST, &[&log_id, &limit])?;
+        let rows = self
+            .statements
+            .query(&mut self.client, &LATEST, &[&log_id, &limit])?;
         let positions = rows.first().map(positions).unwrap_or_default();
-        let mut orders: Vec<StoredOrder> = Vec::new();
-        for row in &rows {
-            let Some(uid) = row.get::<_, Option<&str>>(0) else {
-                continue;
-            };
-            match orders.last_mut() {
-                Some(last) if last.order.order_uid == uid => last.order.items.extend(item(row)),
-                _ => orders.push(stored(row, &positions)),
-            }
-        }
+        let orders = stored_orders(&rows, &positions);
         Ok(LatestOrders { orders, positions })
-    }
-
-    fn query(
-        &mut self,
-        sql: &'static str,
-        parameters: &[&(dyn ToSql + Sync)],
-    ) -> Result<Vec<Row>, PgError> {
-        let statement = self.statements.get(&mut self.client, sql)?;
-        self.client.query(&statement, parameters)
     }
 }
 
@@ -150,7 +136,7 @@ const SOURCE: usize = ITEM + 1 + Item::COLUMNS.len();
 const POSITIONS: usize = SOURCE + 4;
 const PLACE: usize = POSITIONS + 5;
 
-pub(super) fn positions(row: &Row) -> Vec<Position> {
+fn positions(row: &Row) -> Vec<Position> {
     let Some(ids) = row.get::<_, Option<Vec<i64>>>(POSITIONS) else {
         return Vec::new();
     };
@@ -175,33 +161,39 @@ pub(super) fn positions(row: &Row) -> Vec<Position> {
         .collect()
 }
 
-pub(super) fn stored(row: &Row, positions: &[Position]) -> StoredOrder {
+/// Reads orders from rows that are sorted by order; a row without one is skipped.
+pub(super) fn stored_orders(rows: &[Row], positions: &[Position]) -> Vec<StoredOrder> {
+    let mut orders: Vec<StoredOrder> = Vec::new();
+    for row in rows {
+        let Some(uid) = row.get::<_, Option<&str>>(0) else {
+            continue;
+        };
+        match orders.last_mut() {
+            Some(last) if last.order.order_uid == uid => last.order.items.extend(item(row)),
+            _ => orders.push(stored(row, positions)),
+        }
+    }
+    orders
+}
+
+fn stored(row: &Row, positions: &[Position]) -> StoredOrder {
     let Ok(mut order) = Order::from_columns(&mut Columns { row, next: 0 });
     order.items.extend(item(row));
     StoredOrder {
         order,
-        source: source(row, positions),
+        source: current_source(
+            positions,
+            row.get(SOURCE),
+            row.get(SOURCE + 1),
+            row.get(SOURCE + 2),
+        ),
         accepted_at_us: row
             .get::<_, Option<Micros>>(SOURCE + 3)
             .map(|micros| micros.0),
     }
 }
 
-/// The source of a row when its incarnation of the partition is the current one.
-fn source(row: &Row, positions: &[Position]) -> Option<Source> {
-    let position_id: i64 = row.get::<_, Option<i64>>(SOURCE)?;
-    let epoch: i32 = row.get::<_, Option<i32>>(SOURCE + 1)?;
-    let offset: i64 = row.get::<_, Option<i64>>(SOURCE + 2)?;
-    let position = positions
-        .iter()
-        .find(|position| position.id == position_id && position.epoch == epoch)?;
-    Some(Source {
-        topic_id: position.topic_id.clone(),
-        at: PartitionOffset::new(position.partition, offset),
-    })
-}
-
-pub(super) fn item(row: &Row) -> Option<Item> {
+fn item(row: &Row) -> Option<Item> {
     row.get::<_, bool>(ITEM).then(|| {
         let next = ITEM + 1;
         let Ok(item) = Item::from_columns(&mut Columns { row, next });

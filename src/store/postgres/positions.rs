@@ -103,9 +103,9 @@ pub(super) fn advance(
     batch: &Batch,
 ) -> Result<bool, PgError> {
     let last = batch.last_applied.as_ref();
-    let statement = statements.get(client, ADVANCE)?;
-    let moved = client.execute(
-        &statement,
+    let moved = statements.execute(
+        client,
+        ADVANCE,
         &[
             &batch.position_id,
             &batch.owner,

@@ -151,8 +151,9 @@ impl RowWriter<'_, '_> {
 
     /// Deletes delivery, payment and items.
     pub(super) fn delete_parts(&mut self, uids: &[&str]) -> Result<(), PgError> {
-        let statement = self.statements.get(self.transaction, DELETE_PARTS)?;
-        self.transaction.execute(&statement, &[&uids]).map(|_| ())
+        self.statements
+            .execute(self.transaction, DELETE_PARTS, &[&uids])?;
+        Ok(())
     }
 
     /// Inserts delivery, payment and items of orders that have none.
@@ -193,9 +194,8 @@ impl RowWriter<'_, '_> {
     }
 
     fn query(&mut self, sql: &'static str, arrays: &[Vec<Value<'_>>]) -> Result<Vec<Row>, PgError> {
-        let statement = self.statements.get(self.transaction, sql)?;
         let parameters: Vec<&(dyn ToSql + Sync)> = arrays.iter().map(|array| array as _).collect();
-        self.transaction.query(&statement, &parameters)
+        self.statements.query(self.transaction, sql, &parameters)
     }
 }
 

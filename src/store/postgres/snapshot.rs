@@ -10,7 +10,7 @@ use std::sync::LazyLock;
 use ::postgres::types::ToSql;
 use ::postgres::{Client, Row};
 
-use super::lookup::{PLAN_BY_KEY, WITH_POSITIONS, item, order_columns, stored};
+use super::lookup::{PLAN_BY_KEY, WITH_POSITIONS, order_columns, stored_orders};
 use super::micros::Micros;
 use super::positions;
 use super::schema::NO_TIMEOUTS;
@@ -76,8 +76,7 @@ impl PostgresSnapshot {
         sql: &'static str,
         parameters: &[&(dyn ToSql + Sync)],
     ) -> Result<Vec<Row>, StoreError> {
-        let statement = self.statements.get(&mut self.client, sql)?;
-        Ok(self.client.query(&statement, parameters)?)
+        Ok(self.statements.query(&mut self.client, sql, parameters)?)
     }
 
     /// The orders after `last`, in order of uid; none at the end.
@@ -86,15 +85,8 @@ impl PostgresSnapshot {
             None => self.query(&FIRST_PAGE, &[&"", &PAGE_SIZE])?,
             Some(last) => self.query(&NEXT_PAGE, &[&"", &PAGE_SIZE, &last])?,
         };
-        let mut orders: Vec<Order> = Vec::new();
-        for row in &rows {
-            let uid: &str = row.get(0);
-            match orders.last_mut() {
-                Some(order) if order.order_uid == uid => order.items.extend(item(row)),
-                _ => orders.push(stored(row, &[]).order),
-            }
-        }
-        Ok(orders)
+        let orders = stored_orders(&rows, &[]).into_iter();
+        Ok(orders.map(|stored| stored.order).collect())
     }
 }
 
@@ -146,7 +138,7 @@ impl Snapshot for PostgresSnapshot {
 
 /// Reads the columns of [`NEXT_LETTER`].
 fn letter(row: &Row) -> StoredDeadLetter {
-    let moment = |column| Timestamp::from_micros(row.get::<_, Micros>(column).0);
+    let timestamp = |column| Timestamp::from_micros(row.get::<_, Micros>(column).0);
     StoredDeadLetter {
         topic: row.get(1),
         partition: row.get(2),
@@ -156,8 +148,8 @@ fn letter(row: &Row) -> StoredDeadLetter {
         payload_bytes: row.get(6),
         payload_sha256: row.get(7),
         order_uid: row.get(8),
-        accepted_at: moment(9),
+        accepted_at: timestamp(9),
         reason: row.get(10),
-        dead_at: moment(11),
+        dead_at: timestamp(11),
     }
 }

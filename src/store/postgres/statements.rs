@@ -2,14 +2,40 @@
 
 use std::collections::HashMap;
 
-use ::postgres::{Error as PgError, GenericClient, Statement};
+use ::postgres::types::ToSql;
+use ::postgres::{Error as PgError, GenericClient, Row, Statement};
 
 /// Statements prepared once a connection, by their text.
 #[derive(Default)]
 pub(super) struct Statements(HashMap<&'static str, Statement>);
 
 impl Statements {
-    pub(super) fn get(
+    pub(super) fn query(
+        &mut self,
+        client: &mut impl GenericClient,
+        sql: &'static str,
+        parameters: &[&(dyn ToSql + Sync)],
+    ) -> Result<Vec<Row>, PgError> {
+        let statement = self.prepared(client, sql)?;
+        client.query(&statement, parameters)
+    }
+
+    /// Returns how many rows were written.
+    pub(super) fn execute(
+        &mut self,
+        client: &mut impl GenericClient,
+        sql: &'static str,
+        parameters: &[&(dyn ToSql + Sync)],
+    ) -> Result<u64, PgError> {
+        let statement = self.prepared(client, sql)?;
+        client.execute(&statement, parameters)
+    }
+
+    pub(super) fn contains(&self, sql: &'static str) -> bool {
+        self.0.contains_key(sql)
+    }
+
+    fn prepared(
         &mut self,
         client: &mut impl GenericClient,
         sql: &'static str,
@@ -20,9 +46,5 @@ impl Statements {
         let statement = client.prepare(sql)?;
         self.0.insert(sql, statement.clone());
         Ok(statement)
-    }
-
-    pub(super) fn contains(&self, sql: &'static str) -> bool {
-        self.0.contains_key(sql)
     }
 }

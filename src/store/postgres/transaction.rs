@@ -45,8 +45,10 @@ impl<'c> PostgresTransaction<'c> {
     }
 
     fn known_uids(&mut self, orders: &[&SourcedOrder]) -> Result<HashSet<String>, StoreError> {
-        let statement = self.statements.get(&mut self.transaction, KNOWN)?;
-        let rows = self.transaction.query(&statement, &[&uids(orders)])?;
+        let uids = uids(orders);
+        let rows = self
+            .statements
+            .query(&mut self.transaction, KNOWN, &[&uids])?;
         Ok(rows.iter().map(|row| row.get(0)).collect())
     }
 }

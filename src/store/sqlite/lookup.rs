@@ -12,9 +12,10 @@ use super::SqliteStore;
 use crate::order::{
     ColumnReader, Delivery, FromColumns, Item, Order, Payment, TableRow, Timestamp,
 };
-use crate::pipeline::{PartitionOffset, Source};
 use crate::store::order_sql::{select_item, select_order};
-use crate::store::{LatestOrders, LookupResult, LookupResults, Position, StoreError, StoredOrder};
+use crate::store::{
+    LatestOrders, LookupResult, LookupResults, Position, StoreError, StoredOrder, current_source,
+};
 
 /// Reads orders without their items; their source is at the end.
 fn select(rest: &str) -> String {
@@ -134,7 +135,12 @@ pub(super) fn stored(
     order.items = items(connection, &order.order_uid)?;
     Ok(StoredOrder {
         order,
-        source: source(row, positions)?,
+        source: current_source(
+            positions,
+            row.get(SOURCE)?,
+            row.get(SOURCE + 1)?,
+            row.get(SOURCE + 2)?,
+        ),
         accepted_at_us: timestamp(row, SOURCE + 3)?.0,
     })
 }
@@ -144,20 +150,6 @@ pub(super) fn timestamp(row: &Row<'_>, column: usize) -> Result<Timestamp, Sqlit
     let text = row.get_ref(column)?.as_str_or_null()?;
     let parsed = text.and_then(|text| Timestamp::parse(text).ok());
     Ok(parsed.unwrap_or_default())
-}
-
-/// The source of a row when its incarnation of the partition is the current one.
-fn source(row: &Row<'_>, positions: &[Position]) -> Result<Option<Source>, SqliteError> {
-    let position_id: Option<i64> = row.get(SOURCE)?;
-    let epoch: Option<i32> = row.get(SOURCE + 1)?;
-    let offset: Option<i64> = row.get(SOURCE + 2)?;
-    let is_it =
-        |position: &&Position| Some(position.id) == position_id && Some(position.epoch) == epoch;
-    let position = positions.iter().find(is_it);
-    Ok(position.zip(offset).map(|(position, offset)| Source {
-        topic_id: position.topic_id.clone(),
-        at: PartitionOffset::new(position.partition, offset),
-    }))
 }
 
 fn items(connection: &Connection, uid: &str) -> Result<Vec<Item>, SqliteError> {
