@@ -1,6 +1,8 @@
 //! What every store promises.
 
-use orders::store::{Gap, LookupResult, SourcedOrder, StartDecision, StoreError};
+use std::thread;
+
+use orders::store::{Applied, Gap, LookupResult, SourcedOrder, StartDecision, StoreError};
 use serde_json::json;
 use support::for_each_engine;
 use support::orders::order_version;
@@ -276,4 +278,24 @@ fn dead_letters_and_gaps_are_stored_with_their_batch(subject: &Database) {
         db.text("SELECT epoch, from_offset, to_offset, reason FROM log_gaps"),
         "1|1|3|a hole"
     );
+}
+
+/// Between the search for known uids and the INSERT, the uid is inserted: a unique violation.
+#[test]
+fn a_uid_that_another_session_inserts_at_the_same_time_is_overwritten() {
+    let subject = Database::postgres();
+    let mut owner = subject.owner();
+    let batch = owner.batch(vec![sourced("a", 1, 0, 1), sourced("b", 1, 1, 1)]);
+    let mut other = subject.db();
+    other.run("BEGIN; INSERT INTO orders (order_uid) VALUES ('a')");
+    let applying = thread::spawn(move || owner.apply(&batch));
+    subject.db().eventually(
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()
+         AND application_name = 'orders' AND wait_event_type = 'Lock'",
+        1,
+    );
+    other.run("COMMIT");
+    let applied = applying.join().expect("the thread ends");
+    assert_eq!(applied.expect("the batch is stored"), Applied::default());
+    assert_eq!(subject.db().text(AMOUNTS), "a|1\nb|1");
 }
