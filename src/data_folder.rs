@@ -119,10 +119,8 @@ impl DataFolder {
             .truncate(false)
             .open(&path)
             .map_err(failed)?;
-        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => {}
-            Err(rustix::io::Errno::WOULDBLOCK) => return Err(self.locked(role, &mut file)),
-            Err(error) => return Err(failed(error.into())),
+        if !try_lock(&file).map_err(failed)? {
+            return Err(self.locked(role, &mut file));
         }
         // For people: which process. The lock is what counts, so a full disk does not matter here.
         let _ = file
@@ -142,6 +140,16 @@ impl DataFolder {
             what: role.name(),
             holder,
         }
+    }
+}
+
+/// Tries to lock an open file or folder; `false` when another process has the lock. It is the kernel's
+/// and ends when the file is closed.
+pub fn try_lock(file: &File) -> io::Result<bool> {
+    match flock(file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(true),
+        Err(rustix::io::Errno::WOULDBLOCK) => Ok(false),
+        Err(error) => Err(error.into()),
     }
 }
 

@@ -22,3 +22,7 @@ pub use connection::{Access, LockTimeout, open, with_suffix};
 pub use disk_space::DiskSpace;
 pub use error::{FileError, FileErrorKind};
 pub use guarded::{Checkpoint, GuardedFile, OpenFile};
+pub use warnings::Warnings;
+
+#[cfg(test)]
+mod tests;

@@ -16,7 +16,7 @@ use self::follower::SqliteFollower;
 use self::membership::SqliteMembership;
 use self::queue::QueuedRecord;
 use self::tables::Counters;
-use self::topic::{Found, Topic};
+use self::topic::{ReadError, Topic};
 use super::{
     Ack, AppendError, Durability, EventLog, Follower, LogError, Membership, NewRecord, OffsetRange,
     ReadBack, TopicAdmin, TopicDescription, TopicSpec, TopicState,
@@ -141,7 +141,7 @@ impl EventLog for SqliteLog {
         }
         let topic = self.folder.topic(record.topic);
         if durability == Durability::Durable
-            && let Some(shortage) = topic.file.shortage()
+            && let Some(shortage) = topic.file.warnings.shortage()
         {
             return Err(AppendError::Full(shortage));
         }
@@ -181,7 +181,7 @@ impl EventLog for SqliteLog {
 
     fn warning(&self) -> Option<String> {
         let topics = self.folder.topics();
-        topics.iter().find_map(|topic| topic.file.warning())
+        topics.iter().find_map(|topic| topic.file.warnings.first())
     }
 
     fn topic(&self, topic: &str) -> Result<TopicState, LogError> {
@@ -224,12 +224,12 @@ impl EventLog for SqliteLog {
             return Ok(ReadBack::End(counters.next));
         }
         let from = PartitionOffset::new(partition, offset);
-        let found = topic.records(&topic_id, from, 1, usize::MAX);
-        match found.map_err(failed)? {
-            Found::Records(mut records) => Ok(records
+        match topic.records(&topic_id, from, 1, usize::MAX) {
+            Ok(mut records) => Ok(records
                 .pop()
                 .map_or(ReadBack::End(counters.next), ReadBack::Record)),
-            Found::Nothing(reason) => {
+            Err(ReadError::File(error)) => Err(failed(error)),
+            Err(ReadError::Gone(reason)) => {
                 let name = &topic.name;
                 let message = format!("could not read topic `{name}`: {reason}");
                 Err(LogError::NotFound(message))

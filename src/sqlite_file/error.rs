@@ -3,8 +3,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use rusqlite::ErrorCode;
-use rusqlite::ffi::SQLITE_IOERR_SHMSIZE;
+use rusqlite::{ErrorCode, ffi};
 
 /// What failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,9 +26,10 @@ pub enum FileErrorKind {
     Damaged,
     /// The disk reports an error. Whether the last write was kept is not known.
     Disk,
-    /// The data itself is refused: a constraint, or a value that is too large.
+    /// The data itself is refused: by a CHECK, a trigger, a type or a size.
     Refused,
-    /// The caller made a mistake, or a table is not as expected.
+    /// A statement or a table is not as expected. A broken NOT NULL or UNIQUE, too, is a schema that is
+    /// not ours.
     Misused,
 }
 
@@ -95,9 +95,16 @@ impl fmt::Display for FileError {
 }
 
 fn kind(error: &rusqlite::Error) -> FileErrorKind {
-    if error.sqlite_extended_error_code() == Some(SQLITE_IOERR_SHMSIZE) {
+    match error.sqlite_extended_error_code() {
         // The index beside the file could not be made as long as it must be.
-        return FileErrorKind::Full;
+        Some(ffi::SQLITE_IOERR_SHMSIZE) => return FileErrorKind::Full,
+        Some(
+            ffi::SQLITE_CONSTRAINT_CHECK
+            | ffi::SQLITE_CONSTRAINT_TRIGGER
+            | ffi::SQLITE_CONSTRAINT_DATATYPE
+            | ffi::SQLITE_TOOBIG,
+        ) => return FileErrorKind::Refused,
+        _ => {}
     }
     let Some(code) = error.sqlite_error_code() else {
         return FileErrorKind::Misused;
@@ -113,9 +120,6 @@ fn kind(error: &rusqlite::Error) -> FileErrorKind {
         ErrorCode::SystemIoFailure | ErrorCode::OutOfMemory | ErrorCode::NoLargeFileSupport => {
             FileErrorKind::Disk
         }
-        ErrorCode::ConstraintViolation | ErrorCode::TooBig | ErrorCode::TypeMismatch => {
-            FileErrorKind::Refused
-        }
         _ => FileErrorKind::Misused,
     }
 }
@@ -126,7 +130,7 @@ mod tests {
 
     #[test]
     fn a_disk_too_full_for_the_index_beside_a_file_is_a_full_disk() {
-        let error = rusqlite::ffi::Error::new(SQLITE_IOERR_SHMSIZE);
+        let error = ffi::Error::new(ffi::SQLITE_IOERR_SHMSIZE);
         let error = rusqlite::Error::SqliteFailure(error, None);
         let error = FileError::of(Path::new("a.db"), &error);
         assert_eq!(error.kind, FileErrorKind::Full);

@@ -46,7 +46,7 @@ pub struct GuardedFile {
     /// What to do about a path that cannot be used.
     hint: &'static str,
     last: Mutex<Option<Seen>>,
-    warnings: Warnings,
+    pub warnings: Warnings,
 }
 
 impl GuardedFile {
@@ -76,6 +76,11 @@ impl GuardedFile {
 
     fn wal_length(&self) -> u64 {
         fs::metadata(&self.wal).map_or(0, |metadata| metadata.len())
+    }
+
+    /// Classifies an error of SQLite.
+    pub fn classify(&self, error: &SqlError) -> FileError {
+        FileError::of(&self.path, error)
     }
 
     fn error(&self, kind: FileErrorKind, reason: impl Into<String>) -> FileError {
@@ -158,7 +163,7 @@ impl GuardedFile {
             // A backup made by `VACUUM INTO` is a file of SQLite's usual mode.
             connection
                 .execute_batch("PRAGMA journal_mode = WAL")
-                .map_err(|error| FileError::of(&self.path, &error))?;
+                .map_err(|error| self.classify(&error))?;
         }
         // Only now the WAL is sure to exist, and to stay while this connection is open.
         let seen = self.look()?;
@@ -184,7 +189,7 @@ impl GuardedFile {
                 number(connection, "page_size")?,
             ])
         };
-        let [pages, page_size] = asked().map_err(|error| FileError::of(&self.path, &error))?;
+        let [pages, page_size] = asked().map_err(|error| self.classify(&error))?;
         let seen = self.look()?;
         // A page that is not in the file must be in the WAL, where each has a header of 24 bytes. A
         // file that was longer once may be shorter only when it says so itself.
@@ -197,26 +202,6 @@ impl GuardedFile {
             return Err(self.error(FileErrorKind::Damaged, reason));
         }
         Ok(())
-    }
-
-    /// What operators should know though the file can be used, in a sentence. Never blocks.
-    pub fn warning(&self) -> Option<String> {
-        self.warnings.first()
-    }
-
-    /// Sets, or clears, why the file cannot be written.
-    pub fn set_failure(&self, failure: Option<String>) {
-        self.warnings.set_failure(failure);
-    }
-
-    /// Why there is no room for orders.
-    pub fn shortage(&self) -> Option<String> {
-        self.warnings.shortage()
-    }
-
-    /// Sets, or clears, why there is no room for orders.
-    pub fn set_shortage(&self, shortage: Option<String>) {
-        self.warnings.set_shortage(shortage);
     }
 
     /// Asks how full the disk is.
@@ -259,7 +244,7 @@ impl OpenFile {
 
     /// Classifies an error of this connection.
     pub fn error(&self, error: &SqlError) -> FileError {
-        FileError::of(&self.file.path, error)
+        self.file.classify(error)
     }
 
     /// An error that SQLite did not notice.

@@ -1,4 +1,4 @@
-//! What operators are told of a file, as its writer saw it last.
+//! What operators should know of a file, as its writer saw it last.
 
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -8,8 +8,9 @@ use super::disk_space::mebibytes;
 /// From here on a WAL that cannot be emptied is a warning.
 pub(super) const LARGE_WAL: u64 = 256 << 20;
 
+/// The warnings of one file. Nothing here blocks.
 #[derive(Default)]
-pub(super) struct Warnings(Mutex<Current>);
+pub struct Warnings(Mutex<Current>);
 
 #[derive(Clone, Default)]
 struct Current {
@@ -19,21 +20,24 @@ struct Current {
 }
 
 impl Warnings {
-    /// The most serious one.
-    pub(super) fn first(&self) -> Option<String> {
+    /// The most serious one, in a sentence.
+    pub fn first(&self) -> Option<String> {
         let current = self.current().clone();
         current.failure.or(current.shortage).or(current.large_wal)
     }
 
-    pub(super) fn shortage(&self) -> Option<String> {
+    /// Why there is no room for orders.
+    pub fn shortage(&self) -> Option<String> {
         self.current().shortage.clone()
     }
 
-    pub(super) fn set_failure(&self, failure: Option<String>) {
+    /// Sets, or clears, why the file cannot be written.
+    pub fn set_failure(&self, failure: Option<String>) {
         self.current().failure = failure;
     }
 
-    pub(super) fn set_shortage(&self, shortage: Option<String>) {
+    /// Sets, or clears, why there is no room for orders.
+    pub fn set_shortage(&self, shortage: Option<String>) {
         self.current().shortage = shortage;
     }
 

@@ -1,20 +1,25 @@
 //! The store in a SQLite file: nothing to install, one machine.
 //!
-//! Owns opening the file, noticing that it is gone, and what SQLite's errors mean for the consumer;
-//! the parts live in `sqlite/`: `transaction` (the steps of a write), `lookup` and
-//! `snapshot` (reading) and `schema` (migrations). The
-//! surprising thing: a file that is not there is no error of connecting. As with a server whose
-//! database has no tables, the answer is `orders migrate`, and only that makes a file; a consumer
-//! with a wrong path must not begin a second store.
+//! Owns opening the file and what its errors mean for the consumer; the parts live in `sqlite/`:
+//! `transaction` (the steps of a write), `positions`, `rows`, `dead_letters` and `gaps` (its
+//! statements), `lookup` and `snapshot` (reading) and `schema` (migrations).
+//!
+//! # Invariants
+//!
+//! - Only `orders migrate` creates a file: a consumer with a wrong path must not begin a second store.
+//!   To connect where there is none is no error. As with a server whose database has no tables, the
+//!   answer is `orders migrate`.
 
 use std::path::Path;
 use std::sync::Arc;
 
-use rusqlite::{
-    Connection, Error as SqliteError, Row, Transaction, TransactionBehavior, ffi, params,
-};
+use rusqlite::{Connection, Error as SqliteError, Transaction, TransactionBehavior};
 
-use super::*;
+use super::{
+    Applied, AppliedMigration, Batch, Claim, Holder, LatestOrders, LookupResults, OrderStore,
+    Position, RejectionWindow, Schema, Snapshot, StartDecision, StoreEngine, StoreError, apply,
+};
+use crate::order::Timestamp;
 use crate::sqlite_file::{Access, FileError, FileErrorKind, GuardedFile, OpenFile};
 
 mod dead_letters;
@@ -30,8 +35,8 @@ mod transaction;
 /// (the default is at 1000 pages) would write every page of an index once a batch.
 const SETTINGS: &str = "PRAGMA cache_size = -24576; PRAGMA wal_autocheckpoint = 8000;";
 
-/// What to do about a path that cannot be one.
-const ELSEWHERE: &str = "it must be a file on a local disk, in a folder that can be written; DB_URL \
+/// What to do about a path that cannot be used.
+const HINT: &str = "it must be a file on a local disk, in a folder that can be written; DB_URL \
     names another, as in sqlite:/var/lib/orders/store.db";
 
 /// More than there are statements.
@@ -46,7 +51,7 @@ impl SqliteEngine {
     /// Names a file; touches nothing.
     pub fn new(file: &Path) -> SqliteEngine {
         SqliteEngine {
-            file: Arc::new(GuardedFile::new(file.to_owned(), ELSEWHERE)),
+            file: Arc::new(GuardedFile::new(file.to_owned(), HINT)),
         }
     }
 }
@@ -61,7 +66,7 @@ impl StoreEngine for SqliteEngine {
         Ok(Box::new(SqliteStore {
             open,
             file: self.file.clone(),
-            version: None,
+            data_version: None,
         }))
     }
 
@@ -78,12 +83,12 @@ impl StoreEngine for SqliteEngine {
     }
 
     fn warning(&self) -> Option<String> {
-        self.file.warning()
+        self.file.warnings.first()
     }
 }
 
-fn not_there(file: &Path) -> StoreError {
-    let file = file.display();
+fn missing(file: &GuardedFile) -> StoreError {
+    let file = file.path().display();
     StoreError::Misconfigured(format!("there is no file `{file}`: run `orders migrate`"))
 }
 
@@ -92,7 +97,7 @@ fn configure(file: &GuardedFile) -> impl FnOnce(&Connection) -> Result<(), FileE
     |connection| {
         connection
             .execute_batch(SETTINGS)
-            .map_err(|error| FileError::of(file.path(), &error))?;
+            .map_err(|error| file.classify(&error))?;
         connection.set_prepared_statement_cache_capacity(STATEMENTS);
         Ok(())
     }
@@ -112,7 +117,7 @@ struct SqliteStore {
     /// `None` when there was no file.
     open: Option<OpenFile>,
     /// The data version at the last ping.
-    version: Option<i64>,
+    data_version: Option<i64>,
 }
 
 impl SqliteStore {
@@ -120,7 +125,7 @@ impl SqliteStore {
     /// name any more, and be lost with the process.
     fn open(&mut self) -> Result<&mut OpenFile, StoreError> {
         let Some(open) = &mut self.open else {
-            return Err(not_there(self.file.path()));
+            return Err(missing(&self.file));
         };
         open.ensure_current()?;
         Ok(open)
@@ -134,7 +139,7 @@ impl SqliteStore {
         self.within(TransactionBehavior::Immediate, work)
     }
 
-    /// Runs `work` on one snapshot. It must be short: the log of changes cannot be emptied meanwhile.
+    /// Runs `work` on one snapshot. It must be short: the WAL cannot be emptied meanwhile.
     fn reading<T>(
         &mut self,
         work: impl FnOnce(&Transaction<'_>) -> Result<T, SqliteError>,
@@ -155,7 +160,7 @@ impl SqliteStore {
         open.connection
             .transaction_with_behavior(behavior)
             .and_then(work)
-            .map_err(|error| classify(self.file.path(), &error))
+            .map_err(|error| self.file.classify(&error).into())
     }
 }
 
@@ -169,56 +174,33 @@ impl SqliteStore {
         let version = open.data_version().map_err(|error| open.error(&error));
         let maintained = version.and_then(|version| {
             // A commit that comes after this only puts it off.
-            let is_idle = self.version.replace(version) == Some(version);
+            let is_idle = self.data_version.replace(version) == Some(version);
             open.maintain_wal(is_idle)
         });
         let failure = maintained.err().map(|error| error.to_string());
-        self.file.set_failure(failure);
+        self.file.warnings.set_failure(failure);
     }
 }
 
-/// What a failed statement means. What is in no list is [`StoreError::Misconfigured`], because
-/// stopping is harmless and losing is not.
-fn classify(file: &Path, error: &SqliteError) -> StoreError {
-    let error_of_file = FileError::of(file, error);
-    if is_refusal(error) {
-        return StoreError::Rejected(error_of_file.to_string());
-    }
-    error_of_file.into()
-}
-
+/// An error in no list is [`StoreError::Misconfigured`]: to stop is harmless, to lose is not.
 impl From<FileError> for StoreError {
     fn from(error: FileError) -> StoreError {
         let reason = error.to_string();
         match error.kind {
             FileErrorKind::Busy => StoreError::Contended(reason),
+            FileErrorKind::Refused => StoreError::Rejected(reason),
             // A failed COMMIT may be on the disk or not: on the next connection the position tells.
             FileErrorKind::Full
             | FileErrorKind::ReadOnly
             | FileErrorKind::Missing
             | FileErrorKind::Changed
             | FileErrorKind::Disk => StoreError::Unavailable(reason),
-            // A broken NOT NULL or UNIQUE is a schema that is not ours, as in PostgreSQL.
             FileErrorKind::NotAFile
             | FileErrorKind::ForeignWal
             | FileErrorKind::Damaged
-            | FileErrorKind::Misused
-            | FileErrorKind::Refused => StoreError::Misconfigured(reason),
+            | FileErrorKind::Misused => StoreError::Misconfigured(reason),
         }
     }
-}
-
-/// Whether it is this very data that the database refuses: a CHECK, a trigger, a type or a size.
-fn is_refusal(error: &SqliteError) -> bool {
-    matches!(
-        error.sqlite_extended_error_code(),
-        Some(
-            ffi::SQLITE_CONSTRAINT_CHECK
-                | ffi::SQLITE_CONSTRAINT_TRIGGER
-                | ffi::SQLITE_CONSTRAINT_DATATYPE
-                | ffi::SQLITE_TOOBIG
-        )
-    )
 }
 
 impl OrderStore for SqliteStore {

@@ -134,7 +134,7 @@ impl Appender {
         let has_room = space.has_room_for_orders(bytes, 0)
             || space.has_room_for_orders(bytes, self.open.free_bytes().unwrap_or(0));
         let shortage = || space.shortage(&topic.folder);
-        topic.file.set_shortage((!has_room).then(shortage));
+        topic.file.warnings.set_shortage((!has_room).then(shortage));
         has_room
     }
 

@@ -12,10 +12,9 @@ use super::Folder;
 use super::membership::FaultLimit;
 use super::notify::Subscription;
 use super::tables;
-use super::topic::counters_at;
-use crate::event_log::{Followed, Follower, Knows, LogError, LogFault};
+use super::topic::{ReadError, counters_at};
+use crate::event_log::{Followed, Follower, Knows, LogError};
 use crate::pipeline::{PartitionOffset, TopicId};
-use crate::sqlite_file::FileError;
 
 /// How much of a partition is read at once.
 const BATCH_RECORDS: i64 = 500;
@@ -63,17 +62,14 @@ impl SqliteFollower {
         Ok(follower)
     }
 
-    /// Reads what there is of every partition; `Some` says why one cannot be read on.
-    fn read(&mut self, knows: &Knows<'_>) -> Result<Option<String>, FileError> {
+    /// Reads what there is of every partition.
+    fn read(&mut self, knows: &Knows<'_>) -> Result<(), ReadError> {
         let (topic_id, cursors, ready) = (&self.topic_id, &mut self.cursors, &mut self.ready);
         self.subscription.topic.read(|open| {
             for cursor in cursors {
                 let (partition, next) = (cursor.partition, cursor.next);
                 let from = PartitionOffset::new(partition, next);
-                let counters = match counters_at(open, topic_id, from)? {
-                    Ok(counters) => counters,
-                    Err(reason) => return Ok(Some(reason)),
-                };
+                let counters = counters_at(open, topic_id, from)?;
                 let mut bytes = 0;
                 let to = counters.next.min(next.saturating_add(BATCH_RECORDS));
                 tables::records(open, partition, (next, to), |row| {
@@ -98,7 +94,7 @@ impl SqliteFollower {
                     ready.push_back(Followed::End(partition));
                 }
             }
-            Ok(None)
+            Ok(())
         })
     }
 
@@ -117,14 +113,13 @@ impl SqliteFollower {
         }
         self.read_at = Some(now);
         let fault = match self.read(knows) {
-            Ok(None) => {
+            Ok(()) => {
                 if self.ready.is_empty() {
                     self.at_end_since = Some(sequence);
                 }
                 return true;
             }
-            Ok(Some(reason)) => LogFault::Reset(reason),
-            Err(error) => self.subscription.topic.fault(&error),
+            Err(error) => self.subscription.topic.fault(error),
         };
         match self.faults.admit(fault) {
             Some(fault) => {

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use super::Folder;
 use super::consumer_positions::PositionWriter;
 use super::notify::Subscription;
-use super::topic::{Found, RECREATED, Topic};
+use super::topic::{RECREATED, Topic};
 use crate::event_log::{Fetched, LogError, LogFault, Membership, MembershipEvent, Reader};
 use crate::pipeline::{PartitionOffset, TopicId};
 
@@ -174,7 +174,7 @@ impl SqliteReader {
         }
         let from = PartitionOffset::new(self.partition, self.next);
         match topic.records(&self.topic_id, from, max_records.max(1), max_bytes) {
-            Ok(Found::Records(records)) => match records.last() {
+            Ok(records) => match records.last() {
                 Some(last) => {
                     // Returned, not stored: the store decides where reading begins again.
                     self.next = last.offset + 1;
@@ -187,9 +187,8 @@ impl SqliteReader {
                     is_new.then_some(Fetched::End)
                 }
             },
-            Ok(Found::Nothing(reason)) => Some(Fetched::Fault(LogFault::Reset(reason))),
             Err(error) => {
-                let fault = topic.fault(&error);
+                let fault = topic.fault(error);
                 self.faults.admit(fault).map(Fetched::Fault)
             }
         }

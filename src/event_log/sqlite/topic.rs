@@ -36,12 +36,17 @@ pub(super) struct Topic {
     writer: Mutex<Option<Writer>>,
 }
 
-/// What a reader finds at an offset.
-pub(super) enum Found {
-    /// Records from the offset on, in order and without holes; empty at the end.
-    Records(Vec<Record>),
-    /// Why there is nothing to read there, and never will be.
-    Nothing(String),
+/// Why a topic cannot be read at an offset.
+pub(super) enum ReadError {
+    File(FileError),
+    /// The offset, its partition or this incarnation of the topic is gone for good.
+    Gone(String),
+}
+
+impl From<FileError> for ReadError {
+    fn from(error: FileError) -> ReadError {
+        ReadError::File(error)
+    }
 }
 
 impl Topic {
@@ -77,10 +82,10 @@ impl Topic {
     }
 
     /// Answers a question from one snapshot. A connection that failed is not used again.
-    pub(super) fn read<T>(
+    pub(super) fn read<T, E: From<FileError>>(
         &self,
-        question: impl FnOnce(&OpenFile) -> Result<T, FileError>,
-    ) -> Result<T, FileError> {
+        question: impl FnOnce(&OpenFile) -> Result<T, E>,
+    ) -> Result<T, E> {
         let open = self.connection()?;
         let snapshot = open.run(|connection| connection.unchecked_transaction())?;
         let answer = question(&open)?;
@@ -123,19 +128,17 @@ impl Topic {
         })
     }
 
-    /// Reads records of one partition, as long as this is still the topic `topic_id`.
+    /// Reads records of one partition, in order and without holes, as long as this is still the topic
+    /// `topic_id`; none at the end.
     pub(super) fn records(
         &self,
         topic_id: &TopicId,
         from: PartitionOffset,
         max_records: usize,
         max_bytes: usize,
-    ) -> Result<Found, FileError> {
+    ) -> Result<Vec<Record>, ReadError> {
         self.read(|open| {
-            let counters = match counters_at(open, topic_id, from)? {
-                Ok(counters) => counters,
-                Err(reason) => return Ok(Found::Nothing(reason)),
-            };
+            let counters = counters_at(open, topic_id, from)?;
             let (mut records, mut bytes) = (Vec::new(), 0);
             let max_records = i64::try_from(max_records).unwrap_or(i64::MAX);
             let to = counters.next.min(from.offset.saturating_add(max_records));
@@ -148,7 +151,7 @@ impl Topic {
                     ControlFlow::Break(())
                 })
             })?;
-            Ok(Found::Records(records))
+            Ok(records)
         })
     }
 
@@ -166,12 +169,16 @@ impl Topic {
     }
 
     /// The same for a reader.
-    pub(super) fn fault(&self, error: &FileError) -> LogFault {
+    pub(super) fn fault(&self, error: ReadError) -> LogFault {
+        let error = match error {
+            ReadError::File(error) => error,
+            ReadError::Gone(reason) => return LogFault::Reset(reason),
+        };
         let is_corrupt = matches!(
             error.kind,
             FileErrorKind::Damaged | FileErrorKind::ForeignWal
         );
-        match self.error("read", error) {
+        match self.error("read", &error) {
             error if is_corrupt => LogFault::Corrupt(error.to_string()),
             LogError::NotFound(reason) => LogFault::Reset(reason),
             LogError::Unavailable(reason) | LogError::Refused(reason) => {
@@ -212,29 +219,27 @@ impl Topic {
 }
 
 /// The counters of the partition that is read from `from`, as long as the file is still the topic
-/// `topic_id`; the inner error says why nothing can be read there, now or later.
+/// `topic_id`.
 pub(super) fn counters_at(
     open: &OpenFile,
     topic_id: &TopicId,
     from: PartitionOffset,
-) -> Result<Result<Counters, String>, FileError> {
+) -> Result<Counters, ReadError> {
     let PartitionOffset { partition, offset } = from;
-    open.run(|connection| {
-        if tables::topic_id(connection)? != *topic_id {
-            return Ok(Err(RECREATED.to_owned()));
-        }
-        let Some(counters) = tables::counters_of(connection, partition)? else {
-            return Ok(Err(format!("there is no partition {partition}")));
-        };
-        let Counters { low, next, .. } = counters;
-        Ok(if (low..=next).contains(&offset) {
-            Ok(counters)
-        } else {
-            Err(format!(
-                "offset {offset} of partition {partition} is not in {low}..{next}"
-            ))
-        })
-    })
+    if open.run(tables::topic_id)? != *topic_id {
+        return Err(ReadError::Gone(RECREATED.to_owned()));
+    }
+    let counters = open.run(|connection| tables::counters_of(connection, partition))?;
+    let Some(counters) = counters else {
+        let reason = format!("there is no partition {partition}");
+        return Err(ReadError::Gone(reason));
+    };
+    let Counters { low, next, .. } = counters;
+    if !(low..=next).contains(&offset) {
+        let reason = format!("offset {offset} of partition {partition} is not in {low}..{next}");
+        return Err(ReadError::Gone(reason));
+    }
+    Ok(counters)
 }
 
 /// Whether the error passes, by itself or by what its hint says, without harm to the records.

@@ -142,7 +142,7 @@ impl WriterThread {
             let topic = &self.topic.name;
             let reason = outage.reason;
             tracing::info!(topic, "topic can be written again; it could not: {reason}");
-            self.topic.file.set_failure(None);
+            self.topic.file.warnings.set_failure(None);
         }
         Ok(())
     }
@@ -182,7 +182,7 @@ impl WriterThread {
                 FIRST_PAUSE
             }
         };
-        self.topic.file.set_failure(Some(reason.clone()));
+        self.topic.file.warnings.set_failure(Some(reason.clone()));
         self.outage = Some(Outage {
             reason,
             retry_at: Instant::now() + pause,
@@ -211,7 +211,7 @@ impl WriterThread {
         if is_due && !appender.open.is_current() {
             self.appender = None;
             // Whether there is room is asked for the next record: until one comes nobody asks.
-            self.topic.file.set_shortage(None);
+            self.topic.file.warnings.set_shortage(None);
             return;
         }
         if let Err(error) = appender.maintain(&self.topic, is_due) {

@@ -1,19 +1,20 @@
 //! What `orders migrate` does to a SQLite file.
 //!
-//! Owns making the file and its folder, the history table `orders_migrations` and the lock against
-//! parallel runs; the plan is `migrations`' business. The surprising thing: the lock is the kernel's,
-//! on the folder. A lock inside the file would end with each migration's transaction, and a file for
-//! it would stay behind.
+//! Owns creating the file and its folder, the history table `orders_migrations` and the lock against
+//! parallel runs; `migrations` plans. The lock is the kernel's, on the folder: a lock inside the file
+//! would end with each migration's transaction, and a lock file would stay behind.
 
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
+use std::sync::Arc;
 
-use rustix::fs::{FlockOperation, flock};
+use rusqlite::{Connection, Error as SqliteError, TransactionBehavior, params};
 
-use super::*;
-use crate::data_folder::{create_durably, folder_of, sync_folder};
-use crate::store::existing_tables;
+use super::{HINT, configure, inspect};
+use crate::data_folder::{create_durably, folder_of, sync_folder, try_lock};
+use crate::sqlite_file::{Access, GuardedFile, OpenFile};
+use crate::store::{AppliedMigration, Dialect, Migration, Schema, StoreError, existing_tables};
 
 const HAS_HISTORY: &str = "
     SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name = 'orders_migrations'";
@@ -29,12 +30,12 @@ const HISTORY: &str = "
     SELECT version, name, checksum, substr(applied_at, 1, 19) || 'Z'
     FROM orders_migrations ORDER BY version";
 
-const NOTE: &str = "INSERT INTO orders_migrations (version, name, checksum) VALUES (?1, ?2, ?3)";
+const RECORD: &str = "INSERT INTO orders_migrations (version, name, checksum) VALUES (?1, ?2, ?3)";
 
 const COLUMNS: &str = "SELECT name FROM pragma_table_info(?1)";
 
-/// One file for `orders migrate`, which is made when the lock is taken and not before: asking how a
-/// database stands writes nothing.
+/// A file for `orders migrate`. It is created when it is locked, not before: `--status` writes
+/// nothing.
 pub(super) struct SqliteSchema {
     file: Arc<GuardedFile>,
     open: Option<OpenFile>,
@@ -54,19 +55,19 @@ impl SqliteSchema {
     fn failed(&self, attempt: &str, error: &io::Error) -> StoreError {
         let file = self.file.path().display();
         StoreError::Unavailable(format!(
-            "could not {attempt} for `{file}`: {error} ({ELSEWHERE})"
+            "could not {attempt} for `{file}`: {error} ({HINT})"
         ))
     }
 
-    /// Makes the file where there is none, readable by this user alone, and has it on the disk.
+    /// Creates the file where there is none, readable by this user alone, and syncs its folder.
     fn create(&mut self) -> Result<(), StoreError> {
-        let made = OpenOptions::new()
+        let created = OpenOptions::new()
             .write(true)
             .create_new(true)
             .mode(0o600)
             .open(self.file.path());
-        match made {
-            // Closed at once: SQLite has not opened it yet, so no lock of its is dropped.
+        match created {
+            // Closed at once: SQLite has not opened it yet, so none of its locks is dropped.
             Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             Err(error) => return Err(self.failed("create the file", &error)),
@@ -78,16 +79,16 @@ impl SqliteSchema {
         Ok(())
     }
 
-    /// Asks the file, where there is one.
-    fn ask<T: Default>(
+    /// Runs a query, where there is a file.
+    fn query<T: Default>(
         &mut self,
-        question: impl FnOnce(&Connection) -> Result<T, SqliteError>,
+        query: impl FnOnce(&Connection) -> Result<T, SqliteError>,
     ) -> Result<T, StoreError> {
         let Some(open) = &self.open else {
             return Ok(T::default());
         };
         open.ensure_current()?;
-        question(&open.connection).map_err(|error| classify(self.file.path(), &error))
+        Ok(open.run(query)?)
     }
 }
 
@@ -116,13 +117,13 @@ impl Schema for SqliteSchema {
 
     fn check(&mut self) -> Result<(), StoreError> {
         // Reads the head of the file: one that is no database, or cut short, says so here.
-        self.ask(|connection| {
+        self.query(|connection| {
             connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))
         })
     }
 
     fn history(&mut self) -> Result<Vec<AppliedMigration>, StoreError> {
-        self.ask(history)
+        self.query(history)
     }
 
     fn has_preexisting_tables(&mut self) -> Result<bool, StoreError> {
@@ -130,7 +131,7 @@ impl Schema for SqliteSchema {
             return Ok(false);
         }
         existing_tables::has_order_tables(|table| {
-            self.ask(|connection| {
+            self.query(|connection| {
                 let mut statement = connection.prepare_cached(COLUMNS)?;
                 statement
                     .query_map([table], |row| row.get(0))?
@@ -144,12 +145,10 @@ impl Schema for SqliteSchema {
             .map_err(|error| self.failed("create the folder", &error))?;
         let folder = File::open(folder_of(self.file.path()))
             .map_err(|error| self.failed("open the folder", &error))?;
-        match flock(&folder, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => {}
-            Err(rustix::io::Errno::WOULDBLOCK) => return Ok(false),
-            Err(error) => return Err(self.failed("lock the folder", &error.into())),
+        if !try_lock(&folder).map_err(|error| self.failed("lock the folder", &error))? {
+            return Ok(false);
         }
-        // Where this fails the folder is closed, and so unlocked for the next attempt.
+        // If this fails the folder is closed, and so unlocked for the next attempt.
         self.create()?;
         self.lock = Some(folder);
         Ok(true)
@@ -157,7 +156,9 @@ impl Schema for SqliteSchema {
 
     fn apply(&mut self, migration: Migration<'_>) -> Result<(), StoreError> {
         let Some(open) = &mut self.open else {
-            return Err(StoreError::Misconfigured("it is not locked yet".into()));
+            return Err(StoreError::Misconfigured(
+                "the database is not locked for migration".into(),
+            ));
         };
         open.ensure_current()?;
         let applied = open
@@ -167,11 +168,11 @@ impl Schema for SqliteSchema {
                 transaction.execute_batch(CREATE_HISTORY)?;
                 transaction.execute_batch(migration.sql)?;
                 transaction.execute(
-                    NOTE,
+                    RECORD,
                     params![migration.version, migration.name, migration.checksum],
                 )?;
                 transaction.commit()
             });
-        applied.map_err(|error| classify(self.file.path(), &error))
+        applied.map_err(|error| self.file.classify(&error).into())
     }
 }

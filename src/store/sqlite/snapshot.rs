@@ -1,23 +1,27 @@
 //! Everything at one moment: a copy of the file, which is read for as long as it takes.
 //!
-//! A long read of the file itself would keep its log of changes from ever being emptied. The
-//! surprising thing: the copy has no name any more as soon as it is complete, so it goes with this
-//! process, however that ends. Only one that was killed while it copied leaves a file behind; the
-//! next one removes it, knowing by the kernel's lock that nobody works on it.
+//! A long read of the file itself would keep its WAL from ever being emptied. The copy is unlinked as
+//! soon as it is complete, so it ends with this process, however that ends. Only a process that was
+//! killed while it copied leaves a file behind; the next one removes it, as the kernel's lock tells
+//! that no process writes it.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
+use std::ops::ControlFlow;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use rustix::fs::{FlockOperation, flock};
+use rusqlite::{Connection, Error as SqliteError, Row};
 
 use super::lookup::{ALL, positions, stored, timestamp};
-use super::*;
-use crate::data_folder::folder_of;
-use crate::sqlite_file::{open, with_suffix};
+use super::{inspect, missing};
+use crate::data_folder::{folder_of, try_lock};
+use crate::order::Order;
+use crate::sqlite_file::{Access, FileError, GuardedFile, open, with_suffix};
+use crate::store::{Position, Snapshot, StoreError, StoredDeadLetter};
 
-/// What comes after the name of the file in the name of a copy.
+/// Follows the name of the file in the name of a copy.
 const SUFFIX: &str = ".export-";
 
 const COUNTS: &str = "SELECT (SELECT count(*) FROM orders), (SELECT count(*) FROM dead_letters)";
@@ -30,38 +34,38 @@ const LETTERS: &str = r#"
 /// A connection to a copy.
 pub(super) struct SqliteSnapshot {
     connection: Connection,
-    /// For what is said of errors.
-    file: PathBuf,
+    /// For errors.
+    file: Arc<GuardedFile>,
     _copy: Copy,
 }
 
 impl SqliteSnapshot {
-    pub(super) fn take(guarded: &Arc<GuardedFile>) -> Result<SqliteSnapshot, StoreError> {
-        let file = guarded.path();
-        let Some(opened) = inspect(guarded)? else {
-            return Err(not_there(file));
+    pub(super) fn take(file: &Arc<GuardedFile>) -> Result<SqliteSnapshot, StoreError> {
+        let Some(original) = inspect(file)? else {
+            return Err(missing(file));
         };
+        let path = file.path();
         let failed = |error: &io::Error| {
-            let file = file.display();
-            StoreError::Unavailable(format!("could not make a copy beside `{file}`: {error}"))
+            let path = path.display();
+            StoreError::Unavailable(format!("could not create a copy beside `{path}`: {error}"))
         };
-        remove_stale(file).map_err(|error| failed(&error))?;
-        let copy = Copy::create(file).map_err(|error| failed(&error))?;
-        let wrong = |error| classify(&copy.path, &error);
+        remove_stale(path).map_err(|error| failed(&error))?;
+        let copy = Copy::create(path).map_err(|error| failed(&error))?;
+        let failed = |error: SqliteError| FileError::of(&copy.path, &error);
         let name = copy.path.to_string_lossy();
-        opened
+        original
             .connection
             .execute("VACUUM INTO ?1", [&name])
-            .map_err(wrong)?;
+            .map_err(failed)?;
         let connection = open(&copy.path, Access::Read)?;
-        // One transaction, and the copy is surely open before its name goes.
+        // One transaction, and the copy is definitely open before it is unlinked.
         connection
             .execute_batch("BEGIN; SELECT count(*) FROM sqlite_schema;")
-            .map_err(wrong)?;
-        copy.unname();
+            .map_err(failed)?;
+        copy.unlink();
         Ok(SqliteSnapshot {
             connection,
-            file: file.to_owned(),
+            file: file.clone(),
             _copy: copy,
         })
     }
@@ -70,7 +74,7 @@ impl SqliteSnapshot {
         &self,
         question: impl FnOnce(&Connection) -> Result<T, SqliteError>,
     ) -> Result<T, StoreError> {
-        question(&self.connection).map_err(|error| classify(&self.file, &error))
+        question(&self.connection).map_err(|error| self.file.classify(&error).into())
     }
 }
 
@@ -138,14 +142,14 @@ fn letter(row: &Row<'_>) -> Result<StoredDeadLetter, SqliteError> {
     })
 }
 
-/// The file of a copy, locked; without a name when dropped.
+/// The file of a copy, locked; unlinked when dropped.
 struct Copy {
     path: PathBuf,
     _lock: File,
 }
 
 impl Copy {
-    /// Makes an empty file, which SQLite takes for the copy; readable by this user alone.
+    /// Creates an empty file, which SQLite takes for the copy; readable by this user alone.
     fn create(file: &Path) -> io::Result<Copy> {
         let number = uuid::Uuid::new_v4().simple();
         let path = with_suffix(file, &format!("{SUFFIX}{number}"));
@@ -155,13 +159,13 @@ impl Copy {
             .mode(0o600)
             .open(&path)?;
         let copy = Copy { path, _lock: lock };
-        flock(&copy._lock, FlockOperation::NonBlockingLockExclusive)?;
+        try_lock(&copy._lock)?;
         Ok(copy)
     }
 
-    /// Takes its name, and that of a journal which an interrupted copy may have.
-    fn unname(&self) {
-        // What cannot be removed now is removed by the next export.
+    /// Unlinks it, and a journal which an interrupted copy may have.
+    fn unlink(&self) {
+        // What cannot be removed now is removed by the next snapshot.
         let _ = fs::remove_file(&self.path);
         let _ = fs::remove_file(with_suffix(&self.path, "-journal"));
     }
@@ -169,11 +173,11 @@ impl Copy {
 
 impl Drop for Copy {
     fn drop(&mut self) {
-        self.unname();
+        self.unlink();
     }
 }
 
-/// Removes the copies of exports that were killed.
+/// Removes the copies of processes that were killed.
 fn remove_stale(file: &Path) -> io::Result<()> {
     let mut prefix = file.file_name().unwrap_or_default().to_os_string();
     prefix.push(SUFFIX);
@@ -187,12 +191,12 @@ fn remove_stale(file: &Path) -> io::Result<()> {
         if !number.is_some_and(is_copy) {
             continue;
         }
-        // One that went meanwhile is another export's own doing.
+        // Another process removes its own.
         let Ok(lock) = File::open(entry.path()) else {
             continue;
         };
-        if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok() {
-            // Dropped at once: it loses its name.
+        if try_lock(&lock).is_ok_and(|is_locked| is_locked) {
+            // Dropped at once: it is unlinked.
             let path = entry.path();
             drop(Copy { path, _lock: lock });
         }

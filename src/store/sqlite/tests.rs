@@ -10,8 +10,10 @@ use uuid::Uuid;
 
 use super::*;
 use crate::migrations;
+use crate::order::Order;
 use crate::order::properties::order;
 use crate::replayable;
+use crate::store::{Dialect, LookupResult, SourcedOrder};
 
 const LOG: &str = "log";
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use rusqlite::{Connection, Error as SqliteError, Transaction, TransactionBehavior};
 
-use super::{SqliteStore, classify, dead_letters, gaps, positions, rows};
+use super::{SqliteStore, dead_letters, gaps, positions, rows};
 use crate::sqlite_file::GuardedFile;
 use crate::store::apply::{
     InsertError, Inserted, OwnedPosition, WriteConnection, WriteTransaction,
@@ -23,7 +23,7 @@ impl WriteConnection for SqliteStore {
         let connection = &mut self.open()?.connection;
         match connection.transaction_with_behavior(TransactionBehavior::Immediate) {
             Ok(transaction) => Ok(SqliteTransaction { transaction, file }),
-            Err(error) => Err(classify(file.path(), &error)),
+            Err(error) => Err(file.classify(&error).into()),
         }
     }
 }
@@ -40,8 +40,7 @@ impl SqliteTransaction<'_> {
         step: impl FnOnce(&Connection) -> Result<T, SqliteError>,
     ) -> Result<T, StoreError> {
         step(&self.transaction).map_err(|error| {
-            let error = classify(self.file.path(), &error);
-            match error {
+            match self.file.classify(&error).into() {
                 // The position would not move with the statements that follow.
                 StoreError::Rejected(why) if self.transaction.is_autocommit() => {
                     StoreError::Misconfigured(format!(
@@ -138,6 +137,6 @@ impl WriteTransaction for SqliteTransaction<'_> {
 
     fn commit(self) -> Result<(), StoreError> {
         let committed = self.transaction.commit();
-        committed.map_err(|error| classify(self.file.path(), &error))
+        committed.map_err(|error| self.file.classify(&error).into())
     }
 }
