@@ -1,5 +1,5 @@
-//! The shape of the code, held by tests: which file may name which client, how long a file may be,
-//! and that README, `tests/run` and CI agree on the one test command.
+//! Rules for the source code: which file may use which client library, how long a file may be, and
+//! that README, `tests/run` and CI name the same test command.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -91,7 +91,7 @@ fn sqlite_is_named_in_the_folders_of_its_files_and_of_the_embedded_engines() {
 }
 
 #[test]
-fn a_source_file_fits_in_one_sitting() {
+fn a_source_file_has_at_most_400_lines() {
     for path in files("src") {
         let lines = fs::read_to_string(&path)
             .expect("a source can be read")
@@ -102,7 +102,7 @@ fn a_source_file_fits_in_one_sitting() {
 }
 
 #[test]
-fn every_module_says_what_it_owns() {
+fn every_source_file_has_a_head() {
     let is_module = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "rs");
     for path in files("src").into_iter().filter(is_module) {
         let text = fs::read_to_string(&path).expect("a source can be read");

@@ -1,11 +1,11 @@
-//! All tests that need more than one module: one binary, against a true Kafka and a true PostgreSQL.
+//! All integration tests in one binary, against a real Kafka and a real PostgreSQL.
 //!
-//! `tests/run` starts both and says where they are in ORDERS_TEST_KAFKA and ORDERS_TEST_PG;
-//! `tests/run test NAME` runs some of them. The crate `support` holds the builders, the
-//! modules the rules: `cli` the commands, `pipeline` what works, `bad_input` what comes that is no order,
-//! `services` how both services start, stop and are killed, `faults` what the consumer must survive,
-//! `contract` the promises of the two traits, `embedded` what is true of files alone, `architecture` the
-//! shape of the code.
+//! `tests/run` starts both and passes their addresses in ORDERS_TEST_KAFKA and ORDERS_TEST_PG;
+//! `tests/run test NAME` runs some tests. `cli` tests the commands, `pipeline` the pipeline without
+//! faults, `bad_input` invalid orders and requests, `services` how both services start, stop and are
+//! killed, `faults` what the consumer survives, `contract` the guarantees of the two traits, `embedded`
+//! the embedded engines, `architecture` the rules of the source code. Support code is in the crate
+//! `support`.
 
 mod architecture;
 mod audit;

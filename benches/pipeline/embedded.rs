@@ -1,4 +1,4 @@
-//! The embedded engines: how many orders a second, beside what an fsync costs on the same disk.
+//! The embedded engines: orders per second, compared with the cost of an fsync on the same disk.
 
 use std::fs::File;
 use std::io::Write;

@@ -1,5 +1,5 @@
-//! The bare limits: the least program that does the same work with the same libraries, or the tool
-//! that Kafka and PostgreSQL bring for it.
+//! The bare limits: the smallest program that does the same work with the same libraries, or the
+//! benchmark tool of Kafka or PostgreSQL.
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, Command, Stdio};

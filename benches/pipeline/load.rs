@@ -1,8 +1,8 @@
-//! The load: keep-alive connections on one thread, each sending its next request when it has its
-//! answer, and the times of all answers.
+//! The load generator: keep-alive connections on one thread, each of which sends its next request when
+//! it has its response, and the latencies of all responses.
 //!
-//! Written on readiness and not with a client library, so that one core of load keeps more than one
-//! core of server busy.
+//! It waits for readiness itself instead of using an HTTP client, so that one core of load keeps more
+//! than one core of server busy.
 
 use std::fmt;
 use std::io;

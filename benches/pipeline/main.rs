@@ -1,8 +1,8 @@
-//! The figures of the pipeline, each beside the bare limit that this machine showed in the same run.
+//! The benchmarks of the pipeline, each compared with the bare limit of this machine in the same run.
 //!
-//! `load` makes requests, `limits` are the bare programs to compare with (each a process of its own,
-//! this program again), `report` the table. A ratio is measured / limit; it compares within a run,
-//! not across machines. The pipeline under test is the real binary, driven as its users drive it.
+//! `load` sends requests, `limits` has the bare programs (each a process of its own, this program
+//! again), `report` prints the table. A ratio is measured / limit; it compares within a run, not across
+//! machines. The pipeline is the real binary.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,4 @@
-//! The table: work, what was measured, the bare limit of the same run, and the ratio.
+//! The table: work, measurement, the bare limit of the same run, and the ratio.
 
 use std::fmt;
 

@@ -1,5 +1,4 @@
-//! Answers to lookups that somebody forged, or that are old, or that nobody asked for: GET says what
-//! it would have said without them.
+//! Forged, late and unsolicited replies to lookups: GET answers as it would without them.
 
 use std::thread;
 
@@ -13,8 +12,8 @@ use super::{Findings, World, get};
 
 on_both_engines! {
     [
-        answers_that_nobody_asked_for_change_nothing,
-        a_lookup_that_waits_takes_only_the_answer_to_its_own_question,
+        unsolicited_replies_change_nothing,
+        a_pending_lookup_accepts_only_its_own_reply,
     ]
 }
 
@@ -58,7 +57,7 @@ fn unasked(uid: &str) -> Vec<RawRecord> {
     ]
 }
 
-fn answers_that_nobody_asked_for_change_nothing(engines: &Engines) {
+fn unsolicited_replies_change_nothing(engines: &Engines) {
     let mut world = World::start(*engines, 1);
     let log = world.env.log();
     let mut connection = world.connect();
@@ -105,7 +104,7 @@ fn answers_that_nobody_asked_for_change_nothing(engines: &Engines) {
     world.still_works();
 }
 
-fn a_lookup_that_waits_takes_only_the_answer_to_its_own_question(engines: &Engines) {
+fn a_pending_lookup_accepts_only_its_own_reply(engines: &Engines) {
     let mut world = World::start(*engines, 1);
     let log = world.env.log();
     log.produce(

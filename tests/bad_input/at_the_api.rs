@@ -1,4 +1,4 @@
-//! Every document posted: the right answer, nothing of a refused one in the log, in the store or in
+//! Every document posted: the right answer, and nothing of a refused one in the log, in the store or in
 //! the diagnostics.
 
 use std::collections::BTreeMap;
@@ -13,11 +13,11 @@ use super::{Findings, World, get, pointers};
 
 on_both_engines! {
     [
-        each_document_is_answered_as_it_deserves_and_only_orders_reach_the_log,
+        each_document_is_answered_as_expected_and_only_orders_reach_the_log,
     ]
 }
 
-fn each_document_is_answered_as_it_deserves_and_only_orders_reach_the_log(engines: &Engines) {
+fn each_document_is_answered_as_expected_and_only_orders_reach_the_log(engines: &Engines) {
     let (mut world, cases, mut findings) =
         (World::start(*engines, 2), cases("api"), Findings::default());
     let mut connection = world.connect();

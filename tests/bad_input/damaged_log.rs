@@ -1,7 +1,7 @@
-//! Batches that the disk has spoilt: nothing is read past them, and red; once they are mended, or an
-//! operator has let them go, everything goes on.
+//! Damaged batches: nothing is read past them and readiness fails, until they are repaired or an
+//! operator accepts the gap.
 //!
-//! The bytes are changed in place in the log of a private broker, which sends them as they are.
+//! The bytes are changed in the log of a private broker, which sends them as they are.
 
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
@@ -86,7 +86,7 @@ fn crc32c(bytes: &[u8]) -> u32 {
 }
 
 #[test]
-fn nothing_is_read_past_a_spoilt_batch_until_it_is_mended_or_let_go() {
+fn nothing_is_read_past_a_damaged_batch_until_it_is_repaired_or_skipped() {
     let broker = PrivateKafka::start();
     let env = Env::on_kafka(&broker).prepared(4);
     let (kafka, topic, mut db) = (env.kafka(), env.topic(), env.db());

@@ -1,4 +1,4 @@
-//! Requests that are wrong before there is a document: sizes, lengths, types, heads, methods, paths.
+//! Requests that are wrong regardless of the document: sizes, lengths, types, heads, methods, paths.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
@@ -14,11 +14,11 @@ use super::requests::{Request, post, requests, sized};
 
 on_both_engines! {
     [
-        every_odd_request_is_answered_and_nothing_of_it_reaches_the_log,
+        every_malformed_request_is_answered_and_nothing_of_it_reaches_the_log,
     ]
 }
 
-fn every_odd_request_is_answered_and_nothing_of_it_reaches_the_log(engines: &Engines) {
+fn every_malformed_request_is_answered_and_nothing_of_it_reaches_the_log(engines: &Engines) {
     let env = engines.ready();
     let (api, mut findings) = (env.api(), Findings::default());
     let mut accepted = 0;

@@ -1,5 +1,5 @@
-//! Lookups that are garbage, stale or huge: dropped and counted, and neither orders nor real lookups
-//! wait for them. Uids that no API would accept are looked up all the same.
+//! Malformed, expired and oversized lookups are dropped and counted, and delay neither orders nor other
+//! lookups. Uids that the API would not accept are looked up.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -12,8 +12,8 @@ use super::{Findings, World, get, metric};
 
 on_both_engines! {
     [
-        bad_lookups_are_dropped_and_counted_and_stop_neither_orders_nor_lookups,
-        a_uid_that_another_program_stored_is_looked_up_as_its_path_says,
+        malformed_lookups_are_dropped_and_counted_and_stop_nothing,
+        a_uid_stored_by_another_program_is_looked_up_as_decoded_from_the_path,
     ]
 }
 
@@ -55,7 +55,7 @@ fn bad_lookups() -> Vec<RawRecord> {
     ]
 }
 
-fn bad_lookups_are_dropped_and_counted_and_stop_neither_orders_nor_lookups(engines: &Engines) {
+fn malformed_lookups_are_dropped_and_counted_and_stop_nothing(engines: &Engines) {
     let mut world = World::start(*engines, 1);
     let before = metric(&world.consumer, DROPPED);
     let mut bad = bad_lookups();
@@ -107,7 +107,7 @@ fn bad_lookups_are_dropped_and_counted_and_stop_neither_orders_nor_lookups(engin
     world.still_works();
 }
 
-fn a_uid_that_another_program_stored_is_looked_up_as_its_path_says(engines: &Engines) {
+fn a_uid_stored_by_another_program_is_looked_up_as_decoded_from_the_path(engines: &Engines) {
     let world = World::start(*engines, 1);
     let uids = [
         ("a%2Fb%3fc%23d", "a/b?c#d"),

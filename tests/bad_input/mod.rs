@@ -1,10 +1,9 @@
-//! Every kind of bad input, at the API and through the topic: each gets its answer or its dead
-//! letter, nothing stops, nothing is lost, and everything after it works.
+//! Every kind of bad input, at the API and through the topic: each gets its answer or becomes a dead
+//! letter, nothing stops or is lost, and everything after it works.
 //!
-//! `rows` holds the documents as data, `requests` what may stand around one; a whole table goes
-//! through one world, and a test names every case that went wrong, not only the first. The other
-//! modules have what only a topic can bring, and `round_trips` what is good and must come back
-//! exactly as it was.
+//! `rows` has the documents as data, `requests` the requests around them. One pipeline processes a whole
+//! table, and a test lists every case that failed. The other modules have what only a topic can contain,
+//! and `round_trips` what is valid and must come back unchanged.
 
 mod answers;
 mod at_the_api;
@@ -92,7 +91,7 @@ impl World {
     fn still_works(&mut self) {
         assert!(self.api.is_running() && self.consumer.is_running());
         let good = order("after-all-that");
-        let posted = http::post(&format!("{}/orders", self.api.url()), good.to_string());
+        let posted = self.api.post(good.to_string());
         assert_eq!(posted.status, 202, "{}", posted.text());
         self.env.wait_until_applied();
         let stored = "SELECT count(*) FROM orders WHERE order_uid = 'after-all-that'";

@@ -1,6 +1,6 @@
 //! The same order again, in the same version and in others, and the same log again.
 //!
-//! Which of several versions stays is in `pipeline::versions`.
+//! `pipeline::versions` tests which of several versions is stored.
 
 use support::kafka::RawRecord;
 use support::on_both_engines;
@@ -12,7 +12,7 @@ use super::{World, get};
 on_both_engines! {
     [
         the_same_order_twice_is_accepted_twice_and_stored_once,
-        a_restart_after_broken_records_reads_none_of_them_again,
+        a_restart_after_malformed_records_reads_none_of_them_again,
     ]
 }
 
@@ -60,7 +60,7 @@ fn the_same_order_twice_is_accepted_twice_and_stored_once(engines: &Engines) {
     world.still_works();
 }
 
-fn a_restart_after_broken_records_reads_none_of_them_again(engines: &Engines) {
+fn a_restart_after_malformed_records_reads_none_of_them_again(engines: &Engines) {
     let env = engines.ready();
     let mut consumer = env.consumer();
     let broken = RawRecord::new("x", "not an order");

@@ -1,4 +1,4 @@
-//! Odd requests as data: what each is, its bytes, and what must be answered.
+//! Malformed requests as data: a description, the bytes, and the expected answer.
 
 use support::orders::order;
 

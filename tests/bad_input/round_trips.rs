@@ -1,7 +1,7 @@
-//! What a POST accepted comes back exactly: from the cache, from the store through a lookup, from a
-//! warm start, and in the columns of the store.
+//! An accepted order comes back unchanged: from the cache, from the store through a lookup, after a warm
+//! start, and in the columns of the store.
 //!
-//! A run prints its seed; `ORDERS_TEST_SEED=<seed>` draws the same orders again.
+//! A run prints its seed; `ORDERS_TEST_SEED=<seed>` generates the same orders again.
 
 use std::collections::HashMap;
 
@@ -16,13 +16,13 @@ use super::{Findings, World, get};
 
 on_both_engines! {
     [
-        what_was_accepted_comes_back_exactly_from_cache_store_and_columns,
+        an_accepted_order_is_the_same_in_cache_store_and_columns,
     ]
 }
 
 const ORDERS: usize = 200;
 
-fn what_was_accepted_comes_back_exactly_from_cache_store_and_columns(engines: &Engines) {
+fn an_accepted_order_is_the_same_in_cache_store_and_columns(engines: &Engines) {
     let seed = match std::env::var("ORDERS_TEST_SEED") {
         Ok(seed) => seed.parse().expect("ORDERS_TEST_SEED is a number"),
         Err(_) => uuid::Uuid::new_v4().as_u64_pair().0,

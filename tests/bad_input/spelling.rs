@@ -1,9 +1,9 @@
-//! Orders drawn at random, and one of the many ways to write each as JSON.
+//! Random orders, each with one of many ways to write it as JSON.
 //!
-//! Texts have characters of all planes and all controls but NUL, written raw or escaped in any way;
-//! numbers lean to the ends of their ranges; dates have fractions and zones. Fields come in any
-//! order; what is "", 0 or empty may be null or left out. What an order must come back as is known
-//! without asking the program.
+//! Texts contain characters of all planes and all control characters except NUL, raw or escaped in any
+//! way; numbers prefer the limits of their ranges; dates have fractions and zones. Fields are in any
+//! order; a field that is "", 0 or empty may be null or missing. The expected order is known without the
+//! program.
 
 use jiff::SignedDuration;
 use jiff::civil::{DateTime, date};

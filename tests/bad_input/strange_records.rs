@@ -1,4 +1,4 @@
-//! Records that no API writes: without a value, without a key, far too large, or by go-orders.
+//! Records that no API writes: without a value, without a key, oversized, or written by go-orders.
 
 use sha2::{Digest, Sha256};
 use support::Engines;
@@ -13,7 +13,7 @@ use super::{Findings, World, get, metric};
 on_both_engines! {
     [
         records_without_a_value_or_with_another_key_are_accounted_for_and_counted,
-        a_payload_far_too_large_becomes_a_dead_letter_whole_or_by_its_head_and_digest,
+        an_oversized_payload_becomes_a_dead_letter_whole_or_as_head_and_digest,
     ]
 }
 
@@ -76,9 +76,7 @@ fn records_without_a_value_or_with_another_key_are_accounted_for_and_counted(eng
     world.still_works();
 }
 
-fn a_payload_far_too_large_becomes_a_dead_letter_whole_or_by_its_head_and_digest(
-    engines: &Engines,
-) {
+fn an_oversized_payload_becomes_a_dead_letter_whole_or_as_head_and_digest(engines: &Engines) {
     let env = engines.with_partitions(1);
     env.log()
         .configure_topic(&env.topic(), "max.message.bytes", "20000000");

@@ -1,5 +1,5 @@
-//! Every document written straight to the topic, as another program would: stored, or a dead letter
-//! with its very bytes, its reason and its place.
+//! Every document written to the topic by another program: stored, or a dead letter with its bytes, its
+//! reason and its position.
 
 use std::collections::HashMap;
 

@@ -1,10 +1,10 @@
-//! A database that go-orders made: adopted with its rows, read, and still written by its programs.
+//! A database of go-orders: adopted with its rows, served, and still writable by its programs.
 
 use std::process::Command;
 
 use serde_json::{Value, json};
 use support::orders::{order, order_version};
-use support::{Db, Env, http, required_variable};
+use support::{Db, Env, required_variable};
 
 /// The schema as go-orders makes it.
 const GO_ORDERS: &str = include_str!("../../migrations/001_init.sql");
@@ -86,7 +86,7 @@ fn a_database_of_go_orders_is_adopted_with_its_rows() {
 }
 
 #[test]
-fn go_orders_own_consumer_goes_on_writing_after_the_migration() {
+fn the_consumer_of_go_orders_can_write_after_the_migration() {
     let env = Env::ready();
     let mut db = env.db();
     db.run(ITS_ROWS);
@@ -103,14 +103,14 @@ fn go_orders_own_consumer_goes_on_writing_after_the_migration() {
 }
 
 #[test]
-fn adopted_rows_with_nulls_or_missing_parts_are_read_through_the_whole_pipeline() {
+fn adopted_rows_with_nulls_or_missing_parts_are_served() {
     let env = Env::empty();
     env.db().run(&format!("{GO_ORDERS}{ITS_ROWS}"));
     let env = env.prepared(1);
     save_as_go_orders_does(&mut env.db(), "written-later");
     let (api, _consumer) = (env.api(), env.consumer());
     let get = |uid: &str| {
-        let answer = http::get(&format!("{}/api/order/{uid}", api.url()));
+        let answer = api.get_order(uid);
         assert_eq!(answer.status, 200, "{}", answer.text());
         answer.json()
     };
@@ -132,10 +132,7 @@ fn a_record_of_the_log_is_newer_than_an_adopted_row_and_replaces_it_whole() {
     let (api, _consumer) = (env.api(), env.consumer());
     for uid in ["whole", "nulls", "alone"] {
         let body = order_version(uid, 5).to_string();
-        assert_eq!(
-            http::post(&format!("{}/orders", api.url()), body).status,
-            202
-        );
+        assert_eq!(api.post(body).status, 202);
     }
     env.wait_until_applied();
     let stored = env.db().text(
@@ -148,7 +145,7 @@ fn a_record_of_the_log_is_newer_than_an_adopted_row_and_replaces_it_whole() {
 }
 
 #[test]
-fn the_first_file_also_runs_with_plain_psql() {
+fn the_first_migration_also_runs_with_plain_psql() {
     let env = Env::empty();
     let file = concat!(env!("CARGO_MANIFEST_DIR"), "/migrations/001_init.sql");
     let psql = Command::new(format!("{}/psql", required_variable("ORDERS_TEST_PG_BIN")))

@@ -1,4 +1,4 @@
-//! Runs the real binary in an empty folder with an empty environment, and compares what it says.
+//! Runs the real binary in an empty folder with an empty environment, and compares its output.
 
 use std::fs::{self, File};
 use std::process::{Child, ExitStatus, Stdio};

@@ -1,9 +1,9 @@
-//! The files of completions/ are what the program prints.
+//! The files of completions/ equal the output of the program.
 
 use super::command::orders;
 
 #[test]
-fn the_completion_files_are_what_the_program_prints() {
+fn the_completion_files_equal_the_output_of_the_program() {
     let files = [
         ("bash", include_str!("../../completions/orders.bash")),
         ("zsh", include_str!("../../completions/_orders")),
@@ -20,7 +20,7 @@ fn the_completion_files_are_what_the_program_prints() {
 }
 
 #[test]
-fn an_unknown_shell_is_a_mistake_of_usage() {
+fn an_unknown_shell_is_a_usage_error() {
     let ran = orders("completions tcsh").run();
     assert_eq!((ran.status, ran.stdout.as_str()), (Some(2), ""));
     assert!(

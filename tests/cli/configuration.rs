@@ -1,4 +1,4 @@
-//! Where settings come from, and what is said of those that are missing or wrong.
+//! The precedence of settings, and the errors for missing and invalid ones.
 
 use super::command::orders;
 
@@ -14,7 +14,7 @@ hint: set DB_URL or pass --db-url, such as --db-url postgresql://orders@127.0.0.
 
 /// Otherwise production orders would be written into a local file, and nobody would know.
 #[test]
-fn one_engine_named_and_the_other_forgotten_is_an_error_that_names_it() {
+fn one_engine_configured_without_the_other_is_an_error() {
     for command in ["create-topics", "serve-api", "consume", "up"] {
         let ran = orders(command).env("DB_URL", "postgresql://127.0.0.1:1/orders");
         ran.run().expect(2, "", NO_KAFKA);
@@ -34,7 +34,7 @@ fn an_empty_variable_is_unset() {
 }
 
 #[test]
-fn with_json_an_error_is_one_document_on_stdout_too() {
+fn with_json_output_an_error_is_one_document_on_stdout() {
     let ran = orders("--output json migrate")
         .env("KAFKA_BROKERS", "127.0.0.1:1")
         .run();
@@ -49,7 +49,7 @@ fn with_json_an_error_is_one_document_on_stdout_too() {
 
 /// Each place holds a malformed value; the one that is complained of is the one that counts.
 #[test]
-fn a_flag_beats_a_variable_and_a_variable_beats_the_file() {
+fn a_flag_overrides_a_variable_and_a_variable_overrides_the_file() {
     let command = |flag: &str| {
         orders(&format!("create-topics {flag}")).file(".env", "KAFKA_BROKERS='in file'\n")
     };
@@ -125,7 +125,7 @@ fn properties_that_would_break_a_promise_are_refused() {
 }
 
 #[test]
-fn no_password_is_ever_repeated() {
+fn no_message_contains_a_password() {
     let url = "postgresql://me:s3cret@127.0.0.1:1/orders";
     let commands = [
         orders("migrate --wait 0s").env("DB_URL", url),
@@ -162,7 +162,7 @@ fn no_password_is_ever_repeated() {
 }
 
 #[test]
-fn a_password_among_the_arguments_is_warned_of() {
+fn a_password_in_an_argument_is_warned_about() {
     let ran = orders("migrate --wait 0s --db-url postgresql://me:s3cret@127.0.0.1:1/orders").run();
     assert!(
         ran.stderr.contains(" WARN `--db-url` holds a password"),

@@ -1,4 +1,4 @@
-//! `orders create-topics`: topics made, checked, grown or refused.
+//! `orders create-topics`: topics created, checked, grown or refused.
 
 use serde_json::json;
 use support::kafka::RawRecord;
@@ -7,14 +7,14 @@ use support::{Engines, Env};
 
 on_both_engines! {
     [
-        missing_topics_are_made_and_a_second_run_changes_nothing,
+        missing_topics_are_created_and_a_second_run_changes_nothing,
         a_check_of_missing_topics_is_3_and_makes_none,
-        a_setting_that_was_changed_later_is_drift,
-        a_topic_without_records_is_given_the_partitions_asked_for,
-        a_topic_that_has_had_records_is_refused_more_partitions,
+        a_setting_changed_later_is_reported_as_drift,
+        an_empty_topic_is_grown_to_the_requested_partitions,
+        a_topic_that_had_records_is_not_grown,
         with_all_every_topic_of_the_cluster_is_listed,
         with_json_the_topics_are_one_document,
-        more_copies_than_brokers_are_a_mistake_of_usage,
+        a_replication_factor_above_the_number_of_brokers_is_a_usage_error,
     ]
 }
 
@@ -52,7 +52,7 @@ fn an_order() -> RawRecord {
     RawRecord::new("uid", "an order").to(0)
 }
 
-fn missing_topics_are_made_and_a_second_run_changes_nothing(engines: &Engines) {
+fn missing_topics_are_created_and_a_second_run_changes_nothing(engines: &Engines) {
     let env = engines.empty();
     let made = env.orders(&["create-topics"]).run().succeeds();
     assert_eq!(made.stdout, untouched(&env));
@@ -72,7 +72,7 @@ fn missing_topics_are_made_and_a_second_run_changes_nothing(engines: &Engines) {
 }
 
 #[test]
-fn what_is_in_the_topics_is_counted() {
+fn the_records_of_topics_are_counted() {
     let env = Env::with_partitions(2);
     env.kafka()
         .produce(&env.topic(), &[an_order(), an_order(), an_order().to(1)]);
@@ -135,7 +135,7 @@ fn a_topic_that_differs_is_said_left_as_it_is_and_3_for_a_check() {
     assert_eq!(env.kafka().partitions(&topic), 2);
 }
 
-fn a_setting_that_was_changed_later_is_drift(engines: &Engines) {
+fn a_setting_changed_later_is_reported_as_drift(engines: &Engines) {
     let env = engines.with_partitions(engines.select(4, 1));
     env.orders(&["create-topics", "--check"]).run().succeeds();
     env.log()
@@ -160,7 +160,7 @@ fn a_setting_that_was_changed_later_is_drift(engines: &Engines) {
     }
 }
 
-fn a_topic_without_records_is_given_the_partitions_asked_for(engines: &Engines) {
+fn an_empty_topic_is_grown_to_the_requested_partitions(engines: &Engines) {
     let env = engines.with_partitions(1);
     let grown = env
         .orders(&["create-topics", "--partitions", "3"])
@@ -174,7 +174,7 @@ fn a_topic_without_records_is_given_the_partitions_asked_for(engines: &Engines) 
     assert_eq!(env.log().partitions(&env.topic()), 3);
 }
 
-fn a_topic_that_has_had_records_is_refused_more_partitions(engines: &Engines) {
+fn a_topic_that_had_records_is_not_grown(engines: &Engines) {
     let env = engines.with_partitions(2);
     let refused = format!(
         "topic `{}` has 2 partition(s), not 3, and cannot be given more: it has had records, and an \
@@ -242,7 +242,7 @@ fn with_json_the_topics_are_one_document(engines: &Engines) {
     assert_eq!(ran.json(), expected);
 }
 
-fn more_copies_than_brokers_are_a_mistake_of_usage(engines: &Engines) {
+fn a_replication_factor_above_the_number_of_brokers_is_a_usage_error(engines: &Engines) {
     let env = engines.empty();
     let ran = env
         .orders(&["create-topics", "--replication-factor", "3"])

@@ -1,4 +1,4 @@
-//! `orders export`: all of it or a clear no, in the form that `orders send` takes.
+//! `orders export`: everything or an error, in the format that `orders send` reads.
 
 use std::fs;
 
@@ -37,7 +37,7 @@ fn send(env: &Env, api_url: &str, lines: &str) {
 }
 
 #[test]
-fn what_was_sent_is_exported_and_sent_on_into_another_pipeline_byte_for_byte() {
+fn sent_orders_are_exported_and_sent_to_another_pipeline_byte_for_byte() {
     let (here, there) = (Env::with_partitions(3), Env::with_partitions(2));
     let (api, _consumer) = (here.api(), here.consumer());
     let sent = many(250);
@@ -53,7 +53,7 @@ fn what_was_sent_is_exported_and_sent_on_into_another_pipeline_byte_for_byte() {
 }
 
 #[test]
-fn nothing_is_exported_while_records_are_not_stored_unless_a_part_is_enough() {
+fn nothing_is_exported_while_records_are_not_stored_unless_partial() {
     let env = Env::ready();
     let api = env.api();
     send(&env, &api.url(), &lines(many(3)));
@@ -84,7 +84,7 @@ fn nothing_is_exported_while_records_are_not_stored_unless_a_part_is_enough() {
 }
 
 #[test]
-fn dead_letters_are_exported_to_their_own_file_and_never_left_out_unnoticed() {
+fn dead_letters_are_exported_to_a_file_of_their_own_and_never_omitted_silently() {
     let env = Env::ready();
     let garbage = [
         RawRecord::new("uid-1", "no JSON"),
@@ -154,7 +154,7 @@ fn dead_letters_are_exported_to_their_own_file_and_never_left_out_unnoticed() {
 }
 
 #[test]
-fn rows_that_other_programs_wrote_are_exported_and_named_when_send_would_not_take_them() {
+fn rows_of_other_programs_are_exported_and_listed_when_send_would_refuse_them() {
     let env = Env::ready();
     env.db().run(
         "INSERT INTO orders (order_uid, date_created) VALUES ('dated', '2021-11-26T06:22:19Z');
@@ -189,7 +189,7 @@ fn rows_that_other_programs_wrote_are_exported_and_named_when_send_would_not_tak
 }
 
 #[test]
-fn a_reader_that_has_enough_is_no_error() {
+fn a_closed_stdout_is_no_error() {
     let env = Env::ready();
     env.db().run(
         "INSERT INTO orders (order_uid, date_created)
@@ -200,7 +200,7 @@ fn a_reader_that_has_enough_is_no_error() {
 }
 
 #[test]
-fn a_place_that_cannot_be_a_file_is_refused_before_anything_is_read() {
+fn a_target_that_cannot_be_a_file_is_refused_before_anything_is_read() {
     let env = Env::ready();
     env.db().run("INSERT INTO orders (order_uid) VALUES ('a')");
     for to in [".", "/dev/null", "no/such/folder/file"] {
@@ -213,7 +213,7 @@ fn a_place_that_cannot_be_a_file_is_refused_before_anything_is_read() {
 }
 
 #[test]
-fn a_database_without_tables_is_told_what_it_needs() {
+fn a_database_without_tables_is_an_error_that_names_the_command() {
     let refused = Env::empty().orders(&["export", "--partial"]).run().exits(3);
     assert!(
         refused.stderr.contains("run `orders migrate`"),

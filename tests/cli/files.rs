@@ -1,5 +1,4 @@
-//! The embedded engines at the command line, on paths that are wrong: every error names the path and
-//! what to do.
+//! The embedded engines on wrong paths: every error has the path and a hint.
 
 use std::fs;
 
@@ -13,7 +12,7 @@ fn occupied() -> Env {
 }
 
 #[test]
-fn a_file_in_the_place_of_the_data_folder_is_an_error_that_names_it_and_the_flag() {
+fn a_file_in_place_of_the_data_folder_is_an_error_with_path_and_flag() {
     let env = occupied();
     let folder = env.data_dir().display().to_string();
     let elsewhere = "--data-dir or ORDERS_DATA_DIR names another one";
@@ -45,7 +44,7 @@ fn a_file_in_the_place_of_the_data_folder_is_an_error_that_names_it_and_the_flag
 }
 
 #[test]
-fn a_folder_that_cannot_be_made_is_an_error_and_no_outage_to_wait_for() {
+fn a_folder_that_cannot_be_created_is_an_error_and_not_waited_for() {
     let env = Env::embedded();
     // Nobody makes folders there, not even root.
     let made = env
@@ -70,7 +69,7 @@ fn a_folder_that_cannot_be_made_is_an_error_and_no_outage_to_wait_for() {
 }
 
 #[test]
-fn a_store_whose_path_cannot_be_a_file_is_an_error_that_names_it_at_once() {
+fn a_store_path_that_cannot_be_a_file_is_an_error_at_once() {
     let env = occupied();
     fs::create_dir(env.path().join("folder.db")).expect("the folder is writable");
     for file in ["orders-data/store.db", "folder.db"] {
@@ -90,7 +89,7 @@ fn a_store_whose_path_cannot_be_a_file_is_an_error_that_names_it_at_once() {
 }
 
 #[test]
-fn a_store_named_by_a_url_is_made_where_it_says_and_nowhere_else() {
+fn a_store_is_created_only_at_the_path_of_its_url() {
     let env = Env::embedded();
     let absolute = env.path().join("deep/er/store.db");
     for (url, file) in [
@@ -104,7 +103,7 @@ fn a_store_named_by_a_url_is_made_where_it_says_and_nowhere_else() {
 }
 
 #[test]
-fn a_consumer_on_a_file_that_is_no_database_says_so_and_goes_on_when_it_is_one() {
+fn a_consumer_on_a_file_that_is_no_database_waits_until_it_is_one() {
     let env = Env::embedded();
     env.orders(&["create-topics"]).run().succeeds();
     let store = env.data_dir().join("store.db");
@@ -121,7 +120,7 @@ fn a_consumer_on_a_file_that_is_no_database_says_so_and_goes_on_when_it_is_one()
 }
 
 #[test]
-fn a_consumer_that_was_started_before_its_store_was_made_begins_when_it_is_made() {
+fn a_consumer_started_before_its_store_begins_when_it_exists() {
     let env = Env::embedded();
     env.orders(&["create-topics"]).run().succeeds();
     let consumer = env.consume().spawn();
@@ -135,7 +134,7 @@ fn a_consumer_that_was_started_before_its_store_was_made_begins_when_it_is_made(
 }
 
 #[test]
-fn a_consumer_on_a_file_of_a_newer_program_says_which_to_use() {
+fn a_consumer_on_a_store_of_a_newer_version_reports_it() {
     let env = Env::embedded().prepared(1);
     env.db().run(
         "INSERT INTO orders_migrations (version, name, checksum) VALUES (999, '999_later.sql', 'x')",

@@ -1,4 +1,4 @@
-//! What help, version and mistakes of usage look like.
+//! The output of help and version, and usage errors.
 
 use super::command::orders;
 
@@ -106,7 +106,7 @@ fn version_is_that_of_the_package() {
 }
 
 #[test]
-fn off_a_terminal_nothing_is_coloured() {
+fn output_to_a_pipe_has_no_colours() {
     for arguments in [
         "--help",
         "migrate --help",

@@ -1,4 +1,4 @@
-//! `orders migrate`: what it says and does to a database, and when it refuses one.
+//! `orders migrate`: its output, its effect on a database, and when it refuses one.
 
 use std::any::Any;
 use std::fs::{self, File};
@@ -9,16 +9,16 @@ use support::{Db, Engines, Env, Process, TIMEOUT, eventually, required_variable}
 
 on_both_engines! {
     [
-        an_empty_database_gets_its_tables_and_a_second_run_has_nothing_to_do,
+        an_empty_database_is_migrated_and_a_second_run_has_nothing_to_do,
         two_runs_at_once_both_succeed_and_apply_everything_once,
-        a_run_waits_for_another_one_and_says_so,
-        a_table_in_use_is_waited_for_without_holding_anything,
-        a_file_checked_out_with_crlf_is_the_same_migration,
-        a_file_that_was_applied_from_another_text_is_refused,
-        a_database_that_knows_more_is_left_alone,
+        a_run_waits_for_another_one_and_logs_it,
+        a_table_in_use_is_waited_for_without_holding_a_lock,
+        a_migration_with_crlf_line_ends_is_the_same_migration,
+        a_migration_applied_with_another_text_is_refused,
+        a_database_with_newer_migrations_is_not_changed,
         a_dry_run_writes_nothing_not_even_the_history,
         the_status_is_3_while_something_is_pending_and_then_0,
-        another_programs_table_of_that_name_is_not_touched,
+        a_foreign_table_of_that_name_is_not_changed,
     ]
 }
 
@@ -72,7 +72,7 @@ fn without_times(table: &str) -> String {
     table.lines().map(untimed).collect()
 }
 
-fn an_empty_database_gets_its_tables_and_a_second_run_has_nothing_to_do(engines: &Engines) {
+fn an_empty_database_is_migrated_and_a_second_run_has_nothing_to_do(engines: &Engines) {
     let env = engines.empty();
     let first = env.orders(&["migrate"]).run().succeeds();
     assert_eq!(without_times(&first.stdout), table("applied"));
@@ -114,7 +114,7 @@ fn two_runs_at_once_both_succeed_and_apply_everything_once(engines: &Engines) {
     assert_eq!(versions, "1\n2");
 }
 
-fn a_run_waits_for_another_one_and_says_so(engines: &Engines) {
+fn a_run_waits_for_another_one_and_logs_it(engines: &Engines) {
     let env = engines.empty();
     let other = lock_of_another(&env);
     let impatient = env.orders(&["migrate", "--wait", "1s"]).run().exits(4);
@@ -140,7 +140,7 @@ fn a_run_waits_for_another_one_and_says_so(engines: &Engines) {
     assert_eq!(env.db().count("orders_migrations"), 2);
 }
 
-fn a_table_in_use_is_waited_for_without_holding_anything(engines: &Engines) {
+fn a_table_in_use_is_waited_for_without_holding_a_lock(engines: &Engines) {
     let env = engines.empty();
     fs::create_dir_all(env.data_dir()).expect("the folder is writable");
     env.db().run(engines.select(GO_ORDERS, GO_ORDERS_IN_A_FILE));
@@ -187,7 +187,7 @@ fn wait_for_said(process: &mut Process, text: &str) {
     });
 }
 
-fn a_file_checked_out_with_crlf_is_the_same_migration(engines: &Engines) {
+fn a_migration_with_crlf_line_ends_is_the_same_migration(engines: &Engines) {
     let env = engines.empty();
     env.orders(&["migrate"]).run().succeeds();
     for (version, name) in FILES.iter().enumerate() {
@@ -203,7 +203,7 @@ fn a_file_checked_out_with_crlf_is_the_same_migration(engines: &Engines) {
     }
 }
 
-fn a_file_that_was_applied_from_another_text_is_refused(engines: &Engines) {
+fn a_migration_applied_with_another_text_is_refused(engines: &Engines) {
     let env = engines.empty();
     env.orders(&["migrate"]).run().succeeds();
     env.db()
@@ -219,7 +219,7 @@ fn a_file_that_was_applied_from_another_text_is_refused(engines: &Engines) {
     assert_eq!(status.json()["migrations"][1]["state"], "diverged");
 }
 
-fn a_database_that_knows_more_is_left_alone(engines: &Engines) {
+fn a_database_with_newer_migrations_is_not_changed(engines: &Engines) {
     let env = engines.empty();
     env.orders(&["migrate"]).run().succeeds();
     env.db().run(
@@ -260,7 +260,7 @@ fn the_status_is_3_while_something_is_pending_and_then_0(engines: &Engines) {
 }
 
 #[test]
-fn a_database_in_another_encoding_is_refused_untouched() {
+fn a_database_in_another_encoding_is_refused_and_not_changed() {
     let env = Env::empty();
     let (_, name) = env
         .db_url
@@ -280,7 +280,7 @@ fn a_database_in_another_encoding_is_refused_untouched() {
     assert_eq!(env.db().number(TABLES), 0);
 }
 
-fn another_programs_table_of_that_name_is_not_touched(engines: &Engines) {
+fn a_foreign_table_of_that_name_is_not_changed(engines: &Engines) {
     let env = engines.empty();
     fs::create_dir_all(env.data_dir()).expect("the folder is writable");
     env.db().run("CREATE TABLE orders (id INT, wine TEXT)");
@@ -293,7 +293,7 @@ fn another_programs_table_of_that_name_is_not_touched(engines: &Engines) {
 }
 
 #[test]
-fn no_message_about_a_database_holds_its_password() {
+fn no_message_about_a_database_contains_its_password() {
     let env = Env::empty();
     let server = env.db_url.replace("postgres@", "postgres:s3cr3t@");
     let away = "postgresql://me:s3cr3t@127.0.0.1:1/orders".to_owned();

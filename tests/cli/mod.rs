@@ -1,6 +1,6 @@
 //! The commands as processes: exact output and exit codes.
 //!
-//! What needs no server runs in an empty folder with an empty environment (`command`); the others
+//! Commands that need no server run in an empty folder with an empty environment (`command`); the others
 //! have a database and topics of their own.
 
 mod adoption;

@@ -1,4 +1,4 @@
-//! `orders send` and `orders get`: orders in from files and stdin, out as tables and JSON.
+//! `orders send` and `orders get`: orders from files and stdin, output as tables and JSON.
 
 use std::fs;
 use std::time::{Duration, Instant};
@@ -16,7 +16,7 @@ on_both_engines! {
         several_orders_are_an_array_with_an_entry_for_each,
         an_unknown_order_is_3,
         an_order_that_nobody_can_look_up_yet_is_4_and_a_wait_ends_when_it_is_there,
-        a_file_is_sent_on_while_the_api_is_restarted,
+        sending_continues_while_the_api_is_restarted,
     ]
 }
 
@@ -159,7 +159,7 @@ fn one_order_an_array_lines_and_stdin_are_all_sent(engines: &Engines) {
 }
 
 #[test]
-fn refused_orders_are_named_with_their_line_and_every_reason_and_the_others_are_sent() {
+fn refused_orders_are_listed_with_line_and_reasons_and_the_others_are_sent() {
     let pipeline = Pipeline::start(Engines::Servers);
     let mut wrong = order("wrong");
     (wrong["sm_id"], wrong["locale"]) = (json!("x"), json!(5));
@@ -196,7 +196,7 @@ fn refused_orders_are_named_with_their_line_and_every_reason_and_the_others_are_
 }
 
 #[test]
-fn a_refused_order_of_an_array_is_named_by_the_line_it_begins_in() {
+fn a_refused_order_of_an_array_is_listed_with_its_first_line() {
     let pipeline = Pipeline::start(Engines::Servers);
     let text = format!(
         "[\n{},\n{{\"order_uid\": \"lacks-a-date\"}}\n]",
@@ -210,7 +210,7 @@ fn a_refused_order_of_an_array_is_named_by_the_line_it_begins_in() {
 }
 
 #[test]
-fn nothing_is_sent_when_one_of_the_files_is_not_there() {
+fn nothing_is_sent_when_one_of_the_files_is_missing() {
     let pipeline = Pipeline::start(Engines::Servers);
     let ran = pipeline.run(&["send", EXAMPLE, "absent.json"]).exits(2);
     let said = "error: reading orders from `absent.json`: No such file or directory (os error 2)\n\
@@ -337,7 +337,7 @@ fn an_api_that_is_away_is_5_and_says_what_to_do() {
     assert_eq!(json.json()["exit_code"], 5);
 }
 
-fn a_file_is_sent_on_while_the_api_is_restarted(engines: &Engines) {
+fn sending_continues_while_the_api_is_restarted(engines: &Engines) {
     let env = engines.ready();
     let port = format!("127.0.0.1:{}", support::private::free_port());
     let api = || env.serve_api().env("HTTP_ADDR", &port).start();

@@ -1,4 +1,4 @@
-//! TLS to PostgreSQL: what `sslmode` promises holds, and nothing ever falls back to plain.
+//! TLS to PostgreSQL: each `sslmode` is enforced, and none falls back to plaintext.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
@@ -149,7 +149,7 @@ fn migrate(env: &Env, host: &str, parameters: &str) -> (Option<i32>, String) {
 }
 
 #[test]
-fn each_sslmode_keeps_its_promise_and_none_falls_back_to_plain() {
+fn each_sslmode_is_enforced_and_none_falls_back_to_plaintext() {
     let postgres = TlsPostgres::start();
     let env = Env::on_postgres(&postgres.server);
     let (right, wrong) = (postgres.right.display(), postgres.wrong.display());
@@ -206,7 +206,7 @@ fn each_sslmode_keeps_its_promise_and_none_falls_back_to_plain() {
 }
 
 #[test]
-fn a_certificate_file_that_is_not_there_is_a_mistake_of_configuration() {
+fn a_missing_certificate_file_is_a_configuration_error() {
     let env = Env::empty();
     let (code, said) = migrate(
         &env,
@@ -221,7 +221,7 @@ fn a_certificate_file_that_is_not_there_is_a_mistake_of_configuration() {
 }
 
 #[test]
-fn a_server_without_tls_is_refused_by_every_mode_that_asks_for_it() {
+fn a_server_without_tls_is_refused_by_every_mode_that_requires_it() {
     let env = Env::empty();
     for mode in ["require", "verify-ca", "verify-full"] {
         let (code, said) = migrate(&env, "127.0.0.1", &format!("sslmode={mode}"));
@@ -234,7 +234,7 @@ fn a_server_without_tls_is_refused_by_every_mode_that_asks_for_it() {
 }
 
 #[test]
-fn services_stay_red_and_out_where_the_server_is_not_who_it_should_be() {
+fn services_stay_unready_and_do_not_connect_to_a_server_with_a_wrong_certificate() {
     let postgres = TlsPostgres::start();
     let env = Env::on_postgres(&postgres.server).prepared(1);
     let before = postgres.admitted().len();

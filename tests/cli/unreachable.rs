@@ -1,4 +1,4 @@
-//! A server that is away: exit code 5, what was tried, what to do.
+//! An unreachable server: exit code 5, the attempt, and a hint.
 
 use super::command::orders;
 
@@ -17,7 +17,7 @@ fn a_database_that_is_away_is_5_and_says_where_and_what_to_do() {
 }
 
 #[test]
-fn the_wait_for_a_database_is_said_and_silenced_by_quiet() {
+fn the_wait_for_a_database_is_logged_and_silenced_by_quiet() {
     let waiting = "waiting for the database `127.0.0.1:1/orders`, up to ";
     let ran = orders("migrate --wait 1s").env("DB_URL", NOWHERE).run();
     assert_eq!(ran.status, Some(5));

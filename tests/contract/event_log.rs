@@ -1,4 +1,4 @@
-//! What every event log promises.
+//! The guarantees of every event log.
 
 use std::time::{Duration, Instant};
 
@@ -16,13 +16,13 @@ for_each_engine! {
         an_acknowledged_record_is_read_back_as_it_was,
         records_of_one_key_keep_their_order,
         ends_are_past_every_acknowledged_record,
-        reading_past_the_end_says_where_the_end_is,
-        a_topic_made_again_has_another_identity,
+        reading_past_the_end_returns_the_end,
+        a_recreated_topic_has_another_id,
         creating_a_topic_that_exists_changes_nothing,
         a_missing_topic_or_partition_is_not_found,
         a_flush_waits_for_every_acknowledgement,
-        a_record_that_is_too_large_is_refused_and_the_next_one_is_taken,
-        the_settings_of_a_topic_are_told_as_they_were_asked_for,
+        a_record_that_is_too_large_is_refused_and_the_next_one_is_accepted,
+        the_settings_of_a_topic_are_reported_as_requested,
     ]
 }
 
@@ -115,7 +115,7 @@ fn ends_are_past_every_acknowledged_record(subject: &Subject) {
     }
 }
 
-fn reading_past_the_end_says_where_the_end_is(subject: &Subject) {
+fn reading_past_the_end_returns_the_end(subject: &Subject) {
     let topic = subject.topic(1);
     assert!(matches!(
         subject.log.read_from(&topic, 0, 0),
@@ -128,7 +128,7 @@ fn reading_past_the_end_says_where_the_end_is(subject: &Subject) {
     ));
 }
 
-fn a_topic_made_again_has_another_identity(subject: &Subject) {
+fn a_recreated_topic_has_another_id(subject: &Subject) {
     let topic = subject.topic(1);
     let first = subject.log.topic(&topic).expect("the log answers");
     assert!(first.topic_id.is_known());
@@ -181,7 +181,7 @@ fn a_flush_waits_for_every_acknowledgement(subject: &Subject) {
     assert!(after.elapsed() < Duration::from_secs(1), "they were there");
 }
 
-fn a_record_that_is_too_large_is_refused_and_the_next_one_is_taken(subject: &Subject) {
+fn a_record_that_is_too_large_is_refused_and_the_next_one_is_accepted(subject: &Subject) {
     let topic = subject.topic(1);
     let large = vec![b'x'; 20 << 20];
     let record = NewRecord {
@@ -200,7 +200,7 @@ fn a_record_that_is_too_large_is_refused_and_the_next_one_is_taken(subject: &Sub
     assert_eq!(next.offset, Some(0));
 }
 
-fn the_settings_of_a_topic_are_told_as_they_were_asked_for(subject: &Subject) {
+fn the_settings_of_a_topic_are_reported_as_requested(subject: &Subject) {
     let topic = format!("{}-settings", subject.group());
     let settings = [("cleanup.policy", "delete"), ("retention.ms", "3600000")];
     subject.create_with(&topic, 2, &settings);

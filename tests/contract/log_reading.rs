@@ -13,13 +13,13 @@ use crate::contract::logs::{Subject, append, value};
 for_each_engine! {
     [kafka => super::Subject::kafka(), sqlite => super::Subject::sqlite()]
     [
-        a_member_is_given_every_partition_and_reads_from_where_it_says,
-        a_reader_says_once_that_it_reached_the_end,
+        a_member_is_assigned_every_partition_and_reads_from_its_start_offsets,
+        a_reader_reports_the_end_once,
         nothing_is_delivered_before_assign,
         a_reader_notifies_when_records_begin_to_wait,
-        an_offset_that_is_not_there_has_reading_begin_anew,
+        a_missing_offset_is_reported_as_a_reset,
         two_clients_of_one_log_see_each_others_records,
-        a_follower_starts_where_it_was_told_and_copies_only_what_is_not_known,
+        a_follower_starts_at_its_offsets_and_copies_only_unknown_records,
     ]
 }
 
@@ -55,7 +55,7 @@ fn read(member: &mut dyn Membership, reader: &mut dyn Reader, count: usize) -> V
     records
 }
 
-fn a_member_is_given_every_partition_and_reads_from_where_it_says(subject: &Subject) {
+fn a_member_is_assigned_every_partition_and_reads_from_its_start_offsets(subject: &Subject) {
     let topic = subject.topic(2);
     for number in 0..40 {
         subject.append(&topic, &format!("key-{number}"), &number.to_string());
@@ -86,7 +86,7 @@ fn a_member_is_given_every_partition_and_reads_from_where_it_says(subject: &Subj
     }
 }
 
-fn a_reader_says_once_that_it_reached_the_end(subject: &Subject) {
+fn a_reader_reports_the_end_once(subject: &Subject) {
     let topic = subject.topic(1);
     subject.append(&topic, "key", "first");
     let mut member = subject
@@ -170,7 +170,7 @@ fn a_reader_notifies_when_records_begin_to_wait(subject: &Subject) {
     }
 }
 
-fn an_offset_that_is_not_there_has_reading_begin_anew(subject: &Subject) {
+fn a_missing_offset_is_reported_as_a_reset(subject: &Subject) {
     let topic = subject.topic(1);
     subject.append(&topic, "key", "only");
     let mut member = subject
@@ -216,7 +216,7 @@ fn two_clients_of_one_log_see_each_others_records(subject: &Subject) {
     }
 }
 
-fn a_follower_starts_where_it_was_told_and_copies_only_what_is_not_known(subject: &Subject) {
+fn a_follower_starts_at_its_offsets_and_copies_only_unknown_records(subject: &Subject) {
     let topic = subject.topic(1);
     for number in 0..5 {
         subject.append(&topic, "key", &number.to_string());

@@ -1,4 +1,4 @@
-//! The logs that keep the promises: each engine, and what a test does behind its back.
+//! The logs under test: each engine, with access to it beside the trait.
 
 use std::sync::Arc;
 

@@ -1,7 +1,7 @@
-//! The promises of the two traits, one body a promise, run for each engine.
+//! The guarantees of the two traits, one body per guarantee, run for each engine.
 //!
-//! A body takes the engine as its trait and says nothing of Kafka or PostgreSQL; an engine joins by
-//! one line in `for_each_engine!`.
+//! A body receives the engine as its trait and knows nothing of Kafka or PostgreSQL; one line in
+//! `for_each_engine!` adds an engine.
 
 mod event_log;
 mod log_reading;

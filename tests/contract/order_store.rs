@@ -1,4 +1,4 @@
-//! What every store promises.
+//! The guarantees of every store.
 
 use std::thread;
 
@@ -22,7 +22,7 @@ for_each_engine! {
         a_batch_applied_twice_is_recognised,
         an_older_owner_is_fenced,
         an_older_offset_never_overwrites_a_newer_one,
-        across_incarnations_the_accept_time_decides,
+        across_topic_incarnations_the_accept_time_decides,
         an_order_is_replaced_whole,
         a_rejected_order_becomes_a_dead_letter_and_the_others_are_stored,
         a_schema_that_rejects_valid_orders_stops_everything,
@@ -163,7 +163,7 @@ fn an_older_offset_never_overwrites_a_newer_one(subject: &Database) {
     assert_eq!(subject.db().text(AMOUNTS), "a|5");
 }
 
-fn across_incarnations_the_accept_time_decides(subject: &Database) {
+fn across_topic_incarnations_the_accept_time_decides(subject: &Database) {
     let mut owner = subject.owner();
     let batch = owner.batch(vec![
         sourced("a", 5, 9, 50),

@@ -18,7 +18,7 @@ for_each_engine! {
     ]
     [
         a_lookup_tells_stored_dead_lettered_and_absent_orders_apart,
-        the_latest_orders_come_with_their_positions,
+        the_latest_orders_have_their_positions,
         a_snapshot_has_everything_of_one_moment_and_nothing_later,
         a_snapshot_has_dead_letters_as_they_are_stored,
     ]
@@ -42,7 +42,7 @@ fn a_lookup_tells_stored_dead_lettered_and_absent_orders_apart(subject: &Databas
     assert_eq!(found.positions[0].next_offset, 2);
 }
 
-fn the_latest_orders_come_with_their_positions(subject: &Database) {
+fn the_latest_orders_have_their_positions(subject: &Database) {
     let mut owner = subject.owner();
     for number in 0..5 {
         let batch = owner.batch(vec![sourced(&format!("uid-{number}"), 1, number, number)]);

@@ -1,5 +1,5 @@
-//! Files that are taken away, replaced, cut short or were never ours: told with a remedy, never written
-//! on top of, and no 202 for what has no name.
+//! Files that are deleted, replaced, truncated or foreign: reported with a hint, never overwritten, and
+//! no 202 for an order whose file has no name.
 
 use std::fs::{self, File};
 use std::path::Path;
@@ -8,7 +8,7 @@ use support::audit::audit;
 use support::private::free_port;
 use support::{Env, SqliteFile, TIMEOUT, eventually};
 
-use super::{RECOVERY, check_integrity, post, start_clients, wait_until_unready};
+use super::{RECOVERY, check_integrity, start_clients};
 
 fn beside(file: &Path, suffix: &str) -> std::path::PathBuf {
     let mut name = file.as_os_str().to_owned();
@@ -17,26 +17,25 @@ fn beside(file: &Path, suffix: &str) -> std::path::PathBuf {
 }
 
 /// The one to whom it may be answered: neither accepted nor left open.
-fn assert_refused(env_up: &support::Process, uid: &str) {
-    let answer = post(env_up, uid);
+fn assert_refused(up: &support::Process, uid: &str) {
+    let answer = up.post_order(uid);
     assert_eq!(answer.status, 503, "{}", answer.text());
 }
 
 #[test]
-fn a_log_file_deleted_under_a_running_process_takes_no_order_and_a_new_one_is_read_from_its_start()
-{
+fn a_deleted_log_file_accepts_no_order_and_a_new_one_is_read_from_its_start() {
     let env = Env::embedded();
     let up = env.up();
-    assert_eq!(post(&up, "before").status, 202);
+    assert_eq!(up.post_order("before").status, 202);
     env.wait_until_applied();
     for suffix in ["", "-wal", "-shm"] {
         fs::remove_file(beside(&env.log_file(), suffix)).expect("it is there");
     }
     assert_refused(&up, "lost");
-    wait_until_unready(&up, "run `orders create-topics`");
+    up.wait_until_unready("run `orders create-topics`");
     env.orders(&["create-topics"]).run().succeeds();
     eventually("orders to be accepted", RECOVERY, || {
-        (post(&up, "after").status == 202).then_some(())
+        (up.post_order("after").status == 202).then_some(())
     });
     up.wait_ready_within(RECOVERY);
     let mut db = env.db();
@@ -46,21 +45,21 @@ fn a_log_file_deleted_under_a_running_process_takes_no_order_and_a_new_one_is_re
 }
 
 #[test]
-fn a_log_file_replaced_by_an_older_copy_is_not_taken_for_the_same() {
+fn a_log_file_replaced_by_an_older_copy_is_noticed() {
     let env = Env::embedded();
     let up = env.up();
     for number in 0..5 {
-        assert_eq!(post(&up, &format!("old{number}")).status, 202);
+        assert_eq!(up.post_order(&format!("old{number}")).status, 202);
     }
     let copy = env.path().join("copy.db");
     SqliteFile::new(&env.log_file()).run(&format!("VACUUM INTO '{}'", copy.display()));
     for number in 0..3 {
-        assert_eq!(post(&up, &format!("new{number}")).status, 202);
+        assert_eq!(up.post_order(&format!("new{number}")).status, 202);
     }
     env.wait_until_applied();
     fs::rename(&copy, env.log_file()).expect("it can be replaced");
     // What lies beside it is of the file before.
-    let said = wait_until_unready(&up, "belongs to the one before: remove it, and its -shm");
+    let said = up.wait_until_unready("belongs to the one before: remove it, and its -shm");
     assert!(said.contains("t-orders.db-wal"), "{said}");
     assert_refused(&up, "lost");
     fs::remove_file(beside(&env.log_file(), "-wal")).expect("it is there");
@@ -69,7 +68,7 @@ fn a_log_file_replaced_by_an_older_copy_is_not_taken_for_the_same() {
     for number in 0..6 {
         let uid = format!("again{number}");
         eventually("orders to be accepted", RECOVERY, || {
-            (post(&up, &uid).status == 202).then_some(())
+            (up.post_order(&uid).status == 202).then_some(())
         });
     }
     up.wait_ready_within(RECOVERY);
@@ -80,11 +79,11 @@ fn a_log_file_replaced_by_an_older_copy_is_not_taken_for_the_same() {
 }
 
 #[test]
-fn a_log_file_cut_short_is_named_with_the_remedy_and_nothing_is_written_on_top() {
+fn a_truncated_log_file_is_reported_with_a_hint_and_not_written_to() {
     for keep in [2, 0] {
         let env = Env::embedded();
         let mut up = env.up();
-        assert_eq!(post(&up, "before").status, 202);
+        assert_eq!(up.post_order("before").status, 202);
         env.wait_until_applied();
         let wal = beside(&env.log_file(), "-wal");
         eventually("everything is in the file itself", TIMEOUT, || {
@@ -95,7 +94,7 @@ fn a_log_file_cut_short_is_named_with_the_remedy_and_nothing_is_written_on_top()
         cut.and_then(|file| file.set_len(half))
             .expect("it can be cut");
         assert_refused(&up, "lost");
-        let said = wait_until_unready(&up, "t-orders.db`: ");
+        let said = up.wait_until_unready("t-orders.db`: ");
         assert!(said.contains("restore a backup"), "{said}");
         up.kill9();
         // Nor by a process that never saw it whole.
@@ -109,7 +108,7 @@ fn a_log_file_cut_short_is_named_with_the_remedy_and_nothing_is_written_on_top()
 }
 
 #[test]
-fn a_store_deleted_under_a_running_consumer_is_filled_again_from_the_log() {
+fn a_store_deleted_under_a_running_consumer_is_refilled_from_the_log() {
     let env = Env::embedded();
     let port = format!("127.0.0.1:{}", free_port());
     let up = env.orders(&["up"]).env("HTTP_ADDR", &port).start();
@@ -118,7 +117,7 @@ fn a_store_deleted_under_a_running_consumer_is_filled_again_from_the_log() {
     for suffix in ["", "-wal", "-shm"] {
         fs::remove_file(beside(&env.store_file(), suffix)).expect("it is there");
     }
-    let said = wait_until_unready(&up, "run `orders migrate`");
+    let said = up.wait_until_unready("run `orders migrate`");
     assert!(said.contains("store.db"), "{said}");
     // The log is well.
     clients.wait_for_more(50);
@@ -129,7 +128,7 @@ fn a_store_deleted_under_a_running_consumer_is_filled_again_from_the_log() {
 }
 
 #[test]
-fn a_store_replaced_by_an_older_copy_is_filled_up_from_the_log() {
+fn a_store_replaced_by_an_older_copy_is_refilled_from_the_log() {
     let env = Env::embedded();
     let port = format!("127.0.0.1:{}", free_port());
     let up = env.orders(&["up"]).env("HTTP_ADDR", &port).start();
@@ -142,7 +141,7 @@ fn a_store_replaced_by_an_older_copy_is_filled_up_from_the_log() {
     env.wait_until_applied();
     fs::rename(&copy, env.store_file()).expect("it can be replaced");
     // What lies beside it is of the file before.
-    let said = wait_until_unready(&up, "belongs to the one before: remove it, and its -shm");
+    let said = up.wait_until_unready("belongs to the one before: remove it, and its -shm");
     assert!(said.contains("store.db-wal"), "{said}");
     fs::remove_file(beside(&env.store_file(), "-wal")).expect("it is there");
     let _ = fs::remove_file(beside(&env.store_file(), "-shm"));
@@ -153,24 +152,24 @@ fn a_store_replaced_by_an_older_copy_is_filled_up_from_the_log() {
 }
 
 #[test]
-fn a_store_cut_short_is_named_with_the_remedy_and_a_backup_is_filled_up_from_the_log() {
+fn a_truncated_store_is_reported_with_a_hint_and_a_backup_is_refilled_from_the_log() {
     let env = Env::embedded();
     let up = env.up();
     for number in 0..10 {
-        assert_eq!(post(&up, &format!("a{number}")).status, 202);
+        assert_eq!(up.post_order(&format!("a{number}")).status, 202);
     }
     env.wait_until_applied();
     let backup = env.path().join("backup.db");
     SqliteFile::new(&env.store_file()).run(&format!("VACUUM INTO '{}'", backup.display()));
-    assert_eq!(post(&up, "b").status, 202);
+    assert_eq!(up.post_order("b").status, 202);
     env.wait_until_applied();
     SqliteFile::new(&env.store_file()).run("PRAGMA wal_checkpoint(TRUNCATE)");
     let half = fs::metadata(env.store_file()).expect("it is there").len() / 2;
     let cut = File::options().write(true).open(env.store_file());
     cut.and_then(|file| file.set_len(half))
         .expect("it can be cut");
-    assert_eq!(post(&up, "c").status, 202, "the log is well");
-    let said = wait_until_unready(&up, "restore a backup");
+    assert_eq!(up.post_order("c").status, 202, "the log is well");
+    let said = up.wait_until_unready("restore a backup");
     assert!(said.contains("store.db`: "), "{said}");
 
     for suffix in ["-wal", "-shm"] {
@@ -183,7 +182,7 @@ fn a_store_cut_short_is_named_with_the_remedy_and_a_backup_is_filled_up_from_the
 }
 
 #[test]
-fn files_of_something_else_are_named_with_the_remedy_and_left_alone() {
+fn foreign_files_are_reported_with_a_hint_and_not_changed() {
     let garbage = "no database, by far not, but long enough to be read as one. ".repeat(100);
     for file in ["store.db", "log/t-orders.db"] {
         let env = Env::embedded().prepared(1);

@@ -1,12 +1,12 @@
-//! The disk reports errors: no 202 for what is not on it, nothing lost or doubled, no wrong answer, and
-//! it goes on by itself when the disk is well.
+//! A disk that reports errors: no 202 for an order that is not on it, nothing lost or duplicated, no wrong
+//! answer, and recovery with the disk.
 
 use support::failing_disk::{Call, Errno, FailingDisk};
 use support::private::free_port;
 use support::process::metric;
 use support::{Env, Process, eventually};
 
-use super::{RECOVERY, audit_all, check_integrity, get, post, start_clients, wait_until_unready};
+use super::{RECOVERY, audit_all, check_integrity, start_clients};
 
 /// `orders up` on a failing disk.
 struct World {
@@ -32,7 +32,7 @@ impl World {
 }
 
 #[test]
-fn an_order_whose_write_or_fsync_fails_is_not_accepted_and_the_log_goes_on_when_the_disk_is_well() {
+fn an_order_whose_write_or_fsync_fails_is_not_accepted_and_the_log_recovers_with_the_disk() {
     let world = World::new();
     let mut up = world.start();
     let clients = start_clients(&world.env, &world.port);
@@ -44,14 +44,14 @@ fn an_order_whose_write_or_fsync_fails_is_not_accepted_and_the_log_goes_on_when_
     ] {
         clients.wait_for_more(50);
         world.disk.fail(&[(call, errno, "t-orders.db-wal")]);
-        let said = wait_until_unready(&up, "t-orders.db");
+        let said = up.wait_until_unready("t-orders.db");
         let remedy = match errno {
             Errno::Io => "check the disk",
             Errno::NoSpace => "make room",
         };
         assert!(said.contains(remedy), "{call:?} {errno:?}: {said}");
         let promised = clients.wait_until_refused();
-        let refused = post(&up, "refused");
+        let refused = up.post_order("refused");
         let status = if errno == Errno::Io { 503 } else { 507 };
         assert_eq!(refused.status, status, "{}", refused.text());
         assert_eq!(clients.accepted(), promised, "{call:?} {errno:?}");
@@ -67,7 +67,7 @@ fn an_order_whose_write_or_fsync_fails_is_not_accepted_and_the_log_goes_on_when_
 }
 
 #[test]
-fn a_log_whose_records_cannot_be_moved_into_its_file_loses_none() {
+fn a_log_that_cannot_be_checkpointed_loses_no_record() {
     let world = World::new();
     let mut up = world.start();
     let clients = start_clients(&world.env, &world.port);
@@ -77,11 +77,11 @@ fn a_log_whose_records_cannot_be_moved_into_its_file_loses_none() {
             (call, Errno::Io, "t-orders.db"),
             (Call::Sync, Errno::Io, "t-orders.db-wal"),
         ]);
-        wait_until_unready(&up, "t-orders.db");
+        up.wait_until_unready("t-orders.db");
         // The one file is well before the other: what is in it is not believed yet.
         world.disk.fail(&[(call, Errno::Io, "t-orders.db")]);
         let promised = clients.wait_until_refused();
-        assert_eq!(post(&up, "refused").status, 503);
+        assert_eq!(up.post_order("refused").status, 503);
         assert_eq!(clients.accepted(), promised);
         if call == Call::Write {
             up.kill9();
@@ -95,7 +95,7 @@ fn a_log_whose_records_cannot_be_moved_into_its_file_loses_none() {
 }
 
 #[test]
-fn a_store_whose_disk_fails_waits_and_stores_each_order_once() {
+fn a_store_on_a_failing_disk_waits_and_stores_each_order_once() {
     let world = World::new();
     let mut up = world.start();
     let clients = start_clients(&world.env, &world.port);
@@ -110,7 +110,7 @@ fn a_store_whose_disk_fails_waits_and_stores_each_order_once() {
     {
         clients.wait_for_more(50);
         world.disk.fail(&[(call, errno, "store.db-wal")]);
-        let said = wait_until_unready(&up, "store.db");
+        let said = up.wait_until_unready("store.db");
         let remedy = match errno {
             Errno::Io => "check the disk",
             Errno::NoSpace => "make room",
@@ -131,7 +131,7 @@ fn a_store_whose_disk_fails_waits_and_stores_each_order_once() {
 }
 
 #[test]
-fn a_store_whose_changes_cannot_be_moved_into_its_file_goes_on_and_says_so() {
+fn a_store_that_cannot_be_checkpointed_continues_and_reports_it() {
     let world = World::new();
     let up = world.start();
     up.wait_ready();
@@ -140,10 +140,10 @@ fn a_store_whose_changes_cannot_be_moved_into_its_file_goes_on_and_says_so() {
         (Call::Write, Errno::Io, "store.db"),
     ]);
     let acquisitions = metric(&up, "orders_consumer_partition_acquisitions_total");
-    assert_eq!(post(&up, "a").status, 202);
-    let said = wait_until_unready(&up, "store.db");
+    assert_eq!(up.post_order("a").status, 202);
+    let said = up.wait_until_unready("store.db");
     assert!(said.contains("check the disk"), "{said}");
-    assert_eq!(post(&up, "b").status, 202);
+    assert_eq!(up.post_order("b").status, 202);
     let orders = "SELECT order_uid FROM orders ORDER BY 1";
     world.env.db().eventually(orders, "a\nb");
     world.disk.recover();
@@ -161,7 +161,7 @@ fn a_store_whose_changes_cannot_be_moved_into_its_file_goes_on_and_says_so() {
 }
 
 #[test]
-fn a_store_that_cannot_be_read_is_never_a_404_for_an_order_that_is_there() {
+fn an_unreadable_store_is_never_a_404_for_a_stored_order() {
     let world = World::new();
     let up = world.start();
     let clients = start_clients(&world.env, &world.port);
@@ -182,17 +182,17 @@ fn a_store_that_cannot_be_read_is_never_a_404_for_an_order_that_is_there() {
         let (later, uids) = uids.split_last().expect("six uids");
         world.disk.fail(&failing);
         for uid in uids {
-            let answer = get(&up, uid);
+            let answer = up.get_order(uid);
             let status = answer.status;
             assert!(matches!(status, 200 | 202 | 503), "{}", answer.text());
         }
         world.disk.recover();
         eventually("a lookup to be answered", RECOVERY, || {
-            (get(&up, later).status == 200).then_some(())
+            (up.get_order(later).status == 200).then_some(())
         });
     }
     world.disk.fail(&failing);
-    let said = wait_until_unready(&up, "store.db");
+    let said = up.wait_until_unready("store.db");
     // SQLite takes some reads that fail for damage.
     let is_told = ["check the disk", "check whether its disk reports errors"];
     assert!(is_told.iter().any(|it| said.contains(it)), "{said}");
@@ -200,7 +200,7 @@ fn a_store_that_cannot_be_read_is_never_a_404_for_an_order_that_is_there() {
     up.wait_ready_within(RECOVERY);
     for uid in &uids[..5] {
         eventually(format!("`{uid}`"), RECOVERY, || {
-            let answer = get(&up, uid);
+            let answer = up.get_order(uid);
             assert_ne!(answer.status, 404);
             (answer.status == 200).then_some(())
         });
@@ -208,7 +208,7 @@ fn a_store_that_cannot_be_read_is_never_a_404_for_an_order_that_is_there() {
 }
 
 #[test]
-fn a_log_that_cannot_be_read_is_waited_for_and_nothing_is_skipped() {
+fn an_unreadable_log_is_waited_for_and_nothing_is_skipped() {
     let world = World::new();
     let mut up = world.start();
     let clients = start_clients(&world.env, &world.port);

@@ -1,5 +1,5 @@
-//! The disk of the data folder is full, or nearly so: refused honestly, nothing lost, and it goes on by
-//! itself when there is room again.
+//! A full or nearly full disk: orders are refused, nothing is lost, and work continues when there is
+//! space.
 
 use support::audit::audit;
 use support::disk::SmallDisk;
@@ -7,7 +7,7 @@ use support::load_client::Workload;
 use support::private::free_port;
 use support::{Env, Process, TIMEOUT, eventually};
 
-use super::{RECOVERY, audit_all, get, post, start_clients, wait_until_unready};
+use super::{RECOVERY, audit_all, start_clients};
 
 const MIB: u64 = 1 << 20;
 
@@ -23,7 +23,7 @@ fn start_at(env: &Env, port: &str) -> Process {
 }
 
 #[test]
-fn a_disk_that_fills_up_refuses_orders_in_time_and_what_was_accepted_is_stored_and_read() {
+fn orders_are_refused_before_the_disk_is_full_and_accepted_ones_are_stored_and_served() {
     let (disk, env) = on_a_small_disk();
     let port = format!("127.0.0.1:{}", free_port());
     let up = start_at(&env, &port);
@@ -32,11 +32,11 @@ fn a_disk_that_fills_up_refuses_orders_in_time_and_what_was_accepted_is_stored_a
     clients.wait_for_more(50);
     disk.fill_except(8 * MIB);
 
-    let said = wait_until_unready(&up, "make room");
+    let said = up.wait_until_unready("make room");
     let folder = env.data_dir().display().to_string();
     assert!(said.contains(&folder), "{said}");
     let refused = eventually("a full disk is told", TIMEOUT, || {
-        let answer = post(&up, "refused");
+        let answer = up.post_order("refused");
         (answer.status == 507).then_some(answer)
     });
     assert_eq!(refused.json()["outcome"], "not_accepted");
@@ -49,17 +49,17 @@ fn a_disk_that_fills_up_refuses_orders_in_time_and_what_was_accepted_is_stored_a
         "{} bytes are left",
         disk.free_bytes()
     );
-    assert_eq!(get(&up, "client0-0").status, 200);
+    assert_eq!(up.get_order("client0-0").status, 200);
     assert_eq!(
-        get(&up, "nobody").status,
+        up.get_order("nobody").status,
         404,
         "lookups live on the reserve"
     );
 
     // Now somebody else takes the rest.
     disk.fill();
-    assert_eq!(post(&up, "refused").status, 507);
-    assert_eq!(get(&up, "client0-0").status, 200);
+    assert_eq!(up.post_order("refused").status, 507);
+    assert_eq!(up.get_order("client0-0").status, 200);
     assert_eq!(clients.accepted(), promised);
     disk.free();
     clients.wait_for_more(200);
@@ -68,7 +68,7 @@ fn a_disk_that_fills_up_refuses_orders_in_time_and_what_was_accepted_is_stored_a
 }
 
 #[test]
-fn a_disk_that_somebody_else_fills_to_the_last_byte_in_the_middle_of_orders_loses_none() {
+fn a_disk_filled_to_the_last_byte_under_load_loses_no_order() {
     let (disk, env) = on_a_small_disk();
     let port = format!("127.0.0.1:{}", free_port());
     let up = start_at(&env, &port);
@@ -76,8 +76,8 @@ fn a_disk_that_somebody_else_fills_to_the_last_byte_in_the_middle_of_orders_lose
     for _ in 0..3 {
         clients.wait_for_more(100);
         disk.fill();
-        wait_until_unready(&up, "make room");
-        assert_eq!(post(&up, "refused").status, 507);
+        up.wait_until_unready("make room");
+        assert_eq!(up.post_order("refused").status, 507);
         disk.free();
     }
     clients.wait_for_more(100);
@@ -86,14 +86,14 @@ fn a_disk_that_somebody_else_fills_to_the_last_byte_in_the_middle_of_orders_lose
 }
 
 #[test]
-fn killed_on_a_full_disk_it_starts_and_waits_for_room() {
+fn a_service_killed_on_a_full_disk_starts_and_waits_for_space() {
     let (disk, env) = on_a_small_disk();
     let port = format!("127.0.0.1:{}", free_port());
     let mut up = start_at(&env, &port);
     let clients = start_clients(&env, &port);
     clients.wait_for_more(100);
     disk.fill();
-    wait_until_unready(&up, "make room");
+    up.wait_until_unready("make room");
     up.kill9();
     for _ in 0..2 {
         let mut up = start_at(&env, &port);
@@ -109,7 +109,7 @@ fn killed_on_a_full_disk_it_starts_and_waits_for_room() {
 }
 
 #[test]
-fn a_consumer_on_a_full_disk_waits_and_stores_everything_when_there_is_room() {
+fn a_consumer_on_a_full_disk_waits_and_stores_everything_when_there_is_space() {
     // Without room for the files beside the store's, and with room for those and no orders.
     for left in [0, 200 << 10] {
         let (disk, env) = on_a_small_disk();
@@ -120,12 +120,12 @@ fn a_consumer_on_a_full_disk_waits_and_stores_everything_when_there_is_room() {
         disk.fill_except(left);
         let mut consumer = env.consume().spawn();
         for _ in 0..2 {
-            let said = wait_until_unready(&consumer, "make room");
+            let said = consumer.wait_until_unready("make room");
             assert!(said.contains("store.db"), "{said}");
             consumer.kill9();
             consumer = env.consume().spawn();
         }
-        wait_until_unready(&consumer, "make room");
+        consumer.wait_until_unready("make room");
         disk.free();
         consumer.wait_ready_within(RECOVERY);
         env.wait_until_applied_within(RECOVERY);
@@ -135,24 +135,24 @@ fn a_consumer_on_a_full_disk_waits_and_stores_everything_when_there_is_room() {
 
 /// Whoever makes room by taking the log itself away has a new one that works.
 #[test]
-fn a_log_that_was_made_anew_while_the_disk_was_full_takes_orders() {
+fn a_log_recreated_while_the_disk_was_full_accepts_orders() {
     let (disk, env) = on_a_small_disk();
     let up = env.up();
-    assert_eq!(post(&up, "before").status, 202);
+    assert_eq!(up.post_order("before").status, 202);
     env.wait_until_applied();
     disk.fill_except(MIB);
     eventually("a full disk is told", TIMEOUT, || {
-        (post(&up, "refused").status == 507).then_some(())
+        (up.post_order("refused").status == 507).then_some(())
     });
     let logs = std::fs::read_dir(env.data_dir().join("log")).expect("it is there");
     for file in logs {
         std::fs::remove_file(file.expect("it can be read").path()).expect("it can be removed");
     }
-    wait_until_unready(&up, "run `orders create-topics`");
+    up.wait_until_unready("run `orders create-topics`");
     disk.free();
     env.orders(&["create-topics"]).run().succeeds();
     eventually("orders to be accepted", RECOVERY, || {
-        (post(&up, "after").status == 202).then_some(())
+        (up.post_order("after").status == 202).then_some(())
     });
     up.wait_ready_within(RECOVERY);
     let orders = "SELECT order_uid FROM orders ORDER BY 1";

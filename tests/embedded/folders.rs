@@ -1,4 +1,4 @@
-//! Where the data folder is, and who may use it.
+//! The data folder: its path and its permissions.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, chown};
@@ -7,7 +7,7 @@ use std::path::Path;
 use support::private::free_port;
 use support::{Env, Orders, TIMEOUT, eventually};
 
-use super::{audit_all, post, start_clients};
+use super::{audit_all, start_clients};
 
 /// Nobody in particular.
 const USER: u32 = 65_534;
@@ -33,7 +33,7 @@ fn permit(path: &Path, mode: u32) {
 }
 
 #[test]
-fn a_folder_whose_name_has_blanks_quotes_and_letters_of_all_kinds_is_one_like_others() {
+fn a_data_folder_may_have_spaces_quotes_and_any_letters_in_its_name() {
     let dir = tempfile::tempdir().expect("a temporary folder can be made");
     for name in ["my orders/заказы №1 ☂", "100% o'clock?mode=ro#\"x\"&a=b"] {
         let env = Env::embedded_in(&dir.path().join(name));
@@ -46,7 +46,7 @@ fn a_folder_whose_name_has_blanks_quotes_and_letters_of_all_kinds_is_one_like_ot
 }
 
 #[test]
-fn a_folder_that_cannot_be_one_or_cannot_be_made_is_named_with_the_remedy() {
+fn a_data_folder_that_cannot_be_created_is_reported_with_a_hint() {
     let env = Env::embedded();
     fs::write(env.data_dir(), "a file").expect("the folder is writable");
     let mut said = vec![("up", env.orders(&["up"]).run().exits(1))];
@@ -70,11 +70,11 @@ fn a_folder_that_cannot_be_one_or_cannot_be_made_is_named_with_the_remedy() {
 }
 
 #[test]
-fn files_and_folders_that_may_not_be_written_are_named_and_work_begins_when_they_may() {
+fn unwritable_files_and_folders_are_reported_and_work_begins_when_they_are_writable() {
     let env = Env::embedded();
     permit(env.path(), 0o777);
     let mut up = as_user(env.orders(&["up"])).start();
-    assert_eq!(post(&up, "before").status, 202);
+    assert_eq!(up.post_order("before").status, 202);
     env.wait_until_applied();
     up.stop();
     give(env.data_dir());
@@ -90,12 +90,15 @@ fn files_and_folders_that_may_not_be_written_are_named_and_work_begins_when_they
         let said = up.wait_for_line("writable");
         assert!(said.contains(&*name), "{said}");
         if path == env.log_file() {
-            assert_eq!(post(&up, "refused").status, 503);
+            assert_eq!(up.post_order("refused").status, 503);
         }
         permit(&path, open);
         up.wait_ready();
         eventually("orders to be accepted", TIMEOUT, || {
-            (post(&up, &format!("at-{name}").replace('.', "-")).status == 202).then_some(())
+            (up.post_order(&format!("at-{name}").replace('.', "-"))
+                .status
+                == 202)
+                .then_some(())
         });
         up.stop();
         give(env.data_dir());

@@ -1,4 +1,4 @@
-//! kill -9 at any moment: what was answered with 202 is there, and no file is damaged.
+//! kill -9 at any moment: every order answered with 202 is there, and no file is damaged.
 
 use support::Env;
 use support::private::free_port;
@@ -23,7 +23,7 @@ fn everything_in_one_process_killed_again_and_again_keeps_every_202() {
 }
 
 #[test]
-fn api_and_consumer_killed_in_turn_and_together_lose_and_double_nothing() {
+fn api_and_consumer_killed_in_turn_and_together_lose_and_duplicate_nothing() {
     let env = Env::embedded().prepared(3);
     let port = format!("127.0.0.1:{}", free_port());
     let serve = || env.serve_api().env("HTTP_ADDR", &port).spawn();

@@ -1,4 +1,4 @@
-//! Others who read and write the same files: for long, or all the time.
+//! Other programs that read and write the same files, for a long time or continuously.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use support::disk::SmallDisk;
 use support::private::free_port;
 use support::{Env, SqliteFile, eventually};
 
-use super::{RECOVERY, audit_all, post, start_clients, wait_until_unready};
+use super::{RECOVERY, audit_all, start_clients};
 
 fn wal_of(file: &Path) -> PathBuf {
     PathBuf::from(format!("{}-wal", file.display()))
@@ -31,7 +31,7 @@ fn read_on(file: &Path) -> Connection {
 }
 
 #[test]
-fn a_long_reader_of_somebody_else_costs_room_and_orders_are_refused_before_the_disk_is_full() {
+fn orders_are_refused_before_the_wal_held_by_a_foreign_reader_fills_the_disk() {
     for of_the_log in [true, false] {
         let disk = SmallDisk::mount(32);
         let env = Env::embedded_in(&disk.path().join("data"));
@@ -46,9 +46,9 @@ fn a_long_reader_of_somebody_else_costs_room_and_orders_are_refused_before_the_d
             env.store_file()
         };
         let reader = read_on(&file);
-        wait_until_unready(&up, "make room");
+        up.wait_until_unready("make room");
         eventually("a refusal", RECOVERY, || {
-            (post(&up, "refused").status == 507).then_some(())
+            (up.post_order("refused").status == 507).then_some(())
         });
         env.wait_until_applied_within(RECOVERY);
         assert!(
@@ -73,26 +73,26 @@ fn a_long_reader_of_somebody_else_costs_room_and_orders_are_refused_before_the_d
 }
 
 #[test]
-fn a_long_reader_of_somebody_else_is_told_of_before_it_costs_the_disk() {
+fn a_foreign_reader_that_holds_the_wal_is_reported_before_the_disk_is_full() {
     let env = Env::embedded();
     let up = env.up();
     for file in [env.log_file(), env.store_file()] {
-        assert_eq!(post(&up, "before").status, 202);
+        assert_eq!(up.post_order("before").status, 202);
         env.wait_until_applied();
         let reader = read_on(&file);
-        assert_eq!(post(&up, "after").status, 202);
+        assert_eq!(up.post_order("after").status, 202);
         env.wait_until_applied();
         // What lies behind the last commit counts for nothing but the length.
         let wal = File::options().write(true).open(wal_of(&file));
         let grown = wal.and_then(|wal| wal.set_len(300 << 20));
         grown.expect("a file without content costs nothing");
         let grown = format!("{}` has grown to 300", wal_of(&file).display());
-        let said = wait_until_unready(&up, &grown);
+        let said = up.wait_until_unready(&grown);
         assert!(
             said.contains("reading the file for long, end that"),
             "{said}"
         );
-        assert_eq!(post(&up, "meanwhile").status, 202);
+        assert_eq!(up.post_order("meanwhile").status, 202);
         drop(reader);
         up.wait_ready_within(RECOVERY);
         eventually("the WAL to shrink", RECOVERY, || {
@@ -103,7 +103,7 @@ fn a_long_reader_of_somebody_else_is_told_of_before_it_costs_the_disk() {
 
 /// Nobody else could empty the WAL within a second if one of ours read for longer.
 #[test]
-fn no_connection_of_ours_reads_for_longer_than_a_second() {
+fn no_connection_of_the_services_reads_for_longer_than_a_second() {
     let env = Env::embedded();
     let port = format!("127.0.0.1:{}", free_port());
     let up = env.orders(&["up"]).env("HTTP_ADDR", &port).start();
@@ -134,7 +134,7 @@ fn no_connection_of_ours_reads_for_longer_than_a_second() {
 }
 
 #[test]
-fn a_writer_of_somebody_else_that_holds_the_lock_for_ten_seconds_is_waited_for() {
+fn a_foreign_writer_that_holds_the_lock_for_ten_seconds_is_waited_for() {
     let env = Env::embedded();
     let port = format!("127.0.0.1:{}", free_port());
     let mut up = env.orders(&["up"]).env("HTTP_ADDR", &port).start();
@@ -149,12 +149,12 @@ fn a_writer_of_somebody_else_that_holds_the_lock_for_ten_seconds_is_waited_for()
     });
     let until = Instant::now() + Duration::from_secs(10);
     // What was under way when the lock was taken.
-    assert_eq!(post(&up, "refused").status, 503);
+    assert_eq!(up.post_order("refused").status, 503);
     let promised = clients.wait_until_refused();
     let mut named = false;
     while Instant::now() < until {
         let asked = Instant::now();
-        let refused = post(&up, "refused");
+        let refused = up.post_order("refused");
         assert_eq!(refused.status, 503, "{}", refused.text());
         assert!(
             refused.text().contains("not_accepted"),

@@ -1,4 +1,4 @@
-//! The log in a folder: commits, waking, retention, and what its file looks like from outside.
+//! The log in a folder: commits, notification, retention, and its files as other programs see them.
 
 use std::fs;
 use std::path::PathBuf;
@@ -125,7 +125,7 @@ pub fn reader(log: &dyn EventLog, start: i64) -> Box<dyn Reader> {
 }
 
 #[test]
-fn opening_a_log_touches_nothing_and_a_missing_folder_is_a_missing_topic() {
+fn opening_a_log_writes_nothing_and_a_missing_folder_is_a_missing_topic() {
     let folder = Folder::new();
     let log = folder.log();
     let error = log.topic(TOPIC).expect_err("there is no topic");
@@ -144,7 +144,7 @@ fn opening_a_log_touches_nothing_and_a_missing_folder_is_a_missing_topic() {
 }
 
 #[test]
-fn copies_cannot_be_asked_of_an_embedded_log() {
+fn an_embedded_log_refuses_a_replication_factor() {
     let folder = Folder::new();
     let spec = TopicSpec {
         name: TOPIC.into(),
@@ -166,7 +166,7 @@ fn commits(folder: &Folder) -> usize {
 }
 
 #[test]
-fn one_commit_answers_all_that_queued_up_and_offsets_have_no_holes() {
+fn one_commit_acknowledges_all_queued_records_and_offsets_have_no_holes() {
     let folder = Folder::with_topic(4);
     let log = folder.log();
     append(&log, "key").expect("the writer runs");
@@ -212,7 +212,7 @@ fn one_commit_answers_all_that_queued_up_and_offsets_have_no_holes() {
 }
 
 #[test]
-fn whoever_reads_is_woken_at_once_and_from_another_process_within_moments() {
+fn readers_are_notified_at_once_and_of_other_processes_within_milliseconds() {
     let folder = Folder::with_topic(1);
     let (writing, other) = (folder.log(), folder.log());
     for (log, within) in [(&writing, 10), (&other, 50)] {
@@ -245,7 +245,7 @@ fn whoever_reads_is_woken_at_once_and_from_another_process_within_moments() {
 }
 
 #[test]
-fn a_process_that_only_reads_starts_no_writer() {
+fn a_process_that_only_reads_starts_no_writer_thread() {
     let folder = Folder::with_topic(1);
     let name = "only-read";
     let log = folder.log();
@@ -275,7 +275,7 @@ fn a_process_that_only_reads_starts_no_writer() {
 }
 
 #[test]
-fn a_member_is_told_of_a_topic_that_comes_grows_goes_and_comes_again() {
+fn a_member_is_notified_when_its_topic_is_created_grown_deleted_and_recreated() {
     let folder = Folder::new();
     let log = folder.log();
     let mut member = joined(&log);
@@ -323,7 +323,7 @@ fn a_member_is_told_of_a_topic_that_comes_grows_goes_and_comes_again() {
 }
 
 #[test]
-fn retention_deletes_what_was_taken_and_nothing_else() {
+fn retention_deletes_consumed_records_and_nothing_else() {
     let folder = Folder::new();
     folder.create(1, &[("retention.ms", "1")]);
     let log = folder.log();
@@ -349,7 +349,7 @@ fn retention_deletes_what_was_taken_and_nothing_else() {
 }
 
 #[test]
-fn offsets_go_on_where_retention_has_emptied_a_partition() {
+fn offsets_continue_after_retention_emptied_a_partition() {
     let folder = Folder::new();
     folder.create(1, &[("retention.ms", "1")]);
     for number in 0..3 {
@@ -375,7 +375,7 @@ fn offsets_go_on_where_retention_has_emptied_a_partition() {
 }
 
 #[test]
-fn people_read_the_log_with_the_sqlite_shell() {
+fn the_log_can_be_read_with_the_sqlite_shell() {
     let folder = Folder::with_topic(1);
     append(&folder.log(), "b563feb7b2b84b6test").expect("acknowledged");
     let sql = "SELECT partition, \"offset\", time > '2020', key, value FROM log";

@@ -1,5 +1,5 @@
-//! What befalls the log's files: deleted, replaced, cut short, damaged, locked, on a full disk. No
-//! record is acknowledged that is not in the file at the path, and each trouble names its file.
+//! Faults of the log's files: deleted, replaced, truncated, damaged, locked, on a full disk. A record is
+//! acknowledged only when it is in the file at the path, and each error names its file.
 
 use std::fs;
 use std::path::Path;
@@ -51,7 +51,7 @@ fn a_record_for_a_deleted_file_is_not_acknowledged_and_a_new_file_is_another_top
 }
 
 #[test]
-fn a_topic_made_where_one_was_deleted_has_nothing_of_it() {
+fn a_recreated_topic_has_no_record_of_the_deleted_one() {
     let folder = Folder::with_topic(1);
     let log = folder.log();
     append(&log, "key").expect("acknowledged");
@@ -63,7 +63,7 @@ fn a_topic_made_where_one_was_deleted_has_nothing_of_it() {
 }
 
 #[test]
-fn a_replaced_file_is_not_mixed_with_the_remains_of_the_one_before() {
+fn a_replaced_file_is_not_mixed_with_the_wal_of_the_previous_one() {
     let folder = Folder::with_topic(1);
     let other = Folder::with_topic(1);
     let log = folder.log();
@@ -81,7 +81,7 @@ fn a_replaced_file_is_not_mixed_with_the_remains_of_the_one_before() {
 }
 
 #[test]
-fn records_survive_that_the_file_they_were_last_written_to_is_taken_away() {
+fn acknowledged_records_survive_the_loss_of_the_wal() {
     let folder = Folder::with_topic(1);
     let log = folder.log();
     for _ in 0..5 {
@@ -123,7 +123,7 @@ fn filled(folder: &Folder) -> Box<dyn EventLog> {
 }
 
 #[test]
-fn a_file_that_was_cut_short_is_told_by_name_and_not_written_on_to() {
+fn a_truncated_file_is_reported_by_name_and_not_written_to() {
     let folder = Folder::with_topic(1);
     let log = filled(&folder);
     let copy = folder.file("copy");
@@ -153,7 +153,7 @@ fn a_file_that_was_cut_short_is_told_by_name_and_not_written_on_to() {
 }
 
 #[test]
-fn a_damaged_record_is_never_given_nor_passed() {
+fn a_damaged_record_is_neither_delivered_nor_skipped() {
     let folder = Folder::with_topic(1);
     let log = filled(&folder);
     drop(log);
@@ -196,7 +196,7 @@ fn a_damaged_record_is_never_given_nor_passed() {
 }
 
 #[test]
-fn a_file_that_may_not_be_written_takes_nothing_until_it_may() {
+fn an_unwritable_file_accepts_no_record_until_it_is_writable() {
     let folder = Folder::with_topic(1);
     append(&folder.log(), "key").expect("acknowledged");
     run("chattr", &["+i"], &folder.file("db"));
@@ -218,7 +218,7 @@ fn a_file_that_may_not_be_written_takes_nothing_until_it_may() {
 }
 
 #[test]
-fn a_lock_that_another_program_keeps_is_told_in_time_and_nothing_is_doubled() {
+fn a_lock_held_by_another_program_is_reported_in_time_and_nothing_is_duplicated() {
     let folder = Folder::with_topic(1);
     let log = folder.log();
     append(&log, "key").expect("acknowledged");
@@ -238,7 +238,7 @@ fn a_lock_that_another_program_keeps_is_told_in_time_and_nothing_is_doubled() {
 }
 
 #[test]
-fn orders_are_refused_before_the_disk_is_full_and_taken_when_there_is_room() {
+fn orders_are_refused_before_the_disk_is_full_and_accepted_when_there_is_space() {
     let disk = SmallDisk::mount(32);
     let folder = Folder::at(disk.path().join("log"));
     folder.create(1, &[]);
@@ -281,7 +281,7 @@ fn orders_are_refused_before_the_disk_is_full_and_taken_when_there_is_room() {
 }
 
 #[test]
-fn a_disk_that_is_full_all_at_once_loses_nothing_that_was_acknowledged() {
+fn a_disk_that_is_suddenly_full_loses_no_acknowledged_record() {
     let disk = SmallDisk::mount(16);
     let folder = Folder::at(disk.path().join("log"));
     folder.create(1, &[]);
@@ -296,7 +296,7 @@ fn a_disk_that_is_full_all_at_once_loses_nothing_that_was_acknowledged() {
 }
 
 #[test]
-fn a_reader_that_never_ends_is_told_of_when_it_costs_too_much() {
+fn a_reader_that_holds_the_wal_for_too_long_is_reported() {
     let folder = Folder::with_topic(1);
     let log = folder.log();
     append(&log, "key").expect("acknowledged");

@@ -1,6 +1,5 @@
-//! The embedded engines as their users meet them: one process or several, killed, out of room, on a
-//! failing disk, files damaged under their hands, moved up to Kafka and PostgreSQL. No server is used
-//! but where a test says so.
+//! The embedded engines: one process or several, killed, out of disk space, on a failing disk, with
+//! damaged files, moved to Kafka and PostgreSQL. Servers are used only where a test says so.
 
 mod damaged_files;
 mod disk_errors;
@@ -18,10 +17,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use support::audit::{audit, audit_answers};
-use support::http::{self, Response};
 use support::load_client::{LoadClients, Workload};
-use support::orders::order;
-use support::{Db, Env, Process, TIMEOUT, eventually};
+use support::{Db, Env};
 
 const RECOVERY: Duration = Duration::from_secs(30);
 
@@ -55,26 +52,4 @@ fn check_integrity(folder: &Path) {
         }
     }
     assert!(checked > 0, "no files in {}", folder.display());
-}
-
-/// Posts one order.
-fn post(process: &Process, uid: &str) -> Response {
-    http::post(&format!("{}/orders", process.url()), order(uid).to_string())
-}
-
-/// Asks for one order.
-fn get(process: &Process, uid: &str) -> Response {
-    http::get(&format!("{}/api/order/{uid}", process.url()))
-}
-
-/// Waits until /readyz is red and one failing check has this text; gives that line.
-fn wait_until_unready(process: &Process, naming: &str) -> String {
-    eventually(format!("readiness names `{naming}`"), TIMEOUT, || {
-        let (status, said) = process.readiness();
-        let mut failing = said.lines().filter(|line| line.starts_with("FAIL "));
-        let named = failing
-            .find(|line| line.contains(naming))
-            .map(str::to_owned);
-        named.filter(|_| status == 503)
-    })
 }

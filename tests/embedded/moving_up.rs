@@ -1,10 +1,10 @@
-//! From files to Kafka and PostgreSQL: export, send, and nothing is lost.
+//! From files to Kafka and PostgreSQL by export and send, without a loss.
 
 use support::kafka::RawRecord;
 use support::load_client::Workload;
 use support::orders::order;
 use support::private::free_port;
-use support::{Env, TIMEOUT, http};
+use support::{Env, TIMEOUT};
 
 /// Every column of every table that an order has, in one order.
 const ROWS: &str =
@@ -14,7 +14,7 @@ const ROWS: &str =
     JOIN items i USING (order_uid) ORDER BY o.order_uid, i.rid";
 
 #[test]
-fn everything_accepted_on_files_is_in_kafka_and_postgresql_after_export_and_send() {
+fn every_order_accepted_on_files_is_in_kafka_and_postgresql_after_export_and_send() {
     let files = Env::embedded();
     let port = format!("127.0.0.1:{}", free_port());
     let mut up = files.orders(&["up"]).env("HTTP_ADDR", &port).start();
@@ -64,15 +64,15 @@ fn everything_accepted_on_files_is_in_kafka_and_postgresql_after_export_and_send
         servers.db().count("orders"),
         answers.accepted().len() as i64
     );
-    let one = http::get(&format!("{}/api/order/moved-0", api.url()));
+    let one = api.get_order("client0-0");
     assert_eq!(one.status, 200, "{}", one.text());
 }
 
 #[test]
-fn an_export_is_refused_while_accepted_orders_are_not_stored_and_partial_says_so() {
+fn an_export_is_refused_while_accepted_orders_are_not_stored() {
     let env = Env::embedded().prepared(1);
     let api = env.api();
-    let posted = http::post(&format!("{}/orders", api.url()), order("a").to_string());
+    let posted = api.post_order("a");
     assert_eq!(posted.status, 202, "{}", posted.text());
     let refused = env.orders(&["export", "--wait", "1s"]).run().exits(3);
     assert!(refused.stderr.contains("1 record"), "{}", refused.stderr);

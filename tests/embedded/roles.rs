@@ -1,10 +1,10 @@
-//! One API and one consumer a data folder; commands in separate processes on the same folder.
+//! One API and one consumer per data folder; commands in separate processes on one folder.
 
+use support::Env;
 use support::orders::order;
-use support::{Env, http};
 
 #[test]
-fn a_second_api_or_consumer_of_a_folder_is_refused_and_told_who_has_it() {
+fn a_second_api_or_consumer_on_a_folder_is_refused_with_the_holder() {
     let env = Env::embedded().prepared(1);
     let (api, consumer) = (env.api(), env.consumer());
     for (command, holder) in [("serve-api", &api), ("consume", &consumer), ("up", &api)] {
@@ -17,7 +17,7 @@ fn a_second_api_or_consumer_of_a_folder_is_refused_and_told_who_has_it() {
 }
 
 #[test]
-fn a_role_is_free_again_when_its_process_was_killed() {
+fn the_role_of_a_killed_process_is_free_again() {
     let env = Env::embedded().prepared(1);
     let mut api = env.api();
     api.kill9();
@@ -45,15 +45,15 @@ fn separate_processes_on_one_folder_are_a_pipeline() {
 
     drop(api);
     let api = env.serve_api().env("CACHE_LOAD_LIMIT", "0").start();
-    let cold = http::get(&format!("{}/api/order/one", api.url()));
+    let cold = api.get_order("one");
     assert_eq!((cold.status, cold.json()), (200, order("one")));
     api.wait_for_line(" CACHE UPDATED order_uid=one source=order-found");
-    let unknown = http::get(&format!("{}/api/order/two", api.url()));
+    let unknown = api.get_order("two");
     assert_eq!(unknown.status, 404, "{}", unknown.text());
 }
 
 #[test]
-fn services_started_before_the_tables_and_topics_say_what_to_run_and_begin_when_it_was_run() {
+fn services_started_before_tables_and_topics_name_the_command_and_begin_after_it() {
     let env = Env::embedded();
     let (api, consumer) = (env.serve_api().spawn(), env.consume().spawn());
     consumer.wait_for_line("run `orders migrate`");
@@ -61,7 +61,7 @@ fn services_started_before_the_tables_and_topics_say_what_to_run_and_begin_when_
     let env = env.prepared(1);
     api.wait_ready();
     consumer.wait_ready();
-    let posted = http::post(&format!("{}/orders", api.url()), order("a").to_string());
+    let posted = api.post_order("a");
     assert_eq!(posted.status, 202, "{}", posted.text());
     env.wait_until_applied();
     assert_eq!(env.db().count("orders"), 1);

@@ -1,4 +1,4 @@
-//! Connections to the database that are reset, slowed down or swallow everything.
+//! Connections to the database that are reset, slow or silent.
 
 use std::time::Duration;
 
@@ -6,8 +6,6 @@ use support::kafka::RawRecord;
 use support::orders::order_version;
 use support::proxy::{Mode, Proxy};
 use support::{Env, TIMEOUT, eventually, http};
-
-use super::wait_until_red;
 
 const AMOUNT: &str = "SELECT p.amount, (SELECT count(*) FROM items), o.source_offset
                       FROM payment p JOIN orders o USING (order_uid)";
@@ -17,7 +15,7 @@ fn version(number: u32) -> RawRecord {
 }
 
 #[test]
-fn connections_that_are_reset_over_and_over_lose_nothing() {
+fn nothing_is_lost_when_connections_are_reset_repeatedly() {
     let env = Env::ready();
     let (proxy, through) = Proxy::before_database(&env.db_url);
     let mut consumer = env.consume().env("DB_URL", &through).start();
@@ -57,7 +55,7 @@ fn a_database_behind_a_black_hole_is_waited_for() {
 }
 
 #[test]
-fn a_database_that_accepts_a_connection_and_says_nothing_is_asked_again_on_another() {
+fn a_database_that_accepts_a_connection_and_does_not_respond_is_reconnected() {
     let env = Env::ready();
     let (proxy, through) = Proxy::before_database(&env.db_url);
     // What is sent from here on is lost for good, on connections that stay open for good.
@@ -71,7 +69,7 @@ fn a_database_that_accepts_a_connection_and_says_nothing_is_asked_again_on_anoth
     env.kafka().produce(&env.topic(), &[version(1)]);
     let unknown = format!("{}/api/order/unknown", api.url());
     assert_eq!(http::get(&unknown).status, 202);
-    wait_until_red(&consumer, "accepts connections and does not respond");
+    consumer.wait_until_unready("accepts connections and does not respond");
     proxy.set(Mode::Forward);
     env.wait_until_applied();
     assert_eq!(env.db().text(AMOUNT), "1|2|0");

@@ -1,11 +1,11 @@
-//! Another program writes the same rows, in an order of its own.
+//! Another program that writes the same rows in another sequence.
 
 use support::{Env, TIMEOUT, eventually};
 
 use super::{Stream, assert_all_stored, wait_until_locked_out};
 
 #[test]
-fn a_deadlock_with_another_program_is_tried_again_and_dead_letters_nothing() {
+fn a_deadlock_with_another_program_is_retried_and_dead_letters_nothing() {
     let env = Env::ready();
     let consumer = env.consumer();
     let stream = Stream::start(&env, 1);

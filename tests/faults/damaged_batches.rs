@@ -1,5 +1,5 @@
-//! A batch on the broker's disk is damaged: its partition stops before it and is red, and the others
-//! go on.
+//! A damaged batch on the disk of the broker: its partition stops before it and is unhealthy, and the
+//! others continue.
 
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
@@ -9,10 +9,10 @@ use support::Env;
 use support::kafka::RawRecord;
 use support::private::PrivateKafka;
 
-use super::{Expected, assert_all_stored, expect, orders, wait_until_red};
+use super::{Expected, assert_all_stored, expect, orders};
 
 #[test]
-fn a_damaged_batch_stops_its_partition_and_no_other_until_it_is_mended() {
+fn a_damaged_batch_stops_only_its_partition_until_it_is_repaired() {
     let mut broker = PrivateKafka::start();
     let env = Env::on_kafka(&broker).prepared(3);
     let (kafka, topic, mut expected) = (env.kafka(), env.topic(), Expected::new());
@@ -35,8 +35,8 @@ fn a_damaged_batch_stops_its_partition_and_no_other_until_it_is_mended() {
     expect(&mut expected, "later", 30, 1);
 
     let consumer = env.consume().spawn();
-    wait_until_red(&consumer, "FAIL partition 0: a batch is corrupt");
-    wait_until_red(&consumer, "FAIL partition 1: a batch is corrupt");
+    consumer.wait_until_unready("FAIL partition 0: a batch is corrupt");
+    consumer.wait_until_unready("FAIL partition 1: a batch is corrupt");
     let mut db = env.db();
     let position = |partition: usize| {
         format!("SELECT next_offset FROM log_positions WHERE partition = {partition}")

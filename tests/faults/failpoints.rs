@@ -1,4 +1,4 @@
-//! Processes that die, or stand still, at the places where it would hurt most (ORDERS_FAILPOINT).
+//! Processes that crash or stall at the critical places (ORDERS_FAILPOINT).
 
 use std::os::unix::process::ExitStatusExt;
 
@@ -10,8 +10,8 @@ use super::{PausedLoad, Stream, assert_all_stored, expect, orders};
 
 on_both_engines! {
     [
-        consumers_that_die_around_a_commit_or_while_they_take_over_lose_and_double_nothing,
-        an_api_that_dies_between_the_logs_answer_and_its_own_loses_no_order_and_doubles_none,
+        consumers_that_crash_around_a_commit_or_an_assignment_lose_and_duplicate_nothing,
+        an_api_that_crashes_between_acknowledgement_and_answer_loses_and_duplicates_no_order,
     ]
 }
 
@@ -29,7 +29,7 @@ fn dies_at(load: &PausedLoad, command: Orders<'_>, place: &str) {
     }
 }
 
-fn consumers_that_die_around_a_commit_or_while_they_take_over_lose_and_double_nothing(
+fn consumers_that_crash_around_a_commit_or_an_assignment_lose_and_duplicate_nothing(
     engines: &Engines,
 ) {
     let env = engines.with_partitions(2);
@@ -64,7 +64,7 @@ fn consumers_that_die_around_a_commit_or_while_they_take_over_lose_and_double_no
     assert!(heir.is_running());
 }
 
-fn an_api_that_dies_between_the_logs_answer_and_its_own_loses_no_order_and_doubles_none(
+fn an_api_that_crashes_between_acknowledgement_and_answer_loses_and_duplicates_no_order(
     engines: &Engines,
 ) {
     let env = engines.ready();
@@ -87,7 +87,7 @@ fn an_api_that_dies_between_the_logs_answer_and_its_own_loses_no_order_and_doubl
 }
 
 #[test]
-fn a_consumer_that_stands_still_past_its_poll_interval_rejoins_and_stores_everything_once() {
+fn a_consumer_stalled_beyond_its_poll_interval_rejoins_and_stores_everything_once() {
     let env = Env::with_partitions(2);
     let first = env
         .consume()

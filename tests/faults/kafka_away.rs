@@ -1,14 +1,14 @@
-//! Kafka goes away: the position stands in the store, and reading goes on from there.
+//! Kafka is unavailable: the position is in the store, and reading continues there.
 
 use std::time::Instant;
 
 use support::private::PrivateKafka;
 use support::{Env, TIMEOUT};
 
-use super::{Expected, assert_all_stored, expect, orders, wait_until_locked_out, wait_until_red};
+use super::{Expected, assert_all_stored, expect, orders, wait_until_locked_out};
 
 #[test]
-fn kafka_killed_in_the_middle_of_a_backlog_costs_only_time() {
+fn nothing_is_lost_when_kafka_is_killed_within_a_backlog() {
     let mut broker = PrivateKafka::start();
     let env = Env::on_kafka(&broker).prepared(4);
     let consumer = env.consumer();
@@ -21,7 +21,7 @@ fn kafka_killed_in_the_middle_of_a_backlog_costs_only_time() {
 
     broker.kill9();
     db.run("COMMIT");
-    wait_until_red(&consumer, "FAIL log");
+    consumer.wait_until_unready("FAIL log");
     broker.restart();
     let back = Instant::now();
     consumer.wait_ready();
@@ -36,16 +36,16 @@ fn kafka_killed_in_the_middle_of_a_backlog_costs_only_time() {
 }
 
 #[test]
-fn a_consumer_started_before_kafka_says_so_and_recovers_alone() {
+fn a_consumer_started_before_kafka_reports_it_and_recovers() {
     let mut broker = PrivateKafka::stopped("");
     let env = Env::on_kafka(&broker);
     env.orders(&["migrate"]).run().succeeds();
     let consumer = env.consume().spawn();
-    wait_until_red(&consumer, "FAIL log");
+    consumer.wait_until_unready("FAIL log");
 
     broker.restart();
     // A topic that nobody has made yet is waited for as well.
-    wait_until_red(&consumer, "orders create-topics");
+    consumer.wait_until_unready("orders create-topics");
     env.orders(&["create-topics", "--partitions", "2"])
         .run()
         .succeeds();

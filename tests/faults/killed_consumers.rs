@@ -1,4 +1,4 @@
-//! kill -9 of a consumer: the next one goes on where it was.
+//! kill -9 of a consumer: the next one continues at its position.
 
 use std::time::Duration;
 
@@ -9,14 +9,14 @@ use support::{Engines, Env, Process};
 
 on_both_engines! {
     [
-        after_a_killed_consumer_the_next_one_stores_within_thirty_seconds,
+        a_new_consumer_stores_within_thirty_seconds_of_a_kill,
     ]
 }
 
 /// From a kill until things go again.
 const RECOVERY: Duration = Duration::from_secs(30);
 
-fn after_a_killed_consumer_the_next_one_stores_within_thirty_seconds(engines: &Engines) {
+fn a_new_consumer_stores_within_thirty_seconds_of_a_kill(engines: &Engines) {
     let env = engines.ready();
     let mut consumer = env.consumer();
     produce_and_wait(&env, "before");

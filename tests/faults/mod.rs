@@ -1,9 +1,9 @@
-//! What must survive: killed, frozen and stopped processes and servers, one rule a test.
+//! The faults that the consumer survives: killed, frozen and stopped processes and servers; one rule per
+//! test.
 //!
-//! Most need only the consumer: records are written straight to the topic. A fault is never timed
-//! by a sleep; a test waits until it can see that the fault has struck (a session that waits for a
-//! lock, a line, a condition of /readyz) and goes on from there. What both services must survive
-//! together stands in `services`.
+//! Most tests need only the consumer and write records directly to the topic. No fault is timed by a
+//! sleep: a test waits until it observes the fault (a session that waits for a lock, a line, a check of
+//! /readyz). `services` has the faults of both services together.
 
 mod bad_connections;
 mod contention;
@@ -214,16 +214,4 @@ fn wait_until_locked_out(db: &mut Db) {
          AND application_name = 'orders' AND wait_event_type = 'Lock'",
         "t",
     );
-}
-
-/// Waits until /readyz is red and its verbose answer has this text.
-fn wait_until_red(process: &Process, text: &str) {
-    eventually(format!("/readyz is red with `{text}`"), TIMEOUT, || {
-        is_red(process, text).then_some(())
-    });
-}
-
-fn is_red(process: &Process, text: &str) -> bool {
-    let (status, answer) = process.readiness();
-    status == 503 && answer.contains(text)
 }

@@ -1,14 +1,14 @@
-//! PostgreSQL goes away: work waits and resumes alone, nothing is skipped and nothing dead-lettered.
+//! PostgreSQL is unavailable: the consumer waits and resumes, skips nothing and dead-letters nothing.
 
 use std::time::{Duration, Instant};
 
 use support::private::PrivatePostgres;
 use support::{Env, TIMEOUT, eventually};
 
-use super::{Expected, PausedLoad, Stream, assert_all_stored, expect, orders, wait_until_red};
+use super::{Expected, PausedLoad, Stream, assert_all_stored, expect, orders};
 
 #[test]
-fn postgresql_killed_and_stopped_at_once_in_the_middle_of_a_stream_costs_only_time() {
+fn nothing_is_lost_when_postgresql_is_killed_or_stopped_under_load() {
     let mut postgres = PrivatePostgres::start();
     let env = Env::on_postgres(&postgres).prepared(4);
     let (api, mut consumer) = (env.api(), env.consumer());
@@ -25,7 +25,7 @@ fn postgresql_killed_and_stopped_at_once_in_the_middle_of_a_stream_costs_only_ti
             }
             flows
         });
-        wait_until_red(&consumer, "FAIL database");
+        consumer.wait_until_unready("FAIL database");
         // Orders need only the log.
         load.post(100);
         postgres.restart();
@@ -39,14 +39,14 @@ fn postgresql_killed_and_stopped_at_once_in_the_middle_of_a_stream_costs_only_ti
 }
 
 #[test]
-fn a_consumer_started_before_postgresql_says_so_and_recovers_alone() {
+fn a_consumer_started_before_postgresql_reports_it_and_recovers() {
     let mut postgres = PrivatePostgres::start();
     let env = Env::on_postgres(&postgres).prepared(2);
     postgres.stop();
     env.kafka()
         .produce(&env.topic(), &orders("early", 50, 1, 2));
     let consumer = env.consume().spawn();
-    wait_until_red(&consumer, "FAIL database");
+    consumer.wait_until_unready("FAIL database");
 
     postgres.restart();
     consumer.wait_ready();
@@ -56,7 +56,7 @@ fn a_consumer_started_before_postgresql_says_so_and_recovers_alone() {
 }
 
 #[test]
-fn sessions_that_are_terminated_again_and_again_lose_nothing() {
+fn nothing_is_lost_when_sessions_are_terminated_repeatedly() {
     let env = Env::with_partitions(4);
     let consumer = env.consumer();
     let (threads, descriptors) = (consumer.threads(), consumer.descriptors());
@@ -90,7 +90,7 @@ fn sessions_that_are_terminated_again_and_again_lose_nothing() {
 }
 
 #[test]
-fn a_database_that_is_read_only_for_a_while_is_waited_for() {
+fn a_read_only_database_is_waited_for() {
     let env = Env::with_partitions(2);
     let consumer = env.consumer();
     let mut db = env.db();
@@ -103,7 +103,7 @@ fn a_database_that_is_read_only_for_a_while_is_waited_for() {
     db.run(cut_off);
     env.kafka()
         .produce(&env.topic(), &orders("order", 100, 1, 2));
-    wait_until_red(&consumer, "read-only transaction");
+    consumer.wait_until_unready("read-only transaction");
     db.run(&format!(
         "ALTER DATABASE {database} RESET default_transaction_read_only"
     ));
@@ -115,7 +115,7 @@ fn a_database_that_is_read_only_for_a_while_is_waited_for() {
 }
 
 #[test]
-fn a_database_set_back_to_an_older_state_is_filled_again_from_the_log() {
+fn a_database_reset_to_an_older_state_is_refilled_from_the_log() {
     let env = Env::ready();
     let consumer = env.consumer();
     let (kafka, mut db) = (env.kafka(), env.db());

@@ -1,12 +1,12 @@
-//! PostgreSQL takes no connections for a while: it is starting, or all its connections are taken.
+//! PostgreSQL accepts no connection for a while: it is starting, or all its connections are in use.
 
 use support::private::PrivatePostgres;
 use support::{Env, TIMEOUT, eventually};
 
-use super::{Expected, assert_all_stored, expect, orders, wait_until_red};
+use super::{Expected, assert_all_stored, expect, orders};
 
 #[test]
-fn a_postgresql_that_is_still_starting_or_has_no_connection_left_is_waited_for() {
+fn a_postgresql_that_is_starting_or_out_of_connections_is_waited_for() {
     let mut postgres = PrivatePostgres::start();
     let env = Env::on_postgres(&postgres).prepared(2);
     let consumer = env.consumer();
@@ -17,14 +17,14 @@ fn a_postgresql_that_is_still_starting_or_has_no_connection_left_is_waited_for()
     postgres.stop();
     postgres.start_in_standby();
     kafka.produce(&env.topic(), &orders("starting", 50, 1, 2));
-    wait_until_red(&consumer, "SQLSTATE 57P03");
+    consumer.wait_until_unready("SQLSTATE 57P03");
     postgres.leave_standby();
     env.wait_until_applied();
 
     let held = take_all_connections(&postgres, &env);
     kafka.produce(&env.topic(), &orders("crowded", 50, 1, 2));
     kafka.produce(&env.topic(), &orders("before", 50, 2, 2));
-    wait_until_red(&consumer, "SQLSTATE 53300");
+    consumer.wait_until_unready("SQLSTATE 53300");
     drop(held);
     expect(&mut expected, "before", 50, 2);
     expect(&mut expected, "starting", 50, 1);

@@ -1,14 +1,14 @@
-//! The database is put back from a dump of an earlier moment, while both services run.
+//! The database is restored from an older dump while both services run.
 
 use std::path::Path;
 
 use support::private::PrivatePostgres;
 use support::{Db, Env};
 
-use super::{PausedLoad, wait_until_red};
+use super::PausedLoad;
 
 #[test]
-fn a_database_restored_from_an_older_dump_is_filled_again_with_all_that_was_accepted() {
+fn a_database_restored_from_an_older_dump_is_refilled_with_every_accepted_order() {
     let postgres = PrivatePostgres::start();
     let env = Env::on_postgres(&postgres).prepared(2);
     let (api, mut consumer) = (env.api(), env.consumer());
@@ -24,7 +24,7 @@ fn a_database_restored_from_an_older_dump_is_filled_again_with_all_that_was_acce
     let name = env.db_url.rsplit('/').next().expect("a name").to_owned();
     let mut server = Db::open(&postgres.url());
     server.run(&format!("DROP DATABASE {name} WITH (FORCE)"));
-    wait_until_red(&consumer, "does not exist");
+    consumer.wait_until_unready("does not exist");
     server.run(&format!("CREATE DATABASE {name} TEMPLATE template0"));
     let whole = ["-q", "-v", "ON_ERROR_STOP=1", "--single-transaction", "-f"];
     succeed(&postgres, "psql", &whole, &dump, &env.db_url);

@@ -1,5 +1,5 @@
-//! PostgreSQL does not answer, or its answer is lost: what was committed is applied once, and a lane
-//! that waits in vain is given up.
+//! PostgreSQL does not respond, or its reply is lost: a committed batch is applied once, and a lane that
+//! gets no reply is abandoned.
 
 use support::private::PrivatePostgres;
 use support::proxy::Proxy;
@@ -42,7 +42,7 @@ fn a_commit_whose_reply_is_lost_is_applied_once() {
 }
 
 #[test]
-fn a_lane_that_a_frozen_postgresql_keeps_is_given_up_and_all_is_stored_after_the_thaw() {
+fn a_lane_blocked_by_a_frozen_postgresql_is_abandoned_and_everything_is_stored_after_the_thaw() {
     let postgres = PrivatePostgres::start();
     let env = Env::on_postgres(&postgres).prepared(2);
     let consumer = env.consume().timeouts("lane=5000ms").start();

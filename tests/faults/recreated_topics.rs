@@ -1,16 +1,16 @@
-//! The topic is deleted and made again: everything in the new one is read, and what is stored never
-//! turns back to something older.
+//! The topic is deleted and recreated: everything in the new one is read, and no stored order is replaced
+//! by an older version.
 
 use support::audit::audit_answers;
 use support::on_both_engines;
 use support::orders::order;
-use support::{Engines, Env, Log, Process, TIMEOUT, eventually, http};
+use support::{Engines, Env, Log, Process, TIMEOUT, eventually};
 
 use super::{Expected, accepted_ago, assert_stored, expect, orders};
 
 on_both_engines! {
     [
-        a_topic_made_again_while_the_consumer_is_stopped_is_read_from_its_start,
+        a_topic_recreated_while_the_consumer_is_stopped_is_read_from_its_start,
     ]
 }
 
@@ -47,7 +47,7 @@ fn assert_goes_on(env: &Env, api: &Process, expected: &mut Expected) {
     for number in 0..10 {
         let body = order(&format!("posted-{number}")).to_string();
         eventually("an order to be accepted", TIMEOUT, || {
-            let answer = http::post(&format!("{}/orders", api.url()), &body);
+            let answer = api.post(&body);
             assert!(matches!(answer.status, 202 | 503), "{}", answer.text());
             (answer.status == 202).then_some(())
         });
@@ -59,7 +59,7 @@ fn assert_goes_on(env: &Env, api: &Process, expected: &mut Expected) {
 }
 
 #[test]
-fn a_topic_made_again_while_the_services_run_is_read_from_its_start() {
+fn a_topic_recreated_under_running_services_is_read_from_its_start() {
     let env = Env::ready();
     let (api, consumer) = (env.api(), env.consumer());
     let (log, mut expected) = (env.log(), Expected::new());
@@ -75,7 +75,7 @@ fn a_topic_made_again_while_the_services_run_is_read_from_its_start() {
     api.wait_ready();
 }
 
-fn a_topic_made_again_while_the_consumer_is_stopped_is_read_from_its_start(engines: &Engines) {
+fn a_topic_recreated_while_the_consumer_is_stopped_is_read_from_its_start(engines: &Engines) {
     let env = engines.ready();
     let (log, mut expected) = (env.log(), Expected::new());
     log.produce(&env.topic(), &accepted_ago(orders("old", 100, 5, 1), 10));
@@ -92,7 +92,7 @@ fn a_topic_made_again_while_the_consumer_is_stopped_is_read_from_its_start(engin
 }
 
 #[test]
-fn a_topic_made_again_while_the_consumer_is_frozen_is_read_from_its_start() {
+fn a_topic_recreated_while_the_consumer_is_frozen_is_read_from_its_start() {
     let env = Env::ready();
     let consumer = env.consumer();
     let (log, mut expected) = (env.log(), Expected::new());

@@ -1,5 +1,5 @@
-//! A database that refuses: one order that it does not want is a dead letter, a schema or rights
-//! that changed are an outage that somebody must end.
+//! A database that refuses: one refused order is a dead letter; a changed schema or revoked privileges are
+//! an outage that an operator must end.
 
 use support::audit::audit_offsets;
 use support::kafka::RawRecord;
@@ -8,22 +8,19 @@ use support::orders::{order, order_version};
 use support::private::PrivatePostgres;
 use support::{Engines, Env, TIMEOUT, eventually, http};
 
-use super::{
-    Expected, assert_all_stored, assert_stored, expect, orders, wait_until_locked_out,
-    wait_until_red,
-};
+use super::{Expected, assert_all_stored, assert_stored, expect, orders, wait_until_locked_out};
 
 on_both_engines! {
     [
-        an_order_that_the_database_refuses_is_a_dead_letter_and_all_others_are_stored,
-        a_column_that_nobody_fills_stops_the_consumer_and_dead_letters_nothing,
-        a_rule_that_most_orders_break_stops_the_consumer_and_dead_letters_nothing,
-        an_older_version_is_stored_where_the_database_refuses_the_newer_one,
-        an_accept_time_that_no_database_can_hold_stops_nothing,
+        an_order_that_the_database_refuses_becomes_a_dead_letter_and_all_others_are_stored,
+        an_incompatible_schema_stops_the_consumer_and_dead_letters_nothing,
+        a_constraint_that_most_orders_violate_stops_the_consumer_and_dead_letters_nothing,
+        an_older_version_is_stored_when_the_database_refuses_the_newer_one,
+        an_accept_time_out_of_range_stops_nothing,
     ]
 }
 
-fn an_order_that_the_database_refuses_is_a_dead_letter_and_all_others_are_stored(
+fn an_order_that_the_database_refuses_becomes_a_dead_letter_and_all_others_are_stored(
     engines: &Engines,
 ) {
     let env = engines.ready();
@@ -48,7 +45,7 @@ fn an_order_that_the_database_refuses_is_a_dead_letter_and_all_others_are_stored
     consumer.wait_ready();
 }
 
-fn a_column_that_nobody_fills_stops_the_consumer_and_dead_letters_nothing(engines: &Engines) {
+fn an_incompatible_schema_stops_the_consumer_and_dead_letters_nothing(engines: &Engines) {
     let env = engines.ready();
     let consumer = env.consumer();
     // No file can be given a column that must be filled; one that is gone is as bad.
@@ -66,7 +63,7 @@ fn a_column_that_nobody_fills_stops_the_consumer_and_dead_letters_nothing(engine
     );
     env.db().run(harm);
     env.log().produce(&env.topic(), &orders("order", 300, 1, 1));
-    wait_until_red(&consumer, told);
+    consumer.wait_until_unready(told);
     let mut db = env.db();
     assert_eq!(
         db.number("SELECT CAST(sum(next_offset) AS BIGINT) FROM log_positions"),
@@ -81,7 +78,9 @@ fn a_column_that_nobody_fills_stops_the_consumer_and_dead_letters_nothing(engine
     consumer.wait_ready();
 }
 
-fn a_rule_that_most_orders_break_stops_the_consumer_and_dead_letters_nothing(engines: &Engines) {
+fn a_constraint_that_most_orders_violate_stops_the_consumer_and_dead_letters_nothing(
+    engines: &Engines,
+) {
     let env = engines.ready();
     let consumer = env.consumer();
     env.db().add_check("spoken", "locale = 'en'");
@@ -89,7 +88,7 @@ fn a_rule_that_most_orders_break_stops_the_consumer_and_dead_letters_nothing(eng
     consumer.freeze();
     env.log().produce(&env.topic(), &orders("order", 300, 1, 1));
     consumer.thaw();
-    wait_until_red(&consumer, "spoken");
+    consumer.wait_until_unready("spoken");
     let mut db = env.db();
     assert_eq!(db.count("dead_letters"), 0);
     db.drop_check("spoken");
@@ -100,7 +99,7 @@ fn a_rule_that_most_orders_break_stops_the_consumer_and_dead_letters_nothing(eng
 }
 
 #[test]
-fn rights_and_a_password_that_are_taken_away_stop_the_consumer_until_they_are_given_back() {
+fn revoked_privileges_and_a_changed_password_stop_the_consumer_until_restored() {
     let postgres = PrivatePostgres::start();
     let env = Env::on_postgres(&postgres).prepared(1);
     let mut db = env.db();
@@ -117,7 +116,7 @@ fn rights_and_a_password_that_are_taken_away_stop_the_consumer_until_they_are_gi
     db.run("REVOKE INSERT ON orders FROM writer");
     env.kafka()
         .produce(&env.topic(), &orders("order", 100, 1, 1));
-    wait_until_red(&consumer, "permission denied");
+    consumer.wait_until_unready("permission denied");
     assert_eq!(db.count("dead_letters"), 0);
     db.run("GRANT INSERT ON orders TO writer");
     env.wait_until_applied();
@@ -126,7 +125,7 @@ fn rights_and_a_password_that_are_taken_away_stop_the_consumer_until_they_are_gi
     db.run("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'writer'");
     env.kafka()
         .produce(&env.topic(), &orders("order", 50, 2, 1));
-    wait_until_red(&consumer, "password authentication failed");
+    consumer.wait_until_unready("password authentication failed");
     assert_eq!(db.count("dead_letters"), 0);
     db.run("ALTER ROLE writer PASSWORD 'first'");
     let mut expected = Expected::new();
@@ -137,7 +136,7 @@ fn rights_and_a_password_that_are_taken_away_stop_the_consumer_until_they_are_gi
 }
 
 #[test]
-fn a_table_that_stays_locked_keeps_no_consumer_from_its_group() {
+fn a_locked_table_does_not_cost_the_consumer_its_group_membership() {
     // Four lanes with more waiting than a batch: none of them may take the time it spends on the
     // database for a silence of Kafka's.
     let env = Env::with_partitions(4);
@@ -173,7 +172,7 @@ fn a_table_that_stays_locked_keeps_no_consumer_from_its_group() {
     consumer.wait_ready();
 }
 
-fn an_older_version_is_stored_where_the_database_refuses_the_newer_one(engines: &Engines) {
+fn an_older_version_is_stored_when_the_database_refuses_the_newer_one(engines: &Engines) {
     let env = engines.ready();
     let mut db = env.db();
     db.add_check("no_second", "track_number = 'TRACK-2'");
@@ -197,7 +196,7 @@ fn an_older_version_is_stored_where_the_database_refuses_the_newer_one(engines: 
     audit_offsets(&env);
 }
 
-fn an_accept_time_that_no_database_can_hold_stops_nothing(engines: &Engines) {
+fn an_accept_time_out_of_range_stops_nothing(engines: &Engines) {
     let env = engines.ready();
     let _consumer = env.consumer();
     let record = |uid: &str, accepted_at: &str| {

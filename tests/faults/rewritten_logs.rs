@@ -1,9 +1,9 @@
-//! An older copy of the log is put in its place: same topic, same offsets, other records.
+//! The log is replaced by an older copy: same topic, same offsets, other records.
 
 use support::Env;
 use support::private::PrivateKafka;
 
-use super::{Expected, accepted_ago, assert_stored, expect, orders, wait_until_red};
+use super::{Expected, accepted_ago, assert_stored, expect, orders};
 
 #[test]
 fn an_older_copy_of_the_log_that_grew_past_the_position_is_replayed() {
@@ -44,7 +44,7 @@ fn an_older_copy_of_the_log_that_grew_past_the_position_is_replayed() {
 }
 
 #[test]
-fn a_log_that_is_replaced_while_the_consumer_runs_is_replayed() {
+fn a_log_replaced_under_a_running_consumer_is_replayed() {
     let mut broker = PrivateKafka::start();
     let env = Env::on_kafka(&broker).prepared(1);
     let (kafka, mut expected) = (env.kafka(), Expected::new());
@@ -87,7 +87,7 @@ fn a_log_that_ends_before_the_position_is_waited_for_and_then_replayed() {
         "UPDATE log_positions SET next_offset = 100, tail_offset = 99, tail_digest = sha256('x')",
     );
     let consumer = env.consume().timeouts("truncation=5000ms").spawn();
-    wait_until_red(&consumer, "past the end of the log");
+    consumer.wait_until_unready("past the end of the log");
     assert_eq!(db.count("log_gaps"), 0);
     db.eventually("SELECT epoch, next_offset FROM log_positions", "2|50");
     assert_eq!(

@@ -1,4 +1,4 @@
-//! SIGTERM to both services while orders keep coming.
+//! SIGTERM to both services under load.
 
 use std::time::{Duration, Instant};
 
@@ -39,12 +39,6 @@ fn both_services_drain_under_load_and_lose_nothing() {
 fn an_idle_service_stops_at_once() {
     let env = Env::ready();
     for mut service in [env.api(), env.consumer()] {
-        let asked = Instant::now();
-        assert_eq!(service.stop().code(), Some(0));
-        assert!(
-            asked.elapsed() < Duration::from_secs(3),
-            "it took {:?}",
-            asked.elapsed()
-        );
+        service.stop_within(Duration::from_secs(3));
     }
 }

@@ -1,27 +1,20 @@
-//! GET while the broker holds its connections open and says nothing.
+//! GET while the broker keeps its connections open and does not respond.
 
 use std::time::Duration;
 
 use support::orders::order;
 use support::private::PrivateKafka;
-use support::{Env, eventually, http};
+use support::{Env, eventually};
 
 #[test]
-fn a_get_while_the_broker_is_frozen_says_that_it_cannot_know() {
+fn a_get_while_the_broker_is_frozen_is_marked_unverified() {
     let kafka = PrivateKafka::start();
     let env = Env::on_kafka(&kafka).prepared(1);
     let (api, _consumer) = (env.api(), env.consumer());
-    assert_eq!(
-        http::post(
-            &format!("{}/orders", api.url()),
-            order("cached").to_string()
-        )
-        .status,
-        202
-    );
+    assert_eq!(api.post_order("cached").status, 202);
     kafka.freeze();
     let cached = eventually("a marked hit", Duration::from_secs(30), || {
-        let answer = http::get(&format!("{}/api/order/cached", api.url()));
+        let answer = api.get_order("cached");
         assert_eq!(answer.status, 200);
         let marked = answer
             .header("cache-status")
@@ -29,7 +22,7 @@ fn a_get_while_the_broker_is_frozen_says_that_it_cannot_know() {
         marked.then_some(answer)
     });
     assert_eq!(cached.json(), order("cached"));
-    let unknown = http::get(&format!("{}/api/order/never-heard-of", api.url()));
+    let unknown = api.get_order("never-heard-of");
     assert!(
         matches!(unknown.status, 202 | 503),
         "{}: {}",

@@ -1,4 +1,4 @@
-//! Other programs may write in Kafka transactions: markers and aborted records are holes, not gaps.
+//! Records that other programs write in Kafka transactions: markers and aborted records are skipped.
 
 use support::Env;
 use support::kafka::TransactionEnd;
@@ -6,7 +6,7 @@ use support::kafka::TransactionEnd;
 use super::{Expected, assert_stored, expect, orders};
 
 #[test]
-fn transaction_markers_and_aborted_records_are_passed_and_the_position_reaches_the_end() {
+fn transaction_markers_and_aborted_records_are_skipped_and_recorded_as_gaps() {
     let env = Env::ready();
     let consumer = env.consumer();
     let (kafka, topic) = (env.kafka(), env.topic());

@@ -1,4 +1,4 @@
-//! A consumer that is frozen for longer than its group waits, and wakes up after another took over.
+//! A consumer that is frozen for longer than its session timeout, and thawed after another took over.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use support::{Env, TIMEOUT, eventually};
 use super::{Expected, assert_all_stored, expect, orders};
 
 #[test]
-fn a_frozen_consumer_that_wakes_up_after_another_took_over_stores_nothing_twice() {
+fn a_consumer_thawed_after_another_took_over_stores_nothing_twice() {
     let env = Env::with_partitions(4);
     let first = env.consumer();
     let kafka = env.kafka();
@@ -51,7 +51,7 @@ fn a_frozen_consumer_that_wakes_up_after_another_took_over_stores_nothing_twice(
 }
 
 #[test]
-fn a_consumer_frozen_inside_a_transaction_is_fenced_when_it_wakes_up() {
+fn a_consumer_frozen_inside_a_transaction_is_fenced_after_the_thaw() {
     let env = Env::ready();
     let first = env.consumer();
     let (kafka, mut db) = (env.kafka(), env.db());
@@ -77,7 +77,7 @@ fn a_consumer_frozen_inside_a_transaction_is_fenced_when_it_wakes_up() {
 }
 
 #[test]
-fn a_consumer_whose_log_another_group_has_taken_says_which_and_stops() {
+fn a_consumer_whose_partitions_another_group_acquired_names_the_group_and_stops() {
     let env = Env::ready();
     let mut first = env.consumer();
     let _second = env.consume().env("KAFKA_GROUP", "usurpers").start();

@@ -1,4 +1,4 @@
-//! GET of what is in no cache: known, unknown, slow, dead.
+//! GET of an order that is not cached: known, unknown, slow, dead-lettered.
 
 use std::time::{Duration, Instant};
 
@@ -9,23 +9,23 @@ use support::{Engines, TIMEOUT, eventually, http};
 
 on_both_engines! {
     [
-        an_unknown_uid_is_known_to_be_unknown,
-        a_slow_consumer_makes_a_lookup_queued_not_a_lie,
-        many_who_ask_for_one_order_cause_one_lookup,
-        a_dead_lettered_uid_is_not_found_and_says_where_it_is,
+        an_unknown_uid_is_404,
+        a_lookup_to_a_slow_consumer_is_answered_202,
+        concurrent_requests_for_one_order_cause_one_lookup,
+        a_dead_lettered_uid_is_404_with_the_place_of_its_record,
         an_order_written_by_another_program_is_answered_from_the_store,
-        a_bare_lookup_without_headers_is_answered_too,
-        a_version_that_may_not_be_the_newest_says_so,
+        a_lookup_without_headers_is_answered,
+        a_version_that_may_not_be_the_newest_is_marked,
     ]
 }
 
-fn an_unknown_uid_is_known_to_be_unknown(engines: &Engines) {
+fn an_unknown_uid_is_404(engines: &Engines) {
     let env = engines.ready();
     let api = env.api();
     let _consumer = env.consumer();
 
     let asked = Instant::now();
-    let answer = http::get(&format!("{}/api/order/nobody-knows-me", api.url()));
+    let answer = api.get_order("nobody-knows-me");
     assert_eq!(answer.status, 404, "{}", answer.text());
     assert!(
         asked.elapsed() < Duration::from_secs(1),
@@ -38,7 +38,7 @@ fn an_unknown_uid_is_known_to_be_unknown(engines: &Engines) {
     );
 }
 
-fn a_slow_consumer_makes_a_lookup_queued_not_a_lie(engines: &Engines) {
+fn a_lookup_to_a_slow_consumer_is_answered_202(engines: &Engines) {
     let env = engines.ready();
     let consumer = env.consumer();
     env.log().produce(
@@ -77,7 +77,7 @@ fn a_slow_consumer_makes_a_lookup_queued_not_a_lie(engines: &Engines) {
     assert_eq!(found.json(), order("slow-1"));
 }
 
-fn many_who_ask_for_one_order_cause_one_lookup(engines: &Engines) {
+fn concurrent_requests_for_one_order_cause_one_lookup(engines: &Engines) {
     let env = engines.ready();
     let consumer = env.consumer();
     env.log().produce(
@@ -109,7 +109,7 @@ fn many_who_ask_for_one_order_cause_one_lookup(engines: &Engines) {
     assert!(lookups <= 10, "20 requests caused {lookups} lookups");
 }
 
-fn a_dead_lettered_uid_is_not_found_and_says_where_it_is(engines: &Engines) {
+fn a_dead_lettered_uid_is_404_with_the_place_of_its_record(engines: &Engines) {
     let env = engines.ready();
     let api = env.api();
     let _consumer = env.consumer();
@@ -121,7 +121,7 @@ fn a_dead_lettered_uid_is_not_found_and_says_where_it_is(engines: &Engines) {
     );
     env.wait_until_applied();
 
-    let answer = http::get(&format!("{}/api/order/dead-1", api.url()));
+    let answer = api.get_order("dead-1");
     assert_eq!(answer.status, 404, "{}", answer.text());
     let said = answer.text();
     assert!(said.contains("dead-lettered"), "{said}");
@@ -137,7 +137,7 @@ fn an_order_written_by_another_program_is_answered_from_the_store(engines: &Engi
     let api = env.serve_api().env("CACHE_LOAD_LIMIT", "0").start();
     let _consumer = env.consumer();
 
-    let answer = http::get(&format!("{}/api/order/bare", api.url()));
+    let answer = api.get_order("bare");
     assert_eq!(answer.status, 200, "{}", answer.text());
     let got = answer.json();
     assert_eq!(got["order_uid"], "bare");
@@ -147,7 +147,7 @@ fn an_order_written_by_another_program_is_answered_from_the_store(engines: &Engi
     assert_eq!(got["items"][0]["chrt_id"], 5);
 }
 
-fn a_bare_lookup_without_headers_is_answered_too(engines: &Engines) {
+fn a_lookup_without_headers_is_answered(engines: &Engines) {
     let env = engines.ready();
     let _consumer = env.consumer();
     env.log().produce(
@@ -181,7 +181,7 @@ fn a_bare_lookup_without_headers_is_answered_too(engines: &Engines) {
     assert_eq!(of("none").value, None, "no such order");
 }
 
-fn a_version_that_may_not_be_the_newest_says_so(engines: &Engines) {
+fn a_version_that_may_not_be_the_newest_is_marked(engines: &Engines) {
     let env = engines.ready();
     let _consumer = env.consumer();
     let version = |number| RawRecord::new("aged", order_version("aged", number).to_string());

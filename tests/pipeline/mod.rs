@@ -1,5 +1,4 @@
-//! The pipeline as its users see it, with nothing broken on purpose: from POST to the tables and
-//! back, one theme a file.
+//! The pipeline without faults, from POST to the tables and back; one topic per file.
 
 mod lookups;
 mod the_seeds_walk;

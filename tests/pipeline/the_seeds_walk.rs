@@ -1,13 +1,13 @@
-//! What go-orders' README walks through: send, store, cache hit, restart, lookup.
+//! The walk of go-orders' README: send, store, cache hit, restart, lookup.
 
 use serde_json::Value;
+use support::Engines;
 use support::on_both_engines;
-use support::{Engines, http};
 
 on_both_engines! {
     [
         an_order_is_sent_stored_cached_and_found_again_after_a_restart,
-        what_is_sent_can_be_got_at_the_command_line,
+        a_sent_order_can_be_read_at_the_command_line,
         a_restarted_api_warms_its_cache_with_the_newest_orders,
         the_store_holds_every_field_of_the_order,
     ]
@@ -43,7 +43,7 @@ fn an_order_is_sent_stored_cached_and_found_again_after_a_restart(engines: &Engi
         );
     }
 
-    let cached = http::get(&format!("{}/api/order/{UID}", api.url()));
+    let cached = api.get_order(UID);
     assert_eq!(cached.status, 200);
     assert_eq!(cached.json(), example_order());
     let cache_status = cached.header("cache-status").expect("a cache status");
@@ -51,7 +51,7 @@ fn an_order_is_sent_stored_cached_and_found_again_after_a_restart(engines: &Engi
 
     drop(api);
     let api = env.serve_api().env("CACHE_LOAD_LIMIT", "0").start();
-    let cold = http::get(&format!("{}/api/order/{UID}", api.url()));
+    let cold = api.get_order(UID);
     assert_eq!(cold.status, 200, "{}", cold.text());
     assert_eq!(cold.json(), example_order());
     for line in [
@@ -66,7 +66,7 @@ fn an_order_is_sent_stored_cached_and_found_again_after_a_restart(engines: &Engi
         " CACHE UPDATED order_uid={UID} source=order-found"
     ));
 
-    let warm = http::get(&format!("{}/api/order/{UID}", api.url()));
+    let warm = api.get_order(UID);
     assert!(
         warm.header("cache-status")
             .is_some_and(|status| status.contains("hit")),
@@ -75,7 +75,7 @@ fn an_order_is_sent_stored_cached_and_found_again_after_a_restart(engines: &Engi
     );
 }
 
-fn what_is_sent_can_be_got_at_the_command_line(engines: &Engines) {
+fn a_sent_order_can_be_read_at_the_command_line(engines: &Engines) {
     let env = engines.ready();
     let api = env.api();
     let _consumer = env.consumer();
@@ -105,7 +105,7 @@ fn a_restarted_api_warms_its_cache_with_the_newest_orders(engines: &Engines) {
     drop(api);
     let api = env.api();
     api.wait_for_line("the cache was warmed up with 1 orders");
-    let first = http::get(&format!("{}/api/order/{UID}", api.url()));
+    let first = api.get_order(UID);
     assert_eq!(first.json(), example_order());
     assert!(
         first
@@ -120,14 +120,7 @@ fn the_store_holds_every_field_of_the_order(engines: &Engines) {
     let env = engines.ready();
     let api = env.api();
     let _consumer = env.consumer();
-    assert_eq!(
-        http::post(
-            &format!("{}/orders", api.url()),
-            example_order().to_string()
-        )
-        .status,
-        202
-    );
+    assert_eq!(api.post(example_order().to_string()).status, 202);
     env.wait_until_applied();
 
     let mut db = env.db();

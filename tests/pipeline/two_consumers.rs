@@ -1,4 +1,4 @@
-//! Two consumers of one group: each reads its share.
+//! Two consumers of one group share the partitions.
 
 use support::kafka::RawRecord;
 use support::orders::order;
@@ -25,7 +25,7 @@ fn partitions_are_shared_between_two_consumers() {
 }
 
 #[test]
-fn lookups_are_answered_on_when_the_consumer_that_answered_them_dies() {
+fn lookups_are_answered_after_the_answering_consumer_died() {
     // One partition of each topic: one of the two consumers is given nothing, until the other dies.
     let env = Env::ready();
     let mut first = env.consumer();

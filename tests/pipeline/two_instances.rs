@@ -1,25 +1,21 @@
-//! Two API instances before one consumer: neither lies, whichever was posted to or asked.
+//! Two API instances and one consumer: both instances answer correctly.
 
 use std::time::Duration;
 
 use support::kafka::RawRecord;
 use support::orders::{order, order_version};
-use support::{Env, Process, TIMEOUT, eventually, http};
+use support::{Env, Process, TIMEOUT, eventually};
 
 /// Within this time one instance follows what another accepted, whatever else is slow.
 const FOLLOWED: Duration = Duration::from_secs(1);
 
 fn post(api: &Process, body: &serde_json::Value) {
-    let answer = http::post(&format!("{}/orders", api.url()), body.to_string());
+    let answer = api.post(body.to_string());
     assert_eq!(answer.status, 202, "{}", answer.text());
 }
 
-fn get(api: &Process, uid: &str) -> http::Response {
-    http::get(&format!("{}/api/order/{uid}", api.url()))
-}
-
 #[test]
-fn the_answer_reaches_the_instance_that_asked() {
+fn the_reply_reaches_the_instance_that_requested_it() {
     let env = Env::ready();
     let _consumer = env.consumer();
     let uids: Vec<String> = (0..10).map(|number| format!("asked-{number}")).collect();
@@ -39,16 +35,16 @@ fn the_answer_reaches_the_instance_that_asked() {
             (&second, &first)
         };
         assert_eq!(
-            get(asked, uid).status,
+            asked.get_order(uid).status,
             200,
             "{uid} at the one that asks first"
         );
-        assert_eq!(get(other, uid).status, 200, "{uid} at the other");
+        assert_eq!(other.get_order(uid).status, 200, "{uid} at the other");
     }
 }
 
 #[test]
-fn a_new_version_posted_at_one_is_seen_at_the_other() {
+fn a_version_posted_to_one_instance_is_served_by_the_other() {
     let env = Env::ready();
     let _consumer = env.consumer();
     let (first, second) = (env.api(), env.api());
@@ -56,7 +52,7 @@ fn a_new_version_posted_at_one_is_seen_at_the_other() {
 }
 
 #[test]
-fn a_new_version_is_seen_at_the_other_while_a_backlog_stands_between() {
+fn a_version_posted_to_one_instance_is_served_by_the_other_behind_a_backlog() {
     let env = Env::ready();
     let consumer = env.consumer();
     let (first, second) = (env.api(), env.api());
@@ -69,44 +65,44 @@ fn a_new_version_is_seen_at_the_other_while_a_backlog_stands_between() {
 fn new_version_is_seen(first: &Process, second: &Process, uid: &str) {
     post(first, &order_version(uid, 1));
     eventually("version 1 at the other", TIMEOUT, || {
-        (get(second, uid).status == 200).then_some(())
+        (second.get_order(uid).status == 200).then_some(())
     });
 
     post(first, &order_version(uid, 2));
     assert_eq!(
-        get(first, uid).json(),
+        first.get_order(uid).json(),
         order_version(uid, 2),
         "at the one that accepted it"
     );
     eventually("version 2 at the other", FOLLOWED, || {
-        (get(second, uid).json() == order_version(uid, 2)).then_some(())
+        (second.get_order(uid).json() == order_version(uid, 2)).then_some(())
     });
     for _ in 0..20 {
-        assert_eq!(get(second, uid).json(), order_version(uid, 2));
+        assert_eq!(second.get_order(uid).json(), order_version(uid, 2));
     }
 }
 
 #[test]
-fn an_accepted_order_is_never_unknown_anywhere() {
+fn an_accepted_order_is_never_404_on_any_instance() {
     let env = Env::ready();
     let _consumer = env.consumer();
     let (first, second) = (env.api(), env.api());
     for number in 0..200 {
         let uid = format!("accepted-{number}");
         post(&first, &order(&uid));
-        let answer = get(&second, &uid);
+        let answer = second.get_order(&uid);
         assert!(
             matches!(answer.status, 200 | 202),
             "{uid}: {} {}",
             answer.status,
             answer.text()
         );
-        assert_eq!(get(&first, &uid).status, 200);
+        assert_eq!(first.get_order(&uid).status, 200);
     }
 }
 
 #[test]
-fn an_accepted_order_is_never_unknown_while_nothing_is_stored() {
+fn an_accepted_order_is_never_404_while_nothing_is_stored() {
     let env = Env::ready();
     let consumer = env.consumer();
     let first = env.api();
@@ -117,13 +113,13 @@ fn an_accepted_order_is_never_unknown_while_nothing_is_stored() {
     // Started after them, so that it follows none of them; the store has none of them.
     let late = env.serve_api().env("LOOKUP_WAIT_MS", "50").start();
     for number in 0..20 {
-        let answer = get(&late, &format!("waiting-{number}"));
+        let answer = late.get_order(&format!("waiting-{number}"));
         assert_eq!(answer.status, 202, "{}", answer.text());
     }
     consumer.thaw();
     for number in 0..20 {
         eventually("the order", TIMEOUT, || {
-            let answer = get(&late, &format!("waiting-{number}"));
+            let answer = late.get_order(&format!("waiting-{number}"));
             assert!(
                 matches!(answer.status, 200 | 202),
                 "{} {}",
@@ -136,22 +132,22 @@ fn an_accepted_order_is_never_unknown_while_nothing_is_stored() {
 }
 
 #[test]
-fn an_order_that_was_unknown_is_found_once_it_is_posted_elsewhere() {
+fn an_unknown_order_is_found_after_it_was_posted_to_another_instance() {
     let env = Env::ready();
     let _consumer = env.consumer();
     let (first, second) = (env.api(), env.api());
     for number in 0..10 {
         let uid = format!("late-{number}");
-        assert_eq!(get(&second, &uid).status, 404);
-        assert_eq!(get(&first, &uid).status, 404);
+        assert_eq!(second.get_order(&uid).status, 404);
+        assert_eq!(first.get_order(&uid).status, 404);
         post(&first, &order(&uid));
         assert_eq!(
-            get(&first, &uid).status,
+            first.get_order(&uid).status,
             200,
             "at the one that accepted it, at once"
         );
         eventually("the order at the other", FOLLOWED, || {
-            (get(&second, &uid).status == 200).then_some(())
+            (second.get_order(&uid).status == 200).then_some(())
         });
     }
 }

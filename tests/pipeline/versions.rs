@@ -1,4 +1,4 @@
-//! Which version of an order stays: the later in one log, the later accepted across logs.
+//! Which version of an order is stored: the later one in a log, the later accepted one across logs.
 
 use support::kafka::RawRecord;
 use support::on_both_engines;
@@ -7,10 +7,10 @@ use support::{Engines, http};
 
 on_both_engines! {
     [
-        of_two_versions_in_one_batch_the_later_is_stored_whole,
-        a_replay_from_the_start_of_the_log_leaves_every_order_as_it_was,
+        the_later_of_two_versions_in_one_batch_is_stored_whole,
+        a_replay_from_the_start_of_the_log_changes_no_order,
         an_older_version_in_a_recreated_topic_does_not_overwrite_a_newer_one,
-        a_row_that_another_program_wrote_is_older_than_any_record,
+        a_row_of_another_program_is_older_than_any_record,
         the_api_and_the_store_agree_on_the_last_of_many_concurrent_posts,
     ]
 }
@@ -22,7 +22,7 @@ fn version(uid: &str, version: u32, accepted_at_us: i64) -> RawRecord {
         .header("accepted-at", accepted_at_us.to_string())
 }
 
-fn of_two_versions_in_one_batch_the_later_is_stored_whole(engines: &Engines) {
+fn the_later_of_two_versions_in_one_batch_is_stored_whole(engines: &Engines) {
     let env = engines.ready();
     let versions: Vec<RawRecord> = (1..=5)
         .map(|number| version("same", number, 1_000))
@@ -34,7 +34,7 @@ fn of_two_versions_in_one_batch_the_later_is_stored_whole(engines: &Engines) {
     assert_eq!(env.db().text(AMOUNT), "5|3");
 }
 
-fn a_replay_from_the_start_of_the_log_leaves_every_order_as_it_was(engines: &Engines) {
+fn a_replay_from_the_start_of_the_log_changes_no_order(engines: &Engines) {
     let env = engines.ready();
     let mut consumer = env.consumer();
     for number in 1..=4 {
@@ -93,7 +93,7 @@ fn an_older_version_in_a_recreated_topic_does_not_overwrite_a_newer_one(engines:
     assert_eq!(db.text("SELECT from_offset, to_offset FROM log_gaps"), "2|");
 }
 
-fn a_row_that_another_program_wrote_is_older_than_any_record(engines: &Engines) {
+fn a_row_of_another_program_is_older_than_any_record(engines: &Engines) {
     let env = engines.ready();
     let items = ["('adopted', 5)"; 9].join(", ");
     env.db().run(&format!(
@@ -123,7 +123,7 @@ fn the_api_and_the_store_agree_on_the_last_of_many_concurrent_posts(engines: &En
     });
     env.wait_until_applied();
     let stored = env.db().text("SELECT amount FROM payment");
-    let cached = http::get(&format!("{}/api/order/contested", api.url())).json();
+    let cached = api.get_order("contested").json();
     assert_eq!(cached["payment"]["amount"].to_string(), stored);
     let last = env.log().read_all(&env.topic()).pop().expect("a record");
     assert_eq!(

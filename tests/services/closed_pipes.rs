@@ -1,6 +1,6 @@
-//! stdout and stderr that nobody reads, or whose reader is gone: no order waits for them.
+//! stdout and stderr that are never read or closed: no order waits for them.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use support::audit::audit;
 use support::load_client::Workload;
@@ -22,7 +22,7 @@ fn start_mute(service: Orders<'_>, reader: Pipe) -> Process {
 }
 
 #[test]
-fn services_whose_output_nobody_reads_go_on_storing_and_stop_in_good_order() {
+fn services_with_blocked_or_closed_output_store_orders_and_stop_normally() {
     for reader in [Pipe::Blocked, Pipe::Closed] {
         let env = Env::with_partitions(2);
         let authority = format!("127.0.0.1:{}", free_port());
@@ -33,16 +33,13 @@ fn services_whose_output_nobody_reads_go_on_storing_and_stop_in_good_order() {
         env.wait_until_applied();
         audit(&env, &answers);
         for mut service in [api, consumer] {
-            let asked = Instant::now();
-            assert_eq!(service.stop().code(), Some(0), "{reader:?}");
-            let took = asked.elapsed();
-            assert!(took < Duration::from_secs(10), "it took {took:?}");
+            service.stop_within(Duration::from_secs(10));
         }
     }
 }
 
 #[test]
-fn a_consumer_that_must_end_does_so_though_nobody_reads_why() {
+fn a_consumer_with_blocked_output_exits_on_a_fatal_error() {
     let env = Env::ready();
     let mut first = start_mute(env.consume(), Pipe::Blocked);
     let _second = env.consume().env("KAFKA_GROUP", "usurpers").start();
@@ -54,7 +51,7 @@ fn a_consumer_that_must_end_does_so_though_nobody_reads_why() {
 }
 
 #[test]
-fn commands_whose_reader_has_left_succeed_quietly() {
+fn commands_with_a_closed_stdout_succeed_without_a_message() {
     let env = Env::ready();
     let (api, _consumer) = (env.api(), env.consumer());
     let url = api.url();

@@ -86,7 +86,7 @@ fn assert_answers(socket: &Path, role: &str, process: &Process) {
 }
 
 #[test]
-fn each_service_answers_on_a_socket_in_a_folder_of_its_user_and_removes_it_at_its_end() {
+fn each_service_answers_on_a_socket_in_a_private_folder_and_removes_it_on_exit() {
     let env = Env::ready();
     let (mut api, mut consumer) = (env.api(), env.consumer());
     let embedded = Env::embedded();
@@ -121,7 +121,7 @@ fn assert_refused(env: &Env, runtime_dir: &Path, why: &str) {
 }
 
 #[test]
-fn a_folder_that_another_user_could_have_made_is_refused_and_the_service_runs_on() {
+fn a_folder_that_others_can_write_to_is_refused_and_the_service_keeps_running() {
     let env = Env::ready();
     fs::create_dir(folder(&env)).expect("it is not there");
     fs::set_permissions(folder(&env), Permissions::from_mode(0o755)).expect("it is ours");
@@ -148,7 +148,7 @@ fn a_folder_that_another_user_could_have_made_is_refused_and_the_service_runs_on
 }
 
 #[test]
-fn a_killed_service_leaves_its_socket_and_the_next_one_removes_it() {
+fn a_stale_socket_of_a_killed_service_is_removed_by_the_next_one() {
     let env = Env::ready();
     let mut killed = env.api();
     let stale = socket(&env, "api", &killed);
@@ -163,7 +163,7 @@ fn a_killed_service_leaves_its_socket_and_the_next_one_removes_it() {
 }
 
 #[test]
-fn the_control_socket_comes_back_after_descriptors_ran_out() {
+fn the_control_socket_recovers_after_descriptors_ran_out() {
     let env = Env::ready();
     let mut consumer = env.consumer();
     let socket = socket(&env, "consumer", &consumer);
@@ -186,7 +186,7 @@ fn the_control_socket_comes_back_after_descriptors_ran_out() {
 }
 
 #[test]
-fn a_body_announced_to_the_control_socket_neither_ends_nor_hangs_the_process() {
+fn a_request_with_a_body_neither_ends_nor_blocks_the_control_socket() {
     let env = Env::embedded();
     let mut up = env.up();
     let socket = socket(&env, "up", &up);

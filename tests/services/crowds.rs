@@ -1,4 +1,4 @@
-//! Clients that are silent, slow, deaf or too many: others are served meanwhile.
+//! Clients that are silent, slow, do not read or are too many: others are served meanwhile.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
@@ -31,7 +31,7 @@ fn wait_until_closed(mut stream: TcpStream) -> String {
 }
 
 #[test]
-fn silent_sockets_beyond_the_cap_do_not_keep_real_clients_out() {
+fn silent_connections_beyond_the_limit_do_not_lock_clients_out() {
     let env = Env::ready();
     let api = env.serve_api().env("MAX_CONNECTIONS", "20").start();
     let mut silent: Vec<TcpStream> = (0..30).map(|_| open(&api)).collect();
@@ -43,10 +43,7 @@ fn silent_sockets_beyond_the_cap_do_not_keep_real_clients_out() {
     for number in 0..10 {
         let asked = Instant::now();
         let body = support::orders::order(&format!("uid-{number}")).to_string();
-        assert_eq!(
-            http::post(&format!("{}/orders", api.url()), body).status,
-            202
-        );
+        assert_eq!(api.post(body).status, 202);
         assert!(
             asked.elapsed() < Duration::from_secs(5),
             "it took {:?}",
@@ -69,7 +66,7 @@ fn silent_sockets_beyond_the_cap_do_not_keep_real_clients_out() {
 }
 
 #[test]
-fn the_operators_port_answers_while_the_public_one_is_full() {
+fn the_operators_port_answers_while_the_public_port_is_at_its_limit() {
     let env = Env::ready();
     let api = env.serve_api().env("MAX_CONNECTIONS", "5").start();
     let silent: Vec<TcpStream> = (0..100).map(|_| open(&api)).collect();
@@ -79,7 +76,7 @@ fn the_operators_port_answers_while_the_public_one_is_full() {
 }
 
 #[test]
-fn a_silent_socket_and_half_a_head_are_cut_after_five_seconds() {
+fn a_silent_connection_and_an_incomplete_head_are_closed_after_five_seconds() {
     let env = Env::ready();
     let api = env.api();
     let opened = Instant::now();
@@ -94,7 +91,7 @@ fn a_silent_socket_and_half_a_head_are_cut_after_five_seconds() {
 }
 
 #[test]
-fn a_body_that_does_not_come_is_408() {
+fn a_body_that_does_not_arrive_is_answered_408() {
     let env = Env::ready();
     let api = env.api();
     let mut slow = open(&api);
@@ -111,7 +108,7 @@ fn a_body_that_does_not_come_is_408() {
 }
 
 #[test]
-fn an_idle_connection_is_kept_for_keep_alive_s_and_then_closed_in_good_order() {
+fn an_idle_connection_is_closed_after_keep_alive_s() {
     let env = Env::ready();
     let api = env.serve_api().env("KEEP_ALIVE_S", "2").start();
     let mut kept = Connection::open(&api.url()).expect("the API takes connections");
@@ -150,7 +147,7 @@ fn a_client_that_never_reads_is_reset() {
 }
 
 #[test]
-fn real_clients_are_served_among_the_deaf_the_slow_and_the_silent() {
+fn clients_are_served_beside_silent_slow_and_non_reading_ones() {
     let env = Env::ready();
     let api = env.api();
     let requests = "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(1000);
@@ -174,8 +171,8 @@ fn real_clients_are_served_among_the_deaf_the_slow_and_the_silent() {
     for number in 0..50 {
         let asked = Instant::now();
         let body = support::orders::order(&format!("uid-{number}")).to_string();
-        let posted = http::post(&format!("{}/orders", api.url()), body);
-        let read = http::get(&format!("{}/api/order/uid-{number}", api.url()));
+        let posted = api.post(body);
+        let read = api.get_order(&format!("uid-{number}"));
         assert_eq!((posted.status, read.status), (202, 200));
         let took = asked.elapsed();
         assert!(took < Duration::from_secs(2), "it took {took:?}");
@@ -186,7 +183,7 @@ fn real_clients_are_served_among_the_deaf_the_slow_and_the_silent() {
 }
 
 #[test]
-fn five_thousand_idle_connections_cost_little_and_keep_nobody_out() {
+fn five_thousand_idle_connections_use_little_memory_and_lock_nobody_out() {
     const IDLE: usize = 5_000;
     raise_own_descriptor_limit(2 * IDLE as u64);
     let env = Env::ready();
@@ -206,7 +203,7 @@ fn five_thousand_idle_connections_cost_little_and_keep_nobody_out() {
     for number in 0..50 {
         let asked = Instant::now();
         let body = support::orders::order(&format!("uid-{number}")).to_string();
-        let posted = http::post(&format!("{}/orders", api.url()), body);
+        let posted = api.post(body);
         assert_eq!(posted.status, 202);
         let took = asked.elapsed();
         assert!(took < Duration::from_secs(2), "it took {took:?}");

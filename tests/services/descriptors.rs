@@ -1,4 +1,4 @@
-//! Few descriptors, or none: both services say so, do not spin, and recover.
+//! Few or no free descriptors: both services report it, do not spin, and recover.
 
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
@@ -37,7 +37,7 @@ fn feed(process: &Process) {
 }
 
 #[test]
-fn an_api_with_few_descriptors_takes_what_fits_and_serves_real_clients() {
+fn an_api_with_few_descriptors_accepts_what_fits_and_serves_clients() {
     let env = Env::ready();
     let few = env.serve_api().wrapped_in(&["prlimit", "--nofile=128:128"]);
     let api = few.start();
@@ -59,7 +59,7 @@ fn an_api_with_few_descriptors_takes_what_fits_and_serves_real_clients() {
 }
 
 #[test]
-fn an_api_without_descriptors_says_so_does_not_spin_and_recovers() {
+fn an_api_without_descriptors_logs_it_does_not_spin_and_recovers() {
     let env = Env::ready();
     let mut api = env.api();
     let mut kept = Connection::open(&api.url()).expect("the API takes connections");
@@ -86,7 +86,7 @@ fn an_api_without_descriptors_says_so_does_not_spin_and_recovers() {
 }
 
 #[test]
-fn a_consumer_without_descriptors_says_so_does_not_spin_and_recovers() {
+fn a_consumer_without_descriptors_logs_it_does_not_spin_and_recovers() {
     let env = Env::ready();
     // Few are enough for a consumer.
     let few = env.consume().wrapped_in(&["prlimit", "--nofile=128:20000"]);

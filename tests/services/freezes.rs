@@ -1,4 +1,4 @@
-//! A broker that stops and goes on, again and again, each time for longer than an order waits.
+//! A broker that freezes repeatedly, each time for longer than the timeout of an order.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use support::private::PrivateKafka;
 use super::{Outcome, Posted, RECOVERY};
 
 #[test]
-fn a_kafka_frozen_and_thawed_again_and_again_keeps_every_order_and_the_order_of_its_versions() {
+fn a_kafka_frozen_repeatedly_keeps_every_order_and_the_sequence_of_its_versions() {
     let kafka = PrivateKafka::start();
     let env = Env::on_kafka(&kafka).prepared(2);
     let (api, consumer) = (env.api(), env.consumer());

@@ -1,14 +1,14 @@
-//! The broker's disk is full: it ends itself, and comes back when there is room again.
+//! A full disk of the broker: it halts, and restarts when there is space.
 
 use support::audit::{audit_answers, audit_offsets};
 use support::disk::SmallDisk;
 use support::private::PrivateKafka;
 use support::{Env, eventually};
 
-use super::{Outcome, Posted, RECOVERY, wait_until_unready};
+use super::{Outcome, Posted, RECOVERY};
 
 #[test]
-fn orders_for_a_kafka_whose_disk_is_full_are_refused_honestly_until_it_has_room_again() {
+fn orders_are_refused_while_the_disk_of_kafka_is_full() {
     let disk = SmallDisk::mount(64);
     // A broker that ended badly is let in again when its old session is over.
     let settings = "broker.session.timeout.ms=3000";
@@ -22,7 +22,7 @@ fn orders_for_a_kafka_whose_disk_is_full_are_refused_honestly_until_it_has_room_
     disk.fill();
     posted.at_once(&api, "full", 50);
     kafka.wait_until_halted();
-    wait_until_unready(&api, "log");
+    api.wait_until_unready("log");
     posted.at_once(&api, "halted", 50);
     assert_eq!(posted.count("halted", Outcome::Accepted), 0);
 

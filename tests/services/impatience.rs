@@ -20,7 +20,7 @@ const CROWD: usize = 96;
 const IMPATIENCE: Duration = Duration::from_millis(500);
 
 #[test]
-fn a_version_that_its_client_gave_up_is_never_written_after_the_one_posted_next() {
+fn an_abandoned_version_is_never_written_after_the_next_one() {
     let kafka = PrivateKafka::start();
     let env = Env::on_kafka(&kafka).prepared(2);
     let api = env.api();

@@ -1,4 +1,4 @@
-//! kill -9 of both services, in the middle of everything: every promise holds afterwards.
+//! kill -9 of both services at any moment: every promise holds afterwards.
 
 use std::time::{Duration, Instant};
 
@@ -120,7 +120,7 @@ fn finish_and_audit(env: &Env, load: Load, api: &Process) {
 }
 
 #[test]
-fn consumers_and_api_killed_among_twenty_thousand_orders_lose_and_double_nothing() {
+fn consumers_and_api_killed_within_twenty_thousand_orders_lose_and_duplicate_nothing() {
     let env = Env::with_partitions(4);
     let port = format!("127.0.0.1:{}", free_port());
     let serve = || env.serve_api().env("HTTP_ADDR", &port).spawn();
@@ -165,7 +165,7 @@ fn consumers_and_api_killed_among_twenty_thousand_orders_lose_and_double_nothing
 }
 
 #[test]
-fn an_api_killed_again_and_again_in_a_storm_of_orders_keeps_every_202() {
+fn an_api_killed_repeatedly_under_load_keeps_every_202() {
     let env = Env::with_partitions(2);
     let port = format!("127.0.0.1:{}", free_port());
     let _consumer = env.consumer();
@@ -185,7 +185,7 @@ fn an_api_killed_again_and_again_in_a_storm_of_orders_keeps_every_202() {
 }
 
 #[test]
-fn consumers_that_join_and_leave_under_load_lose_and_double_nothing() {
+fn consumers_that_join_and_leave_under_load_lose_and_duplicate_nothing() {
     let env = Env::with_partitions(4);
     let api = env.api();
     let mut consumers = vec![env.consumer()];
@@ -212,7 +212,7 @@ fn consumers_that_join_and_leave_under_load_lose_and_double_nothing() {
 }
 
 #[test]
-fn a_storm_of_three_consumers_that_come_and_go_every_two_seconds_starves_and_loses_nothing() {
+fn rebalances_every_two_seconds_starve_no_partition_and_lose_nothing() {
     let env = Env::with_partitions(4);
     let api = env.api();
     let mut consumers = [env.consumer(), env.consumer(), env.consumer()].map(Some);
@@ -252,7 +252,7 @@ fn a_storm_of_three_consumers_that_come_and_go_every_two_seconds_starves_and_los
 }
 
 #[test]
-fn services_killed_every_few_orders_in_a_storm_of_posts_lose_and_double_nothing() {
+fn services_killed_every_few_orders_under_load_lose_and_duplicate_nothing() {
     let env = Env::with_partitions(2);
     let port = format!("127.0.0.1:{}", free_port());
     let serve = || env.serve_api().env("HTTP_ADDR", &port).spawn();

@@ -1,4 +1,4 @@
-//! Kafka writes an order, and its word about that never arrives.
+//! Kafka writes an order, and its acknowledgement is lost.
 
 use std::thread;
 
@@ -8,7 +8,7 @@ use support::private::PrivateKafka;
 use super::{Outcome, Posted};
 
 #[test]
-fn an_order_whose_acknowledgement_is_lost_stands_once_and_is_never_called_not_accepted() {
+fn an_order_whose_acknowledgement_is_lost_is_in_the_log_once_and_never_answered_not_accepted() {
     let (kafka, [proxy]) = PrivateKafka::behind_proxies("");
     let env = Env::on_kafka(&kafka).prepared(2);
     let through = proxy.address().to_string();

@@ -1,6 +1,6 @@
-//! How both services start, take what comes, stop and are killed; one rule a test.
+//! How both services start, work, stop and are killed; one rule per test.
 //!
-//! Orders come through the API here. What the consumer alone must survive stands in `faults`.
+//! Orders come through the API. `faults` has what the consumer alone survives.
 
 mod closed_pipes;
 mod control_socket;
@@ -119,15 +119,6 @@ fn post_bytes(uid: &str) -> Vec<u8> {
         body.len()
     );
     [head, body].concat().into_bytes()
-}
-
-/// Waits until /readyz is red and one failing check has this text.
-fn wait_until_unready(process: &Process, naming: &str) {
-    eventually(format!("readiness names `{naming}`"), TIMEOUT, || {
-        let (status, said) = process.readiness();
-        let mut failing = said.lines().filter(|line| line.starts_with("FAIL "));
-        (status == 503 && failing.any(|line| line.contains(naming))).then_some(())
-    });
 }
 
 /// Waits until a line of /readyz?verbose starts like this.

@@ -1,14 +1,14 @@
-//! The topic of orders is given more partitions while both services run.
+//! The topic of orders gets more partitions while both services run.
 
 use support::audit::{audit_answers, audit_offsets};
 use support::kafka::RawRecord;
 use support::orders::{order, order_version};
-use support::{Env, TIMEOUT, eventually, http};
+use support::{Env, TIMEOUT, eventually};
 
 use super::{Outcome, Posted};
 
 #[test]
-fn new_partitions_are_read_and_followed_from_their_first_record() {
+fn new_partitions_are_consumed_and_followed_from_their_first_record() {
     let env = Env::with_partitions(1);
     let often = "metadata=500ms";
     let api = env.serve_api().timeouts(often).start();
@@ -27,7 +27,7 @@ fn new_partitions_are_read_and_followed_from_their_first_record() {
     ];
     kafka.produce(&env.topic(), &records);
     eventually("the newer version from a new partition", TIMEOUT, || {
-        let answer = http::get(&format!("{}/api/order/old-7", api.url()));
+        let answer = api.get_order("old-7");
         assert_eq!(answer.status, 200, "{}", answer.text());
         (answer.json() == newer).then_some(())
     });

@@ -13,7 +13,7 @@ fn get(process: &Process, path: &str) -> (u16, String) {
 }
 
 #[test]
-fn the_api_says_that_it_lives_and_is_ready_and_why() {
+fn the_api_reports_liveness_and_readiness_with_its_checks() {
     let env = Env::ready();
     let api = env.serve_api().env("CACHE_LOAD_LIMIT", "0").start();
     let health = http::get(&format!("{}/healthz", api.url()));
@@ -34,7 +34,7 @@ fn the_api_says_that_it_lives_and_is_ready_and_why() {
 }
 
 #[test]
-fn the_consumer_says_that_it_lives_and_is_ready_and_why() {
+fn the_consumer_reports_liveness_and_readiness_with_its_checks() {
     let env = Env::with_partitions(2);
     let consumer = env.consumer();
     assert_eq!(get(&consumer, "/livez"), (200, "ok\n".to_owned()));
@@ -61,19 +61,13 @@ fn the_consumer_says_that_it_lives_and_is_ready_and_why() {
 }
 
 #[test]
-fn metrics_count_what_was_done() {
+fn metrics_count_requests_and_orders() {
     let env = Env::ready();
     let (api, consumer) = (env.api(), env.consumer());
     let mut posted = super::Posted::default();
     posted.at_once(&api, "uid", 5);
-    assert_eq!(
-        http::get(&format!("{}/api/order/absent", api.url())).status,
-        404
-    );
-    assert_eq!(
-        http::get(&format!("{}/api/order/uid-0", api.url())).status,
-        200
-    );
+    assert_eq!(api.get_order("absent").status, 404);
+    assert_eq!(api.get_order("uid-0").status, 200);
     env.wait_until_applied();
 
     let (status, text) = get(&api, "/metrics");
@@ -102,7 +96,7 @@ fn metrics_count_what_was_done() {
 }
 
 #[test]
-fn other_paths_and_methods_are_told_what_there_is() {
+fn unknown_paths_and_methods_are_answered_with_the_known_ones() {
     let env = Env::ready();
     for process in [env.api(), env.consumer()] {
         let said = "no such path: try /livez, /readyz?verbose or /metrics\n";
@@ -117,7 +111,7 @@ fn other_paths_and_methods_are_told_what_there_is() {
 }
 
 #[test]
-fn a_body_announced_to_the_operators_port_neither_ends_nor_hangs_the_process() {
+fn a_request_with_a_body_neither_ends_nor_blocks_the_operators_port() {
     let env = Env::ready();
     for process in [env.api(), env.consumer()] {
         let url = process.admin_url();
@@ -132,7 +126,7 @@ fn a_body_announced_to_the_operators_port_neither_ends_nor_hangs_the_process() {
 }
 
 #[test]
-fn probes_are_answered_at_once_among_three_hundred_slow_clients() {
+fn probes_are_answered_at_once_beside_three_hundred_slow_clients() {
     let env = Env::ready();
     let api = env.api();
     let authority = api.admin_url().replace("http://", "");

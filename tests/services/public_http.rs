@@ -1,6 +1,6 @@
-//! What the public port says beside the order itself, through the real server.
+//! The HTTP headers of orders on the public port.
 //!
-//! Requests that are not as they should be are in `bad_input::http_requests`.
+//! `bad_input::http_requests` has malformed requests.
 
 use support::orders::order;
 use support::{Env, Process, http};
@@ -18,7 +18,7 @@ fn get(api: &Process, path: &str, headers: &[(&str, &str)]) -> http::Response {
 }
 
 #[test]
-fn an_accepted_order_says_where_it_is_and_is_not_sent_to_who_has_it() {
+fn an_accepted_order_has_a_location_and_an_etag_that_answers_304() {
     let env = Env::ready();
     let api = env.api();
     let posted = post(&api, &[JSON], order("here").to_string().as_bytes());

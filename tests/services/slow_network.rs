@@ -1,5 +1,5 @@
-//! Slow lines between all parts: every request is answered within its deadline, every order is
-//! stored at last.
+//! Slow connections between all parts: every request is answered within its deadline, and every order is
+//! stored.
 
 use std::time::{Duration, Instant};
 
@@ -17,14 +17,14 @@ const GET_DEADLINE: Duration = Duration::from_secs(5);
 
 fn get(api: &Process, uid: &str) -> http::Response {
     let asked = Instant::now();
-    let answer = http::get(&format!("{}/api/order/{uid}", api.url()));
+    let answer = api.get_order(uid);
     let took = asked.elapsed();
     assert!(took < GET_DEADLINE, "`{uid}` was answered after {took:?}");
     answer
 }
 
 #[test]
-fn slow_lines_cost_time_but_no_deadline_and_no_order() {
+fn slow_connections_miss_no_deadline_and_lose_no_order() {
     let (kafka, [to_api, to_consumer]) = PrivateKafka::behind_proxies("");
     let env = Env::on_kafka(&kafka).prepared(2);
     let (to_database, db_url) = Proxy::before_database(&env.db_url);

@@ -1,4 +1,4 @@
-//! Services that start while something is away: they stay, say what it is, and recover alone.
+//! Services that start while a server is unavailable: they keep running, report it, and recover.
 
 use std::time::Instant;
 
@@ -6,7 +6,7 @@ use support::orders::order;
 use support::private::{PrivateKafka, PrivatePostgres};
 use support::{Env, http};
 
-use super::{Outcome, POST_DEADLINE, Posted, RECOVERY, wait_for_check, wait_until_unready};
+use super::{Outcome, POST_DEADLINE, Posted, RECOVERY, wait_for_check};
 
 #[test]
 fn both_services_start_before_kafka_and_recover_when_it_comes() {
@@ -14,14 +14,14 @@ fn both_services_start_before_kafka_and_recover_when_it_comes() {
     let env = Env::on_kafka(&kafka);
     env.orders(&["migrate"]).run().succeeds();
     let (mut api, mut consumer) = (env.serve_api().spawn(), env.consume().spawn());
-    wait_until_unready(&api, &format!("log `{}`", env.topic()));
-    wait_until_unready(&consumer, "log");
+    api.wait_until_unready(&format!("log `{}`", env.topic()));
+    consumer.wait_until_unready("log");
 
     let mut posted = Posted::default();
     posted.at_once(&api, "early", 40);
     assert_eq!(posted.count("early", Outcome::Accepted), 0);
     let asked = Instant::now();
-    let unknown = http::get(&format!("{}/api/order/early-0", api.url()));
+    let unknown = api.get_order("early-0");
     assert_eq!(unknown.status, 503, "nobody can know: {}", unknown.text());
     assert!(
         asked.elapsed() < POST_DEADLINE,
@@ -36,7 +36,7 @@ fn both_services_start_before_kafka_and_recover_when_it_comes() {
     }
 
     kafka.restart();
-    wait_until_unready(&api, "orders create-topics");
+    api.wait_until_unready("orders create-topics");
     env.orders(&["create-topics", "--partitions", "2"])
         .run()
         .succeeds();
@@ -66,7 +66,7 @@ fn both_services_start_before_postgresql_and_recover_when_it_comes() {
     }
     postgres.stop();
     let (api, mut consumer) = (env.serve_api().spawn(), env.consume().spawn());
-    wait_until_unready(&consumer, "database");
+    consumer.wait_until_unready("database");
     // Orders need only the log; what is in no cache is looked up when the database is back.
     api.wait_ready();
     let url = api.url();
@@ -89,16 +89,13 @@ fn both_services_start_before_postgresql_and_recover_when_it_comes() {
 }
 
 #[test]
-fn a_database_without_its_migrations_is_red_until_they_are_run() {
+fn a_service_is_unready_until_the_migrations_are_applied() {
     let env = Env::empty();
     env.orders(&["create-topics"]).run().succeeds();
     let (api, consumer) = (env.serve_api().spawn(), env.consume().spawn());
-    wait_until_unready(&consumer, "orders migrate");
+    consumer.wait_until_unready("orders migrate");
     api.wait_ready();
-    assert_eq!(
-        http::post(&format!("{}/orders", api.url()), order("kept").to_string()).status,
-        202
-    );
+    assert_eq!(api.post_order("kept").status, 202);
     env.orders(&["migrate"]).run().succeeds();
     consumer.wait_ready_within(RECOVERY);
     env.wait_until_applied_within(RECOVERY);
@@ -106,7 +103,7 @@ fn a_database_without_its_migrations_is_red_until_they_are_run() {
 }
 
 #[test]
-fn an_api_without_a_database_says_that_nothing_is_warmed_up() {
+fn an_api_without_a_database_reports_that_its_cache_is_not_warmed_up() {
     let env = Env::ready();
     let _consumer = env.consumer();
     let api = env.serve_api().without_env("DB_URL").start();
@@ -115,18 +112,9 @@ fn an_api_without_a_database_says_that_nothing_is_warmed_up() {
         &api,
         "ok warm-up: nothing is warmed up: no database is configured",
     );
-    assert_eq!(
-        http::post(&format!("{}/orders", api.url()), order("uid").to_string()).status,
-        202
-    );
-    assert_eq!(
-        http::get(&format!("{}/api/order/uid", api.url())).status,
-        200
-    );
-    assert_eq!(
-        http::get(&format!("{}/api/order/absent", api.url())).status,
-        404
-    );
+    assert_eq!(api.post_order("uid").status, 202);
+    assert_eq!(api.get_order("uid").status, 200);
+    assert_eq!(api.get_order("absent").status, 404);
 }
 
 #[test]

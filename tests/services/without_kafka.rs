@@ -1,4 +1,4 @@
-//! Kafka freezes or goes away under a running API: every POST is answered, and honestly.
+//! Kafka freezes or stops under a running API: every POST is answered correctly.
 
 use std::thread;
 
@@ -6,12 +6,12 @@ use support::audit::{audit, audit_answers};
 use support::load_client::Workload;
 use support::orders::order;
 use support::private::PrivateKafka;
-use support::{Env, TIMEOUT, eventually, http};
+use support::{Env, TIMEOUT, eventually};
 
 use super::{Outcome, Posted, RECOVERY};
 
 #[test]
-fn posts_to_a_frozen_kafka_are_all_answered_in_time_bounded_memory_and_no_false_word() {
+fn posts_to_a_frozen_kafka_are_answered_correctly_in_time_and_in_bounded_memory() {
     let kafka = PrivateKafka::start();
     let env = Env::on_kafka(&kafka).prepared(2);
     let (mut api, consumer) = (env.api(), env.consumer());
@@ -27,13 +27,13 @@ fn posts_to_a_frozen_kafka_are_all_answered_in_time_bounded_memory_and_no_false_
     assert_eq!(posted.count("frozen", Outcome::Accepted), 0);
     let grown = api.resident_bytes().saturating_sub(resident);
     assert!(grown < 64 << 20, "2,400 orders took {grown} bytes");
-    let cached = http::get(&format!("{}/api/order/before-7", api.url()));
+    let cached = api.get_order("before-7");
     assert_eq!((cached.status, cached.json()), (200, order("before-7")));
     assert_eq!(
         cached.header("cache-status"),
         Some("orders; hit; detail=unverified")
     );
-    let unknown = http::get(&format!("{}/api/order/absent", api.url()));
+    let unknown = api.get_order("absent");
     assert!(
         matches!(unknown.status, 202 | 503),
         "nobody can know: {}",
@@ -51,7 +51,7 @@ fn posts_to_a_frozen_kafka_are_all_answered_in_time_bounded_memory_and_no_false_
     assert_eq!(posted.count("after", Outcome::Accepted), 200);
     posted.audit(&env);
     eventually("verified answers", TIMEOUT, || {
-        let cached = http::get(&format!("{}/api/order/before-7", api.url()));
+        let cached = api.get_order("before-7");
         (cached.header("cache-status") == Some("orders; hit")).then_some(())
     });
     consumer.wait_ready_within(RECOVERY);
@@ -60,7 +60,7 @@ fn posts_to_a_frozen_kafka_are_all_answered_in_time_bounded_memory_and_no_false_
 }
 
 #[test]
-fn a_kafka_frozen_stopped_and_killed_under_load_loses_no_accepted_order() {
+fn no_accepted_order_is_lost_while_kafka_is_frozen_stopped_and_killed() {
     let mut kafka = PrivateKafka::start();
     let env = Env::on_kafka(&kafka).prepared(2);
     let (mut api, mut consumer) = (env.api(), env.consumer());
@@ -74,7 +74,7 @@ fn a_kafka_frozen_stopped_and_killed_under_load_loses_no_accepted_order() {
     kafka.thaw();
     wait_for(500);
     kafka.stop();
-    super::wait_until_unready(&api, "log");
+    api.wait_until_unready("log");
     thread::scope(|scope| {
         scope.spawn(|| posted.at_once(&api, "stopped", 20));
     });

@@ -1,4 +1,4 @@
-//! How each fault strikes and heals. When `strike` returns, it is over.
+//! How each fault begins and ends. It is over when `strike` returns.
 
 use std::thread::sleep;
 use std::time::Duration;

@@ -1,9 +1,9 @@
-//! The soak: faults at random, one after another, for as long as asked, while orders keep coming.
+//! The soak test: random faults, one after another, for a given time, under a steady load.
 //!
-//! `tests/soak` starts it. It has a Kafka, a PostgreSQL, an API and two consumers of its own, and
-//! clients that keep a durable record of every answer. A fault strikes, lasts and heals; then
-//! everything must go again within 30 s and every promise is checked against log, store and GET.
-//! The seed decides which faults come and how long they last, so the same seed does the same again.
+//! `tests/soak` starts it. It has a Kafka, a PostgreSQL, an API and two consumers of its own, and clients
+//! that keep a durable record of every answer. After each fault, everything must work again within 30 s,
+//! and every promise is checked against log, store and GET. The seed determines the faults and their
+//! durations, so that the same seed repeats them.
 
 mod faults;
 mod plan;

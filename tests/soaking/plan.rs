@@ -1,5 +1,4 @@
-//! Which faults come, when, and for how long: all of it drawn from the seed, nothing from what
-//! happens.
+//! The sequence of faults and their durations, determined by the seed alone.
 
 use std::fmt;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! The pipeline under load that the faults strike, and what must be true of it after each.
+//! The pipeline under load, and the checks after each fault.
 
 use std::time::{Duration, Instant};
 

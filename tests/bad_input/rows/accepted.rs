@@ -1,4 +1,4 @@
-//! What only looks odd: 202 at the API, stored from the topic, and given back in one form.
+//! Unusual but valid documents: 202 at the API, stored from the topic, and returned in one form.
 
 use serde_json::{Value, json};
 

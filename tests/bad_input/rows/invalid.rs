@@ -1,5 +1,4 @@
-//! What is JSON and no order: 422 at the API with the place of the fault, a dead letter from the
-//! topic.
+//! JSON that is not an order: 422 at the API with the place of the fault, a dead letter from the topic.
 
 use super::{MARK, Table, Verdict, document};
 

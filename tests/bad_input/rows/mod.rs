@@ -1,8 +1,8 @@
-//! The odd and the bad orders as data: what each is, its bytes, and what must become of it.
+//! Unusual and invalid orders as data: a description, the bytes, and the expected result.
 //!
-//! The same rules serve the API and the consumer, so one table serves the tests of both. What is not
-//! one JSON document is in `not_json`, what is JSON and no order in `invalid`, what only looks odd
-//! in `accepted`. Every document carries [`MARK`], which must show up in no log and no refusal.
+//! API and consumer apply the same rules, so one table serves the tests of both: `not_json` has what is
+//! not one JSON document, `invalid` what is JSON and not an order, `accepted` what is only unusual. Every
+//! document contains [`MARK`], which must not appear in any log or refusal.
 
 mod accepted;
 mod invalid;

@@ -1,4 +1,4 @@
-//! What is not one JSON document: 400 at the API, a dead letter without a uid from the topic.
+//! Bytes that are not one JSON document: 400 at the API, a dead letter without a uid from the topic.
 
 use super::{Table, Verdict, document};
 

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
+use crate::orders::order;
 use crate::{Env, TIMEOUT, eventually, http};
 
 mod lines;
@@ -301,10 +302,39 @@ impl Process {
         );
     }
 
+    /// Waits until /readyz answers 503 and a failing check contains this text; returns that check.
+    pub fn wait_until_unready(&self, text: &str) -> String {
+        eventually(format!("a failing check with `{text}`"), TIMEOUT, || {
+            self.failing_check(text)
+        })
+    }
+
+    /// The failing check with this text, where /readyz answers 503.
+    pub fn failing_check(&self, text: &str) -> Option<String> {
+        let (status, body) = self.readiness();
+        let mut checks = body.lines().filter(|line| line.starts_with("FAIL "));
+        let check = checks.find(|line| line.contains(text))?;
+        (status == 503).then(|| check.to_owned())
+    }
+
     /// Status and body of `/readyz?verbose`.
     pub fn readiness(&self) -> (u16, String) {
         let answer = http::get(&format!("{}/readyz?verbose", self.admin_url()));
         (answer.status, answer.text())
+    }
+
+    /// Posts this body to /orders.
+    pub fn post(&self, body: impl AsRef<[u8]>) -> http::Response {
+        http::post(&format!("{}/orders", self.url()), body)
+    }
+
+    /// Posts the first version of an order.
+    pub fn post_order(&self, uid: &str) -> http::Response {
+        self.post(order(uid).to_string())
+    }
+
+    pub fn get_order(&self, uid: &str) -> http::Response {
+        http::get(&format!("{}/api/order/{uid}", self.url()))
     }
 
     pub fn signal(&self, signal: Signal) {
@@ -332,6 +362,14 @@ impl Process {
     pub fn stop(&mut self) -> ExitStatus {
         self.signal(Signal::TERM);
         self.wait_exit(TIMEOUT)
+    }
+
+    /// Sends SIGTERM; panics unless the service exits with 0 in time.
+    pub fn stop_within(&mut self, limit: Duration) {
+        let asked = Instant::now();
+        assert_eq!(self.stop().code(), Some(0), "{:?}", self.lines());
+        let elapsed = asked.elapsed();
+        assert!(elapsed < limit, "`{}` stopped after {elapsed:?}", self.name);
     }
 
     pub fn is_running(&mut self) -> bool {
