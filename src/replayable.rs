@@ -1,8 +1,8 @@
-//! Properties checked by proptest so that a failure can be run again: it prints the seed.
+//! Property tests whose failures can be run again: a failure prints its seed.
 //!
-//! `PROPTEST_CASES` raises the number of cases, `PROPTEST_RNG_SEED` gives back what a failure
-//! printed. Nothing is written into the tree. The surprising thing: it is compiled twice, here and,
-//! by its path, into the tests against true servers.
+//! `PROPTEST_CASES` sets the number of cases, `PROPTEST_RNG_SEED` takes the seed that a failure
+//! printed. Nothing is written into the source tree. The tests against real servers compile this file
+//! a second time, by its path.
 
 use std::env::var_os;
 use std::hash::{BuildHasher, RandomState};
@@ -10,8 +10,8 @@ use std::hash::{BuildHasher, RandomState};
 use proptest::strategy::Strategy;
 use proptest::test_runner::{Config, RngSeed, TestRunner};
 
-/// Runs `holds` on that many values, fewer or more where PROPTEST_CASES says so; it panics where the
-/// property does not hold, and the smallest value that breaks it is printed with the seed.
+/// Runs `holds` on that many values, or as many as PROPTEST_CASES says. Panics when the property does
+/// not hold, with the smallest value that breaks it and the seed.
 pub fn check<S: Strategy>(cases: u32, values: S, holds: impl Fn(S::Value)) {
     let given = Config::default();
     let seed = match given.rng_seed {
@@ -33,6 +33,6 @@ pub fn check<S: Strategy>(cases: u32, values: S, holds: impl Fn(S::Value)) {
         Ok(())
     });
     if let Err(broken) = outcome {
-        panic!("{broken}\nto see it again: PROPTEST_RNG_SEED={seed} PROPTEST_CASES={cases}");
+        panic!("{broken}\nto run it again: PROPTEST_RNG_SEED={seed} PROPTEST_CASES={cases}");
     }
 }

@@ -118,7 +118,7 @@ impl Lookups {
     fn read(&mut self, partitions: &[i32]) -> bool {
         let status = &self.context.status;
         if partitions.is_empty() {
-            status.healthy(LOOKUPS, "another member of the group answers");
+            status.healthy(LOOKUPS, "another member of the group replies");
             // The group waits for this answer; without it, it never assigns anything again.
             self.readers.clear();
             return self.membership.assign(&[]).is_ok();
@@ -138,7 +138,7 @@ impl Lookups {
                     let context = self.context.clone();
                     reader.on_ready(Box::new(move || context.lookups_ready.notify()));
                 }
-                status.healthy(LOOKUPS, "answering");
+                status.healthy(LOOKUPS, "replying");
                 true
             }
             Err(error) => {

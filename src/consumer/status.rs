@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use prometheus_client::encoding::EncodeLabelSet;
@@ -13,7 +13,7 @@ use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
-use prometheus_client::registry::Registry;
+use prometheus_client::registry::{Metric, Registry};
 
 use crate::admin::{Check, Health};
 
@@ -64,94 +64,35 @@ pub struct Status {
 
 impl Status {
     pub fn new() -> Arc<Status> {
-        let mut status = Status {
+        let mut registry = Registry::with_prefix("orders_consumer");
+        let to = &mut registry;
+        let foreign_key = "Orders whose record key is not their uid";
+        let outdated = "Orders not written because the store had a newer version";
+        let dropped = "Lookups that were malformed, expired or too many";
+        let acquisitions = "Times the assigned partitions were acquired";
+        let lag = "Records of a partition that the store has not applied yet";
+        let next_offset = "The offset below which the store has applied everything";
+        let retries = "Calls to the store that failed and were retried";
+        Arc::new(Status {
             started: Instant::now(),
             heartbeat_ms: AtomicU64::new(0),
-            conditions: Mutex::new(BTreeMap::new()),
-            registry: Registry::with_prefix("orders_consumer"),
-            orders_applied: Counter::default(),
-            orders_outdated: Counter::default(),
-            dead_letters: Counter::default(),
-            batches: Counter::default(),
-            store_retries: Counter::default(),
-            partition_acquisitions: Counter::default(),
-            lookups_answered: Counter::default(),
-            lookups_dropped: Counter::default(),
-            records_with_foreign_key: Counter::default(),
-            lag: Family::default(),
-            next_offset: Family::default(),
-        };
-        status.register();
-        Arc::new(status)
+            conditions: Mutex::new(unknown_conditions()),
+            orders_applied: register(to, "orders_applied", "Orders written to the store"),
+            orders_outdated: register(to, "orders_outdated", outdated),
+            dead_letters: register(to, "dead_letters", "Records that became dead letters"),
+            batches: register(to, "batches", "Transactions committed"),
+            store_retries: register(to, "store_retries", retries),
+            partition_acquisitions: register(to, "partition_acquisitions", acquisitions),
+            lookups_answered: register(to, "lookups_answered", "Lookups answered"),
+            lookups_dropped: register(to, "lookups_dropped", dropped),
+            records_with_foreign_key: register(to, "records_with_foreign_key", foreign_key),
+            lag: register(to, "lag", lag),
+            next_offset: register(to, "next_offset", next_offset),
+            registry,
+        })
     }
 
-    fn register(&mut self) {
-        let counters = [
-            (
-                "orders_applied",
-                "Orders written to the store",
-                &self.orders_applied,
-            ),
-            (
-                "orders_outdated",
-                "Orders not written because the store had a newer version",
-                &self.orders_outdated,
-            ),
-            (
-                "dead_letters",
-                "Records that became dead letters",
-                &self.dead_letters,
-            ),
-            ("batches", "Transactions committed", &self.batches),
-            (
-                "store_retries",
-                "Calls to the store that failed and were retried",
-                &self.store_retries,
-            ),
-            (
-                "partition_acquisitions",
-                "Times the assigned partitions were acquired",
-                &self.partition_acquisitions,
-            ),
-            (
-                "lookups_answered",
-                "Lookups answered",
-                &self.lookups_answered,
-            ),
-            (
-                "lookups_dropped",
-                "Lookups that were malformed, expired or too many",
-                &self.lookups_dropped,
-            ),
-            (
-                "records_with_foreign_key",
-                "Orders whose record key is not their uid",
-                &self.records_with_foreign_key,
-            ),
-        ];
-        for (name, help, counter) in counters {
-            self.registry.register(name, help, counter.clone());
-        }
-        self.registry.register(
-            "lag",
-            "Records of a partition that the store has not applied yet",
-            self.lag.clone(),
-        );
-        self.registry.register(
-            "next_offset",
-            "The offset below which the store has applied everything",
-            self.next_offset.clone(),
-        );
-        for name in [LOG, DATABASE, MIGRATIONS, LOOKUPS, PARTITIONS] {
-            let condition = Condition {
-                healthy: false,
-                detail: "not known yet".into(),
-            };
-            self.lock().insert(name.into(), condition);
-        }
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Condition>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Condition>> {
         self.conditions
             .lock()
             .expect("no thread panics while holding this lock")
@@ -217,6 +158,27 @@ impl Status {
             .get_or_create(&PartitionLabel { partition })
             .set(records);
     }
+}
+
+/// Creates a metric that the registry encodes.
+fn register<M: Metric + Clone + Default>(registry: &mut Registry, name: &str, help: &str) -> M {
+    let metric = M::default();
+    registry.register(name, help, metric.clone());
+    metric
+}
+
+/// Nothing is healthy before it has been observed.
+fn unknown_conditions() -> BTreeMap<String, Condition> {
+    let unknown = |name: &str| {
+        let condition = Condition {
+            healthy: false,
+            detail: "not known yet".into(),
+        };
+        (name.to_owned(), condition)
+    };
+    [LOG, DATABASE, MIGRATIONS, LOOKUPS, PARTITIONS]
+        .map(unknown)
+        .into()
 }
 
 impl Health for Status {
