@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use serde_json::{Value, json};
 
-use crate::commands::{Context, open, wait_for};
+use crate::commands::{Context, connect, open};
 use crate::config::{DataArgs, LogArgs, LogEngine, LogSettings, duration};
 use crate::event_log::{LogError, OffsetRange, TopicAdmin, TopicDescription, TopicSpec};
 use crate::exit::{Exit, Failure};
@@ -66,7 +66,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
         folder.create()?;
     }
     let admin = open::topic_admin(&settings)?;
-    let brokers = connect(&*admin, &settings, args.wait, context)?;
+    let brokers = await_brokers(&*admin, &settings, args.wait, context)?;
     let asked = Asked {
         partitions: args.partitions,
         replication_factor: args.replication_factor,
@@ -103,46 +103,30 @@ pub(super) fn make_missing(
     context: &Context,
 ) -> anyhow::Result<()> {
     let admin = &*open::topic_admin(settings)?;
-    let brokers = connect(admin, settings, within, context)?;
+    let brokers = await_brokers(admin, settings, within, context)?;
     let wanted = specs(settings, &Asked::default(), brokers)?;
     let names: Vec<&str> = wanted.iter().map(|spec| spec.name.as_str()).collect();
     let found = findings(&wanted, &describe(admin, Some(&names))?);
     make(admin, &found, false, context)
 }
 
-/// How many brokers there are, once one answers.
-fn connect(
+/// The number of brokers, once one responds.
+fn await_brokers(
     admin: &dyn TopicAdmin,
     settings: &LogSettings,
     within: Duration,
     context: &Context,
 ) -> anyhow::Result<usize> {
-    let what = settings.describe();
-    let is_away = LogError::is_unavailable;
-    // Files have no brokers, but may not be readable yet.
+    // An embedded log has no brokers, but its files may not be readable yet.
     let topics = &settings.topics;
     let names = [&*topics.orders, &*topics.lookup, &*topics.found];
-    let ask = || {
+    connect::to_log(settings, connect::LOG_HINT, within, context, || {
         let brokers = admin.brokers()?;
         match admin.describe(Some(&names)) {
             Err(error) if error.is_unavailable() => Err(error),
             _ => Ok(brokers),
         }
-    };
-    match wait_for(&context.output, &what, within, is_away, ask) {
-        Err(error) if error.is_unavailable() => {
-            let message = format!(
-                "no answer from {what} after waiting {} s",
-                within.as_secs_f32()
-            );
-            let hint = "start it, name other brokers in KAFKA_BROKERS, or wait longer with --wait";
-            Err(Failure::new(Exit::Unreachable, message)
-                .because(error)
-                .hint(hint)
-                .into())
-        }
-        decided => decided.with_context(|| format!("asking {what} for its brokers")),
-    }
+    })
 }
 
 fn describe(

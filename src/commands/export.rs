@@ -14,7 +14,7 @@ use serde_json::json;
 
 use self::sink::Sink;
 use self::waiting::Waiting;
-use crate::commands::{Context, open, wait_for};
+use crate::commands::{Context, connect, open};
 use crate::config::{EngineArgs, duration};
 use crate::event_log::{EventLog, LogError, OffsetRange};
 use crate::exit::{Exit, Failure};
@@ -22,7 +22,7 @@ use crate::migrations::{self, SchemaState};
 use crate::order::{Fault, Order};
 use crate::pipeline::TopicId;
 use crate::shutdown::Shutdown;
-use crate::store::{OrderStore, Position, Snapshot, StoreEngine, StoreError, StoredDeadLetter};
+use crate::store::{OrderStore, Position, Snapshot, StoredDeadLetter};
 
 mod letter;
 mod sink;
@@ -84,7 +84,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
         true => None,
         false => Some(asked_log(&args, context)?),
     };
-    let mut store = connect(&*engine, args.wait, context)?;
+    let mut store = connect::to_store(&*engine, args.wait, context, || engine.connect())?;
     check_schema(&mut *store)?;
     if let Some(topic) = &topic {
         catch_up(&mut *store, topic, deadline, context)?;
@@ -139,39 +139,10 @@ impl Topic {
 fn asked_log(args: &Args, context: &Context) -> anyhow::Result<Topic> {
     let settings = args.engines.log()?;
     let log = open::log(&settings)?;
-    let what = settings.describe();
-    let name = settings.topics.orders;
-    let is_away = LogError::is_unavailable;
-    let asked = wait_for(&context.output, &what, args.wait, is_away, || {
-        Topic::ask(&*log, &name)
-    });
-    match asked {
-        Ok(topic) => Ok(topic),
-        Err(error) if error.is_unavailable() => {
-            let message = format!("no answer from {what}, which knows whether all is stored");
-            let hint = "start it, wait longer with --wait, or export what is there with --partial";
-            Err(Failure::new(Exit::Unreachable, message)
-                .because(error)
-                .hint(hint)
-                .into())
-        }
-        Err(error) => {
-            let asking = format!("asking {what} for the topic `{name}`");
-            Err(anyhow::Error::new(error).context(asking))
-        }
-    }
-}
-
-fn connect(
-    engine: &dyn StoreEngine,
-    within: Duration,
-    context: &Context,
-) -> anyhow::Result<Box<dyn OrderStore>> {
-    let database = engine.describe();
-    let what = format!("the database `{database}`");
-    let is_away = |error: &StoreError| matches!(error, StoreError::Unavailable(_));
-    wait_for(&context.output, &what, within, is_away, || engine.connect())
-        .with_context(|| format!("connecting to the database `{database}`"))
+    let hint = "start it, wait longer with --wait, or export what is there with --partial";
+    connect::to_log(&settings, hint, args.wait, context, || {
+        Topic::ask(&*log, &settings.topics.orders)
+    })
 }
 
 fn check_schema(store: &mut dyn OrderStore) -> anyhow::Result<()> {

@@ -5,11 +5,11 @@ use std::time::Duration;
 use anyhow::Context as _;
 use serde_json::{Value, json};
 
-use crate::commands::{Context, open, wait_for};
+use crate::commands::{Context, connect, open};
 use crate::config::{DataArgs, StoreArgs, duration};
-use crate::exit::{Exit, Failure};
+use crate::exit::Exit;
 use crate::migrations::{self, Line, Standing};
-use crate::store::{Schema, StoreEngine, StoreError};
+use crate::store::{Schema, StoreEngine};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -47,7 +47,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     let settings = args.store.resolve(&args.data, is_log_named)?;
     let engine = open::store(&settings)?;
     let database = engine.describe();
-    let mut schema = connect(&*engine, args.wait, context)?;
+    let mut schema = schema(&*engine, args.wait, context)?;
 
     let at_database = || format!("migrating the database `{database}`");
     let before = schema.history().with_context(at_database)?;
@@ -93,41 +93,24 @@ pub(super) fn apply_pending(
     within: Duration,
     context: &Context,
 ) -> anyhow::Result<()> {
-    let mut schema = connect(engine, within, context)?;
+    let mut schema = schema(engine, within, context)?;
     let tell = |text: &str| context.output.info(text);
     migrations::run(&mut *schema, within, &tell)
         .with_context(|| format!("migrating the database `{}`", engine.describe()))?;
     Ok(())
 }
 
-fn connect(
+fn schema(
     engine: &dyn StoreEngine,
     within: Duration,
     context: &Context,
 ) -> anyhow::Result<Box<dyn Schema>> {
-    let database = engine.describe();
-    let what = format!("the database `{database}`");
-    let is_away = |error: &StoreError| matches!(error, StoreError::Unavailable(_));
-    // The first question, too: a file is opened before it is read.
-    let ask = || {
+    // The history is read, too: a file is opened before it is read.
+    connect::to_store(engine, within, context, || {
         let mut schema = engine.schema()?;
         schema.history()?;
         Ok(schema)
-    };
-    match wait_for(&context.output, &what, within, is_away, ask) {
-        Err(error) if is_away(&error) => {
-            let message = format!(
-                "no database at `{database}` after waiting {} s",
-                within.as_secs_f32()
-            );
-            let hint = "start it, name another in DB_URL, or wait longer with --wait";
-            Err(Failure::new(Exit::Unreachable, message)
-                .because(error)
-                .hint(hint)
-                .into())
-        }
-        decided => decided.with_context(|| format!("connecting to the database `{database}`")),
-    }
+    })
 }
 
 /// What `--status` answers: anything but a current schema is a no.

@@ -4,9 +4,6 @@
 //! report. Nothing below this layer sees flags or environment.
 
 use std::error::Error;
-use std::fmt::Display;
-use std::thread;
-use std::time::{Duration, Instant};
 
 use crate::config::Settings;
 use crate::event_log::LogError;
@@ -15,6 +12,7 @@ use crate::output::Output;
 use crate::store::StoreError;
 
 pub mod completions;
+mod connect;
 pub mod consume;
 pub mod create_topics;
 pub mod export;
@@ -58,54 +56,9 @@ fn exit_of_cause<'a>(cause: &(dyn Error + 'static)) -> Option<(Exit, Option<&'a 
     }
 }
 
-/// How often what is away is tried again.
-const RETRY: Duration = Duration::from_millis(500);
-
-/// How often a wait is mentioned on stderr.
-const MENTION: Duration = Duration::from_secs(5);
-
-/// Repeats `attempt` while its error says that `what` is away, for at most `within`; gives back the
-/// first success, the first other error, or the last outage. Says on stderr that it waits.
-fn wait_for<T, E: Display>(
-    output: &Output,
-    what: &str,
-    within: Duration,
-    is_away: impl Fn(&E) -> bool,
-    mut attempt: impl FnMut() -> Result<T, E>,
-) -> Result<T, E> {
-    let deadline = Instant::now() + within;
-    let mut mentioned: Option<Instant> = None;
-    loop {
-        let error = match attempt() {
-            Err(error) if is_away(&error) => error,
-            decided => return decided,
-        };
-        let left = deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return Err(error);
-        }
-        if mentioned.is_none_or(|at| at.elapsed() >= MENTION) {
-            output.info(&format!(
-                "waiting for {what}, up to {} s more: {error}",
-                left.as_secs_f32().ceil()
-            ));
-            mentioned = Some(Instant::now());
-        }
-        thread::sleep(RETRY.min(left));
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use crate::output::{Format, Verbosity};
-
     use super::*;
-
-    fn wait(within: Duration, mut answers: Vec<Result<u8, &str>>) -> Result<u8, &str> {
-        let output = Output::new(Format::Table, Verbosity::Quiet);
-        let is_away = |error: &&str| *error == "away";
-        wait_for(&output, "it", within, is_away, || answers.remove(0))
-    }
 
     #[test]
     fn an_outage_is_unreachable_and_any_other_error_is_a_plain_failure() {
@@ -120,23 +73,5 @@ mod tests {
         assert_eq!(exit, Exit::TimedOut);
         assert!(hint.is_some());
         assert_eq!(exit_of(&anyhow::anyhow!("no")).0, Exit::Failed);
-    }
-
-    #[test]
-    fn a_wait_ends_with_the_first_answer() {
-        let answers = vec![Err("away"), Ok(1)];
-        assert_eq!(wait(Duration::from_secs(30), answers), Ok(1));
-    }
-
-    #[test]
-    fn a_refusal_is_not_waited_for() {
-        let answers = vec![Err("wrong password")];
-        let waited = wait(Duration::from_secs(30), answers);
-        assert_eq!(waited, Err("wrong password"));
-    }
-
-    #[test]
-    fn at_the_limit_the_outage_is_the_answer() {
-        assert_eq!(wait(Duration::ZERO, vec![Err("away")]), Err("away"));
     }
 }

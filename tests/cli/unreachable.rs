@@ -9,7 +9,7 @@ const NOWHERE: &str = "postgresql://me@127.0.0.1:1/orders";
 fn a_database_that_is_away_is_5_and_says_where_and_what_to_do() {
     let ran = orders("migrate --wait 0s").env("DB_URL", NOWHERE).run();
     assert_eq!((ran.status, ran.stdout.as_str()), (Some(5), ""));
-    let start = "error: no database at `127.0.0.1:1/orders` after waiting 0 s: ";
+    let start = "error: no response from the database `127.0.0.1:1/orders` within 0 s: ";
     assert!(ran.stderr.starts_with(start), "{}", ran.stderr);
     assert!(ran.stderr.contains("Connection refused"), "{}", ran.stderr);
     let hint = "hint: start it, name another in DB_URL, or wait longer with --wait\n";
@@ -35,7 +35,7 @@ fn a_kafka_that_is_away_is_5_and_with_json_still_one_document() {
     assert_eq!(document["exit_code"], 5);
     let error = document["error"].as_str().unwrap();
     assert!(
-        error.starts_with("no answer from Kafka at `127.0.0.1:1`"),
+        error.starts_with("no response from Kafka at `127.0.0.1:1`"),
         "{error}"
     );
 }
