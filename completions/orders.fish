@@ -78,7 +78,7 @@ json\t'One JSON document, also when the command fails'"
 complete -c orders -n "__fish_orders_using_subcommand migrate" -l log-format -d 'Write diagnostics as text or as JSON' -r -f -a "text\t'TIME LEVEL message field=value'
 json\t'One JSON object a line'"
 complete -c orders -n "__fish_orders_using_subcommand migrate" -l env-file -d 'File with variables [default: .env, where there is one]' -r -F
-complete -c orders -n "__fish_orders_using_subcommand migrate" -l dry-run -d 'Write nothing, not even the history table; say what would be applied'
+complete -c orders -n "__fish_orders_using_subcommand migrate" -l dry-run -d 'Write nothing; list what would be applied'
 complete -c orders -n "__fish_orders_using_subcommand migrate" -l status -d 'List the migrations; exit code 3 when one is pending'
 complete -c orders -n "__fish_orders_using_subcommand migrate" -s q -l quiet -d 'Print only warnings and errors on stderr'
 complete -c orders -n "__fish_orders_using_subcommand migrate" -s v -l verbose -d 'Print more on stderr; -vv prints everything'
@@ -137,7 +137,7 @@ complete -c orders -n "__fish_orders_using_subcommand consume" -l db-url -d 'Dat
 complete -c orders -n "__fish_orders_using_subcommand consume" -l data-dir -d 'Folder of the embedded engines' -r -F
 complete -c orders -n "__fish_orders_using_subcommand consume" -l group -d 'Consumer group' -r
 complete -c orders -n "__fish_orders_using_subcommand consume" -l lookup-group -d 'Consumer group of the lookups, one for each set of topics' -r
-complete -c orders -n "__fish_orders_using_subcommand consume" -l accept-gap -d 'Go on without records that were deleted before they were read, repeatable' -r
+complete -c orders -n "__fish_orders_using_subcommand consume" -l accept-gap -d 'Skip records that were deleted before they were read, repeatable' -r
 complete -c orders -n "__fish_orders_using_subcommand consume" -l admin-addr -d 'Address of /livez, /readyz and /metrics; port 0 picks one' -r
 complete -c orders -n "__fish_orders_using_subcommand consume" -l output -d 'Print data as a table or as JSON' -r -f -a "table\t'Columns for people; plain when piped'
 json\t'One JSON document, also when the command fails'"
@@ -147,7 +147,7 @@ complete -c orders -n "__fish_orders_using_subcommand consume" -l env-file -d 'F
 complete -c orders -n "__fish_orders_using_subcommand consume" -s q -l quiet -d 'Print only warnings and errors on stderr'
 complete -c orders -n "__fish_orders_using_subcommand consume" -s v -l verbose -d 'Print more on stderr; -vv prints everything'
 complete -c orders -n "__fish_orders_using_subcommand consume" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c orders -n "__fish_orders_using_subcommand send" -l timeout -d 'How long one order is sent again while the API cannot confirm it' -r
+complete -c orders -n "__fish_orders_using_subcommand send" -l timeout -d 'How long to retry an order that the API does not confirm' -r
 complete -c orders -n "__fish_orders_using_subcommand send" -l api-url -d 'URL of the API' -r
 complete -c orders -n "__fish_orders_using_subcommand send" -l output -d 'Print data as a table or as JSON' -r -f -a "table\t'Columns for people; plain when piped'
 json\t'One JSON document, also when the command fails'"
@@ -157,7 +157,7 @@ complete -c orders -n "__fish_orders_using_subcommand send" -l env-file -d 'File
 complete -c orders -n "__fish_orders_using_subcommand send" -s q -l quiet -d 'Print only warnings and errors on stderr'
 complete -c orders -n "__fish_orders_using_subcommand send" -s v -l verbose -d 'Print more on stderr; -vv prints everything'
 complete -c orders -n "__fish_orders_using_subcommand send" -s h -l help -d 'Print help'
-complete -c orders -n "__fish_orders_using_subcommand get" -l wait -d 'How long to go on asking while the API does not know yet [default: ask once]' -r
+complete -c orders -n "__fish_orders_using_subcommand get" -l wait -d 'How long to wait while the API does not know yet [default: one request]' -r
 complete -c orders -n "__fish_orders_using_subcommand get" -l api-url -d 'URL of the API' -r
 complete -c orders -n "__fish_orders_using_subcommand get" -l output -d 'Print data as a table or as JSON' -r -f -a "table\t'Columns for people; plain when piped'
 json\t'One JSON document, also when the command fails'"

@@ -1,9 +1,12 @@
-//! The HTTP client of `send` and `get`: one request, one typed answer.
+//! The HTTP client of `send` and `get`: one request, one typed outcome.
 //!
-//! Owns what the API's statuses mean to a caller, and the rule that a POST without a clear answer is
-//! simply sent again. Blocking, on plain threads; connections are kept alive between orders. The
-//! surprising thing: a POST whose answer was lost is neither done nor failed, it is unknown
-//! ([`Sent::Unknown`]), and only a later answer settles it.
+//! Owns what the API's statuses mean to a caller, and the rule that a POST without a definite answer is
+//! sent again. Blocks; connections are kept alive between orders.
+//!
+//! # Invariants
+//!
+//! - A POST whose response was lost has neither succeeded nor failed: it is
+//!   [`SendOutcome::Unknown`] until a later response tells.
 
 use std::cell::Cell;
 use std::time::{Duration, Instant};
@@ -18,83 +21,83 @@ use self::wire::{Problem, Receipt};
 pub mod documents;
 mod wire;
 
-/// One connection attempt, name resolution included.
+/// Limit of one connection attempt, name resolution included.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// One POST with its answer; the API itself answers within 7 s, an outage of Kafka included.
+/// Limit of one POST; the API responds within 7 s, even when Kafka is unavailable.
 const POST_TIMEOUT: Duration = Duration::from_secs(15);
-/// One GET with its answer; the API waits for a lookup up to LOOKUP_WAIT_MS, which ends at 30 s.
+/// Limit of one GET; the API waits for a lookup up to LOOKUP_WAIT_MS, at most 30 s.
 const GET_TIMEOUT: Duration = Duration::from_secs(40);
-/// How much longer than asked for one GET may take: the API's own wait may end a little later.
+/// How much longer than requested one GET may take: the API's own wait may end later.
 const GET_GRACE: Duration = Duration::from_secs(3);
 /// The first pause between two attempts; it doubles up to `LONGEST_PAUSE`.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
-/// The API could not be asked at all.
+/// The API did not take the request.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum ClientError {
     /// No connection; nothing was sent.
     #[error("no connection to the API at `{url}`: {reason}")]
     Unreachable { url: String, reason: String },
-    /// Something answers there, but not as the orders API would.
-    #[error("what answers at `{url}` is not the orders API (status {status})")]
+    /// Another server responds at this URL.
+    #[error("the server at `{url}` is not the orders API (status {status})")]
     NotTheApi { url: String, status: u16 },
 }
 
-/// What became of one POST.
+/// The outcome of one POST.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Sent {
+pub enum SendOutcome {
     /// The log has the order; it will be stored.
     Accepted { order_uid: String },
-    /// It will never be accepted as it is.
+    /// The API will never accept it as it is.
     Refused {
         status: u16,
         detail: String,
         faults: Vec<Fault>,
     },
-    /// Surely not in the log; may be accepted later.
-    NotAccepted(Setback),
-    /// May or may not be in the log; sending it again settles it.
-    Unknown(Setback),
+    /// Definitely not in the log; may be accepted later.
+    NotAccepted(RetryableError),
+    /// May or may not be in the log; sending it again is safe.
+    Unknown(RetryableError),
 }
 
-/// What became of one GET.
+/// The outcome of one GET.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Got {
-    Found(Box<Found>),
-    /// It is known that there is no such order; the detail says more (a dead letter's place).
+pub enum GetOutcome {
+    Found(Box<FoundOrder>),
+    /// There is no such order; the detail says more (the position of a dead letter).
     NotFound {
         detail: String,
     },
-    /// Not known yet: the lookup is under way, or the API cannot ask for it now.
-    Pending(Setback),
-    /// The API does not look such a uid up.
+    /// Not known yet: the lookup is in progress, or the API cannot look it up now.
+    Pending(RetryableError),
+    /// The API does not look up such a uid.
     Refused {
         status: u16,
         detail: String,
     },
 }
 
-/// An order, and how sure the API is that it is the newest version.
+/// An order, and whether the API has verified that it is the newest version.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Found {
+pub struct FoundOrder {
     pub order: Order,
-    /// So many records were not yet applied when the store was asked.
+    /// How many records were not yet applied when the store was read.
     pub behind: Option<String>,
-    /// The log could not be asked whether there is a newer version.
+    /// The log was unavailable, so there may be a newer version.
     pub is_unverified: bool,
 }
 
-/// Why an answer has to wait, and for how long the API asks to be left alone.
+/// A failure that a retry may resolve, and how long the API asks to wait before it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Setback {
+pub struct RetryableError {
     pub reason: String,
     pub retry_after: Option<Duration>,
 }
 
-impl Setback {
-    fn new(reason: impl Into<String>) -> Setback {
-        Setback {
+impl RetryableError {
+    fn new(reason: impl Into<String>) -> RetryableError {
+        RetryableError {
             reason: reason.into(),
             retry_after: None,
         }
@@ -105,12 +108,12 @@ impl Setback {
 pub struct Client {
     agent: Agent,
     base_url: String,
-    /// Whether it ever answered: an API that was there is waited for, one that never was is not.
-    has_answered: Cell<bool>,
+    /// Whether it ever responded: an API that did is waited for, another is not.
+    has_responded: Cell<bool>,
 }
 
 impl Client {
-    /// A client of the API at `base_url` (no slash at its end). Connects nothing.
+    /// A client of the API at `base_url` (without a trailing slash). Does not connect.
     pub fn new(base_url: String) -> Client {
         let tls = TlsConfig::builder()
             .provider(TlsProvider::NativeTls)
@@ -125,50 +128,51 @@ impl Client {
             .user_agent(concat!("orders/", env!("CARGO_PKG_VERSION")))
             .tls_config(tls);
         if wire::is_loopback(&base_url) {
-            // A proxy meant for the way out cannot reach this machine's own API.
+            // A proxy for outgoing requests cannot reach an API on this machine.
             config = config.proxy(None);
         }
         Client {
             agent: config.build().into(),
             base_url,
-            has_answered: Cell::new(false),
+            has_responded: Cell::new(false),
         }
     }
 
-    /// Sends one order until the API accepts or refuses it, at most `within`; then the last setback
-    /// is the answer.
+    /// Sends one order until the API accepts or refuses it, for at most `within`.
     ///
-    /// Repeating is safe whatever became of the attempts before: an order that the log did not take
-    /// is simply sent, and one that it did take comes as the same order once more, which the store
-    /// writes over itself. So both setbacks of a 503 and a lost answer are treated alike.
+    /// Retrying is safe whatever happened before: when the order is in the log already, the same
+    /// version follows once more, and the store overwrites the order with itself. So a 503 and a lost
+    /// response are handled alike.
     ///
     /// # Errors
     ///
-    /// [`ClientError::Unreachable`] at once when the API never answered this client, otherwise when
-    /// `within` is over and it is still away.
-    pub fn send(&self, document: &[u8], within: Duration) -> Result<Sent, ClientError> {
+    /// [`ClientError::Unreachable`] at once when the API never responded to this client, otherwise
+    /// when it is still unreachable after `within`.
+    pub fn send(&self, document: &[u8], within: Duration) -> Result<SendOutcome, ClientError> {
         let deadline = Instant::now() + within;
         let mut pause = FIRST_PAUSE;
-        // Once one attempt may have reached the log, a later one that did not changes nothing.
-        let mut may_be_there = false;
+        // A later attempt that is not accepted does not undo an earlier one that may have been.
+        let mut may_be_in_log = false;
         loop {
             let attempt = self.post(document, left(deadline).max(FIRST_PAUSE));
-            let asked_for = match &attempt {
-                Ok(Sent::Accepted { .. } | Sent::Refused { .. }) => return attempt,
-                Ok(Sent::NotAccepted(setback)) => setback.retry_after,
-                Ok(Sent::Unknown(setback)) => {
-                    may_be_there = true;
-                    setback.retry_after
+            let requested = match &attempt {
+                Ok(SendOutcome::Accepted { .. } | SendOutcome::Refused { .. }) => return attempt,
+                Ok(SendOutcome::NotAccepted(error)) => error.retry_after,
+                Ok(SendOutcome::Unknown(error)) => {
+                    may_be_in_log = true;
+                    error.retry_after
                 }
-                Err(ClientError::Unreachable { .. }) if self.has_answered.get() => None,
+                Err(ClientError::Unreachable { .. }) if self.has_responded.get() => None,
                 Err(_) => return attempt,
             };
-            let wait = asked_for.unwrap_or(pause);
+            let wait = requested.unwrap_or(pause);
             if wait >= left(deadline) {
                 return match attempt {
-                    Ok(Sent::NotAccepted(setback)) if may_be_there => Ok(Sent::Unknown(setback)),
-                    Err(error) if may_be_there => {
-                        Ok(Sent::Unknown(Setback::new(error.to_string())))
+                    Ok(SendOutcome::NotAccepted(error)) if may_be_in_log => {
+                        Ok(SendOutcome::Unknown(error))
+                    }
+                    Err(error) if may_be_in_log => {
+                        Ok(SendOutcome::Unknown(RetryableError::new(error.to_string())))
                     }
                     attempt => attempt,
                 };
@@ -178,13 +182,13 @@ impl Client {
         }
     }
 
-    /// Asks for one order until the API knows, at most `within` and a few seconds (zero: one
-    /// question, for which the API takes its own time).
+    /// Looks up one order until the API knows, for at most `within` and a few seconds (zero: one
+    /// request, which takes as long as the API waits).
     ///
     /// # Errors
     ///
-    /// [`ClientError`] where the API cannot be asked.
-    pub fn get(&self, order_uid: &str, within: Duration) -> Result<Got, ClientError> {
+    /// [`ClientError`] when the API does not take the request.
+    pub fn get(&self, order_uid: &str, within: Duration) -> Result<GetOutcome, ClientError> {
         let deadline = Instant::now() + within;
         loop {
             let timeout = if within.is_zero() {
@@ -193,14 +197,11 @@ impl Client {
                 GET_TIMEOUT.min(left(deadline) + GET_GRACE)
             };
             let got = self.get_once(order_uid, timeout)?;
-            let Got::Pending(setback) = &got else {
+            let GetOutcome::Pending(error) = &got else {
                 return Ok(got);
             };
-            // The API waits for the lookup itself before it says so: a short pause is enough.
-            let wait = setback
-                .retry_after
-                .unwrap_or(FIRST_PAUSE)
-                .min(LONGEST_PAUSE);
+            // The API has waited for the lookup already: a short pause is enough.
+            let wait = error.retry_after.unwrap_or(FIRST_PAUSE).min(LONGEST_PAUSE);
             let left = left(deadline);
             if left.is_zero() {
                 return Ok(got);
@@ -209,7 +210,7 @@ impl Client {
         }
     }
 
-    fn post(&self, document: &[u8], within: Duration) -> Result<Sent, ClientError> {
+    fn post(&self, document: &[u8], within: Duration) -> Result<SendOutcome, ClientError> {
         let request = self
             .agent
             .post(format!("{}/orders", self.base_url))
@@ -217,37 +218,37 @@ impl Client {
             .timeout_global(Some(within.min(POST_TIMEOUT)))
             .build()
             .content_type("application/json");
-        let mut answer = match request.send(document) {
-            Ok(answer) => answer,
+        let mut response = match request.send(document) {
+            Ok(response) => response,
             Err(error) if wire::nothing_was_sent(&error) => return Err(self.unreachable(&error)),
-            Err(error) => return Ok(Sent::Unknown(self.no_answer(&error))),
+            Err(error) => return Ok(SendOutcome::Unknown(self.no_response(&error))),
         };
-        self.has_answered.set(true);
-        let status = answer.status().as_u16();
-        let retry_after = wire::retry_after(&answer);
-        let body = match wire::read(&mut answer) {
+        self.has_responded.set(true);
+        let status = response.status().as_u16();
+        let retry_after = wire::retry_after(&response);
+        let body = match wire::read(&mut response) {
             Ok(body) => body,
-            // The status alone is no promise: a proxy may have made it up and gone away.
-            Err(error) => return Ok(Sent::Unknown(self.no_answer(&error))),
+            // A status without a body may be that of a proxy that lost its connection.
+            Err(error) => return Ok(SendOutcome::Unknown(self.no_response(&error))),
         };
-        self.sent(status, retry_after, &body)
+        self.outcome(status, retry_after, &body)
     }
 
-    /// What a status and its body mean for a POST.
-    fn sent(
+    /// What the response to a POST means.
+    fn outcome(
         &self,
         status: u16,
         retry_after: Option<Duration>,
         body: &[u8],
-    ) -> Result<Sent, ClientError> {
+    ) -> Result<SendOutcome, ClientError> {
         let problem = Problem::read(body);
-        let setback = |problem: Option<Problem>| Setback {
+        let retryable = |problem: Option<Problem>| RetryableError {
             reason: Problem::detail_of(problem, status),
             retry_after,
         };
         Ok(match status {
             202 => match serde_json::from_slice::<Receipt>(body) {
-                Ok(receipt) => Sent::Accepted {
+                Ok(receipt) => SendOutcome::Accepted {
                     order_uid: receipt.order_uid,
                 },
                 Err(_) => return Err(self.not_the_api(status)),
@@ -257,22 +258,22 @@ impl Client {
                     .as_ref()
                     .map(|it| it.errors.clone())
                     .unwrap_or_default();
-                Sent::Refused {
+                SendOutcome::Refused {
                     status,
                     detail: Problem::detail_of(problem, status),
                     faults,
                 }
             }
-            408 | 429 | 507 => Sent::NotAccepted(setback(problem)),
+            408 | 429 | 507 => SendOutcome::NotAccepted(retryable(problem)),
             503 if problem.as_ref().is_some_and(Problem::is_not_accepted) => {
-                Sent::NotAccepted(setback(problem))
+                SendOutcome::NotAccepted(retryable(problem))
             }
-            500..=599 => Sent::Unknown(setback(problem)),
+            500..=599 => SendOutcome::Unknown(retryable(problem)),
             _ => return Err(self.not_the_api(status)),
         })
     }
 
-    fn get_once(&self, order_uid: &str, timeout: Duration) -> Result<Got, ClientError> {
+    fn get_once(&self, order_uid: &str, timeout: Duration) -> Result<GetOutcome, ClientError> {
         let url = format!(
             "{}/api/order/{}",
             self.base_url,
@@ -280,24 +281,24 @@ impl Client {
         );
         let request = self.agent.get(url).config();
         let request = request.timeout_global(Some(timeout)).build();
-        let mut answer = match request.call() {
-            Ok(answer) => answer,
+        let mut response = match request.call() {
+            Ok(response) => response,
             Err(error) if wire::nothing_was_sent(&error) => return Err(self.unreachable(&error)),
-            Err(error) => return Ok(Got::Pending(self.no_answer(&error))),
+            Err(error) => return Ok(GetOutcome::Pending(self.no_response(&error))),
         };
-        self.has_answered.set(true);
-        let status = answer.status().as_u16();
-        let behind = wire::header(&answer, "order-behind").map(str::to_owned);
-        let is_unverified = wire::header(&answer, "cache-status")
+        self.has_responded.set(true);
+        let status = response.status().as_u16();
+        let behind = wire::header(&response, "order-behind").map(str::to_owned);
+        let is_unverified = wire::header(&response, "cache-status")
             .is_some_and(|it| it.contains("detail=unverified"));
-        let retry_after = wire::retry_after(&answer);
-        let body = match wire::read(&mut answer) {
+        let retry_after = wire::retry_after(&response);
+        let body = match wire::read(&mut response) {
             Ok(body) => body,
-            Err(error) => return Ok(Got::Pending(self.no_answer(&error))),
+            Err(error) => return Ok(GetOutcome::Pending(self.no_response(&error))),
         };
         if status == 200 {
             let order = Order::decode_stored(&body).map_err(|_| self.not_the_api(status))?;
-            return Ok(Got::Found(Box::new(Found {
+            return Ok(GetOutcome::Found(Box::new(FoundOrder {
                 order,
                 behind,
                 is_unverified,
@@ -307,13 +308,13 @@ impl Client {
         let is_ours = problem.is_some();
         let detail = Problem::detail_of(problem, status);
         Ok(match status {
-            202 => Got::Pending(Setback {
-                reason: "the lookup is under way".into(),
+            202 => GetOutcome::Pending(RetryableError {
+                reason: "the lookup is in progress".into(),
                 retry_after,
             }),
-            404 if is_ours => Got::NotFound { detail },
-            400 | 414 | 431 => Got::Refused { status, detail },
-            408 | 429 | 500..=599 => Got::Pending(Setback {
+            404 if is_ours => GetOutcome::NotFound { detail },
+            400 | 414 | 431 => GetOutcome::Refused { status, detail },
+            408 | 429 | 500..=599 => GetOutcome::Pending(RetryableError {
                 reason: detail,
                 retry_after,
             }),
@@ -335,9 +336,9 @@ impl Client {
         }
     }
 
-    fn no_answer(&self, error: &ureq::Error) -> Setback {
-        Setback::new(format!(
-            "no answer from the API at `{}`: {}",
+    fn no_response(&self, error: &ureq::Error) -> RetryableError {
+        RetryableError::new(format!(
+            "no response from the API at `{}`: {}",
             self.base_url,
             wire::reason(error)
         ))

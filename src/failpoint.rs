@@ -1,10 +1,9 @@
-//! Failpoints: named places where a test has the process die or stand still, to see that whatever
-//! comes after loses and doubles nothing.
+//! Failpoints: named points at which a test crashes or stalls the process, to check that recovery
+//! loses and duplicates nothing.
 //!
-//! Owns the grammar of `ORDERS_FAILPOINT` and what happens at a place; who comes by one calls
-//! [`reach`], once a batch or a request. Without the variable that is one atomic load. The surprising
-//! thing: while a stall lasts, every thread that comes by any place stands still, as in a process
-//! that its machine has forgotten.
+//! Owns the grammar of `ORDERS_FAILPOINT` and what happens at a point. Code calls [`reach`] once per
+//! batch or request; without the variable that is one atomic load. During a stall every thread that
+//! reaches any point stalls, as in a frozen process.
 
 use std::str::FromStr;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -16,18 +15,18 @@ use rustix::process::{Signal, getpid, kill_process};
 /// The variable that arms one failpoint: `point[:count]=action`.
 pub const VARIABLE: &str = "ORDERS_FAILPOINT";
 
-/// A place that can fail.
+/// A point that can fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Point {
-    /// The log has acknowledged an order, and nobody has been answered yet.
+    /// The log has acknowledged an order, and no response has been sent.
     AfterAck,
-    /// A batch is written in its transaction.
+    /// A batch is written, its transaction not committed.
     BeforeCommit,
-    /// A batch is committed, and only the database knows.
+    /// A batch is committed, and the consumer does not know yet.
     AfterCommit,
-    /// A lane has claimed its partitions; the next time, it has written where they begin.
+    /// First hit: a lane has claimed its partitions. Second hit: it has written their start positions.
     InAssign,
-    /// The polling thread comes round.
+    /// The polling thread begins a round.
     InPoll,
 }
 
@@ -45,7 +44,7 @@ enum Action {
     Stall(Duration),
 }
 
-/// What is to happen where, and the how manieth time somebody comes by.
+/// What happens at which point, and on which hit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failpoint {
     point: Point,
@@ -54,13 +53,13 @@ pub struct Failpoint {
 }
 
 impl FromStr for Failpoint {
-    /// What would have been right.
+    /// What is expected instead.
     type Err = String;
 
     fn from_str(text: &str) -> Result<Failpoint, String> {
         let parse = || {
-            let (place, action) = text.split_once('=')?;
-            let (name, count) = place.split_once(':').unwrap_or((place, "1"));
+            let (point, action) = text.split_once('=')?;
+            let (name, count) = point.split_once(':').unwrap_or((point, "1"));
             let (_, point) = NAMES.into_iter().find(|(known, _)| *known == name)?;
             let action = match action.strip_prefix("stall ") {
                 Some(time) => {
@@ -91,13 +90,13 @@ struct Armed {
 
 static ARMED: OnceLock<Armed> = OnceLock::new();
 
-/// Arms the process, for good, and says so loudly.
+/// Arms the failpoint for the life of the process, and logs a warning.
 pub fn arm(failpoint: Failpoint) {
-    tracing::warn!("{VARIABLE} is set: this process will fail on purpose, at {failpoint:?}");
+    tracing::warn!("{VARIABLE} is set: this process fails on purpose at {failpoint:?}");
     ARMED.get_or_init(|| Armed::new(failpoint));
 }
 
-/// Fails here where that is what was asked for; otherwise nothing.
+/// Fails here when the armed failpoint says so.
 #[inline]
 pub fn reach(point: Point) {
     if let Some(armed) = ARMED.get() {
@@ -115,7 +114,7 @@ impl Armed {
     }
 
     fn reach(&self, point: Point) {
-        let strikes = point == self.failpoint.point
+        let is_hit = point == self.failpoint.point
             && self.reached.fetch_add(1, Ordering::Relaxed) + 1 == self.failpoint.count;
         let left = {
             let mut until = self
@@ -123,24 +122,24 @@ impl Armed {
                 .lock()
                 .expect("no thread panics while holding this lock");
             match self.failpoint.action {
-                Action::Crash if strikes => crash(),
-                Action::Stall(time) if strikes => {
-                    tracing::warn!("failpoint: standing still for {time:?}");
+                Action::Crash if is_hit => crash(),
+                Action::Stall(time) if is_hit => {
+                    tracing::warn!("failpoint: stalling for {time:?}");
                     *until = Some(Instant::now() + time);
                 }
                 _ => {}
             }
             until.map(|until| until.saturating_duration_since(Instant::now()))
         };
-        // The one place that sleeps through every wish to stop: that is what it is for.
+        // The one sleep that a stop signal does not interrupt: the process is frozen.
         std::thread::sleep(left.unwrap_or_default());
     }
 }
 
-/// Ends the process as kill -9 does: nothing is unwound, flushed or closed.
+/// Ends the process as SIGKILL does: nothing is unwound, flushed or closed.
 fn crash() -> ! {
     let _ = kill_process(getpid(), Signal::KILL);
-    // The signal comes before the call returns; without it, this.
+    // The signal arrives before the call returns; this is for a kernel that refused it.
     std::process::abort()
 }
 
@@ -149,7 +148,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_failpoint_is_a_place_a_count_and_an_action() {
+    fn a_failpoint_is_a_point_a_count_and_an_action() {
         let crash = Failpoint {
             point: Point::BeforeCommit,
             count: 3,
@@ -165,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn anything_else_is_refused_with_the_names_of_all_places() {
+    fn anything_else_is_refused_with_the_names_of_all_points() {
         for text in [
             "",
             "before_commit",
@@ -182,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_comes_by_during_a_stall_stands_still_too() {
+    fn every_thread_that_reaches_a_point_during_a_stall_stalls() {
         let stall = Failpoint {
             point: Point::BeforeCommit,
             count: 2,

@@ -1,25 +1,25 @@
-//! The schema's migrations: the files, the plan, and the run that carries it out.
+//! The schema's migrations: the files, the plan, and the run that applies it.
 //!
-//! Owns the embedded files of `migrations/`, their checksums and the pure plan (history, files) → what
-//! to do; how a database applies one is the engine's business ([`Schema`]). Each dialect has files of
-//! the same numbers and names. Blocks; waits are bounded by the caller's limit. The surprising thing:
-//! a checksum reads CRLF as LF, so a checkout on another system does not make a file look edited.
+//! Owns the embedded files of `migrations/`, their checksums and the pure plan (history, files) →
+//! pending files; the engine applies one ([`Schema`]). Each dialect has files of the same numbers and
+//! names. Blocks; waits are bounded by the caller's limit.
 
 use std::sync::LazyLock;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
+use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use crate::exit::{Exit, Failure};
 use crate::store::{AppliedMigration, Dialect, Migration, Schema, StoreError};
 
-/// How often a held lock is tried again.
-const POLL: Duration = Duration::from_millis(200);
+/// The pause between two attempts to get a lock.
+const RETRY_PAUSE: Duration = Duration::from_millis(200);
 
-/// How often a wait is mentioned again.
-const MENTION: Duration = Duration::from_secs(5);
+/// How often a wait is reported.
+const REPORT_INTERVAL: Duration = Duration::from_secs(5);
 
 /// One embedded file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,7 +27,7 @@ pub struct File {
     /// The number its name begins with.
     pub version: i32,
     pub name: &'static str,
-    /// SHA-256 of the text with CRLF read as LF, in hex.
+    /// See [`checksum`].
     pub checksum: String,
     pub sql: &'static str,
 }
@@ -79,111 +79,119 @@ fn embedded([init, exactly_once]: [&'static str; 2]) -> [File; 2] {
     ]
 }
 
-/// The checksum of a migration's text: SHA-256 in hex, CRLF read as LF.
+/// The checksum of a migration's text: SHA-256 in hex. CRLF counts as LF, so that a checkout on
+/// another system does not make a file look edited.
 pub fn checksum(sql: &str) -> String {
     let digest = Sha256::digest(sql.replace("\r\n", "\n"));
     digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Whether a database is what this program expects.
+/// The schema of a database, compared with the files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SchemaState {
     Current,
-    /// That many migrations are still to be applied.
+    /// The number of migrations that are not applied.
     Pending(usize),
-    /// The database knows migrations that this program does not.
+    /// The database has migrations that this program does not know.
     Newer,
 }
 
-/// Judges a history, as services do before they touch the database.
+/// The state of a schema with this history; services check it before they use the database.
 pub fn state(history: &[AppliedMigration]) -> SchemaState {
-    // Only the numbers count here, and those are the same in every dialect.
+    // Only the numbers matter, and they are the same in every dialect.
     state_of(history, files(Dialect::Postgres))
 }
 
 fn state_of(history: &[AppliedMigration], files: &[File]) -> SchemaState {
-    let standings = standings(history, files);
-    let count = |standing| {
-        standings
+    let statuses_of = statuses_of(history, files);
+    let count = |state| {
+        statuses_of
             .iter()
-            .filter(|line| line.standing == standing)
+            .filter(|line| line.state == state)
             .count()
     };
-    match (count(Standing::Unknown), count(Standing::Pending)) {
+    match (
+        count(MigrationState::Unknown),
+        count(MigrationState::Pending),
+    ) {
         (0, 0) => SchemaState::Current,
         (0, pending) => SchemaState::Pending(pending),
         _ => SchemaState::Newer,
     }
 }
 
-/// How one migration stands in one database.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Standing {
+/// The state of one migration in one database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MigrationState {
     Applied,
     Pending,
-    /// Applied from another text than the file has.
+    /// Applied from a text that differs from the file.
     Diverged,
-    /// Applied by a program that knows more than this one.
+    /// Applied by a newer program.
     Unknown,
 }
 
-impl Standing {
-    /// The word for tables and JSON.
-    pub fn word(self) -> &'static str {
+impl MigrationState {
+    /// The name in tables and JSON.
+    pub fn name(self) -> &'static str {
         match self {
-            Standing::Applied => "applied",
-            Standing::Pending => "pending",
-            Standing::Diverged => "diverged",
-            Standing::Unknown => "unknown",
+            MigrationState::Applied => "applied",
+            MigrationState::Pending => "pending",
+            MigrationState::Diverged => "diverged",
+            MigrationState::Unknown => "unknown",
         }
     }
 }
 
-/// One migration of a database or of ours.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Line {
+/// One migration that the database or this program knows.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct MigrationStatus {
     pub version: i32,
     pub name: String,
-    pub standing: Standing,
+    pub state: MigrationState,
     /// RFC 3339, UTC; `None` when pending.
     pub applied_at: Option<String>,
 }
 
-/// Every migration that the database or this program knows, in order of version.
-pub fn survey(history: &[AppliedMigration], dialect: Dialect) -> Vec<Line> {
-    standings(history, files(dialect))
+/// Every migration that the database or this program knows, by version.
+pub fn statuses(history: &[AppliedMigration], dialect: Dialect) -> Vec<MigrationStatus> {
+    statuses_of(history, files(dialect))
 }
 
-fn standings(history: &[AppliedMigration], files: &[File]) -> Vec<Line> {
+fn statuses_of(history: &[AppliedMigration], files: &[File]) -> Vec<MigrationStatus> {
     let ours = files.iter().map(|file| {
         let applied = history
             .iter()
             .find(|applied| applied.version == file.version);
-        Line {
+        MigrationStatus {
             version: file.version,
             name: file.name.to_owned(),
-            standing: match applied {
-                None => Standing::Pending,
-                Some(applied) if applied.checksum == file.checksum => Standing::Applied,
-                Some(_) => Standing::Diverged,
+            state: match applied {
+                None => MigrationState::Pending,
+                Some(applied) if applied.checksum == file.checksum => MigrationState::Applied,
+                Some(_) => MigrationState::Diverged,
             },
             applied_at: applied.map(|applied| applied.applied_at.clone()),
         }
     });
     let is_unknown =
         |applied: &&AppliedMigration| files.iter().all(|file| file.version != applied.version);
-    let unknown = history.iter().filter(is_unknown).map(|applied| Line {
-        version: applied.version,
-        name: applied.name.clone(),
-        standing: Standing::Unknown,
-        applied_at: Some(applied.applied_at.clone()),
-    });
-    let mut lines: Vec<Line> = ours.chain(unknown).collect();
+    let unknown = history
+        .iter()
+        .filter(is_unknown)
+        .map(|applied| MigrationStatus {
+            version: applied.version,
+            name: applied.name.clone(),
+            state: MigrationState::Unknown,
+            applied_at: Some(applied.applied_at.clone()),
+        });
+    let mut lines: Vec<MigrationStatus> = ours.chain(unknown).collect();
     lines.sort_by_key(|line| line.version);
     lines
 }
 
-/// Why a database cannot be migrated by this program.
+/// Why this program cannot migrate a database.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PlanError {
     #[error(
@@ -197,25 +205,25 @@ pub enum PlanError {
     OutOfOrder { missing: String, applied: String },
 }
 
-/// The plan: which files are still to be applied, in order; pure.
+/// The plan: the pending files, in order; pure.
 pub fn plan<'a>(
     history: &[AppliedMigration],
     files: &'a [File],
 ) -> Result<Vec<&'a File>, PlanError> {
-    let lines = standings(history, files);
+    let lines = statuses_of(history, files);
     for line in &lines {
-        match line.standing {
-            Standing::Diverged => return Err(PlanError::Diverged(line.name.clone())),
-            Standing::Unknown => return Err(PlanError::Newer(line.name.clone())),
-            Standing::Applied | Standing::Pending => {}
+        match line.state {
+            MigrationState::Diverged => return Err(PlanError::Diverged(line.name.clone())),
+            MigrationState::Unknown => return Err(PlanError::Newer(line.name.clone())),
+            MigrationState::Applied | MigrationState::Pending => {}
         }
     }
     let first_pending = lines
         .iter()
-        .position(|line| line.standing == Standing::Pending);
+        .position(|line| line.state == MigrationState::Pending);
     let last_applied = lines
         .iter()
-        .rposition(|line| line.standing == Standing::Applied);
+        .rposition(|line| line.state == MigrationState::Applied);
     if let (Some(pending), Some(applied)) = (first_pending, last_applied)
         && pending < applied
     {
@@ -230,35 +238,37 @@ pub fn plan<'a>(
     Ok(files.iter().filter(is_pending).collect())
 }
 
-/// Checks a database without writing anything: which of our files would be applied.
+/// Checks a database without writing to it, and returns the files that would be applied.
 pub fn dry_run(schema: &mut dyn Schema) -> anyhow::Result<Vec<&'static File>> {
     schema.check()?;
     let pending = planned(schema)?;
-    // Tables that cannot be adopted are an error here as they are in `run`.
+    // Tables that cannot be adopted are an error here, as in `run`.
     schema.has_preexisting_tables()?;
     Ok(pending)
 }
 
-/// Applies what is pending, one transaction a file, under the lock against parallel runs; gives
-/// back what it applied. Waits at most `within` for the lock and for locks on tables; `tell` hears
-/// what happens. On an error everything before the failing file stays applied.
+/// Applies pending files, one transaction each, under the lock against parallel runs, and returns
+/// them. Waits at most `within` for the lock and for locks on tables, and passes messages to `report`.
+/// On an error the files before the failing one stay applied.
 pub fn run(
     schema: &mut dyn Schema,
     within: Duration,
-    tell: &dyn Fn(&str),
+    report: &dyn Fn(&str),
 ) -> anyhow::Result<Vec<&'static File>> {
     let deadline = Instant::now() + within;
     schema.check()?;
-    lock(schema, deadline, within, tell)?;
+    lock(schema, deadline, within, report)?;
     // Read under the lock: another run may just have applied everything.
     let pending = planned(schema)?;
     if schema.has_preexisting_tables()? {
-        tell("adopting the tables that are already there, with their rows");
+        report("adopting the existing tables with their rows");
     }
     for file in &pending {
-        tell(&format!("applying {}", file.name));
-        once_free(file.name, deadline, tell, || schema.apply(file.migration()))
-            .with_context(|| format!("applying migration `{}`", file.name))?;
+        report(&format!("applying {}", file.name));
+        retry_while_contended(file.name, deadline, report, || {
+            schema.apply(file.migration())
+        })
+        .with_context(|| format!("applying migration `{}`", file.name))?;
     }
     Ok(pending)
 }
@@ -281,36 +291,36 @@ fn lock(
     schema: &mut dyn Schema,
     deadline: Instant,
     within: Duration,
-    tell: &dyn Fn(&str),
+    report: &dyn Fn(&str),
 ) -> anyhow::Result<()> {
     let mut mentioned: Option<Instant> = None;
-    while !once_free("a lock", deadline, tell, || schema.try_lock())? {
+    while !retry_while_contended("a lock", deadline, report, || schema.try_lock())? {
         if Instant::now() >= deadline {
             let message = format!("another `orders migrate` still held the lock after {within:?}");
             let hint = "wait for it to end, or give it longer with --wait";
             return Err(Failure::new(Exit::TimedOut, message).hint(hint).into());
         }
-        if mentioned.is_none_or(|at| at.elapsed() >= MENTION) {
-            tell("another `orders migrate` holds the lock: waiting for it to end");
+        if mentioned.is_none_or(|at| at.elapsed() >= REPORT_INTERVAL) {
+            report("another `orders migrate` holds the lock: waiting for it to end");
             mentioned = Some(Instant::now());
         }
-        thread::sleep(POLL);
+        thread::sleep(RETRY_PAUSE);
     }
     Ok(())
 }
 
-/// What others are using is tried again until the deadline: a failed attempt has changed nothing.
-fn once_free<T>(
+/// Retries an attempt until the deadline while others hold locks: a failed one has changed nothing.
+fn retry_while_contended<T>(
     what: &str,
     deadline: Instant,
-    tell: &dyn Fn(&str),
+    report: &dyn Fn(&str),
     mut attempt: impl FnMut() -> Result<T, StoreError>,
 ) -> Result<T, StoreError> {
     loop {
         match attempt() {
             Err(StoreError::Contended(why)) if Instant::now() < deadline => {
-                tell(&format!("{what} must wait, a table is in use: {why}"));
-                thread::sleep(POLL);
+                report(&format!("{what} must wait, a table is in use: {why}"));
+                thread::sleep(RETRY_PAUSE);
             }
             outcome => return outcome,
         }

@@ -1,9 +1,12 @@
-//! What commands say: data to stdout, talk to stderr.
+//! The output of commands: data on stdout, messages on stderr.
 //!
-//! Owns the formats (table or JSON), quiet and verbose, and progress. Nothing else in the program
-//! prints, except diagnostics. A reader that closes its pipe is no error: what it no longer wants is
-//! dropped and the command goes on. The surprising thing: tables are plain when piped (no borders,
-//! no wrapping, two spaces between columns), and control characters in cells are always escaped.
+//! Owns the formats (table or JSON), the verbosity and progress. Nothing else in the program prints,
+//! except diagnostics. A closed pipe is not an error: further data is dropped, and the command goes
+//! on. Tables are plain when piped: no borders, no wrapping, two spaces between columns.
+//!
+//! # Invariants
+//!
+//! - Control characters are escaped, so foreign text cannot control a terminal.
 
 use std::io::{self, IsTerminal, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -27,14 +30,14 @@ pub enum Format {
     Json,
 }
 
-/// How much is said on stderr.
+/// How much is printed on stderr.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Verbosity {
     /// Warnings and errors only (`-q`).
     Quiet,
     #[default]
     Normal,
-    /// More about what happens (`-v`).
+    /// More detail (`-v`).
     Verbose,
     /// Everything (`-vv`).
     Trace,
@@ -57,7 +60,7 @@ struct Shared {
 }
 
 impl Output {
-    /// Output to this process's stdout and stderr.
+    /// The process's stdout and stderr.
     pub fn new(format: Format, verbosity: Verbosity) -> Output {
         let shared = Shared {
             stdout: Mutex::new(Box::new(io::stdout())),
@@ -73,22 +76,22 @@ impl Output {
         }
     }
 
-    /// The format asked for; commands print JSON with [`Output::json`] when it is JSON.
+    /// The requested format; commands print JSON with [`Output::json`] when it is JSON.
     pub fn format(&self) -> Format {
         self.format
     }
 
-    /// Whether JSON was asked for.
+    /// Whether JSON was requested.
     pub fn is_json(&self) -> bool {
         self.format == Format::Json
     }
 
-    /// Whether anything was printed as data.
+    /// Whether any data was printed.
     pub fn has_data(&self) -> bool {
         self.shared.has_data.load(Ordering::Relaxed)
     }
 
-    /// Prints one or more lines of data; a newline is added where the text has none at its end.
+    /// Prints one or more lines of data; a missing newline at the end is added.
     pub fn data(&self, text: &str) -> anyhow::Result<()> {
         self.shared.has_data.store(true, Ordering::Relaxed);
         let mut stdout = self
@@ -104,7 +107,7 @@ impl Output {
         }
     }
 
-    /// Prints whole lines of data as they are; `false` when nobody reads them any more.
+    /// Prints whole lines of data as they are; `false` when the pipe is closed.
     pub fn lines(&self, lines: &[u8]) -> anyhow::Result<bool> {
         self.shared.has_data.store(true, Ordering::Relaxed);
         let mut stdout = self
@@ -125,7 +128,7 @@ impl Output {
         self.data(&text)
     }
 
-    /// Prints a table: framed for a terminal, plain for a pipe. A row has a cell a header.
+    /// Prints a table: with borders on a terminal, plain in a pipe. A row has one cell per header.
     pub fn table<Row>(&self, headers: &[&str], rows: Row) -> anyhow::Result<()>
     where
         Row: IntoIterator<Item = Vec<String>>,
@@ -134,19 +137,19 @@ impl Output {
         self.data(&table_text(headers, rows, self.shared.stdout_is_terminal))
     }
 
-    /// Says what is happening; silenced by `-q`.
+    /// Prints what happens; `-q` suppresses it.
     pub fn info(&self, text: &str) {
         if self.verbosity != Verbosity::Quiet {
             self.message(text);
         }
     }
 
-    /// Says what deserves attention; not silenced.
+    /// Prints a warning, even with `-q`.
     pub fn warn(&self, text: &str) {
         self.message(&format!("warning: {text}"));
     }
 
-    /// Says why the command ends; not silenced.
+    /// Prints an error and its hint, even with `-q`.
     pub fn error(&self, text: &str, hint: Option<&str>) {
         self.message(&format!("error: {text}"));
         if let Some(hint) = hint {
@@ -165,7 +168,7 @@ impl Output {
         } else {
             None
         };
-        let said_at = Mutex::new(Instant::now());
+        let reported_at = Mutex::new(Instant::now());
         let done = Mutex::new(0);
         Progress {
             output: self.clone(),
@@ -173,11 +176,11 @@ impl Output {
             what: what.to_owned(),
             total,
             done,
-            said_at,
+            reported_at,
         }
     }
 
-    /// Writes text to stderr as it is. What cannot be said is dropped: nobody is left to hear of it.
+    /// Prints text on stderr. An error of stderr is ignored: it cannot be reported anywhere.
     pub fn message(&self, text: &str) {
         let mut stderr = self
             .shared
@@ -188,18 +191,18 @@ impl Output {
     }
 }
 
-/// How far something is; shared by reference between threads. Vanishes when dropped.
+/// Progress of a task, shared by reference between threads. Dropping it removes the bar.
 pub struct Progress {
     output: Output,
     bar: Option<ProgressBar>,
     what: String,
     total: Option<u64>,
     done: Mutex<u64>,
-    said_at: Mutex<Instant>,
+    reported_at: Mutex<Instant>,
 }
 
 impl Progress {
-    const EVERY: Duration = Duration::from_secs(10);
+    const REPORT_INTERVAL: Duration = Duration::from_secs(10);
 
     /// Counts `more` as done.
     pub fn inc(&self, more: u64) {
@@ -212,9 +215,12 @@ impl Progress {
             bar.inc(more);
             return;
         }
-        let mut said_at = self.said_at.lock().unwrap_or_else(PoisonError::into_inner);
-        if said_at.elapsed() >= Self::EVERY {
-            *said_at = Instant::now();
+        let mut reported_at = self
+            .reported_at
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if reported_at.elapsed() >= Self::REPORT_INTERVAL {
+            *reported_at = Instant::now();
             let of = self
                 .total
                 .map(|total| format!(" of {total}"))
@@ -223,7 +229,7 @@ impl Progress {
         }
     }
 
-    /// Takes the bar off the terminal.
+    /// Removes the bar from the terminal.
     pub fn finish(self) {}
 }
 
@@ -309,10 +315,10 @@ mod tests {
     }
 
     fn output(stdout: impl Write + Send + 'static, verbosity: Verbosity) -> (Output, Buffer) {
-        let talk = Buffer::default();
+        let messages = Buffer::default();
         let shared = Shared {
             stdout: Mutex::new(Box::new(stdout)),
-            stderr: Mutex::new(Box::new(talk.clone())),
+            stderr: Mutex::new(Box::new(messages.clone())),
             stdout_is_terminal: false,
             stderr_is_terminal: false,
             has_data: AtomicBool::new(false),
@@ -323,12 +329,12 @@ mod tests {
                 verbosity,
                 shared: Arc::new(shared),
             },
-            talk,
+            messages,
         )
     }
 
     #[test]
-    fn a_piped_table_is_plain_and_its_cells_cannot_steer_a_terminal() {
+    fn a_piped_table_is_plain_and_its_cells_cannot_control_a_terminal() {
         let data = Buffer::default();
         let (output, _) = output(data.clone(), Verbosity::Normal);
         let rows = vec![
@@ -341,7 +347,7 @@ mod tests {
     }
 
     #[test]
-    fn a_uid_in_a_header_cannot_steer_the_terminal() {
+    fn a_uid_in_a_header_cannot_control_a_terminal() {
         let stdout = Buffer::default();
         let (output, _) = output(stdout.clone(), Verbosity::Normal);
         output
@@ -357,11 +363,11 @@ mod tests {
     }
 
     #[test]
-    fn quiet_silences_talk_but_not_warnings_and_errors() {
-        let (output, talk) = output(Buffer::default(), Verbosity::Quiet);
+    fn quiet_suppresses_messages_but_not_warnings_and_errors() {
+        let (output, messages) = output(Buffer::default(), Verbosity::Quiet);
         output.info("waiting");
-        output.warn("odd");
+        output.warn("lag");
         output.error("no", Some("try"));
-        assert_eq!(talk.text(), "warning: odd\nerror: no\nhint: try\n");
+        assert_eq!(messages.text(), "warning: lag\nerror: no\nhint: try\n");
     }
 }

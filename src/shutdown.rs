@@ -1,9 +1,9 @@
-//! Signals: the first SIGINT or SIGTERM asks for a drain, the second quits at once.
+//! Signals: the first SIGINT or SIGTERM requests a drain, the second ends the process at once.
 //!
-//! Owns the signal handlers of the two services and the one flag that all of their loops watch;
-//! how each drains is its own matter. Threads wait with [`Shutdown::wait_timeout`], tasks await
-//! [`Shutdown::requested`]. The surprising thing: the second signal ends the process inside the
-//! signal handler, so it works even when every thread is stuck.
+//! Owns the signal handlers of the services and the one flag that all of their loops watch; how each
+//! drains is its own matter. Threads wait with [`Shutdown::wait_timeout`], tasks await
+//! [`Shutdown::requested`]. The second signal ends the process inside the signal handler, so it works
+//! even when every thread is stuck.
 
 use std::future::Future;
 use std::sync::atomic::AtomicBool;
@@ -19,14 +19,14 @@ use tokio::sync::watch;
 
 use crate::exit::Exit;
 
-/// Whether the process was asked to stop; clones share the answer.
+/// Whether a stop was requested; clones share the flag.
 #[derive(Clone)]
 pub struct Shutdown(Arc<Inner>);
 
 struct Inner {
     requested: Mutex<bool>,
-    bell: Condvar,
-    /// The same answer for tasks, which must not block on the mutex.
+    condvar: Condvar,
+    /// The same flag for tasks, which must not block on the mutex.
     tasks: watch::Sender<bool>,
 }
 
@@ -36,15 +36,15 @@ impl Shutdown {
         let (tasks, _) = watch::channel(false);
         Shutdown(Arc::new(Inner {
             requested: Mutex::new(false),
-            bell: Condvar::new(),
+            condvar: Condvar::new(),
             tasks,
         }))
     }
 
-    /// Takes over SIGINT and SIGTERM for the rest of the process. Call once.
+    /// Handles SIGINT and SIGTERM for the rest of the process. Call it once.
     pub fn install() -> anyhow::Result<Shutdown> {
-        // In this order: on the first signal the flag is still down, so the handler that exits does
-        // nothing, and then the second handler raises it. A second signal of either kind exits.
+        // In this order: on the first signal the flag is still false, so the handler that exits does
+        // nothing, and then the second handler sets it. A second signal of either kind exits.
         let draining = Arc::new(AtomicBool::new(false));
         let exits = [(SIGINT, Exit::Interrupted), (SIGTERM, Exit::Terminated)];
         for (signal, exit) in exits {
@@ -56,13 +56,13 @@ impl Shutdown {
         let mut signals =
             Signals::new([SIGINT, SIGTERM]).context("installing the signal handlers")?;
         let shutdown = Shutdown::manual();
-        let told = shutdown.clone();
+        let requested = shutdown.clone();
         thread::Builder::new()
             .name("signals".into())
             .spawn(move || {
                 if signals.forever().next().is_some() {
-                    tracing::info!("stopping: draining, a second signal quits at once");
-                    told.request();
+                    tracing::info!("stopping: draining, a second signal ends the process at once");
+                    requested.request();
                 }
             })
             .context("starting the signal thread")?;
@@ -74,7 +74,7 @@ impl Shutdown {
         *self.0.tasks.borrow()
     }
 
-    /// Blocks this thread until a stop is requested, at most `within`; whether one was.
+    /// Blocks until a stop is requested, for at most `within`; whether one was.
     pub fn wait_timeout(&self, within: Duration) -> bool {
         let requested = self
             .0
@@ -83,13 +83,13 @@ impl Shutdown {
             .unwrap_or_else(PoisonError::into_inner);
         let (requested, _) = self
             .0
-            .bell
+            .condvar
             .wait_timeout_while(requested, within, |requested| !*requested)
             .unwrap_or_else(PoisonError::into_inner);
         *requested
     }
 
-    /// Resolves when a stop is requested; at once when one already was.
+    /// Resolves when a stop is requested, at once when one already was.
     pub fn requested(&self) -> impl Future<Output = ()> + Send + 'static {
         let mut tasks = self.0.tasks.subscribe();
         // The sender outlives the wait: it is held here.
@@ -100,18 +100,18 @@ impl Shutdown {
         }
     }
 
-    /// Asks for a stop, as the first signal does.
+    /// Requests a stop, as the first signal does.
     pub fn request(&self) {
         *self
             .0
             .requested
             .lock()
             .unwrap_or_else(PoisonError::into_inner) = true;
-        self.0.bell.notify_all();
+        self.0.condvar.notify_all();
         self.0.tasks.send_replace(true);
     }
 
-    /// What a service that drained returns: a first signal is an orderly end.
+    /// The exit code of a service that drained.
     pub fn exit_code(&self) -> Exit {
         Exit::Done
     }
@@ -122,7 +122,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_wait_ends_at_its_limit_and_says_that_nothing_was_requested() {
+    fn a_wait_without_a_request_ends_at_its_timeout() {
         let shutdown = Shutdown::manual();
         assert!(!shutdown.wait_timeout(Duration::from_millis(5)));
         assert!(!shutdown.is_requested());
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn a_task_sees_a_request_made_before_it_began_to_wait() {
+    fn a_task_sees_a_request_made_before_it_waited() {
         let shutdown = Shutdown::manual();
         shutdown.request();
         let runtime = tokio::runtime::Builder::new_current_thread()

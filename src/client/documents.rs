@@ -1,10 +1,9 @@
-//! Cuts a stream into the orders it holds, one at a time, in bounded memory.
+//! Splits a stream into orders, one at a time, in bounded memory.
 //!
-//! Takes one order over many lines, a JSON array of orders, orders one after the other, or one order
-//! a line (NDJSON); which of them it is shows in the first line. Looks at brackets and quotes only:
-//! whether a piece is JSON at all is for the API to say, which says it better. The surprising thing:
-//! line by line, a broken order harms only its own line, so files named `*.ndjson` are always read
-//! that way; elsewhere an unclosed bracket takes all that follows with it.
+//! Reads one order over many lines, a JSON array of orders, concatenated orders, or one order a line
+//! (NDJSON); the first line tells which. Looks at brackets and quotes only: the API reports what is
+//! wrong with an order. An order that is malformed harms only its own line when lines are read, so
+//! files named `*.ndjson` always are; otherwise an unclosed bracket includes all that follows.
 
 use std::io::{self, BufRead, Chain, Cursor, Read};
 
@@ -15,13 +14,13 @@ const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 /// One piece of the stream, with the line it starts at (from 1).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Piece {
-    /// What stands where an order belongs.
+    /// The text where an order belongs.
     Document { line: u64, bytes: Vec<u8> },
-    /// Something that can be no order, and why.
-    Broken { line: u64, reason: String },
+    /// A part of the stream that cannot be an order, and why.
+    Malformed { line: u64, reason: String },
 }
 
-/// The pieces of a stream, in their order.
+/// The pieces of a stream, in order.
 pub struct Documents<R> {
     input: Chain<Cursor<Vec<u8>>, R>,
     layout: Layout,
@@ -45,11 +44,11 @@ enum Layout {
     InArray { after_comma: bool },
     /// After the array.
     AfterArray,
-    /// Everything has been said.
-    Over,
+    /// Nothing follows.
+    End,
 }
 
-/// How deep in brackets the bytes seen so far are, strings left aside.
+/// The nesting of the bytes read so far, without brackets in strings.
 #[derive(Default)]
 struct Brackets {
     depth: u32,
@@ -58,7 +57,7 @@ struct Brackets {
 }
 
 impl Brackets {
-    fn see(&mut self, byte: u8) {
+    fn push(&mut self, byte: u8) {
         match byte {
             _ if self.is_escaped => self.is_escaped = false,
             b'\\' if self.in_text => self.is_escaped = true,
@@ -76,14 +75,14 @@ impl Brackets {
 }
 
 impl<R: BufRead> Documents<R> {
-    /// Starts to read. `by_line`: one order a line, whatever the first line looks like.
+    /// Reads the first line. With `by_line` there is one order a line, whatever the first one holds.
     ///
     /// # Errors
     ///
-    /// The stream's own.
+    /// Those of the stream.
     pub fn new(mut input: R, by_line: bool) -> io::Result<Documents<R>> {
         let mut head = Vec::new();
-        // Lines of white space are kept, so that lines are counted right.
+        // Blank lines are kept, so that lines are counted right.
         while head.iter().all(u8::is_ascii_whitespace) && head.len() < MAX_DOCUMENT_BYTES {
             let room = (MAX_DOCUMENT_BYTES - head.len()) as u64;
             if input.by_ref().take(room).read_until(b'\n', &mut head)? == 0 {
@@ -114,14 +113,14 @@ impl<R: BufRead> Documents<R> {
     ///
     /// # Errors
     ///
-    /// The stream's own.
+    /// Those of the stream.
     pub fn next_piece(&mut self) -> io::Result<Option<Piece>> {
-        while self.layout != Layout::Over {
+        while self.layout != Layout::End {
             let Some(&byte) = self.input.fill_buf()?.first() else {
                 return Ok(self.end());
             };
             self.input.consume(1);
-            let piece = self.see(byte);
+            let piece = self.push(byte);
             if byte == b'\n' {
                 self.line += 1;
             }
@@ -132,35 +131,35 @@ impl<R: BufRead> Documents<R> {
         Ok(None)
     }
 
-    fn see(&mut self, byte: u8) -> Option<Piece> {
+    fn push(&mut self, byte: u8) -> Option<Piece> {
         match self.layout {
             Layout::Lines if byte == b'\n' => self.finish(),
             Layout::Lines => self.keep(byte),
-            Layout::Stream => self.see_in_stream(byte),
+            Layout::Stream => self.push_in_stream(byte),
             Layout::BeforeArray => {
                 if byte == b'[' {
                     self.layout = Layout::InArray { after_comma: false };
                 }
                 None
             }
-            Layout::InArray { after_comma } => self.see_in_array(byte, after_comma),
+            Layout::InArray { after_comma } => self.push_in_array(byte, after_comma),
             Layout::AfterArray if byte.is_ascii_whitespace() => None,
             Layout::AfterArray => {
-                self.layout = Layout::Over;
-                self.broken("must not follow the end of the array")
+                self.layout = Layout::End;
+                self.malformed("must not follow the end of the array")
             }
-            Layout::Over => None,
+            Layout::End => None,
         }
     }
 
-    fn see_in_stream(&mut self, byte: u8) -> Option<Piece> {
+    fn push_in_stream(&mut self, byte: u8) -> Option<Piece> {
         let is_bracketed = matches!(self.piece.first(), Some(b'{' | b'['));
-        // What does not start with a bracket ends with its line at the latest.
+        // A piece that does not start with a bracket ends with its line.
         if !self.piece.is_empty() && !is_bracketed && byte == b'\n' {
             self.brackets = Brackets::default();
             return self.finish();
         }
-        self.brackets.see(byte);
+        self.brackets.push(byte);
         self.keep(byte);
         if matches!(byte, b'}' | b']') && is_bracketed && self.brackets.is_outside() {
             return self.finish();
@@ -168,10 +167,10 @@ impl<R: BufRead> Documents<R> {
         None
     }
 
-    fn see_in_array(&mut self, byte: u8, after_comma: bool) -> Option<Piece> {
+    fn push_in_array(&mut self, byte: u8, after_comma: bool) -> Option<Piece> {
         let ends = self.brackets.is_outside() && matches!(byte, b',' | b']');
         if !ends {
-            self.brackets.see(byte);
+            self.brackets.push(byte);
             return self.keep(byte);
         }
         let is_missing = self.piece.is_empty() && (byte == b',' || after_comma);
@@ -180,20 +179,20 @@ impl<R: BufRead> Documents<R> {
             _ => Layout::AfterArray,
         };
         if is_missing {
-            return self.broken("an order is missing beside the comma");
+            return self.malformed("an order is missing beside the comma");
         }
         self.finish()
     }
 
-    /// The end of the stream: the piece under way, then what is missing.
+    /// The end of the stream: the current piece, then the missing bracket.
     fn end(&mut self) -> Option<Piece> {
         if let Some(piece) = self.finish() {
             return Some(piece);
         }
         let is_open = matches!(self.layout, Layout::InArray { .. });
-        self.layout = Layout::Over;
+        self.layout = Layout::End;
         if is_open {
-            return self.broken("the array of orders is not closed");
+            return self.malformed("the array of orders is not closed");
         }
         None
     }
@@ -213,12 +212,12 @@ impl<R: BufRead> Documents<R> {
         None
     }
 
-    /// Ends the piece under way, when there is one.
+    /// Ends the current piece, if there is one.
     fn finish(&mut self) -> Option<Piece> {
         let mut bytes = std::mem::take(&mut self.piece);
         if std::mem::take(&mut self.is_too_long) {
             let reason = format!("must be at most {MAX_DOCUMENT_BYTES} bytes");
-            return Some(Piece::Broken {
+            return Some(Piece::Malformed {
                 line: self.started_at,
                 reason,
             });
@@ -230,8 +229,8 @@ impl<R: BufRead> Documents<R> {
         })
     }
 
-    fn broken(&self, reason: &str) -> Option<Piece> {
-        Some(Piece::Broken {
+    fn malformed(&self, reason: &str) -> Option<Piece> {
+        Some(Piece::Malformed {
             line: self.line,
             reason: reason.to_owned(),
         })
@@ -251,7 +250,7 @@ fn layout_of(first_line: &[u8]) -> Layout {
 fn is_one_object(line: &[u8]) -> bool {
     let mut brackets = Brackets::default();
     for (index, byte) in line.iter().enumerate() {
-        brackets.see(*byte);
+        brackets.push(*byte);
         if brackets.is_outside() {
             return index + 1 == line.len();
         }
@@ -275,15 +274,15 @@ mod tests {
         }
     }
 
-    fn broken(line: u64, reason: &str) -> Piece {
-        Piece::Broken {
+    fn malformed(line: u64, reason: &str) -> Piece {
+        Piece::Malformed {
             line,
             reason: reason.into(),
         }
     }
 
     #[test]
-    fn one_order_may_stand_on_one_line_or_on_many() {
+    fn one_order_may_take_one_line_or_many() {
         let pretty = "{\n  \"a\": \"}\\\"]\",\n  \"b\": [\n    {}\n  ]\n}";
         assert_eq!(pieces(pretty, false), [document(1, pretty)]);
         assert_eq!(
@@ -294,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn one_order_a_line_is_told_by_the_first_line() {
+    fn the_first_line_tells_whether_there_is_one_order_a_line() {
         let text = "{\"a\":1}\n\n  {\"a\":2}  \r\nbroken {\n{\"a\":3}";
         let expected = [
             document(1, "{\"a\":1}"),
@@ -306,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn read_by_line_a_broken_first_order_harms_only_its_line() {
+    fn a_malformed_first_order_harms_only_its_line_when_lines_are_read() {
         let text = "{\"a\":\n{\"a\":2}\n";
         assert_eq!(
             pieces(text, true),
@@ -345,44 +344,50 @@ mod tests {
     }
 
     #[test]
-    fn a_broken_array_gives_its_orders_and_says_what_is_wrong() {
+    fn a_malformed_array_yields_its_orders_and_the_mistake() {
         let missing = "an order is missing beside the comma";
         let open = "the array of orders is not closed";
         assert_eq!(
             pieces("[{},\n]", false),
-            [document(1, "{}"), broken(2, missing)]
+            [document(1, "{}"), malformed(2, missing)]
         );
         assert_eq!(
             pieces("[,{}]", false),
-            [broken(1, missing), document(1, "{}")]
+            [malformed(1, missing), document(1, "{}")]
         );
-        assert_eq!(pieces("[{}", false), [document(1, "{}"), broken(1, open)]);
-        assert_eq!(pieces("[", false), [broken(1, open)]);
+        assert_eq!(
+            pieces("[{}", false),
+            [document(1, "{}"), malformed(1, open)]
+        );
+        assert_eq!(pieces("[", false), [malformed(1, open)]);
         let after = "must not follow the end of the array";
         assert_eq!(
             pieces("[{}] {} {}", false),
-            [document(1, "{}"), broken(1, after)]
+            [document(1, "{}"), malformed(1, after)]
         );
     }
 
     #[test]
-    fn a_file_mark_is_no_part_of_the_first_order() {
+    fn a_byte_order_mark_is_not_part_of_the_first_order() {
         assert_eq!(pieces("\u{feff}{\n}", false), [document(1, "{\n}")]);
         assert_eq!(pieces("", false), []);
         assert_eq!(pieces("\u{feff} \n\n", false), []);
     }
 
     #[test]
-    fn a_piece_beyond_the_limit_is_named_and_passed() {
+    fn a_piece_beyond_the_limit_is_reported_and_skipped() {
         let long = "x".repeat(MAX_DOCUMENT_BYTES);
         let reason = "must be at most 1048576 bytes";
         let text = format!("{{}}\n{{\"a\":\"{long}\"}}\n{{}}");
         assert_eq!(
             pieces(&text, false),
-            [document(1, "{}"), broken(2, reason), document(3, "{}")]
+            [document(1, "{}"), malformed(2, reason), document(3, "{}")]
         );
         let text = format!("[{{\"a\":\"{long}\"}},{{}}]");
-        assert_eq!(pieces(&text, false), [broken(1, reason), document(1, "{}")]);
+        assert_eq!(
+            pieces(&text, false),
+            [malformed(1, reason), document(1, "{}")]
+        );
         let padded = format!("{{}}{}", " ".repeat(2 * MAX_DOCUMENT_BYTES));
         assert_eq!(pieces(&padded, false), [document(1, "{}")]);
     }

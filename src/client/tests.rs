@@ -1,4 +1,4 @@
-//! The client against a scripted server: each connection gets the next answer.
+//! The client against a scripted server: each connection gets the next response.
 
 use std::io::{Read, Write};
 use std::net::TcpListener;
@@ -50,12 +50,12 @@ fn busy(outcome: &str) -> String {
 }
 
 #[test]
-fn an_accepted_order_is_answered_with_its_uid() {
+fn an_accepted_order_has_its_uid() {
     let (client, served) = server(vec![accepted()]);
     let sent = client.send(b"{}", LONG).unwrap();
     assert_eq!(
         sent,
-        Sent::Accepted {
+        SendOutcome::Accepted {
             order_uid: "a".into()
         }
     );
@@ -71,7 +71,7 @@ fn an_accepted_order_is_answered_with_its_uid() {
 }
 
 #[test]
-fn a_refusal_carries_every_fault_and_is_not_repeated() {
+fn a_refusal_has_every_fault_and_is_not_retried() {
     let body = r#"{"type":"t","title":"Unprocessable","status":422,"detail":"2 faults",
         "errors":[{"pointer":"/entry","message":"must be a text"}]}"#;
     let (client, served) = server(vec![answer("422 Unprocessable Content", "", body)]);
@@ -79,7 +79,7 @@ fn a_refusal_carries_every_fault_and_is_not_repeated() {
         pointer: "/entry".into(),
         message: "must be a text".into(),
     }];
-    let refused = Sent::Refused {
+    let refused = SendOutcome::Refused {
         status: 422,
         detail: "2 faults".into(),
         faults,
@@ -89,7 +89,7 @@ fn a_refusal_carries_every_fault_and_is_not_repeated() {
 }
 
 #[test]
-fn setbacks_and_lost_answers_are_sent_again() {
+fn an_order_is_sent_again_after_a_503_and_after_a_lost_response() {
     let answers = vec![
         busy("not_accepted"),
         busy("unknown"),
@@ -99,7 +99,7 @@ fn setbacks_and_lost_answers_are_sent_again() {
     let (client, served) = server(answers);
     assert_eq!(
         client.send(b"{}", LONG).unwrap(),
-        Sent::Accepted {
+        SendOutcome::Accepted {
             order_uid: "a".into()
         }
     );
@@ -112,19 +112,19 @@ fn an_order_that_may_be_in_the_log_stays_unknown_when_later_attempts_fail() {
     let (client, served) = server(vec![busy("unknown"), pause.clone()]);
     assert!(matches!(
         client.send(b"{}", SHORT).unwrap(),
-        Sent::Unknown(_)
+        SendOutcome::Unknown(_)
     ));
     served.join().unwrap();
     let (client, served) = server(vec![pause]);
     assert!(matches!(
         client.send(b"{}", SHORT).unwrap(),
-        Sent::NotAccepted(_)
+        SendOutcome::NotAccepted(_)
     ));
     served.join().unwrap();
 }
 
 #[test]
-fn an_api_that_never_answered_is_unreachable_at_once() {
+fn an_api_that_never_responded_is_unreachable_at_once() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     drop(listener);
@@ -140,7 +140,7 @@ fn an_api_that_never_answered_is_unreachable_at_once() {
 }
 
 #[test]
-fn another_server_is_told_from_the_api() {
+fn another_server_is_not_taken_for_the_api() {
     let (client, served) = server(vec![answer("404 Not Found", "", "<html>"); 2]);
     assert!(matches!(
         client.send(b"{}", LONG),
@@ -154,7 +154,7 @@ fn another_server_is_told_from_the_api() {
 }
 
 #[test]
-fn an_order_is_found_with_what_is_known_of_its_age() {
+fn a_found_order_tells_whether_it_may_be_outdated() {
     let headers = "order-behind: 7\r\ncache-status: orders; hit; detail=unverified\r\n";
     let body = r#"{"order_uid":"a/b","date_created":"","added_later":1}"#;
     let (client, served) = server(vec![answer("200 OK", headers, body)]);
@@ -162,14 +162,14 @@ fn an_order_is_found_with_what_is_known_of_its_age() {
         order_uid: "a/b".into(),
         ..Order::default()
     };
-    let found = Found {
+    let found = FoundOrder {
         order,
         behind: Some("7".into()),
         is_unverified: true,
     };
     assert_eq!(
         client.get("a/b é", LONG).unwrap(),
-        Got::Found(Box::new(found))
+        GetOutcome::Found(Box::new(found))
     );
     let requests = served.join().unwrap();
     assert!(
@@ -179,7 +179,7 @@ fn an_order_is_found_with_what_is_known_of_its_age() {
 }
 
 #[test]
-fn a_queued_lookup_is_asked_for_again_only_while_there_is_time() {
+fn a_queued_lookup_is_retried_until_the_deadline() {
     let queued = answer(
         "202 Accepted",
         "retry-after: 0\r\n",
@@ -189,24 +189,27 @@ fn a_queued_lookup_is_asked_for_again_only_while_there_is_time() {
     let absent = answer("404 Not Found", "", gone);
     let (client, served) = server(vec![queued.clone(), absent]);
     let detail = "there is no such order".to_owned();
-    assert_eq!(client.get("a", LONG).unwrap(), Got::NotFound { detail });
+    assert_eq!(
+        client.get("a", LONG).unwrap(),
+        GetOutcome::NotFound { detail }
+    );
     assert_eq!(served.join().unwrap().len(), 2);
     let (client, served) = server(vec![queued]);
     assert!(matches!(
         client.get("a", Duration::ZERO).unwrap(),
-        Got::Pending(_)
+        GetOutcome::Pending(_)
     ));
     served.join().unwrap();
 }
 
 #[test]
-fn a_frozen_api_does_not_hold_a_get_far_beyond_its_time() {
-    // The kernel takes the connection and the request, and nobody ever answers.
+fn a_frozen_api_does_not_delay_a_get_far_beyond_its_deadline() {
+    // The kernel accepts the connection and the request, and no response follows.
     let frozen = TcpListener::bind("127.0.0.1:0").unwrap();
     let client = Client::new(format!("http://{}", frozen.local_addr().unwrap()));
     let asked = Instant::now();
     let got = client.get("a", SHORT).unwrap();
-    assert!(matches!(got, Got::Pending(_)), "{got:?}");
+    assert!(matches!(got, GetOutcome::Pending(_)), "{got:?}");
     let took = asked.elapsed();
     assert!(took < Duration::from_secs(10), "it took {took:?}");
 }

@@ -1,9 +1,10 @@
-//! How the API's answers and the HTTP library's errors are read. No decisions, no waiting.
+//! Reads the API's responses and the HTTP library's errors.
 
 use std::io::ErrorKind;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, PercentEncode, utf8_percent_encode};
 use serde::Deserialize;
 use ureq::http::{Response, Uri};
 use ureq::{Body, Timeout};
@@ -12,8 +13,15 @@ use crate::order::Fault;
 
 use super::CONNECT_TIMEOUT;
 
-/// Answers are read up to this size: an order of the store can be longer than one that is accepted.
-const MAX_ANSWER_BYTES: u64 = 64 << 20;
+/// Bodies are read up to this size: a stored order can be longer than one that is accepted.
+const MAX_BODY_BYTES: u64 = 64 << 20;
+
+/// All characters but the unreserved ones of RFC 3986.
+const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~');
 
 /// The body of a 202.
 #[derive(Deserialize)]
@@ -50,27 +58,27 @@ impl Problem {
     }
 }
 
-pub(super) fn read(answer: &mut Response<Body>) -> Result<Vec<u8>, ureq::Error> {
-    answer
+pub(super) fn read(response: &mut Response<Body>) -> Result<Vec<u8>, ureq::Error> {
+    response
         .body_mut()
         .with_config()
-        .limit(MAX_ANSWER_BYTES)
+        .limit(MAX_BODY_BYTES)
         .read_to_vec()
 }
 
-pub(super) fn header<'a>(answer: &'a Response<Body>, name: &str) -> Option<&'a str> {
-    answer.headers().get(name)?.to_str().ok()
+pub(super) fn header<'a>(response: &'a Response<Body>, name: &str) -> Option<&'a str> {
+    response.headers().get(name)?.to_str().ok()
 }
 
-/// The pause that the API asks for, in whole seconds; dates are not written by it.
-pub(super) fn retry_after(answer: &Response<Body>) -> Option<Duration> {
-    header(answer, "retry-after")?
+/// The pause that the API asks for, in whole seconds; it never sends a date.
+pub(super) fn retry_after(response: &Response<Body>) -> Option<Duration> {
+    header(response, "retry-after")?
         .parse()
         .ok()
         .map(Duration::from_secs)
 }
 
-/// Whether the request never left this machine: then there is no doubt about what became of it.
+/// Whether the request never left this machine, so that it has definitely had no effect.
 pub(super) fn nothing_was_sent(error: &ureq::Error) -> bool {
     match error {
         ureq::Error::Io(io) => matches!(
@@ -93,7 +101,7 @@ pub(super) fn nothing_was_sent(error: &ureq::Error) -> bool {
     }
 }
 
-/// The cause without the library's own prefixes.
+/// The cause, without the library's prefixes.
 pub(super) fn reason(error: &ureq::Error) -> String {
     match error {
         ureq::Error::Io(io) => io.to_string(),
@@ -116,15 +124,7 @@ pub(super) fn is_loopback(url: &str) -> bool {
             .is_ok_and(|address| address.is_loopback())
 }
 
-/// A text as one path segment of a URL.
-pub(super) fn percent_encoded(text: &str) -> String {
-    let mut encoded = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            encoded.push(char::from(byte));
-        } else {
-            encoded.push_str(&format!("%{byte:02X}"));
-        }
-    }
-    encoded
+/// The text as one path segment of a URL.
+pub(super) fn percent_encoded(text: &str) -> PercentEncode<'_> {
+    utf8_percent_encode(text, SEGMENT)
 }

@@ -1,4 +1,4 @@
-//! `orders consume`: store every record of the topic, and answer lookups.
+//! `orders consume`: stores every record of the topic, and answers lookups.
 
 use crate::admin::{Admin, Service};
 use crate::commands::{Context, open};
@@ -14,8 +14,8 @@ Examples:
   orders consume --admin-addr 127.0.0.1:0        a second one on this machine
   orders consume --accept-gap orders/3:100-249   skip records that were deleted";
 
-/// Runs until it is stopped: the first SIGINT or SIGTERM finishes what is under way, a second one
-/// quits at once. Starts, and stays, while Kafka or the database is away.
+/// Runs until it is stopped: the first SIGINT or SIGTERM drains, a second one ends the process at
+/// once. Starts and keeps running while Kafka or the database is unavailable.
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
 #[command(mut_arg("admin_addr", |argument| argument.default_value("127.0.0.1:8082")))]
@@ -27,9 +27,9 @@ pub struct Args {
     #[command(flatten)]
     admin: AdminArgs,
 
-    /// Go on without records that were deleted before they were read, repeatable
+    /// Skip records that were deleted before they were read, repeatable
     ///
-    /// Such a partition stops and says which gap to accept; both offsets are inclusive. The gap is
+    /// Such a partition stops and logs which gap to accept; both offsets are inclusive. The gap is
     /// written to the table log_gaps. Any other gap stops the partition again.
     #[arg(long = "accept-gap", value_name = "TOPIC/PARTITION:FROM-TO")]
     accepted_gaps: Vec<AcceptedGap>,
@@ -48,7 +48,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     };
 
     let shutdown = Shutdown::install()?;
-    let _role = open::take(&log_settings, Role::Consumer)?;
+    let _role = open::lock_role(&log_settings, Role::Consumer)?;
     let log = open::log(&log_settings)?;
     let store = open::store(&store_settings)?;
     let status = Status::new();
@@ -61,6 +61,6 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     let _admin = Admin::start(args.admin.admin_addr, service, status.clone())?;
 
     consumer::run(settings, log, store, status, shutdown.clone())?;
-    tracing::info!("stopped: everything that was read is stored or will be read again");
+    tracing::info!("stopped: every record that was read is stored or will be read again");
     Ok(shutdown.exit_code())
 }

@@ -1,14 +1,14 @@
 //! `orders get`: looks orders up by their uid and prints them.
 //!
-//! What the API cannot vouch for as the newest version is printed with a warning. With several uids
-//! every one is asked for, whatever became of those before; with `--output json` the array has an
-//! entry for each, in their order.
+//! An order that may not be the newest version is printed with a warning. With several uids each one
+//! is looked up, whatever the outcome of those before; with `--output json` the array has an entry for
+//! each, in order.
 
 use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::client::{Client, Found, Got};
+use crate::client::{Client, FoundOrder, GetOutcome};
 use crate::commands::{Context, send};
 use crate::config::{ApiUrlArgs, duration};
 use crate::exit::{Exit, Failure};
@@ -21,7 +21,7 @@ Examples:
   orders get b563feb7b2b84b6test --output json
   orders get b563feb7b2b84b6test --wait 10s    exit code 3 when it does not exist";
 
-/// What `orders get` takes.
+/// The arguments of `orders get`.
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
@@ -29,7 +29,7 @@ pub struct Args {
     #[arg(required = true, value_name = "UID")]
     order_uids: Vec<String>,
 
-    /// How long to go on asking while the API does not know yet [default: ask once]
+    /// How long to wait while the API does not know yet [default: one request]
     #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = duration)]
     #[arg(hide_default_value = true)]
     wait: Duration,
@@ -39,7 +39,7 @@ pub struct Args {
 }
 
 /// Prints every order that is found. [`Exit::CheckFailed`] when one does not exist,
-/// [`Exit::TimedOut`] when nobody knows yet.
+/// [`Exit::TimedOut`] when the API does not know yet.
 pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     let output = &context.output;
     let client = Client::new(args.api.api_url);
@@ -48,8 +48,8 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     let mut entries: Vec<Entry> = Vec::new();
     for order_uid in &args.order_uids {
         let got = client.get(order_uid, args.wait);
-        let got = got.map_err(|error| send::unreachable(&error, "looking orders up"))?;
-        match settle(got, order_uid) {
+        let got = got.map_err(|error| send::unreachable(&error, "looking up orders"))?;
+        match found_or_missing(got, order_uid) {
             Ok(found) => {
                 warn_of_age(output, &found);
                 if !output.is_json() {
@@ -103,35 +103,35 @@ impl Missing {
     fn failure(self) -> Failure {
         let failure = Failure::new(self.exit, self.message);
         match self.exit {
-            Exit::TimedOut => failure.hint("ask again, or let it wait with --wait 10s"),
+            Exit::TimedOut => failure.hint("try again, or wait with --wait 10s"),
             _ => failure,
         }
     }
 }
 
-fn settle(got: Got, order_uid: &str) -> Result<Box<Found>, Missing> {
+fn found_or_missing(got: GetOutcome, order_uid: &str) -> Result<Box<FoundOrder>, Missing> {
     let (exit, message) = match got {
-        Got::Found(found) => return Ok(found),
-        Got::NotFound { detail } => (
+        GetOutcome::Found(found) => return Ok(found),
+        GetOutcome::NotFound { detail } => (
             Exit::CheckFailed,
             format!("order `{order_uid}` was not found: {detail}"),
         ),
-        Got::Pending(setback) => {
-            let reason = setback.reason;
+        GetOutcome::Pending(error) => {
+            let reason = error.reason;
             (
                 Exit::TimedOut,
-                format!("order `{order_uid}` is not yet answered: {reason}"),
+                format!("order `{order_uid}` is not found yet: {reason}"),
             )
         }
-        Got::Refused { status, detail } => (
+        GetOutcome::Refused { status, detail } => (
             Exit::Usage,
-            format!("looking order `{order_uid}` up: refused ({status}): {detail}"),
+            format!("looking up order `{order_uid}`: refused ({status}): {detail}"),
         ),
     };
     Err(Missing { exit, message })
 }
 
-/// The exit code of several orders: what may still change (4) is said before what is known (3).
+/// The exit code of several orders: one that may still be found (4) outweighs one that is not (3).
 fn worse(one: Exit, other: Exit) -> Exit {
     let rank = |exit| match exit {
         Exit::Done => 0,
@@ -142,23 +142,23 @@ fn worse(one: Exit, other: Exit) -> Exit {
     if rank(other) > rank(one) { other } else { one }
 }
 
-fn warn_of_age(output: &Output, found: &Found) {
+fn warn_of_age(output: &Output, found: &FoundOrder) {
     let order_uid = &found.order.order_uid;
     if let Some(records) = &found.behind {
         output.warn(&format!(
-            "order `{order_uid}` is as stored, and the consumer is {records} records behind: a \
-             newer version may be under way"
+            "order `{order_uid}` is as stored, and the consumer is {records} records behind: there \
+             may be a newer version"
         ));
     }
     if found.is_unverified {
         output.warn(&format!(
-            "order `{order_uid}` is from the API's cache, and the log cannot be asked for a newer \
-             version now"
+            "order `{order_uid}` is from the API's cache, and the log is unavailable: there may be a \
+             newer version"
         ));
     }
 }
 
-/// Prints an order for people: what belongs together in one table, then a line for each item.
+/// Prints an order as tables: one for each part, then one with a row per item.
 fn print(output: &Output, order: &Order) -> anyhow::Result<()> {
     output.table(&["order", &order.order_uid], rows(order))?;
     output.data("")?;
@@ -181,11 +181,11 @@ fn rows(row: &impl TableRow) -> impl Iterator<Item = Vec<String>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::client::Setback;
+    use crate::client::RetryableError;
 
     #[test]
-    fn what_is_not_found_and_what_is_not_known_yet_have_their_own_exit_codes() {
-        let not_found = Got::NotFound {
+    fn not_found_and_not_known_yet_have_exit_codes_of_their_own() {
+        let not_found = GetOutcome::NotFound {
             detail: "there is no such order".into(),
         };
         let message = "order `a` was not found: there is no such order".to_owned();
@@ -193,16 +193,19 @@ mod tests {
             exit: Exit::CheckFailed,
             message,
         };
-        assert_eq!(settle(not_found, "a"), Err(missing));
-        let pending = Got::Pending(Setback {
+        assert_eq!(found_or_missing(not_found, "a"), Err(missing));
+        let pending = GetOutcome::Pending(RetryableError {
             reason: "wait".into(),
             retry_after: None,
         });
-        assert_eq!(settle(pending, "a").unwrap_err().exit, Exit::TimedOut);
+        assert_eq!(
+            found_or_missing(pending, "a").unwrap_err().exit,
+            Exit::TimedOut
+        );
     }
 
     #[test]
-    fn what_may_still_change_is_said_before_what_is_known() {
+    fn an_order_that_may_still_be_found_outweighs_one_that_is_not() {
         assert_eq!(worse(Exit::CheckFailed, Exit::TimedOut), Exit::TimedOut);
         assert_eq!(worse(Exit::TimedOut, Exit::CheckFailed), Exit::TimedOut);
         assert_eq!(worse(Exit::Done, Exit::CheckFailed), Exit::CheckFailed);

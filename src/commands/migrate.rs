@@ -1,14 +1,14 @@
-//! `orders migrate`: makes or updates the tables.
+//! `orders migrate`: creates or updates the tables.
 
 use std::time::Duration;
 
 use anyhow::Context as _;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::commands::{Context, connect, open};
 use crate::config::{DataArgs, StoreArgs, duration};
 use crate::exit::Exit;
-use crate::migrations::{self, Line, Standing};
+use crate::migrations::{self, MigrationState, MigrationStatus};
 use crate::store::{Schema, StoreEngine};
 
 const EXAMPLES: &str = "\
@@ -28,7 +28,7 @@ pub struct Args {
     #[command(flatten)]
     data: DataArgs,
 
-    /// Write nothing, not even the history table; say what would be applied
+    /// Write nothing; list what would be applied
     #[arg(long, conflicts_with = "status")]
     dry_run: bool,
 
@@ -41,7 +41,7 @@ pub struct Args {
     wait: Duration,
 }
 
-/// Waits for the database, then applies, plans or lists.
+/// Waits for the database, then applies, plans or lists migrations.
 pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     let is_log_named = context.settings.variable("KAFKA_BROKERS")?.is_some();
     let settings = args.store.resolve(&args.data, is_log_named)?;
@@ -50,52 +50,46 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     let mut schema = schema(&*engine, args.wait, context)?;
 
     let at_database = || format!("migrating the database `{database}`");
-    let before = schema.history().with_context(at_database)?;
-    if args.status {
-        let lines = migrations::survey(&before, schema.dialect());
-        report(context, &database, &lines, &[])?;
-        return Ok(verdict(&lines));
-    }
+    let mut applied_now = Vec::new();
     if args.dry_run {
-        let planned = migrations::dry_run(&mut *schema).with_context(at_database)?;
-        let names: Vec<&str> = planned.iter().map(|file| file.name).collect();
-        context.output.info(&match names.as_slice() {
+        let pending = names(migrations::dry_run(&mut *schema).with_context(at_database)?);
+        context.output.info(&match pending.as_slice() {
             [] => "nothing to apply".to_owned(),
-            names => format!("would apply {}; nothing was written", names.join(", ")),
+            pending => format!("would apply {}; nothing was written", pending.join(", ")),
         });
-        report(
-            context,
-            &database,
-            &migrations::survey(&before, schema.dialect()),
-            &[],
-        )?;
-        return Ok(Exit::Done);
+    } else if !args.status {
+        let report = |text: &str| context.output.info(text);
+        let applied = migrations::run(&mut *schema, args.wait, &report);
+        applied_now = names(applied.with_context(at_database)?);
+        if applied_now.is_empty() {
+            context.output.info("nothing to apply");
+        }
     }
-    let tell = |text: &str| context.output.info(text);
-    let applied = migrations::run(&mut *schema, args.wait, &tell).with_context(at_database)?;
-    let applied: Vec<&str> = applied.iter().map(|file| file.name).collect();
-    if applied.is_empty() {
-        context.output.info("nothing to apply");
-    }
-    let after = schema.history().with_context(at_database)?;
-    report(
-        context,
-        &database,
-        &migrations::survey(&after, schema.dialect()),
-        &applied,
-    )?;
-    Ok(Exit::Done)
+    let history = schema.history().with_context(at_database)?;
+    let statuses = migrations::statuses(&history, schema.dialect());
+    report(context, &database, &statuses, &applied_now)?;
+    let is_current = statuses
+        .iter()
+        .all(|it| it.state == MigrationState::Applied);
+    Ok(match args.status && !is_current {
+        true => Exit::CheckFailed,
+        false => Exit::Done,
+    })
 }
 
-/// Applies what is pending, waiting for the database if need be; says each file.
+fn names(files: Vec<&'static migrations::File>) -> Vec<&'static str> {
+    files.into_iter().map(|file| file.name).collect()
+}
+
+/// Waits for the database and applies pending migrations.
 pub(super) fn apply_pending(
     engine: &dyn StoreEngine,
     within: Duration,
     context: &Context,
 ) -> anyhow::Result<()> {
     let mut schema = schema(engine, within, context)?;
-    let tell = |text: &str| context.output.info(text);
-    migrations::run(&mut *schema, within, &tell)
+    let report = |text: &str| context.output.info(text);
+    migrations::run(&mut *schema, within, &report)
         .with_context(|| format!("migrating the database `{}`", engine.describe()))?;
     Ok(())
 }
@@ -105,7 +99,7 @@ fn schema(
     within: Duration,
     context: &Context,
 ) -> anyhow::Result<Box<dyn Schema>> {
-    // The history is read, too: a file is opened before it is read.
+    // Opening an embedded file reads nothing yet: the history does.
     connect::to_store(engine, within, context, || {
         let mut schema = engine.schema()?;
         schema.history()?;
@@ -113,57 +107,30 @@ fn schema(
     })
 }
 
-/// What `--status` answers: anything but a current schema is a no.
-fn verdict(lines: &[Line]) -> Exit {
-    if lines.iter().all(|line| line.standing == Standing::Applied) {
-        Exit::Done
-    } else {
-        Exit::CheckFailed
-    }
-}
-
 fn report(
     context: &Context,
     database: &str,
-    lines: &[Line],
+    statuses: &[MigrationStatus],
     applied_now: &[&str],
 ) -> anyhow::Result<()> {
     if context.output.is_json() {
-        return context.output.json(&document(database, lines, applied_now));
+        let is_pending = |status: &&MigrationStatus| status.state == MigrationState::Pending;
+        return context.output.json(&json!({
+            "database": database,
+            "migrations": statuses,
+            "applied_now": applied_now,
+            "pending": statuses.iter().filter(is_pending).count(),
+        }));
     }
-    let rows = lines.iter().map(|line| {
-        let applied_at = line.applied_at.clone().unwrap_or_default();
+    let rows = statuses.iter().map(|status| {
+        let applied_at = status.applied_at.clone().unwrap_or_default();
         vec![
-            line.name.clone(),
-            line.standing.word().to_owned(),
+            status.name.clone(),
+            status.state.name().to_owned(),
             applied_at,
         ]
     });
     context
         .output
         .table(&["migration", "state", "applied at"], rows)
-}
-
-fn document(database: &str, lines: &[Line], applied_now: &[&str]) -> Value {
-    let migrations: Vec<Value> = lines
-        .iter()
-        .map(|line| {
-            json!({
-                "version": line.version,
-                "name": line.name,
-                "state": line.standing.word(),
-                "applied_at": line.applied_at,
-            })
-        })
-        .collect();
-    let pending = lines
-        .iter()
-        .filter(|line| line.standing == Standing::Pending)
-        .count();
-    json!({
-        "database": database,
-        "migrations": migrations,
-        "applied_now": applied_now,
-        "pending": pending,
-    })
 }

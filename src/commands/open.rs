@@ -1,6 +1,6 @@
-//! Opening the engines that the settings name: the one place that picks them.
+//! Opens the engines that the settings name.
 //!
-//! Nothing here connects, so an error is a wrong setting (exit code 2), or a data folder that another
+//! Nothing here connects, so an error is a wrong setting (exit code 2) or a data folder that another
 //! process uses.
 
 use std::sync::Arc;
@@ -22,7 +22,7 @@ pub fn log(settings: &LogSettings) -> anyhow::Result<Arc<dyn EventLog>> {
     log_within(settings, Reach::OtherProcesses)
 }
 
-/// As [`log`], where an embedded one is used by this process alone: it need not look for others.
+/// As [`log`], for an embedded log that this process alone uses: it need not look for others.
 pub fn log_of_one_process(settings: &LogSettings) -> anyhow::Result<Arc<dyn EventLog>> {
     log_within(settings, Reach::ThisProcess)
 }
@@ -72,9 +72,9 @@ pub fn store(settings: &StoreSettings) -> anyhow::Result<Arc<dyn StoreEngine>> {
     Ok(Arc::new(engine))
 }
 
-/// Takes a role in the data folder of an embedded log, for as long as the lock is kept; `None` with
-/// Kafka, where groups and brokers see to it.
-pub fn take(settings: &LogSettings, role: Role) -> anyhow::Result<Option<RoleLock>> {
+/// Locks a role in the data folder of an embedded log, for as long as the lock is kept; `None` with
+/// Kafka, whose consumer groups do this.
+pub fn lock_role(settings: &LogSettings, role: Role) -> anyhow::Result<Option<RoleLock>> {
     match &settings.engine {
         LogEngine::Kafka { .. } => Ok(None),
         LogEngine::Embedded(folder) => Ok(Some(folder.lock(role)?)),

@@ -1,9 +1,8 @@
 //! `orders send`: posts orders from files or stdin to the API, one after the other.
 //!
-//! Files are read as a stream, so their size does not matter. An order that is refused is named with
-//! its place and every reason, and the next one is sent; one that nobody confirms ends the run, since
-//! those after it would only wait as long. What was sent before stays sent: a run can be repeated
-//! whole, because an order that comes twice is stored once.
+//! Files are read as a stream, so their size does not matter. A refused order is reported with its
+//! line and every reason, and the next one is sent; an unconfirmed one ends the run, since those after
+//! it would wait as long. A run can be repeated: an order that is sent twice is stored once.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
@@ -14,14 +13,14 @@ use anyhow::Context as _;
 use serde::Serialize;
 
 use crate::client::documents::{Documents, Piece};
-use crate::client::{Client, ClientError, Sent, Setback};
+use crate::client::{Client, ClientError, RetryableError, SendOutcome};
 use crate::commands::Context;
 use crate::config::{ApiUrlArgs, duration};
 use crate::exit::{Exit, Failure};
 use crate::order::{Fault, Order};
 use crate::output::Output;
 
-/// Orders that were not accepted are listed in the JSON summary up to this number, then counted.
+/// The JSON summary lists this many orders that were not accepted; the rest is counted.
 const MAX_LISTED: usize = 10_000;
 
 const EXAMPLES: &str = "\
@@ -30,7 +29,7 @@ Examples:
   orders send - < orders.ndjson
   orders send --output json *.json     the outcome of each order as JSON";
 
-/// What `orders send` takes.
+/// The arguments of `orders send`.
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
@@ -39,7 +38,7 @@ pub struct Args {
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
 
-    /// How long one order is sent again while the API cannot confirm it
+    /// How long to retry an order that the API does not confirm
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = duration)]
     timeout: Duration,
 
@@ -71,7 +70,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     })
 }
 
-/// One run: where orders go, and what became of them so far.
+/// One run and its outcome so far.
 struct Sending<'a> {
     client: Client,
     timeout: Duration,
@@ -80,17 +79,17 @@ struct Sending<'a> {
     last_uid: Option<String>,
 }
 
-/// What `--output json` prints.
+/// The output of `--output json`.
 #[derive(Default, Serialize)]
 struct Summary {
     accepted: u64,
     refused: u64,
-    /// Not confirmed, or not an order at all.
+    /// Not confirmed, or a file without an order.
     failed: u64,
     files: Vec<FileSummary>,
     /// The orders that were not accepted.
     orders: Vec<Rejected>,
-    /// How many more were not accepted than are listed.
+    /// How many orders were not accepted beyond those listed.
     orders_left_out: u64,
 }
 
@@ -117,7 +116,7 @@ struct Rejected {
 }
 
 impl Sending<'_> {
-    /// Sends what a file holds. An error ends the run.
+    /// Sends the orders of a file. An error ends the run.
     fn file(&mut self, path: &Path) -> anyhow::Result<()> {
         let name = name_of(path);
         let reading = || format!("reading orders from `{name}`");
@@ -134,7 +133,7 @@ impl Sending<'_> {
             is_empty = false;
             match piece {
                 Piece::Document { line, bytes } => self.document(&name, line, &bytes)?,
-                Piece::Broken { line, reason } => {
+                Piece::Malformed { line, reason } => {
                     let faults = vec![Fault {
                         pointer: String::new(),
                         message: reason,
@@ -144,7 +143,7 @@ impl Sending<'_> {
             }
         }
         if is_empty {
-            let nothing = Rejected::new(&name, 1, "failed").detail("there is no order in it");
+            let nothing = Rejected::new(&name, 1, "failed").detail("the file has no order");
             self.failed(nothing);
         }
         Ok(())
@@ -154,18 +153,18 @@ impl Sending<'_> {
     fn document(&mut self, file: &str, line: u64, bytes: &[u8]) -> anyhow::Result<()> {
         let rejected = |outcome| Rejected::new(file, line, outcome);
         match self.client.send(bytes, self.timeout) {
-            Ok(Sent::Accepted { order_uid }) => {
+            Ok(SendOutcome::Accepted { order_uid }) => {
                 self.count(|file| &mut file.accepted);
                 self.summary.accepted += 1;
                 self.last_uid = Some(order_uid);
                 Ok(())
             }
-            Ok(Sent::Refused {
+            Ok(SendOutcome::Refused {
                 status,
                 detail,
                 faults,
             }) => {
-                // Only asked for its name: what it says of the order is the API's own rule.
+                // Decoded for its uid alone: the API decides what is wrong with the order.
                 let order_uid = Order::decode(bytes)
                     .err()
                     .and_then(|refusal| refusal.order_uid);
@@ -177,13 +176,13 @@ impl Sending<'_> {
                 });
                 Ok(())
             }
-            Ok(Sent::NotAccepted(setback)) => {
+            Ok(SendOutcome::NotAccepted(error)) => {
                 let what = "was not accepted";
-                Err(self.unconfirmed(rejected("not_accepted"), what, setback))
+                Err(self.unconfirmed(rejected("not_accepted"), what, error))
             }
-            Ok(Sent::Unknown(setback)) => {
+            Ok(SendOutcome::Unknown(error)) => {
                 let what = "may or may not have been accepted";
-                Err(self.unconfirmed(rejected("unknown"), what, setback))
+                Err(self.unconfirmed(rejected("unknown"), what, error))
             }
             Err(error) => {
                 self.failed(rejected("not_sent").detail(error.to_string()));
@@ -192,16 +191,16 @@ impl Sending<'_> {
         }
     }
 
-    /// The error that ends the run at an order without a clear answer.
-    fn unconfirmed(&mut self, order: Rejected, what: &str, setback: Setback) -> anyhow::Error {
+    /// The error that ends the run at an order without a definite outcome.
+    fn unconfirmed(&mut self, order: Rejected, what: &str, error: RetryableError) -> anyhow::Error {
         let (place, timeout) = (order.place(), self.timeout);
         let message = format!(
             "the order at `{place}` {what} in {timeout:?}: {}",
-            setback.reason
+            error.reason
         );
-        self.failed(order.detail(setback.reason));
-        let hint = "nothing after it was sent; send it all again when the API is well, an order \
-                    that comes twice is stored once";
+        self.failed(order.detail(error.reason));
+        let hint = "nothing after it was sent; run it again when the API is healthy, an order that \
+                    is sent twice is stored once";
         Failure::new(Exit::TimedOut, message).hint(hint).into()
     }
 
@@ -212,7 +211,7 @@ impl Sending<'_> {
         self.list(order);
     }
 
-    /// Counts an order that is named elsewhere, in the error that ends the run.
+    /// Counts an order that the error at the end of the run reports.
     fn failed(&mut self, order: Rejected) {
         if order.outcome == "failed" {
             self.output.error(&order.to_string(), None);
@@ -236,7 +235,7 @@ impl Sending<'_> {
         }
     }
 
-    /// The uid of a single order, a line a file for more; or the summary as JSON.
+    /// Prints the uid of a single order, a row per file for more, or the summary as JSON.
     fn report(&self) -> anyhow::Result<()> {
         let Summary {
             accepted,
@@ -293,7 +292,7 @@ impl Rejected {
 }
 
 impl std::fmt::Display for Rejected {
-    /// One line: the place, the order's name where it has one, every reason.
+    /// One line: file and line, the order's uid if it has one, every reason.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}: ", self.place())?;
         if let Some(order_uid) = &self.order_uid {
@@ -311,7 +310,7 @@ impl std::fmt::Display for Rejected {
     }
 }
 
-/// Says no before anything is sent, when a file is not there. Does not open it: a pipe's writer would
+/// Fails before anything is sent when a file is missing. Does not open it: the writer of a pipe would
 /// take that for its reader.
 fn check_readable(path: &Path) -> Result<(), Failure> {
     if is_stdin(path) {
@@ -348,7 +347,7 @@ fn name_of(path: &Path) -> String {
     }
 }
 
-/// What to say when the API cannot be asked at all.
+/// The failure when the API does not take requests.
 pub(super) fn unreachable(error: &ClientError, doing: &str) -> anyhow::Error {
     let hint = "start it with `orders serve-api`, or name another with --api-url or ORDERS_API_URL";
     Failure::new(Exit::Unreachable, format!("{doing}: {error}"))

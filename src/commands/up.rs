@@ -1,8 +1,8 @@
 //! `orders up`: the whole pipeline in one process.
 //!
-//! Reads as `migrate`, `create-topics`, `serve-api` and `consume` in a row, on whatever engines the
-//! settings name. The surprising thing: stopping has an order. The API stops first, and only when it
-//! has answered everybody the consumer does, for their lookups are answered by it.
+//! Does what `migrate`, `create-topics`, `serve-api` and `consume` do, on the engines that the
+//! settings name. The API stops first, and the consumer when the API has sent its last response,
+//! because the consumer answers the API's lookups.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -41,12 +41,11 @@ Examples:
   orders up --http-addr 127.0.0.1:0    on a free port, which it prints
   orders up --brokers HOST:9092 --db-url postgresql://…";
 
-/// How long to wait between two looks whether everything is ready.
-const LOOK: Duration = Duration::from_millis(5);
+/// The pause between two checks of readiness.
+const POLL_INTERVAL: Duration = Duration::from_millis(5);
 
-/// Runs until it is stopped: the first SIGINT or SIGTERM finishes what is under way, a second one
-/// quits at once. Makes the tables and the topics that are missing. The variables of serve-api and
-/// consume count here too.
+/// Runs until it is stopped: the first SIGINT or SIGTERM drains, a second one ends the process at
+/// once. Creates missing tables and topics.
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
@@ -86,8 +85,8 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
         accepted_gaps: Vec::new(),
     };
 
-    let _api_role = open::take(&log_settings, Role::Api)?;
-    let _consumer_role = open::take(&log_settings, Role::Consumer)?;
+    let _api_role = open::lock_role(&log_settings, Role::Api)?;
+    let _consumer_role = open::lock_role(&log_settings, Role::Consumer)?;
     let listener = http_server::bind(args.http.http_addr, "--http-addr", "HTTP_ADDR")?;
     let log = open::log_of_one_process(&log_settings)?;
     let store = open::store(&store_settings)?;
@@ -108,50 +107,52 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
         control_folder: config::control_folder(),
     };
     let admin = Admin::start(args.admin.admin_addr, service, both.clone())?;
-    let host = Host {
+    let summary = Summary {
         api_url: format!("http://{}", http_server::reachable(public)),
         admin_url: format!("http://{}", http_server::reachable(admin.addr())),
         log: log_settings,
         store: store_settings,
     };
     let demo = args.demo.then(|| Demo {
-        api_url: host.api_url.clone(),
+        api_url: summary.api_url.clone(),
         log: log.clone(),
-        orders_topic: host.log.topics.orders.clone(),
+        orders_topic: summary.log.topics.orders.clone(),
         store: store.clone(),
         empty_cache: Box::new(api.cache_emptier()),
     });
-    let consuming = Consuming::start(consumer_settings, log, store, status, &shutdown)?;
-    let greeting = {
+    let consuming = ConsumerThread::start(consumer_settings, log, store, status, &shutdown)?;
+    let announcing = {
         let (output, shutdown) = (context.output.clone(), shutdown.clone());
-        thread::spawn(move || greet(&host, &both, began, demo, &output, &shutdown))
+        thread::spawn(move || announce(&summary, &both, began, demo, &output, &shutdown))
     };
 
     let served = api.serve(listener, &shutdown);
-    // Also when serving failed: nothing is left running.
+    // Also when serving failed: the consumer must stop.
     shutdown.request();
     let consumed = consuming.stop();
-    let greeted = greeting.join().map_err(|_| anyhow!("an internal error"))?;
-    served.and(consumed).and(greeted)?;
-    tracing::info!("stopped: every order that was answered with 202 is kept");
+    let announced = announcing
+        .join()
+        .map_err(|_| anyhow!("an internal error"))?;
+    served.and(consumed).and(announced)?;
+    tracing::info!("stopped: every order that was accepted with 202 is in the log");
     Ok(shutdown.exit_code())
 }
 
-/// The consumer in its thread. It has a stop of its own, requested when the API has ended.
-struct Consuming {
+/// The consumer in its thread, with a stop of its own that is requested when the API has ended.
+struct ConsumerThread {
     stop: Shutdown,
     thread: JoinHandle<anyhow::Result<()>>,
 }
 
-impl Consuming {
-    /// A consumer that gives up stops everything.
+impl ConsumerThread {
+    /// Starts the consumer. Its end stops `everything`.
     fn start(
         settings: consumer::Settings,
         log: Arc<dyn EventLog>,
         store: Arc<dyn StoreEngine>,
         status: Arc<Status>,
         everything: &Shutdown,
-    ) -> anyhow::Result<Consuming> {
+    ) -> anyhow::Result<ConsumerThread> {
         let stop = Shutdown::manual();
         let (stopping, everything) = (stop.clone(), everything.clone());
         let thread = thread::Builder::new()
@@ -162,7 +163,7 @@ impl Consuming {
                 ended
             })
             .context("starting the consumer's thread")?;
-        Ok(Consuming { stop, thread })
+        Ok(ConsumerThread { stop, thread })
     }
 
     fn stop(self) -> anyhow::Result<()> {
@@ -172,17 +173,17 @@ impl Consuming {
     }
 }
 
-/// What runs where, for people.
-struct Host {
+/// Addresses and engines, for the message at the start.
+struct Summary {
     api_url: String,
     admin_url: String,
     log: LogSettings,
     store: StoreSettings,
 }
 
-/// Waits until everything is ready, says so, and shows the demo. A demo that fails stops everything.
-fn greet(
-    host: &Host,
+/// Prints the summary when everything is ready, then runs the demo. A demo that fails stops everything.
+fn announce(
+    summary: &Summary,
     both: &Both,
     began: Instant,
     demo: Option<Demo>,
@@ -190,24 +191,24 @@ fn greet(
     shutdown: &Shutdown,
 ) -> anyhow::Result<()> {
     while !both.is_ready() {
-        if shutdown.wait_timeout(LOOK) {
+        if shutdown.wait_timeout(POLL_INTERVAL) {
             return Ok(());
         }
     }
-    output.info(&host.greeting(began.elapsed()));
+    output.info(&summary.text(began.elapsed()));
     let Some(demo) = demo else {
         return Ok(());
     };
     let shown = demo.run(output).context("the demo");
     match &shown {
-        Ok(()) => output.info("\nEverything stays until Ctrl-C."),
+        Ok(()) => output.info("\nEverything runs until Ctrl-C."),
         Err(_) => shutdown.request(),
     }
     shown
 }
 
-impl Host {
-    fn greeting(&self, within: Duration) -> String {
+impl Summary {
+    fn text(&self, within: Duration) -> String {
         let (api, admin) = (&self.api_url, &self.admin_url);
         let (log, orders) = (self.log_line(), self.orders_line());
         let next = self.next_line();
@@ -225,7 +226,7 @@ Next, in another terminal:
 
   {next}
 
-Ctrl-C stops it; whatever was answered with 202 is kept.",
+Ctrl-C stops it; every order that was accepted with 202 is kept.",
             within.as_secs_f64()
         )
     }
@@ -234,14 +235,13 @@ Ctrl-C stops it; whatever was answered with 202 is kept.",
         match &self.log.engine {
             LogEngine::Kafka { .. } => {
                 format!(
-                    "{}: 202 means every in-sync replica has it",
+                    "{}: 202 means that every in-sync replica has it",
                     self.log.describe()
                 )
             }
-            LogEngine::Embedded(folder) => format!(
-                "`{}`: 202 means it is on the disk, fsynced",
-                folder.log().display()
-            ),
+            LogEngine::Embedded(folder) => {
+                format!("`{}`: 202 means that it is fsynced", folder.log().display())
+            }
         }
     }
 
@@ -254,7 +254,7 @@ Ctrl-C stops it; whatever was answered with 202 is kept.",
         }
     }
 
-    /// A command that works as it stands here, on this port.
+    /// A command that can be copied.
     fn next_line(&self) -> String {
         let program = std::env::args().next().unwrap_or("orders".into());
         let example = Path::new("examples/test_order.json");

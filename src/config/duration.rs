@@ -1,12 +1,11 @@
-//! Durations as people write them.
+//! Durations with a unit, such as `500ms` or `2m`.
 
 use std::time::Duration;
 
-/// Longer than anybody waits on purpose, and safe to add to any clock.
+/// A limit that is safe to add to any clock.
 const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Reads `500ms`, `30s`, `2m` or `1h`, up to a day; a number alone is seconds. For clap's
-/// `value_parser`.
+/// Parses `500ms`, `30s`, `2m` or `1h`, up to a day; a number alone is in seconds.
 pub fn duration(text: &str) -> Result<Duration, String> {
     let expected = || format!("`{text}` is not a duration such as 500ms, 30s, 2m or 1h");
     let digits = text.len()
@@ -52,7 +51,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_duration_is_refused() {
+    fn other_text_is_refused() {
         for text in [
             "",
             "s",

@@ -1,15 +1,15 @@
-//! Properties of the Kafka client that users may set, and those they may not.
+//! Properties of the Kafka client: those that users may set, and those they may not.
 //!
-//! Owns the reading of `-X key=value` and KAFKA_PROPERTIES and the list of what is refused: whatever
-//! would break a promise of the pipeline, load code, or turn a check off. Values are never repeated
-//! in an error: any of them may be a password.
+//! Owns the syntax of `-X key=value` and KAFKA_PROPERTIES and the list of refused properties: those
+//! that would break a guarantee of the pipeline, load code, or disable a check. Errors never repeat a
+//! value: any of them may be a password.
 
 use std::fmt;
 
-use super::redaction::HIDDEN;
+use super::redaction::MASK;
 use super::settings::Invalid;
 
-/// Properties that are refused whatever their value, and why.
+/// Properties that are refused with any value, and why.
 const REFUSED: &[(&[&str], &str)] = &[
     (
         &[
@@ -27,7 +27,7 @@ const REFUSED: &[(&[&str], &str)] = &[
             "enabled_events",
             "log.queue",
         ],
-        "every acknowledgement is waited for and must say where the record is",
+        "every acknowledgement is awaited and must carry the offset of its record",
     ),
     (
         &[
@@ -35,7 +35,7 @@ const REFUSED: &[(&[&str], &str)] = &[
             "delivery.timeout.ms",
             "transactional.id",
         ],
-        "what an answer of the API means depends on it",
+        "the meaning of the API's responses depends on it",
     ),
     (
         &[
@@ -44,7 +44,7 @@ const REFUSED: &[(&[&str], &str)] = &[
             "msg_order_cmp",
             "queuing.strategy",
         ],
-        "the versions of one order must stay in one partition, in their order",
+        "all versions of an order must stay in one partition, in order",
     ),
     (
         &[
@@ -52,7 +52,7 @@ const REFUSED: &[(&[&str], &str)] = &[
             "max.in.flight.requests.per.connection",
             "linger.ms",
         ],
-        "it is set for order and for a prompt acknowledgement",
+        "it is set for ordering and for prompt acknowledgements",
     ),
     (
         &[
@@ -75,7 +75,7 @@ const REFUSED: &[(&[&str], &str)] = &[
             "group.remote.assignor",
             "partition.assignment.strategy",
         ],
-        "taking and giving back partitions depends on it (the group is set by KAFKA_GROUP)",
+        "the assignment of partitions depends on it (the group is set by KAFKA_GROUP)",
     ),
     (
         &["bootstrap.servers", "metadata.broker.list"],
@@ -83,7 +83,7 @@ const REFUSED: &[(&[&str], &str)] = &[
     ),
     (
         &["allow.auto.create.topics"],
-        "topics are made by `orders create-topics`, with their settings",
+        "`orders create-topics` creates topics with their settings",
     ),
     (
         &["topic.metadata.refresh.interval.ms"],
@@ -100,8 +100,8 @@ const REFUSED: &[(&[&str], &str)] = &[
     ),
 ];
 
-/// Families of properties that are refused, by their beginning, and why.
-const REFUSED_FAMILIES: &[(&str, &str)] = &[
+/// Prefixes of properties that are refused, and why.
+const REFUSED_PREFIXES: &[(&str, &str)] = &[
     (
         "auto.commit.",
         "the position in the log is kept in the database",
@@ -111,14 +111,14 @@ const REFUSED_FAMILIES: &[(&str, &str)] = &[
         "the position in the log is kept in the database",
     ),
     ("queue.buffering.", "the queue is bounded and sends at once"),
-    ("queued.", "what is fetched ahead is bounded"),
+    ("queued.", "prefetching is bounded"),
     (
         "test.mock.",
-        "it replaces the brokers, and every acknowledged order would vanish",
+        "it replaces the brokers, and every acknowledged order would be lost",
     ),
 ];
 
-/// Properties that are refused with any value but this one, because another turns a check off.
+/// Properties that may only have this value: any other disables a check.
 const ONLY: &[(&str, &str)] = &[
     ("enable.ssl.certificate.verification", "true"),
     ("ssl.endpoint.identification.algorithm", "https"),
@@ -134,7 +134,7 @@ pub struct Property {
 
 impl fmt::Debug for Property {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{}={HIDDEN}", self.key)
+        write!(formatter, "{}={MASK}", self.key)
     }
 }
 
@@ -178,7 +178,7 @@ fn read(entry: &str, subject: &str) -> Result<Property, Invalid> {
 pub(super) fn mask(text: &str) -> String {
     let entries = split(text).into_iter().map(|entry| {
         let key = entry.split_once('=').map_or("", |(key, _)| key);
-        format!("{}={HIDDEN}", key.trim())
+        format!("{}={MASK}", key.trim())
     });
     entries.collect::<Vec<_>>().join(",")
 }
@@ -206,16 +206,16 @@ fn refusal(key: &str, value: &str) -> Option<&'static str> {
     if let Some((_, reason)) = REFUSED.iter().find(|(keys, _)| keys.contains(&key)) {
         return Some(reason);
     }
-    if let Some((_, reason)) = REFUSED_FAMILIES
+    if let Some((_, reason)) = REFUSED_PREFIXES
         .iter()
         .find(|(start, _)| key.starts_with(start))
     {
         return Some(reason);
     }
-    let turned_off = |(known, only): &&(&str, &str)| *known == key && *only != value;
+    let is_disabled = |(known, only): &&(&str, &str)| *known == key && *only != value;
     ONLY.iter()
-        .find(turned_off)
-        .map(|_| "another value turns a check of the other side off")
+        .find(is_disabled)
+        .map(|_| "another value disables a check of the peer")
 }
 
 #[cfg(test)]
@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn what_would_break_a_promise_or_load_code_is_refused_by_name() {
+    fn properties_that_break_a_guarantee_or_load_code_are_refused_by_name() {
         let refused = [
             "acks=1",
             "request.required.acks=0",
@@ -275,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn what_breaks_nothing_is_passed_on() {
+    fn other_properties_are_passed_on() {
         let passed = [
             "security.protocol=SASL_SSL",
             "sasl.password=a=b",
@@ -291,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_without_an_equals_sign_is_named_by_place_and_not_repeated() {
+    fn an_entry_without_an_equals_sign_is_named_by_number_and_not_repeated() {
         assert_eq!(
             read_one("s3cret").unwrap_err(),
             "is not of the form key=value"

@@ -1,40 +1,40 @@
-//! Takes secrets out of text that people will read.
+//! Masks secrets in text that is printed.
 //!
-//! Works on any text, not on parsed URLs: what cannot be parsed is exactly what ends up in error
-//! messages. When in doubt it hides more than the secret, never less.
+//! Works on any text, not on parsed URLs: error messages repeat exactly what cannot be parsed. In
+//! doubt it masks more than the secret, never less.
 
-/// What stands in for a secret.
-pub(super) const HIDDEN: &str = "***";
+/// Replaces a secret.
+pub(super) const MASK: &str = "***";
 
-/// The text with the password of every URL in it replaced, be it in the user part
-/// (`scheme://user:password@host`) or among the parameters (`?password=…`).
+/// Masks the password of every URL in the text, both in `scheme://user:password@host` and in
+/// parameters (`?password=…`).
 pub fn redact(text: &str) -> String {
-    // A URL ends at white space and nowhere else: any other character may belong to a password.
+    // Only white space ends a URL: any other character may be part of a password.
     text.split_inclusive(char::is_whitespace)
         .map(redact_word)
         .collect()
 }
 
-/// The text of an error about a command line, with what may be secret in `arguments` replaced
-/// wherever it is repeated: all that follows the first `=` or `://` of an argument. That also covers
-/// a URL that cannot be told by its looks, since its password has a space in it or it has no `@`.
+/// Masks what may be secret in an error about a command line: wherever the text repeats one of the
+/// `arguments`, all that follows its first `=` or `://`. That covers a URL that is not recognised as
+/// one, because its password contains a space or it has no `@`.
 pub fn redact_arguments(text: &str, arguments: impl IntoIterator<Item = String>) -> String {
     let of_flag = |argument: &String| {
         let (_, value) = argument.strip_prefix('-')?.split_once('=')?;
         Some(value.to_owned())
     };
-    let mut told: Vec<String> = arguments
+    let mut repeated: Vec<String> = arguments
         .into_iter()
         .flat_map(|argument| [of_flag(&argument), Some(argument)])
         .flatten()
         .collect();
-    // A longer one first: it may begin with a shorter one.
-    told.sort_by_key(|argument| std::cmp::Reverse(argument.len()));
+    // Longest first: a shorter one may be its beginning.
+    repeated.sort_by_key(|argument| std::cmp::Reverse(argument.len()));
     let mut text = text.to_owned();
-    for argument in told {
+    for argument in repeated {
         let ends = ["=", "://"].map(|sign| argument.find(sign).map(|at| at + sign.len()));
         if let Some(end) = ends.into_iter().flatten().min() {
-            text = text.replace(&argument, &format!("{}{HIDDEN}", &argument[..end]));
+            text = text.replace(&argument, &format!("{}{MASK}", &argument[..end]));
         }
     }
     redact(&text)
@@ -45,12 +45,12 @@ fn redact_word(word: &str) -> String {
         return word.to_owned();
     };
     let (scheme, rest) = word.split_at(scheme_end + 3);
-    // The last `@`: an unescaped one inside a password must not end the search early.
+    // The last `@`: a password may contain one.
     let rest = match rest.rfind('@') {
         Some(at) => {
             let (user_info, host) = rest.split_at(at);
             match user_info.split_once(':') {
-                Some((user, _)) => format!("{user}:{HIDDEN}{host}"),
+                Some((user, _)) => format!("{user}:{MASK}{host}"),
                 None => rest.to_owned(),
             }
         }
@@ -60,7 +60,7 @@ fn redact_word(word: &str) -> String {
 }
 
 fn redact_parameters(rest: &str) -> String {
-    let Some((place, parameters)) = rest.split_once('?') else {
+    let Some((base, parameters)) = rest.split_once('?') else {
         return rest.to_owned();
     };
     let parameters: Vec<String> = parameters
@@ -68,12 +68,12 @@ fn redact_parameters(rest: &str) -> String {
         .map(|parameter| match parameter.split_once('=') {
             Some((key, value)) if key.to_ascii_lowercase().contains("password") => {
                 let end = value.len() - value.trim_end_matches(['`', '\'', '"', '\n', ' ']).len();
-                format!("{key}={HIDDEN}{}", &value[value.len() - end..])
+                format!("{key}={MASK}{}", &value[value.len() - end..])
             }
             _ => parameter.to_owned(),
         })
         .collect();
-    format!("{place}?{}", parameters.join("&"))
+    format!("{base}?{}", parameters.join("&"))
 }
 
 #[cfg(test)]
@@ -81,7 +81,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_password_of_a_url_is_hidden_and_the_rest_is_kept() {
+    fn the_password_of_a_url_is_masked_and_the_rest_is_kept() {
         let cases = [
             (
                 "postgresql://me:s3cret@db:5432/orders",
@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn an_argument_is_repeated_only_up_to_where_a_secret_may_begin() {
+    fn an_argument_is_repeated_only_up_to_a_possible_secret() {
         let cases = [
             ("sasl.password=s3cret", "sasl.password=***"),
             ("postgresql://me:s3 cret@db/o", "postgresql://***"),

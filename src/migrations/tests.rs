@@ -29,7 +29,7 @@ fn names(files: &[&File]) -> Vec<&'static str> {
 }
 
 #[test]
-fn a_checksum_does_not_see_carriage_returns() {
+fn a_checksum_ignores_carriage_returns() {
     assert_eq!(
         checksum("SELECT 1;\r\nSELECT 2;\r\n"),
         checksum("SELECT 1;\nSELECT 2;\n")
@@ -105,7 +105,7 @@ fn an_edited_file_is_refused_by_name() {
 }
 
 #[test]
-fn a_database_that_knows_more_is_refused() {
+fn a_database_of_a_newer_program_is_refused() {
     let files = three();
     let history: Vec<_> = files.iter().map(applied).collect();
     assert_eq!(
@@ -115,7 +115,7 @@ fn a_database_that_knows_more_is_refused() {
 }
 
 #[test]
-fn a_hole_in_the_history_is_refused() {
+fn a_gap_in_the_history_is_refused() {
     let files = three();
     let history = [applied(&files[0]), applied(&files[2])];
     let (missing, applied) = ("002_b.sql".to_owned(), "003_c.sql".to_owned());
@@ -126,7 +126,7 @@ fn a_hole_in_the_history_is_refused() {
 }
 
 #[test]
-fn a_service_learns_whether_the_schema_is_current_pending_or_newer() {
+fn a_schema_is_current_pending_or_newer() {
     let files = three();
     let history: Vec<_> = files.iter().map(applied).collect();
     assert_eq!(state_of(&history, &files), SchemaState::Current);
@@ -135,7 +135,7 @@ fn a_service_learns_whether_the_schema_is_current_pending_or_newer() {
     assert_eq!(state_of(&history, &files[..2]), SchemaState::Newer);
 }
 
-/// A database in memory; `busy` and `held` are failures to give before it works.
+/// A database in memory; `busy` and `held` are failures before it succeeds.
 #[derive(Default)]
 struct Fake {
     history: Vec<AppliedMigration>,
@@ -181,36 +181,36 @@ impl Schema for Fake {
 }
 
 fn run_fake(fake: &mut Fake, within: Duration) -> (anyhow::Result<usize>, Vec<String>) {
-    let told = RefCell::new(Vec::new());
+    let reports = RefCell::new(Vec::new());
     let outcome = run(fake, within, &|text| {
-        told.borrow_mut().push(text.to_owned())
+        reports.borrow_mut().push(text.to_owned())
     });
-    (outcome.map(|applied| applied.len()), told.into_inner())
+    (outcome.map(|applied| applied.len()), reports.into_inner())
 }
 
 #[test]
 fn a_run_applies_everything_once() {
     let mut fake = Fake::default();
-    let (outcome, told) = run_fake(&mut fake, Duration::ZERO);
+    let (outcome, reports) = run_fake(&mut fake, Duration::ZERO);
     assert_eq!(outcome.unwrap(), files(Dialect::Postgres).len());
     assert_eq!(
-        told,
+        reports,
         ["applying 001_init.sql", "applying 002_exactly_once.sql"]
     );
-    let (outcome, told) = run_fake(&mut fake, Duration::ZERO);
+    let (outcome, reports) = run_fake(&mut fake, Duration::ZERO);
     assert_eq!(outcome.unwrap(), 0);
-    assert!(told.is_empty());
+    assert!(reports.is_empty());
 }
 
 #[test]
-fn a_run_waits_for_another_and_says_so_once() {
+fn a_run_waits_for_another_and_reports_it_once() {
     let mut fake = Fake {
         held: 2,
         ..Fake::default()
     };
-    let (outcome, told) = run_fake(&mut fake, Duration::from_secs(30));
+    let (outcome, reports) = run_fake(&mut fake, Duration::from_secs(30));
     assert!(outcome.is_ok());
-    let waits = told
+    let waits = reports
         .iter()
         .filter(|line| line.contains("holds the lock"))
         .count();
@@ -232,21 +232,18 @@ fn a_lock_held_past_the_limit_is_a_timeout() {
 }
 
 #[test]
-fn a_table_in_use_is_tried_again() {
+fn a_table_in_use_is_retried() {
     let busy = VecDeque::from([StoreError::Contended("lock timeout".into())]);
     let mut fake = Fake {
         busy,
         is_foreign: true,
         ..Fake::default()
     };
-    let (outcome, told) = run_fake(&mut fake, Duration::from_secs(30));
+    let (outcome, reports) = run_fake(&mut fake, Duration::from_secs(30));
     assert_eq!(outcome.unwrap(), files(Dialect::Postgres).len());
+    assert_eq!(reports[0], "adopting the existing tables with their rows");
     assert_eq!(
-        told[0],
-        "adopting the tables that are already there, with their rows"
-    );
-    assert_eq!(
-        told[2],
+        reports[2],
         "001_init.sql must wait, a table is in use: lock timeout"
     );
 }

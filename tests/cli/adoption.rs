@@ -79,7 +79,7 @@ fn a_database_of_go_orders_is_adopted_with_its_rows() {
     let before = its_rows(&mut db);
 
     let ran = env.orders(&["migrate"]).run().succeeds();
-    let said = "adopting the tables that are already there, with their rows\n\
+    let said = "adopting the existing tables with their rows\n\
                 applying 001_init.sql\napplying 002_exactly_once.sql\n";
     assert_eq!(ran.stderr, said);
     assert_eq!(its_rows(&mut db), before);
@@ -155,7 +155,7 @@ fn the_first_migration_also_runs_with_plain_psql() {
     assert!(psql.status.success(), "{psql:?}");
     let ran = env.orders(&["migrate"]).run().succeeds();
     assert!(
-        ran.stderr.starts_with("adopting the tables"),
+        ran.stderr.starts_with("adopting the existing tables"),
         "{}",
         ran.stderr
     );

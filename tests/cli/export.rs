@@ -114,7 +114,7 @@ fn dead_letters_are_exported_to_a_file_of_their_own_and_never_omitted_silently()
     let files = [
         "export",
         "--to",
-        "orders",
+        "exported",
         "--dead-letters",
         "dead",
         "--output",
@@ -126,7 +126,7 @@ fn dead_letters_are_exported_to_a_file_of_their_own_and_never_omitted_silently()
     });
     assert_eq!(both.json(), summary);
     let read = |name: &str| fs::read_to_string(env.path().join(name)).expect("it was written");
-    assert_eq!(read("orders"), "");
+    assert_eq!(read("exported"), "");
     let mut letters = documents(&read("dead"));
     assert_eq!(letters.len(), 2);
     for (letter, offset) in letters.iter_mut().zip(0..) {

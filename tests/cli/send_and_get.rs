@@ -220,7 +220,7 @@ fn nothing_is_sent_when_one_of_the_files_is_missing() {
     let ran = pipeline.run(&["send", "-"]).exits(1);
     assert_eq!(
         ran.stderr,
-        "error: stdin:1: failed: there is no order in it\n"
+        "error: stdin:1: failed: the file has no order\n"
     );
 }
 
@@ -299,9 +299,9 @@ fn an_order_that_nobody_can_look_up_yet_is_4_and_a_wait_ends_when_it_is_there(en
     let impatient = get("0s").run().exits(4);
     assert_eq!(
         impatient.json()["hint"],
-        "ask again, or let it wait with --wait 10s"
+        "try again, or wait with --wait 10s"
     );
-    let error = "order `stored` is not yet answered: the lookup is under way";
+    let error = "order `stored` is not found yet: the lookup is in progress";
     assert_eq!(impatient.json()["error"], error);
 
     let mut patient = get("60s").spawn();
@@ -331,7 +331,7 @@ fn an_api_that_is_away_is_5_and_says_what_to_do() {
         (String::new(), format!("error: sending orders: {why}"))
     );
     let got = run(&["get", "uid"]);
-    let said = format!("error: looking orders up: {why}");
+    let said = format!("error: looking up orders: {why}");
     assert_eq!((got.stdout, got.stderr), (String::new(), said));
     let json = run(&["get", "uid", "--output", "json"]);
     assert_eq!(json.json()["exit_code"], 5);

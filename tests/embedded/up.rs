@@ -12,7 +12,7 @@ use support::{Env, TIMEOUT};
 fn without_configuration_an_order_is_accepted_stored_and_returned() {
     let env = Env::embedded();
     let mut up = env.up();
-    let greeting = up.wait_for_line("202 means it is on the disk");
+    let greeting = up.wait_for_line("202 means that it is fsynced");
     assert!(greeting.contains("orders-data/log"), "{greeting}");
     let posted = up.post_order("a");
     assert_eq!(posted.status, 202, "{}", posted.text());
@@ -35,7 +35,7 @@ fn without_configuration_an_order_is_accepted_stored_and_returned() {
 fn the_demo_shows_every_hop_and_keeps_running() {
     let env = Env::embedded();
     let mut up = env.orders(&["up", "--demo"]).start();
-    up.wait_for_line("Everything stays until Ctrl-C");
+    up.wait_for_line("Everything runs until Ctrl-C");
     assert!(up.is_running());
     up.wait_for_line("LOOKUP RECEIVED order_uid=b563feb7b2b84b6test");
     let got = up.get_order("b563feb7b2b84b6test");

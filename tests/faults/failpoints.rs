@@ -98,8 +98,8 @@ fn a_consumer_stalled_beyond_its_poll_interval_rejoins_and_stores_everything_onc
         .env(FAILPOINT, "before_commit:5=stall 9s")
         .start();
     let stream = Stream::start(&env, 2);
-    // The lanes stand in their transactions, the polling thread where it comes round.
-    first.wait_for_line("standing still");
+    // The lanes stall in their transactions, the polling thread at the start of a round.
+    first.wait_for_line("stalling for");
     let stalled = first.mark();
     let second = env.consume().spawn();
     stream.wait_for(1);

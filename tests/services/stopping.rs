@@ -63,7 +63,7 @@ fn while_kafka_is_frozen_one_signal_answers_pending_posts_and_a_second_exits_at_
     for (api, signal, code) in &mut hurried {
         let _dropped = post_unanswered(api);
         api.signal(*signal);
-        api.wait_for_line("stopping: draining, a second signal quits at once");
+        api.wait_for_line("stopping: draining, a second signal ends the process at once");
         let asked = Instant::now();
         api.signal(*signal);
         assert_eq!(api.wait_exit(TIMEOUT).code(), Some(*code));

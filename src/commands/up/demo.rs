@@ -1,4 +1,4 @@
-//! The demo: one order through every hop, with the time of each.
+//! The demo: sends one order through every hop and prints the time of each.
 
 use std::sync::Arc;
 use std::thread;
@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 
-use crate::client::{Client, Got, Sent};
+use crate::client::{Client, GetOutcome, SendOutcome};
 use crate::event_log::EventLog;
 use crate::order::Order;
 use crate::output::Output;
@@ -15,11 +15,11 @@ use crate::store::{LookupResult, OrderStore, StoreEngine};
 
 const ORDER: &str = include_str!("../../../examples/test_order.json");
 
-/// How long a hop may take before the demo gives up.
-const PATIENCE: Duration = Duration::from_secs(15);
+/// Limit of one hop.
+const HOP_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// How often the database is asked whether it has the order.
-const LOOK: Duration = Duration::from_micros(200);
+/// The pause between two queries for the row.
+const POLL_INTERVAL: Duration = Duration::from_micros(200);
 
 /// What the demo uses.
 pub(super) struct Demo {
@@ -31,36 +31,36 @@ pub(super) struct Demo {
 }
 
 impl Demo {
-    /// Sends the order, waits for its row, gets it from the cache and, when that is empty, through
+    /// Sends the order, waits for its row, gets it from the cache and, with an empty cache, through
     /// the log from the database.
     pub(super) fn run(&self, output: &Output) -> anyhow::Result<()> {
         let client = Client::new(self.api_url.clone());
         let order = Order::decode(ORDER.as_bytes())
             .ok()
-            .context("the example is no order")?;
+            .context("the example is not an order")?;
         let uid = &order.order_uid;
         let mut hops = Vec::new();
 
         let began_us = time::now_us();
         let began = Instant::now();
-        match client.send(ORDER.as_bytes(), PATIENCE)? {
-            Sent::Accepted { .. } => {}
+        match client.send(ORDER.as_bytes(), HOP_TIMEOUT)? {
+            SendOutcome::Accepted { .. } => {}
             other => bail!("the order was not accepted: {other:?}"),
         }
         let accepted = began.elapsed();
-        hops.push(("POST /orders: in the log, answered with 202", accepted));
+        hops.push(("POST /orders: in the log, 202", accepted));
         self.await_row(uid, began_us)?;
         hops.push((
-            "then from the log into the four tables",
+            "from the log into the four tables",
             began.elapsed() - accepted,
         ));
 
         hops.push(("GET, from the API's cache", self.get(&client, &order)?));
         (self.empty_cache)();
-        let what = "GET with an empty cache: log, database, log, answer";
+        let what = "GET with an empty cache: log, database, log";
         hops.push((what, self.get(&client, &order)?));
 
-        output.info(&format!("\nOrder {uid} went through:"));
+        output.info(&format!("\nHops of order {uid}:"));
         let row = |(hop, took): (&str, Duration)| {
             vec![
                 hop.to_owned(),
@@ -70,25 +70,28 @@ impl Demo {
         output.table(&["hop", "took"], hops.into_iter().map(row))
     }
 
-    /// Until the database has the order as it was accepted after `began_us`.
+    /// Waits for the row of the version that was accepted after `began_us`.
     fn await_row(&self, uid: &str, began_us: i64) -> anyhow::Result<()> {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + HOP_TIMEOUT;
         let log_id = self.log.topic(&self.orders_topic)?.log_id;
         let mut store = self.store.connect()?;
         while !has_row(&mut *store, &log_id, uid, began_us)? {
             if Instant::now() >= deadline {
-                bail!("the order was not stored within {} s", PATIENCE.as_secs());
+                bail!(
+                    "the order was not stored within {} s",
+                    HOP_TIMEOUT.as_secs()
+                );
             }
-            thread::sleep(LOOK);
+            thread::sleep(POLL_INTERVAL);
         }
         Ok(())
     }
 
     fn get(&self, client: &Client, order: &Order) -> anyhow::Result<Duration> {
         let began = Instant::now();
-        match client.get(&order.order_uid, PATIENCE)? {
-            Got::Found(found) if found.order == *order => Ok(began.elapsed()),
-            other => bail!("the order was not given back as it was sent: {other:?}"),
+        match client.get(&order.order_uid, HOP_TIMEOUT)? {
+            GetOutcome::Found(found) if found.order == *order => Ok(began.elapsed()),
+            other => bail!("the order was not returned as it was sent: {other:?}"),
         }
     }
 }

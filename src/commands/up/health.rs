@@ -1,10 +1,10 @@
-//! API and consumer on one operators' port.
+//! The health of API and consumer together.
 
 use std::sync::Arc;
 
 use crate::admin::{Check, Health};
 
-/// Both services of the process: ready when both are, alive while both are.
+/// Both services of the process: ready and live when both are.
 pub(super) struct Both {
     parts: [(&'static str, Arc<dyn Health>); 2],
 }
@@ -40,7 +40,7 @@ impl Health for Both {
         self.parts.iter().flat_map(of_part).collect()
     }
 
-    /// One document: an exposition of OpenMetrics has one end.
+    /// One document: an OpenMetrics exposition has one end.
     fn metrics(&self) -> String {
         const END: &str = "# EOF\n";
         let of_part = |(_, part): &(_, Arc<dyn Health>)| {
@@ -67,7 +67,7 @@ mod tests {
             vec![Check {
                 name: "log".into(),
                 ok: self.0,
-                detail: "told".into(),
+                detail: "detail".into(),
             }]
         }
 
@@ -77,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn one_part_that_is_not_well_makes_the_whole_unready_and_is_named() {
+    fn an_unhealthy_part_makes_both_unready_and_is_named() {
         let both = Both::new(Arc::new(Part(true)), Arc::new(Part(false)));
         assert!(!both.is_ready());
         assert_eq!(both.live(), Err("consumer: stuck".into()));
