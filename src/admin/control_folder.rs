@@ -55,8 +55,8 @@ pub fn remove_stale(folder: &Path) {
     }
 }
 
-/// Whether the process that made the socket has ended (or is this one). A service that is starting has bound its
-/// socket a moment before it listens, so a refused connection alone is no proof.
+/// Whether the process that made the socket has ended (or is this one). A service that is starting
+/// binds its socket a moment before it listens, so a refused connection alone is no proof.
 fn is_of_ended_process(path: &Path) -> bool {
     let name = path.file_stem().and_then(|stem| stem.to_str());
     let pid = name.and_then(|name| name.rsplit('-').next()?.parse().ok());

@@ -45,7 +45,7 @@ const LIMITS: Limits = Limits {
 const DISCARD_TIMEOUT: Duration = Duration::from_millis(100);
 const DISCARD_BYTES: usize = 1 << 20;
 
-/// How a service is doing. Called on the port's thread; must not block for long.
+/// The health of a service. Called on the threads of this module; must not block for long.
 pub trait Health: Send + Sync {
     /// `Err` with the reason when a loop is stuck, so that a supervisor should restart the process.
     fn live(&self) -> Result<(), String>;

@@ -129,8 +129,8 @@ impl Problem {
             Problem::NotJsonType => ("not-json-type", "the body must be application/json"),
             Problem::Encoded => ("encoded-body", "the body must not be compressed"),
             Problem::TooLarge { .. } | Problem::TooLargeForLog => ("too-large", "too large"),
-            Problem::SlowBody => ("slow-body", "the body did not come in time"),
-            Problem::BrokenBody => ("broken-body", "the body broke off"),
+            Problem::SlowBody => ("slow-body", "the body did not arrive in time"),
+            Problem::BrokenBody => ("broken-body", "the body is incomplete"),
             Problem::Refused(Refusal {
                 kind: RefusalKind::NotJson,
                 ..
@@ -140,9 +140,9 @@ impl Problem {
                 ..
             }) => ("invalid-order", "the order is not valid"),
             Problem::NotAccepted => ("not-accepted", "the order was not accepted"),
-            Problem::DiskFull => ("no-room", "the order log has no room"),
+            Problem::DiskFull => ("no-room", "the disk of the order log is full"),
             Problem::NotConfirmed => ("not-confirmed", "the order was not confirmed"),
-            Problem::Busy { .. } => ("busy", "too much is under way"),
+            Problem::Busy { .. } => ("busy", "too many requests are in progress"),
             Problem::LookupNotSent => ("log-unreachable", "the order log cannot be reached"),
         }
     }
@@ -171,11 +171,12 @@ impl Problem {
             Problem::TooLarge { limit } => format!("the body may have {limit} bytes"),
             Problem::TooLargeForLog => "the order is larger than the order log accepts".into(),
             Problem::NotAccepted => {
-                "the order log cannot take it now and does not have it: send it again later".into()
+                "the order log cannot accept it now and does not have it: send it again later"
+                    .into()
             }
             Problem::DiskFull => {
                 "the disk of the order log is nearly full, and it does not have the order: send it \
-                 again when there is room"
+                 again when there is space"
                     .into()
             }
             Problem::NotConfirmed => {

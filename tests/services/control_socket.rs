@@ -8,9 +8,12 @@ use std::path::{Path, PathBuf};
 
 use rustix::process::geteuid;
 use serde_json::Value;
+use support::{Env, Orders, Process, TIMEOUT, eventually, http};
 
 use super::RECOVERY;
-use support::{Env, Process, TIMEOUT, eventually, http};
+
+/// Part of a setting that is masked wherever settings are shown.
+const PASSWORD: &str = "not-to-be-shown";
 
 fn folder(env: &Env) -> PathBuf {
     env.path().join("orders")
@@ -79,6 +82,7 @@ fn assert_answers(socket: &Path, role: &str, process: &Process) {
     let admin_addr = settings.iter().find(|it| it["name"] == "ADMIN_ADDR");
     let admin_addr = admin_addr.expect("every service has the setting");
     assert_eq!(admin_addr["origin"], "environment", "{admin_addr}");
+    assert!(!config.to_string().contains(PASSWORD), "{config}");
     assert_eq!(ask(socket, "GET /livez HTTP/1.1").0, 404);
     let (status, head, _) = ask(socket, "POST /status HTTP/1.1\r\nContent-Length: 0");
     assert_eq!(status, 405);
@@ -88,7 +92,9 @@ fn assert_answers(socket: &Path, role: &str, process: &Process) {
 #[test]
 fn each_service_answers_on_a_socket_in_a_private_folder_and_removes_it_on_exit() {
     let env = Env::ready();
-    let (mut api, mut consumer) = (env.api(), env.consumer());
+    let properties = format!("ssl.key.password={PASSWORD}");
+    let start = |service: Orders<'_>| service.env("KAFKA_PROPERTIES", &properties).start();
+    let (mut api, mut consumer) = (start(env.serve_api()), start(env.consume()));
     let embedded = Env::embedded();
     let mut up = embedded.up();
     for (env, role, process) in [
