@@ -91,14 +91,14 @@ complete -c orders -n "__fish_orders_using_subcommand create-topics" -l kafka-pr
 complete -c orders -n "__fish_orders_using_subcommand create-topics" -s X -d 'Property of the Kafka client, repeatable; replaces that of KAFKA_PROPERTIES' -r
 complete -c orders -n "__fish_orders_using_subcommand create-topics" -l data-dir -d 'Folder of the embedded engines' -r -F
 complete -c orders -n "__fish_orders_using_subcommand create-topics" -l partitions -d 'Partitions of the orders topic [default: 4, or 1 when embedded]; the lookup topics have 1' -r
-complete -c orders -n "__fish_orders_using_subcommand create-topics" -l replication-factor -d 'Copies of each record [default: 3, or the number of brokers if that is less]' -r
+complete -c orders -n "__fish_orders_using_subcommand create-topics" -l replication-factor -d 'Replicas of each partition [default: 3, or the number of brokers if that is less]' -r
 complete -c orders -n "__fish_orders_using_subcommand create-topics" -l wait -d 'How long to wait for Kafka' -r
 complete -c orders -n "__fish_orders_using_subcommand create-topics" -l output -d 'Print data as a table or as JSON' -r -f -a "table\t'Columns for people; plain when piped'
 json\t'One JSON document, also when the command fails'"
 complete -c orders -n "__fish_orders_using_subcommand create-topics" -l log-format -d 'Write diagnostics as text or as JSON' -r -f -a "text\t'TIME LEVEL message field=value'
 json\t'One JSON object a line'"
 complete -c orders -n "__fish_orders_using_subcommand create-topics" -l env-file -d 'File with variables [default: .env, where there is one]' -r -F
-complete -c orders -n "__fish_orders_using_subcommand create-topics" -l check -d 'Write nothing; exit code 3 when a topic is missing or differs'
+complete -c orders -n "__fish_orders_using_subcommand create-topics" -l check -d 'Change nothing; exit code 3 when a topic is missing or differs'
 complete -c orders -n "__fish_orders_using_subcommand create-topics" -l all -d 'List every topic of the cluster'
 complete -c orders -n "__fish_orders_using_subcommand create-topics" -s q -l quiet -d 'Print only warnings and errors on stderr'
 complete -c orders -n "__fish_orders_using_subcommand create-topics" -s v -l verbose -d 'Print more on stderr; -vv prints everything'

@@ -1,4 +1,4 @@
-//! `orders create-topics`: makes the topics, or checks those that are there.
+//! `orders create-topics`: creates the topics, or checks existing ones.
 
 mod plan;
 
@@ -11,19 +11,19 @@ use crate::commands::{Context, connect, open};
 use crate::config::{DataArgs, LogArgs, LogEngine, LogSettings, duration};
 use crate::event_log::{LogError, OffsetRange, TopicAdmin, TopicDescription, TopicSpec};
 use crate::exit::{Exit, Failure};
-use plan::{Asked, Finding, findings, specs};
+use plan::{Finding, Requested, findings, specs};
 
 const EXAMPLES: &str = "\
 Examples:
-  orders create-topics                  create what is missing, list the topics
+  orders create-topics                  create missing topics, list the topics
   orders create-topics --partitions 12  with twelve partitions for the orders
   orders create-topics --check          exit code 3 when one is missing or differs
 
-A topic that exists is left as it is, and differences are reported. Partitions
-are added only to a topic without records: the versions of an order must stay in
-one partition.";
+An existing topic is left as it is, and differences are reported. Partitions are
+added only to a topic that never held a record: all versions of an order must
+stay in one partition.";
 
-/// How many offsets of a topic the table shows before it sums up.
+/// How many partitions of a topic the table shows; the rest is counted.
 const OFFSETS_SHOWN: usize = 8;
 
 /// The arguments of `orders create-topics`.
@@ -39,11 +39,11 @@ pub struct Args {
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(i32).range(1..=10_000))]
     partitions: Option<i32>,
 
-    /// Copies of each record [default: 3, or the number of brokers if that is less]
+    /// Replicas of each partition [default: 3, or the number of brokers if that is less]
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(i32).range(1..=100))]
     replication_factor: Option<i32>,
 
-    /// Write nothing; exit code 3 when a topic is missing or differs
+    /// Change nothing; exit code 3 when a topic is missing or differs
     #[arg(long)]
     check: bool,
 
@@ -56,7 +56,7 @@ pub struct Args {
     wait: Duration,
 }
 
-/// Waits for Kafka, compares what is there with what is asked, makes what is missing.
+/// Waits for Kafka, compares existing topics with the wanted ones, creates the missing ones.
 pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     let is_database_named = context.settings.variable("DB_URL")?.is_some();
     let settings = args.log.resolve(&args.data, is_database_named)?;
@@ -67,16 +67,16 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     }
     let admin = open::topic_admin(&settings)?;
     let brokers = await_brokers(&*admin, &settings, args.wait, context)?;
-    let asked = Asked {
+    let requested = Requested {
         partitions: args.partitions,
         replication_factor: args.replication_factor,
     };
-    let wanted = specs(&settings, &asked, brokers)?;
+    let wanted = specs(&settings, &requested, brokers)?;
     let names: Vec<&str> = wanted.iter().map(|spec| spec.name.as_str()).collect();
 
     let found = findings(&wanted, &describe(&*admin, Some(&names))?);
     if !args.check {
-        make(&*admin, &found, args.partitions.is_some(), context)?;
+        change(&*admin, &found, args.partitions.is_some(), context)?;
     }
     let listed = describe(&*admin, if args.all { None } else { Some(&names) })?;
     let left = findings(&wanted, &listed);
@@ -88,26 +88,26 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     report(context, &listed, &left)?;
     match refused {
         Some(reason) => {
-            let hint = "make a topic of another name, and name it in KAFKA_TOPIC";
+            let hint = "create a topic of another name, and set KAFKA_TOPIC to it";
             Err(Failure::new(Exit::Failed, reason).hint(hint).into())
         }
-        None if args.check && !left.iter().all(Finding::is_as_asked) => Ok(Exit::CheckFailed),
+        None if args.check && !left.iter().all(Finding::is_as_wanted) => Ok(Exit::CheckFailed),
         None => Ok(Exit::Done),
     }
 }
 
-/// Makes those of the three topics that are missing, and leaves the others as they are.
-pub(super) fn make_missing(
+/// Creates those of the three topics that are missing, and leaves the others as they are.
+pub(super) fn create_missing(
     settings: &LogSettings,
     within: Duration,
     context: &Context,
 ) -> anyhow::Result<()> {
     let admin = &*open::topic_admin(settings)?;
     let brokers = await_brokers(admin, settings, within, context)?;
-    let wanted = specs(settings, &Asked::default(), brokers)?;
+    let wanted = specs(settings, &Requested::default(), brokers)?;
     let names: Vec<&str> = wanted.iter().map(|spec| spec.name.as_str()).collect();
     let found = findings(&wanted, &describe(admin, Some(&names))?);
-    make(admin, &found, false, context)
+    change(admin, &found, false, context)
 }
 
 /// The number of brokers, once one responds.
@@ -135,7 +135,7 @@ fn describe(
 ) -> anyhow::Result<Vec<TopicDescription>> {
     let mut topics = admin
         .describe(names)
-        .context("asking the log for its topics")?;
+        .context("describing the topics of the log")?;
     if let Some(names) = names {
         topics.sort_by_key(|topic| names.iter().position(|name| *name == topic.name));
     } else {
@@ -144,8 +144,9 @@ fn describe(
     Ok(topics)
 }
 
-/// Creates what is missing and grows what may grow, if asked to; leaves everything else as it is.
-fn make(
+/// Creates missing topics and, with `may_grow`, grows those that may grow; leaves all others as they
+/// are.
+fn change(
     admin: &dyn TopicAdmin,
     found: &[Finding],
     may_grow: bool,
@@ -161,7 +162,7 @@ fn make(
         let names = names.join("`, `");
         admin
             .create_topics(&missing)
-            .map_err(|error| unmade(error, format!("creating `{names}`")))?;
+            .map_err(|error| change_error(error, format!("creating `{names}`")))?;
         context.output.info(&format!("created `{names}`"));
     }
     for (topic, partitions) in found
@@ -171,7 +172,7 @@ fn make(
     {
         admin.add_partitions(topic, partitions).map_err(|error| {
             let doing = format!("growing `{topic}` to {partitions} partitions");
-            unmade(error, doing)
+            change_error(error, doing)
         })?;
         context.output.info(&format!(
             "grew `{topic}`, which has no records, to {partitions} partitions"
@@ -180,25 +181,25 @@ fn make(
     Ok(())
 }
 
-/// A change that did not succeed. Brokers that went away in the middle of it may have made it.
-fn unmade(error: LogError, doing: String) -> anyhow::Error {
+/// A change that did not succeed. Brokers that became unreachable during it may have made it.
+fn change_error(error: LogError, doing: String) -> anyhow::Error {
     if !error.is_unavailable() {
         return anyhow::Error::new(error).context(doing);
     }
-    let hint = "it may have happened; run it again, what is there by then is left as it is";
+    let hint = "it may have succeeded; run it again, existing topics are left as they are";
     Failure::new(Exit::TimedOut, doing)
         .because(error)
         .hint(hint)
         .into()
 }
 
-/// Why partitions that this very command line asks for cannot be added. Any other difference is
-/// only said; to `--check` this one is a difference like the others.
+/// Why the partitions requested on the command line cannot be added. Any other difference is only
+/// reported; for `--check` this one is a difference like the others.
 fn refusal(left: &[Finding], args: &Args) -> Option<String> {
-    let is_asked = args.partitions.is_some() && !args.check;
+    let is_requested = args.partitions.is_some() && !args.check;
     left.iter()
         .find_map(Finding::growth_refused)
-        .filter(|_| is_asked)
+        .filter(|_| is_requested)
 }
 
 fn report(context: &Context, topics: &[TopicDescription], left: &[Finding]) -> anyhow::Result<()> {
@@ -263,15 +264,15 @@ mod tests {
     use crate::commands::exit_of;
 
     #[test]
-    fn a_change_that_nobody_confirmed_may_have_happened_and_one_refused_has_not() {
-        let ended = |kind: fn(String) -> LogError| {
+    fn a_change_without_response_times_out_and_a_refused_one_fails() {
+        let exit_code = |kind: fn(String) -> LogError| {
             let error = kind("could not create topics: timed out".into());
-            let error = unmade(error, "creating `orders`".into());
+            let error = change_error(error, "creating `orders`".into());
             let text = "creating `orders`: could not create topics: timed out";
             assert_eq!(format!("{error:#}"), text);
             exit_of(&error).0
         };
-        assert_eq!(ended(LogError::Unavailable), Exit::TimedOut);
-        assert_eq!(ended(LogError::Refused), Exit::Failed);
+        assert_eq!(exit_code(LogError::Unavailable), Exit::TimedOut);
+        assert_eq!(exit_code(LogError::Refused), Exit::Failed);
     }
 }

@@ -91,7 +91,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     let log = open::log_of_one_process(&log_settings)?;
     let store = open::store(&store_settings)?;
     migrate::apply_pending(&*store, args.wait, context)?;
-    create_topics::make_missing(&log_settings, args.wait, context)?;
+    create_topics::create_missing(&log_settings, args.wait, context)?;
 
     let shutdown = Shutdown::install()?;
     let api = Api::new(api_settings, log.clone(), Some(store.clone()));

@@ -8,7 +8,7 @@ use support::{Engines, Env};
 on_both_engines! {
     [
         missing_topics_are_created_and_a_second_run_changes_nothing,
-        a_check_of_missing_topics_is_3_and_makes_none,
+        a_check_of_missing_topics_exits_with_3_and_creates_none,
         a_setting_changed_later_is_reported_as_drift,
         an_empty_topic_is_grown_to_the_requested_partitions,
         a_topic_that_had_records_is_not_grown,
@@ -89,7 +89,7 @@ fn the_records_of_topics_are_counted() {
     assert_eq!((listed.stdout, listed.stderr), (expected, String::new()));
 }
 
-fn a_check_of_missing_topics_is_3_and_makes_none(engines: &Engines) {
+fn a_check_of_missing_topics_exits_with_3_and_creates_none(engines: &Engines) {
     let env = engines.empty();
     let checked = env.orders(&["create-topics", "--check"]).run().exits(3);
     let said: String = [env.topic(), env.lookup_topic(), env.found_topic()]
@@ -177,7 +177,7 @@ fn an_empty_topic_is_grown_to_the_requested_partitions(engines: &Engines) {
 fn a_topic_that_had_records_is_not_grown(engines: &Engines) {
     let env = engines.with_partitions(2);
     let refused = format!(
-        "topic `{}` has 2 partition(s), not 3, and cannot be given more: it has had records, and an \
+        "topic `{}` has 2 partition(s), not 3, and none can be added: it has had records, and an \
          order's next version would go to another partition",
         env.topic()
     );
@@ -187,7 +187,7 @@ fn a_topic_that_had_records_is_not_grown(engines: &Engines) {
             .orders(&["create-topics", "--partitions", "3"])
             .run()
             .exits(1);
-        let hint = "hint: make a topic of another name, and name it in KAFKA_TOPIC\n";
+        let hint = "hint: create a topic of another name, and set KAFKA_TOPIC to it\n";
         assert_eq!(ran.stderr, format!("error: {refused}\n{hint}"));
         let check = ["create-topics", "--partitions", "3", "--check"];
         let checked = env.orders(&check).run().exits(3);
@@ -249,7 +249,7 @@ fn a_replication_factor_above_the_number_of_brokers_is_a_usage_error(engines: &E
         .run()
         .exits(2);
     let said = "error: `--replication-factor` is 3, and the cluster has 1 broker(s)\n\
-                hint: ask for fewer copies, or add brokers\n";
+                hint: request fewer replicas, or add brokers\n";
     assert_eq!((ran.stdout.as_str(), ran.stderr.as_str()), ("", said));
     assert_eq!(env.log().partitions(&env.topic()), 0);
 }

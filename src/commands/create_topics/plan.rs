@@ -1,53 +1,56 @@
-//! What the topics must be like, and how those that are there compare; pure.
+//! The topics as they must be, and how existing ones differ; pure.
 //!
-//! Owns the settings that the promises rest on (design: "On the wire") and the rule about growing: a
-//! topic gets more partitions only while it never held a record, because growing moves keys to other
-//! partitions, and the versions of one order must stay in one.
-
-use std::collections::BTreeMap;
+//! Owns the settings that the promises rest on (design: "On the wire").
+//!
+//! # Invariants
+//!
+//! A topic gets more partitions only while it never held a record: growing moves keys to other
+//! partitions, and all versions of an order must stay in one.
 
 use crate::config::{LogEngine, LogSettings};
 use crate::event_log::{TopicDescription, TopicSpec};
 use crate::exit::{Exit, Failure};
 
-/// Partitions of the orders topic when nobody asks for a number. An embedded log has one writer and
-/// one consumer: more would only be more files' ends to write at.
-fn usual_partitions(log: &LogEngine) -> i32 {
+/// Partitions of the orders topic unless `--partitions` is given. An embedded log has one writer and
+/// one consumer, which gain nothing from more.
+fn default_partitions(log: &LogEngine) -> i32 {
     match log {
         LogEngine::Kafka { .. } => 4,
         LogEngine::Embedded(_) => 1,
     }
 }
 
-/// Thirty days: how far back a lost database can be filled again from the log.
+/// Thirty days: how much of a lost database can be restored from the log.
 const ORDERS_RETENTION_MS: &str = "2592000000";
 
-/// An hour: nobody waits longer for a lookup.
+/// An hour: no client waits longer for a lookup.
 const LOOKUP_RETENTION_MS: &str = "3600000";
 
-/// What the command line asks for.
+/// What the command line requests.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Asked {
+pub(super) struct Requested {
     pub(super) partitions: Option<i32>,
     pub(super) replication_factor: Option<i32>,
 }
 
-/// The three topics as they must be on a log of that many brokers.
+/// The three topics as they must be on a log with this number of brokers.
 pub(super) fn specs(
     log: &LogSettings,
-    asked: &Asked,
+    requested: &Requested,
     brokers: usize,
 ) -> Result<[TopicSpec; 3], Failure> {
     let topics = &log.topics;
     let brokers = i32::try_from(brokers).unwrap_or(i32::MAX);
-    let replicas = asked.replication_factor.unwrap_or(brokers.clamp(1, 3));
+    let replicas = requested.replication_factor.unwrap_or(brokers.clamp(1, 3));
     if replicas > brokers {
         let message = format!(
             "`--replication-factor` is {replicas}, and the cluster has {brokers} broker(s)"
         );
-        return Err(Failure::new(Exit::Usage, message).hint("ask for fewer copies, or add brokers"));
+        return Err(
+            Failure::new(Exit::Usage, message).hint("request fewer replicas, or add brokers")
+        );
     }
-    // Said even where it is the default: a cluster-wide 2 with one replica takes no record at all.
+    // Set even where it is the default: a cluster-wide 2 with one replica accepts no record at all.
     let min_in_sync = if replicas >= 3 { "2" } else { "1" };
     let orders: &[(&str, &str)] = &[
         ("cleanup.policy", "delete"),
@@ -55,14 +58,14 @@ pub(super) fn specs(
         ("retention.ms", ORDERS_RETENTION_MS),
         ("unclean.leader.election.enable", "false"),
     ];
-    // A segment an hour: what is in the segment being written is not deleted.
+    // A segment an hour: records of the active segment are not deleted.
     let lookup: &[(&str, &str)] = &[
         ("cleanup.policy", "delete"),
         ("retention.ms", LOOKUP_RETENTION_MS),
         ("segment.ms", LOOKUP_RETENTION_MS),
     ];
     // An embedded log has neither replicas nor segments.
-    let is_known = |key: &str| match log.engine {
+    let is_supported = |key: &str| match log.engine {
         LogEngine::Kafka { .. } => true,
         LogEngine::Embedded(_) => key == "retention.ms",
     };
@@ -72,16 +75,16 @@ pub(super) fn specs(
         replication_factor: replicas,
         settings: settings
             .iter()
-            .filter(|(key, _)| is_known(key))
+            .filter(|(key, _)| is_supported(key))
             .map(|(key, value)| (key.to_string(), value.to_string()))
             .collect(),
     };
     Ok([
         spec(
             &topics.orders,
-            asked
+            requested
                 .partitions
-                .unwrap_or_else(|| usual_partitions(&log.engine)),
+                .unwrap_or_else(|| default_partitions(&log.engine)),
             orders,
         ),
         spec(&topics.lookup, 1, lookup),
@@ -89,20 +92,11 @@ pub(super) fn specs(
     ])
 }
 
-/// One wanted topic beside what is there.
+/// A wanted topic and the existing one of that name.
 #[derive(Clone, Debug)]
 pub(super) struct Finding {
     wanted: TopicSpec,
-    found: Option<Found>,
-}
-
-#[derive(Clone, Debug)]
-struct Found {
-    partitions: i32,
-    replicas: i32,
-    /// No partition ever held a record.
-    is_untouched: bool,
-    settings: BTreeMap<String, String>,
+    found: Option<TopicDescription>,
 }
 
 /// Compares each wanted topic with what was described.
@@ -111,72 +105,66 @@ pub(super) fn findings(wanted: &[TopicSpec], described: &[TopicDescription]) -> 
         let topic = described.iter().find(|topic| topic.name == spec.name);
         Finding {
             wanted: spec.clone(),
-            found: topic.map(Found::new),
+            found: topic.cloned(),
         }
     };
     wanted.iter().map(compare).collect()
 }
 
-impl Found {
-    fn new(topic: &TopicDescription) -> Found {
-        Found {
-            partitions: i32::try_from(topic.ranges.len()).unwrap_or(i32::MAX),
-            replicas: topic.replication_factor,
-            // An offset above 0 was given to an order once, even if it has been deleted since.
-            is_untouched: topic
-                .ranges
-                .iter()
-                .all(|range| range.low == range.high && range.high == 0),
-            settings: topic.settings.clone(),
-        }
-    }
+fn partitions(topic: &TopicDescription) -> i32 {
+    i32::try_from(topic.ranges.len()).unwrap_or(i32::MAX)
+}
+
+/// Whether no partition ever held a record: an offset above 0 was an order's once, even if it has
+/// been deleted since.
+fn is_untouched(topic: &TopicDescription) -> bool {
+    topic.ranges.iter().all(|range| range.high == 0)
 }
 
 impl Finding {
-    /// What to create, when the topic is not there.
+    /// The topic to create, if it does not exist.
     pub(super) fn to_create(&self) -> Option<&TopicSpec> {
         self.found.is_none().then_some(&self.wanted)
     }
 
-    /// The topic and its new number of partitions, when it may be grown.
+    /// The topic and its new number of partitions, if it may grow.
     pub(super) fn to_grow(&self) -> Option<(&str, i32)> {
         let found = self.found.as_ref()?;
-        let grows = found.partitions < self.wanted.partitions && found.is_untouched;
+        let grows = partitions(found) < self.wanted.partitions && is_untouched(found);
         grows.then_some((self.wanted.name.as_str(), self.wanted.partitions))
     }
 
-    /// Why the topic cannot be given the partitions asked for; `None` when it has enough, or may be
-    /// grown.
+    /// Why partitions cannot be added to the topic; `None` when it has enough, or may grow.
     pub(super) fn growth_refused(&self) -> Option<String> {
         let (name, wanted) = (&self.wanted.name, self.wanted.partitions);
         let found = self.found.as_ref()?;
-        if found.partitions >= wanted || found.is_untouched {
+        let has = partitions(found);
+        if has >= wanted || is_untouched(found) {
             return None;
         }
         Some(format!(
-            "topic `{name}` has {} partition(s), not {wanted}, and cannot be given more: it has had \
-             records, and an order's next version would go to another partition",
-            found.partitions
+            "topic `{name}` has {has} partition(s), not {wanted}, and none can be added: it has had \
+             records, and an order's next version would go to another partition"
         ))
     }
 
-    /// Everything in which the topic is not as asked, a sentence each.
+    /// Everything in which the topic differs, a sentence each.
     pub(super) fn differences(&self) -> Vec<String> {
         let name = &self.wanted.name;
         let Some(found) = &self.found else {
             return vec![format!("topic `{name}` is missing")];
         };
         let mut differences = Vec::new();
+        let (has, wanted) = (partitions(found), self.wanted.partitions);
         if let Some(refused) = self.growth_refused() {
             differences.push(refused);
-        } else if found.partitions != self.wanted.partitions {
-            let (has, wanted) = (found.partitions, self.wanted.partitions);
+        } else if has != wanted {
             differences.push(format!(
                 "topic `{name}` has {has} partition(s), not {wanted}"
             ));
         }
-        if found.replicas != self.wanted.replication_factor {
-            let (has, wanted) = (found.replicas, self.wanted.replication_factor);
+        let (has, wanted) = (found.replication_factor, self.wanted.replication_factor);
+        if has != wanted {
             differences.push(format!("topic `{name}` has {has} replica(s), not {wanted}"));
         }
         for (key, wanted) in &self.wanted.settings {
@@ -188,8 +176,8 @@ impl Finding {
         differences
     }
 
-    /// Whether the topic is there and differs in nothing.
-    pub(super) fn is_as_asked(&self) -> bool {
+    /// Whether the topic exists and differs in nothing.
+    pub(super) fn is_as_wanted(&self) -> bool {
         self.differences().is_empty()
     }
 }
@@ -220,11 +208,11 @@ mod tests {
     }
 
     fn orders_spec(brokers: usize) -> TopicSpec {
-        let [orders, _, _] = specs(&kafka(), &Asked::default(), brokers).unwrap();
+        let [orders, _, _] = specs(&kafka(), &Requested::default(), brokers).unwrap();
         orders
     }
 
-    fn as_asked(spec: &TopicSpec) -> TopicDescription {
+    fn as_wanted(spec: &TopicSpec) -> TopicDescription {
         TopicDescription {
             name: spec.name.clone(),
             topic_id: TopicId::default(),
@@ -240,7 +228,7 @@ mod tests {
 
     #[test]
     fn the_orders_topic_has_four_partitions_and_the_lookup_topics_one() {
-        let specs = specs(&kafka(), &Asked::default(), 1).unwrap();
+        let specs = specs(&kafka(), &Requested::default(), 1).unwrap();
         let shapes = specs
             .each_ref()
             .map(|spec| (spec.name.as_str(), spec.partitions));
@@ -256,9 +244,9 @@ mod tests {
     }
 
     #[test]
-    fn an_embedded_log_has_one_partition_and_only_the_settings_that_mean_something_there() {
+    fn an_embedded_log_has_one_partition_and_only_the_settings_that_it_supports() {
         let embedded = on(LogEngine::Embedded(DataFolder::new("d")));
-        for spec in specs(&embedded, &Asked::default(), 1).unwrap() {
+        for spec in specs(&embedded, &Requested::default(), 1).unwrap() {
             assert_eq!((spec.partitions, spec.replication_factor), (1, 1));
             let keys: Vec<&str> = spec.settings.keys().map(String::as_str).collect();
             assert_eq!(keys, ["retention.ms"]);
@@ -266,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn copies_follow_the_brokers_up_to_three_and_two_must_be_in_sync_from_three_on() {
+    fn there_are_as_many_replicas_as_brokers_up_to_three_and_with_three_two_must_be_in_sync() {
         let shape = |brokers| {
             let spec = orders_spec(brokers);
             (
@@ -281,18 +269,18 @@ mod tests {
     }
 
     #[test]
-    fn more_copies_than_brokers_are_refused() {
-        let asked = Asked {
+    fn more_replicas_than_brokers_are_refused() {
+        let requested = Requested {
             replication_factor: Some(3),
-            ..Asked::default()
+            ..Requested::default()
         };
-        let error = specs(&kafka(), &asked, 1).unwrap_err();
+        let error = specs(&kafka(), &requested, 1).unwrap_err();
         let expected = "`--replication-factor` is 3, and the cluster has 1 broker(s)";
         assert_eq!(error.to_string(), expected);
     }
 
     #[test]
-    fn a_missing_topic_is_created_and_one_as_asked_is_left_alone() {
+    fn a_missing_topic_is_created_and_one_without_differences_is_left_alone() {
         let spec = orders_spec(1);
         let missing = findings(std::slice::from_ref(&spec), &[]).remove(0);
         assert_eq!(
@@ -300,14 +288,14 @@ mod tests {
             Some("orders")
         );
         assert_eq!(missing.differences(), ["topic `orders` is missing"]);
-        let fine = finding(&spec, as_asked(&spec));
-        assert!(fine.is_as_asked() && fine.to_create().is_none() && fine.to_grow().is_none());
+        let fine = finding(&spec, as_wanted(&spec));
+        assert!(fine.is_as_wanted() && fine.to_create().is_none() && fine.to_grow().is_none());
     }
 
     #[test]
     fn a_topic_without_records_may_grow() {
         let spec = orders_spec(1);
-        let mut small = as_asked(&spec);
+        let mut small = as_wanted(&spec);
         small.ranges.truncate(1);
         let finding = finding(&spec, small);
         assert_eq!(finding.to_grow(), Some(("orders", 4)));
@@ -325,7 +313,7 @@ mod tests {
             OffsetRange { low: 0, high: 1 },
             OffsetRange { low: 5, high: 5 },
         ] {
-            let mut used = as_asked(&spec);
+            let mut used = as_wanted(&spec);
             used.ranges = vec![range];
             let finding = finding(&spec, used);
             assert_eq!(finding.to_grow(), None);
@@ -339,9 +327,9 @@ mod tests {
     }
 
     #[test]
-    fn every_difference_is_said() {
+    fn every_difference_is_reported() {
         let spec = orders_spec(3);
-        let mut drifted = as_asked(&spec);
+        let mut drifted = as_wanted(&spec);
         drifted.ranges.push(OffsetRange { low: 0, high: 0 });
         drifted.replication_factor = 1;
         drifted
