@@ -221,7 +221,7 @@ fn query_ends(log: &dyn EventLog, progress: &FollowerProgress) {
 /// Reads what is at the position of a partition that stalls: only transaction markers, which are
 /// skipped, or a record that the client does not return.
 fn inspect(log: &dyn EventLog, progress: &FollowerProgress, position: PartitionOffset) {
-    match log.read_from(&progress.topic, position.partition, position.offset) {
+    match log.read_from(&progress.topic, position) {
         Ok(ReadBack::End(end)) => progress.skipped(position, end, Instant::now()),
         Ok(ReadBack::Record(_)) => {
             if progress.stalled(position, Instant::now()) {

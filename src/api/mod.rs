@@ -224,9 +224,7 @@ impl Api {
         };
         let runtime = runtime.handle().clone();
         let producers = move |app: &App, shutdown: &Shutdown| {
-            // Made in its context, so that their acknowledgements arrive on the runtime.
-            let _entered = runtime.enter();
-            warm_up::warm_producers(&*app.log, &app.producer, shutdown)
+            warm_up::warm_producers(&*app.log, &runtime, &app.producer, shutdown)
         };
         let mut threads = vec![
             self.start("follow-orders", shutdown, log(followers::follow_orders))?,

@@ -11,11 +11,12 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use tokio::runtime::Handle;
 use tracing::{info, warn};
 
 use super::App;
 use super::health::CheckState;
-use crate::event_log::{Durability, EventLog};
+use crate::event_log::EventLog;
 use crate::migrations::{self, SchemaState};
 use crate::pipeline::{PartitionLag, TopicId, lag};
 use crate::shutdown::Shutdown;
@@ -32,12 +33,16 @@ const FOLLOWER_PAUSE: Duration = Duration::from_millis(20);
 const CATCH_UP_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Opens the producers' connections, so that the first order does not pay for it; retries for ever.
-pub fn warm_producers(log: &dyn EventLog, check: &CheckState, shutdown: &Shutdown) {
+pub fn warm_producers(
+    log: &dyn EventLog,
+    runtime: &Handle,
+    check: &CheckState,
+    shutdown: &Shutdown,
+) {
     let mut pause = FIRST_PAUSE;
     let mut failed = false;
     loop {
-        let warmed = log.warm_up(Durability::Durable);
-        match warmed.and_then(|()| log.warm_up(Durability::BestEffort)) {
+        match log.warm_up(runtime) {
             Ok(()) => return check.set(true, "connected"),
             Err(error) => {
                 check.set(false, &error.to_string());

@@ -13,16 +13,14 @@ use anyhow::Context as _;
 use serde_json::json;
 
 use self::sink::Sink;
-use self::waiting::Waiting;
+use self::waiting::{Topic, Waiting};
 use crate::commands::{Context, connect, open};
 use crate::config::{EngineArgs, duration};
-use crate::event_log::{EventLog, LogError, OffsetRange};
 use crate::exit::{Exit, Failure};
 use crate::migrations::{self, SchemaState};
 use crate::order::{Fault, Order};
-use crate::pipeline::TopicId;
 use crate::shutdown::Shutdown;
-use crate::store::{OrderStore, Position, Snapshot, StoredDeadLetter};
+use crate::store::{OrderStore, Snapshot, StoredDeadLetter};
 
 mod letter;
 mod sink;
@@ -109,39 +107,12 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     export.write(&mut *snapshot).with_context(at_database)
 }
 
-/// The topic of the orders and what it held when the export began.
-struct Topic {
-    name: String,
-    log_id: String,
-    topic_id: TopicId,
-    ranges: Vec<OffsetRange>,
-}
-
-impl Topic {
-    fn ask(log: &dyn EventLog, name: &str) -> Result<Topic, LogError> {
-        let state = log.topic(name)?;
-        let partitions = (0..).take(state.highs.len());
-        Ok(Topic {
-            name: name.into(),
-            log_id: state.log_id,
-            topic_id: state.topic_id,
-            ranges: partitions
-                .map(|partition| log.range(name, partition))
-                .collect::<Result<_, _>>()?,
-        })
-    }
-
-    fn waiting(&self, positions: &[Position]) -> Vec<Waiting> {
-        waiting::records(&self.topic_id, &self.ranges, positions)
-    }
-}
-
 fn asked_log(args: &Args, context: &Context) -> anyhow::Result<Topic> {
     let settings = args.engines.log()?;
     let log = open::log(&settings)?;
     let hint = "start it, wait longer with --wait, or export what is there with --partial";
     connect::to_log(&settings, hint, args.wait, context, || {
-        Topic::ask(&*log, &settings.topics.orders)
+        Topic::read(&*log, &settings.topics.orders)
     })
 }
 

@@ -114,9 +114,9 @@ impl Lane {
     }
 
     /// Reads one record with a client of its own.
-    fn read_from(&self, partition: i32, offset: i64) -> Result<ReadBack, LaneExit> {
+    fn read_from(&self, start: PartitionOffset) -> Result<ReadBack, LaneExit> {
         let topic = &self.context.settings.topics.orders;
-        self.ask_log(|| self.context.log.read_from(topic, partition, offset))
+        self.ask_log(|| self.context.log.read_from(topic, start))
     }
 
     fn range(&self, partition: i32) -> Result<OffsetRange, LaneExit> {

@@ -1,16 +1,19 @@
-//! The event log: what the pipeline needs of Apache Kafka, in its own words.
+//! The event log: the traits that each engine (Kafka, SQLite) implements, and their values.
 //!
-//! Owns the vocabulary (records, acknowledgements, ends, memberships) and the traits that every
-//! engine implements; knows nothing of orders, stores or HTTP. Everything here is synchronous and
-//! blocks for at most the time it names, except [`Ack`], which threads and async tasks can both
-//! await. The surprising thing: group offsets are written but never read back. Where reading starts
-//! is decided by the store (`log_positions`).
+//! Knows nothing of orders, stores or HTTP. Everything is synchronous and blocks for at most the
+//! stated time, except [`Ack`], which threads and async tasks can both await.
+//!
+//! # Invariants
+//!
+//! Group offsets are committed but never read back: the store decides where reading starts
+//! (`log_positions`).
 
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 use crate::pipeline::{PartitionOffset, Record, TopicId};
@@ -35,7 +38,7 @@ pub struct NewRecord<'a> {
 pub enum Durability {
     /// Acknowledged only when the log would keep it through a crash, and written once (orders).
     Durable,
-    /// May be lost in a crash; whoever asked asks again (lookups and their answers).
+    /// May be lost in a crash; the caller sends it again (lookups and their replies).
     BestEffort,
 }
 
@@ -43,7 +46,7 @@ pub enum Durability {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Appended {
     pub partition: i32,
-    /// `None` when the log has the record but did not say where (a duplicate that it recognised).
+    /// `None` when the log has the record but did not report the offset (a recognised duplicate).
     pub offset: Option<i64>,
 }
 
@@ -53,35 +56,37 @@ pub enum AppendError {
     /// The record never left this process and never will: sending it again cannot double it.
     #[error("the record was not accepted: {0}")]
     NotAccepted(String),
-    /// The record is larger than the log takes; it never left this process.
+    /// The record is larger than the log accepts; it never left this process.
     #[error("the record is larger than the log accepts: {0}")]
     TooLarge(String),
     /// The log's disk is full, or nearly so; the record is not in the log and never will be.
-    #[error("the log has no room for the record: {0}")]
+    #[error("the log has no disk space for the record: {0}")]
     Full(String),
     /// The log may or may not have the record: sending it again is safe, the newest version wins.
     #[error("the log did not acknowledge the record: {0}")]
     Unknown(String),
 }
 
-/// The coming acknowledgement of one appended record. Await it, or block a thread with
-/// [`Ack::wait`]; dropping it changes nothing about the record.
+/// The future acknowledgement of one appended record. Dropping it changes nothing about the record.
 pub struct Ack(oneshot::Receiver<Result<Appended, AppendError>>);
 
-/// The engine's end of an [`Ack`].
+/// The engine's half of an [`Ack`].
 pub type AckSender = oneshot::Sender<Result<Appended, AppendError>>;
 
 impl Ack {
-    /// A connected pair: the engine keeps the sender, the caller gets the `Ack`.
+    /// A connected pair: the engine keeps the sender, the caller receives the `Ack`.
     pub fn pair() -> (AckSender, Ack) {
         let (sender, receiver) = oneshot::channel();
         (sender, Ack(receiver))
     }
 
-    /// Blocks this thread until the log answered (bounded by the engine's delivery timeout). Must
-    /// not be called on an async thread.
+    /// Blocks until the outcome is known, at most for the engine's delivery timeout.
+    ///
+    /// # Panics
+    ///
+    /// Panics on an async thread.
     pub fn wait(self) -> Result<Appended, AppendError> {
-        self.0.blocking_recv().unwrap_or_else(|_| Err(abandoned()))
+        self.0.blocking_recv().unwrap_or_else(|_| Err(closed()))
     }
 }
 
@@ -91,26 +96,26 @@ impl Future for Ack {
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         Pin::new(&mut self.0)
             .poll(context)
-            .map(|answer| answer.unwrap_or_else(|_| Err(abandoned())))
+            .map(|outcome| outcome.unwrap_or_else(|_| Err(closed())))
     }
 }
 
-fn abandoned() -> AppendError {
-    AppendError::Unknown("the log's client was closed before it answered".into())
+fn closed() -> AppendError {
+    AppendError::Unknown("the log's client was closed before the outcome was known".into())
 }
 
-/// Why a call to the log failed; what the caller does follows from the kind alone. Each message says
-/// what was attempted and the client's own reason.
+/// Why a call to the log failed; what the caller does follows from the kind alone. Each message
+/// states what was attempted and the client's own reason.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum LogError {
-    /// The log is away or not ready: wait and retry.
+    /// The log is unreachable or not ready: wait and retry.
     #[error("{0}")]
     Unavailable(String),
-    /// The log answered: the topic, partition or offset does not exist.
+    /// The topic, partition or offset does not exist.
     #[error("{0}")]
     NotFound(String),
-    /// The log refuses the call, or cannot read what it holds: retrying is useless until an operator
-    /// has changed something.
+    /// The log refuses the call, or its data cannot be read: retrying is useless until an operator
+    /// has repaired it.
     #[error("{0}")]
     Refused(String),
 }
@@ -125,44 +130,46 @@ impl LogError {
 /// Identity and ends of a topic at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TopicState {
-    /// Names the log for `log_positions.log_id`: Kafka cluster id + topic, or the folder's id + topic.
+    /// As in `log_positions.log_id`: the id of the Kafka cluster or of the folder, and the topic.
     pub log_id: String,
     pub topic_id: TopicId,
     /// `highs[p]` is the next offset to be written to partition `p`.
     pub highs: Vec<i64>,
 }
 
-/// The offsets a partition holds: `low` is the first that can still be read, `high` the next to be
-/// written (uncommitted transactions included).
+/// The offsets that a partition holds: `low` is the first that can still be read, `high` the next to
+/// be written (uncommitted transactions included).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OffsetRange {
     pub low: i64,
     pub high: i64,
 }
 
-/// What [`EventLog::read_from`] found at or after the offset it was asked for.
+/// What [`EventLog::read_from`] found.
 #[derive(Clone, Debug)]
 pub enum ReadBack {
     /// The first committed record at or after the offset.
     Record(Record),
-    /// No committed record between the offset and this one, which was the end when asked.
+    /// There is no committed record between the offset and this one, the end of the partition.
     End(i64),
 }
 
 /// The log, shared by all threads of a process. Opening one connects nothing: a service can start
-/// while its log is down.
+/// while its log is unreachable.
 pub trait EventLog: Send + Sync {
-    /// Hands a record to the log's client and returns at once, never blocking: a full queue is
-    /// [`AppendError::NotAccepted`]. The record is in the log when the [`Ack`] says so.
+    /// Queues a record in the log's client. Never blocks: a full queue is
+    /// [`AppendError::NotAccepted`]. The record is in the log when the [`Ack`] is `Ok`.
     fn append(&self, durability: Durability, record: NewRecord<'_>) -> Result<Ack, AppendError>;
 
-    /// Opens what `append` needs, so that the first order does not pay for it. Blocks up to 5 s.
-    fn warm_up(&self, durability: Durability) -> Result<(), LogError>;
+    /// Connects what [`EventLog::append`] needs, so that the first order does not wait for it. An
+    /// engine that needs a runtime for acknowledgements uses this one from then on. Blocks up to
+    /// 15 s.
+    fn warm_up(&self, runtime: &Handle) -> Result<(), LogError>;
 
-    /// Waits until everything appended is acknowledged or failed, at most `within`.
-    fn flush(&self, within: Duration);
+    /// Waits until everything appended is acknowledged or has failed, at most `timeout`.
+    fn flush(&self, timeout: Duration);
 
-    /// What operators should know although the log works, such as a disk that fills up. Never
+    /// What operators should know although the log works, such as a disk that is nearly full. Never
     /// blocks.
     fn warning(&self) -> Option<String> {
         None
@@ -172,117 +179,118 @@ pub trait EventLog: Send + Sync {
     /// Blocks up to 5 s; one round trip, well under a millisecond, on a warm client.
     fn topic(&self, topic: &str) -> Result<TopicState, LogError>;
 
-    /// The topic's id alone, which any broker knows: unlike [`EventLog::topic`] it does not fail
-    /// while a partition has no leader, so the other partitions can be stored. Blocks up to 5 s; a
-    /// fifth of a millisecond on a warm client.
+    /// The topic id alone, which any broker knows: unlike [`EventLog::topic`] this does not fail
+    /// while a partition has no leader, so records of the other partitions can still be stored.
+    /// Blocks up to 5 s; a fifth of a millisecond on a warm client.
     fn topic_id(&self, topic: &str) -> Result<TopicId, LogError>;
 
-    /// The offsets that one partition holds. Blocks up to 10 s.
+    /// The offsets that one partition holds. Blocks up to 15 s.
     fn range(&self, topic: &str, partition: i32) -> Result<OffsetRange, LogError>;
 
-    /// The first committed record at or after `offset`, read by a fresh client of its own, or the
-    /// end. A corrupt batch is an error, never skipped. Blocks up to 10 s.
-    fn read_from(&self, topic: &str, partition: i32, offset: i64) -> Result<ReadBack, LogError>;
+    /// Reads the first committed record at or after `start` by a fresh client. A corrupt batch is an
+    /// error, never skipped. Blocks up to 10 s.
+    fn read_from(&self, topic: &str, start: PartitionOffset) -> Result<ReadBack, LogError>;
 
     /// Joins a consumer group on one topic.
     fn join(&self, group: &str, topic: &str) -> Result<Box<dyn Membership>, LogError>;
 
-    /// Reads a topic without a group from explicit offsets, one start a partition. A record may be
-    /// given up to `gather` late, together with others: that is cheaper for both sides.
+    /// Reads a topic without a group from explicit offsets, one start a partition. A record may come
+    /// up to `max_delay` late, together with others: that is cheaper for both sides.
     fn follow(
         &self,
         topic: &str,
         starts: &[PartitionOffset],
-        gather: Duration,
+        max_delay: Duration,
     ) -> Result<Box<dyn Follower>, LogError>;
 }
 
-/// What happened to a membership since it was last polled.
+/// An event of a membership.
 #[derive(Clone, Debug)]
 pub enum MembershipEvent {
-    /// The group gave this member these partitions; nothing is read before `assign`.
+    /// The group assigned these partitions to this member; nothing is read before
+    /// [`Membership::assign`].
     Assigned(Vec<i32>),
-    /// The group took all partitions back; nothing more is delivered.
+    /// The group revoked all partitions; nothing more is delivered.
     Revoked,
-    /// Something the client reported: an outage it will mend itself, or a reason to start over.
     Fault(LogFault),
 }
 
 /// An error event of a reading client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LogFault {
-    /// Brokers are away or slow; the client retries for ever.
+    /// Brokers are unreachable or slow; the client retries for ever.
     Transient(String),
-    /// The offset asked for is not in the log, the topic went away, or a record came out of turn:
+    /// The offset is not in the log, the topic was deleted, or a record was delivered out of order:
     /// decide again where to read.
     Reset(String),
     /// A batch failed its checksum or cannot be decoded: the client has moved past it, so nothing
     /// may be read on from here.
     Corrupt(String),
-    /// The client is dead; build another.
+    /// The client has failed for good; open another.
     Fatal(String),
 }
 
-/// Membership of a consumer group; stays on one thread, which must poll it at least every few
-/// seconds (60 s at most, then the group takes its partitions away).
+/// Membership of a consumer group; stays on one thread, which must poll it every few seconds (after
+/// 60 s the group revokes its partitions).
 pub trait Membership {
     /// Blocks up to `wait` for the next event.
     fn poll(&mut self, wait: Duration) -> Option<MembershipEvent>;
 
-    /// Reads exactly these partitions from exactly these offsets, from now on; replaces whatever
-    /// was read. Nothing is read where there are none, and the member stays one: the group waits for
-    /// this answer to every assignment. Gives one reader a partition, in the order of `starts`.
+    /// Reads exactly these partitions from exactly these offsets, from now on; replaces every earlier
+    /// assignment. Returns one reader a partition, in the order of `starts`. Must be called after
+    /// every [`MembershipEvent::Assigned`], without any start where nothing is to be read: the group
+    /// waits for it.
     fn assign(&mut self, starts: &[PartitionOffset]) -> Result<Vec<Box<dyn Reader>>, LogError>;
 
-    /// Tells the ecosystem's lag tools how far the store is. Only a hint: never read back, sent
-    /// asynchronously, may be lost.
+    /// Commits group offsets for lag monitoring tools: never read back, sent asynchronously, may be
+    /// lost.
     fn applied(&self, positions: &[PartitionOffset]);
 }
 
-/// What a reader has to give.
+/// What a reader returns.
 #[derive(Debug)]
 pub enum Fetched {
-    /// One or more records in offset order; there may be holes between them.
+    /// One or more records in offset order; there may be gaps between them.
     Records(Vec<Record>),
     /// Nothing within the wait.
     Nothing,
-    /// Everything that was in the partition has been given (said once an end).
+    /// The end of the partition was reached (returned once for each end).
     End,
     Fault(LogFault),
 }
 
-/// The records of one partition; lives in the thread that stores them.
+/// Reads one partition, on the thread that stores its records.
 pub trait Reader: Send {
     fn partition(&self) -> i32;
 
-    /// What is waiting, up to `max_records` or `max_bytes` (at least one record), blocking up to
-    /// `wait` for the first and not at all for the rest.
+    /// The records that are ready, up to `max_records` or `max_bytes` (at least one record). Blocks up
+    /// to `wait` for the first and not at all for the rest.
     fn next(&mut self, max_records: usize, max_bytes: usize, wait: Duration) -> Fetched;
 
-    /// Calls `notify`, from a thread of the engine, whenever records begin to wait.
+    /// Calls `notify`, from a thread of the engine, whenever records become ready.
     fn on_ready(&mut self, notify: Box<dyn Fn() + Send + Sync>);
 }
 
-/// Whether a record is known, by where it is and its key.
+/// Whether the caller knows a record already, by its offset and key.
 pub type Knows<'a> = dyn Fn(PartitionOffset, &[u8]) -> bool + 'a;
 
-/// What a follower has to give.
+/// What a follower returns.
 #[derive(Debug)]
 pub enum Followed {
     Record(Record),
-    /// A record that the caller knew.
+    /// A record that the caller knows.
     Known(PartitionOffset),
-    /// This partition has been read to its end.
+    /// The end of this partition was reached.
     End(i32),
     Fault(LogFault),
 }
 
 /// A reader of a whole topic that belongs to no group.
 pub trait Follower: Send {
-    /// Blocks up to `wait` for the next record or event. A record that `knows` says yes to is
+    /// Blocks up to `wait` for the next record or event. A record for which `knows` returns true is
     /// not copied out of the client.
     fn next(&mut self, wait: Duration, knows: &Knows<'_>) -> Option<Followed>;
 
-    /// Starts over with these partitions and offsets.
+    /// Reads these partitions from these offsets from now on.
     fn assign(&mut self, starts: &[PartitionOffset]) -> Result<(), LogError>;
 }

@@ -12,6 +12,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
+use tokio::runtime::Handle;
+
 use self::follower::SqliteFollower;
 use self::membership::SqliteMembership;
 use self::queue::QueuedRecord;
@@ -154,7 +156,7 @@ impl EventLog for SqliteLog {
         Ok(ack)
     }
 
-    fn warm_up(&self, _: Durability) -> Result<(), LogError> {
+    fn warm_up(&self, _: &Handle) -> Result<(), LogError> {
         let names = self.folder.topic_names()?;
         if names.is_empty() {
             let folder = self.folder.path.display();
@@ -172,8 +174,8 @@ impl EventLog for SqliteLog {
         Ok(())
     }
 
-    fn flush(&self, within: Duration) {
-        let left = self.flush_until(Instant::now() + within);
+    fn flush(&self, timeout: Duration) {
+        let left = self.flush_until(Instant::now() + timeout);
         if left > 0 {
             tracing::warn!("{left} records were not acknowledged in time");
         }
@@ -211,19 +213,19 @@ impl EventLog for SqliteLog {
         range.ok_or_else(|| topic.has_no(partition))
     }
 
-    fn read_from(&self, topic: &str, partition: i32, offset: i64) -> Result<ReadBack, LogError> {
+    fn read_from(&self, topic: &str, start: PartitionOffset) -> Result<ReadBack, LogError> {
         let topic = self.folder.topic(topic);
         let failed = |error: FileError| topic.error("read", &error);
         let (topic_id, counters) = topic.counters().map_err(failed)?;
-        let at = usize::try_from(partition).ok();
+        let at = usize::try_from(start.partition).ok();
         let Some(counters) = at.and_then(|at| counters.get(at)) else {
-            return Err(topic.has_no(partition));
+            return Err(topic.has_no(start.partition));
         };
-        let offset = offset.max(counters.low);
+        let offset = start.offset.max(counters.low);
         if offset >= counters.next {
             return Ok(ReadBack::End(counters.next));
         }
-        let from = PartitionOffset::new(partition, offset);
+        let from = PartitionOffset::new(start.partition, offset);
         match topic.records(&topic_id, from, 1, usize::MAX) {
             Ok(mut records) => Ok(records
                 .pop()
@@ -245,9 +247,9 @@ impl EventLog for SqliteLog {
         &self,
         topic: &str,
         starts: &[PartitionOffset],
-        gather: Duration,
+        max_delay: Duration,
     ) -> Result<Box<dyn Follower>, LogError> {
-        let follower = SqliteFollower::open(&self.folder, topic, starts, gather)?;
+        let follower = SqliteFollower::open(&self.folder, topic, starts, max_delay)?;
         Ok(Box::new(follower))
     }
 }

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use orders::event_log::{
     AppendError, Appended, Durability, LogError, NewRecord, OffsetRange, ReadBack,
 };
+use orders::pipeline::PartitionOffset;
 use support::TIMEOUT;
 use support::for_each_engine;
 
@@ -50,7 +51,7 @@ fn an_acknowledged_record_is_read_back_as_it_was(subject: &Subject) {
 
     let ReadBack::Record(read) = subject
         .log
-        .read_from(&topic, 0, 0)
+        .read_from(&topic, PartitionOffset::new(0, 0))
         .expect("the log answers")
     else {
         panic!("the record is not there")
@@ -118,12 +119,12 @@ fn ends_are_past_every_acknowledged_record(subject: &Subject) {
 fn reading_past_the_end_returns_the_end(subject: &Subject) {
     let topic = subject.topic(1);
     assert!(matches!(
-        subject.log.read_from(&topic, 0, 0),
+        subject.log.read_from(&topic, PartitionOffset::new(0, 0)),
         Ok(ReadBack::End(0))
     ));
     subject.append(&topic, "key", "only");
     assert!(matches!(
-        subject.log.read_from(&topic, 0, 1),
+        subject.log.read_from(&topic, PartitionOffset::new(0, 1)),
         Ok(ReadBack::End(1))
     ));
 }

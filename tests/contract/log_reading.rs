@@ -1,4 +1,4 @@
-//! How every log is read: by members of a group, and by followers.
+//! Reading every log: by members of a group, and by followers.
 
 use std::sync::mpsc;
 use std::time::{Duration, Instant};

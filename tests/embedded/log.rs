@@ -14,6 +14,7 @@ use orders::pipeline::PartitionOffset;
 use rusqlite::Connection;
 use support::{TIMEOUT, eventually};
 use tempfile::TempDir;
+use tokio::runtime::Builder;
 
 /// A folder with a log, and a topic in it.
 pub struct Folder {
@@ -135,12 +136,14 @@ fn opening_a_log_writes_nothing_and_a_missing_folder_is_a_missing_topic() {
     assert!(matches!(refused, AppendError::NotAccepted(_)), "{refused}");
     assert!(refused.to_string().contains("run `orders create-topics`"));
     assert_eq!(log.describe(None).expect("that is no error").len(), 0);
-    assert!(log.warm_up(Durability::Durable).is_err());
+    let runtime = Builder::new_current_thread().build();
+    let runtime = runtime.expect("a runtime starts");
+    assert!(log.warm_up(runtime.handle()).is_err());
     assert!(!folder.path.exists());
 
     create(&log, 2, &[]).expect("the topic can be made");
     append(&log, "key").expect("it is there now");
-    log.warm_up(Durability::Durable).expect("it is there now");
+    log.warm_up(runtime.handle()).expect("it is there now");
 }
 
 #[test]
@@ -341,7 +344,9 @@ fn retention_deletes_consumed_records_and_nothing_else() {
         (range(&log).low == 4).then_some(())
     });
     assert_eq!(range(&log), OffsetRange { low: 4, high: 11 });
-    let first = log.read_from(TOPIC, 0, 0).expect("the log answers");
+    let first = log
+        .read_from(TOPIC, PartitionOffset::new(0, 0))
+        .expect("the log answers");
     assert!(matches!(first, ReadBack::Record(record) if record.offset == 4));
     // Below is nothing, and whoever would read on there is told.
     let fetched = reader(&log, 3).next(10, 1000, TIMEOUT);

@@ -7,6 +7,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use orders::event_log::{AppendError, Durability, EventLog, Fetched, LogError, LogFault, ReadBack};
+use orders::pipeline::PartitionOffset;
 use support::disk::SmallDisk;
 use support::{TIMEOUT, eventually};
 
@@ -94,7 +95,9 @@ fn acknowledged_records_survive_the_loss_of_the_wal() {
     let log = folder.log();
     assert_eq!(range(&log).high, next + 1);
     for offset in 0..=next {
-        let found = log.read_from(TOPIC, 0, offset).expect("it can be read");
+        let found = log
+            .read_from(TOPIC, PartitionOffset::new(0, offset))
+            .expect("it can be read");
         assert!(matches!(found, ReadBack::Record(record) if record.offset == offset));
     }
 }
@@ -191,7 +194,9 @@ fn a_damaged_record_is_neither_delivered_nor_skipped() {
         reason.contains(&format!("0/{next} is not what was written")),
         "{reason}"
     );
-    let error = log.read_from(TOPIC, 0, next).expect_err("it is damaged");
+    let error = log
+        .read_from(TOPIC, PartitionOffset::new(0, next))
+        .expect_err("it is damaged");
     assert!(matches!(error, LogError::Refused(_)), "{error:?}");
 }
 
@@ -203,7 +208,7 @@ fn an_unwritable_file_accepts_no_record_until_it_is_writable() {
     let log = folder.log();
     let refused: Vec<_> = (0..3).map(|_| append(&log, "key")).collect();
     let warning = log.warning();
-    let read = log.read_from(TOPIC, 0, 0);
+    let read = log.read_from(TOPIC, PartitionOffset::new(0, 0));
     run("chattr", &["-i"], &folder.file("db"));
     for refused in refused {
         let refused = refused.expect_err("it is read-only");
@@ -269,7 +274,9 @@ fn orders_are_refused_before_the_disk_is_full_and_accepted_when_there_is_space()
     let best = best.and_then(orders::event_log::Ack::wait);
     assert!(matches!(best, Err(AppendError::Full(_))), "{best:?}");
     assert_eq!(range(&log).high, taken);
-    let last = log.read_from(TOPIC, 0, taken - 1).expect("it can be read");
+    let last = log
+        .read_from(TOPIC, PartitionOffset::new(0, taken - 1))
+        .expect("it can be read");
     assert!(matches!(last, ReadBack::Record(record) if record.value.as_deref() == Some(&*value)));
     disk.free();
     run("truncate", &["-s", "0"], &disk.path().join("room"));

@@ -1,6 +1,6 @@
 //! The records of the topic that are not stored yet, as `orders export` counts and names them.
 
-use crate::event_log::OffsetRange;
+use crate::event_log::{EventLog, LogError, OffsetRange};
 use crate::pipeline::{PartitionLag, TopicId, lag};
 use crate::store::Position;
 
@@ -14,24 +14,44 @@ pub(super) struct Waiting {
     pub(super) records: i64,
 }
 
-/// The partitions with records that are not stored.
-pub(super) fn records(
-    topic_id: &TopicId,
-    ranges: &[OffsetRange],
-    positions: &[Position],
-) -> Vec<Waiting> {
-    let ends = ranges.iter().map(|range| range.high);
-    let lag = lag(topic_id, ends, positions.iter().map(Position::next));
-    let partitions = (0..).zip(ranges.iter().zip(lag.partitions()));
-    let waiting = partitions.map(|(partition, (range, lag))| {
-        let held = range.high - range.low;
-        let records = match lag {
-            PartitionLag::Records(records) => held.min(*records),
-            PartitionLag::NoPosition | PartitionLag::OtherTopic => held,
-        };
-        Waiting { partition, records }
-    });
-    waiting.filter(|waiting| waiting.records > 0).collect()
+/// The topic of the orders and what it held when the export began.
+pub(super) struct Topic {
+    pub(super) name: String,
+    pub(super) log_id: String,
+    topic_id: TopicId,
+    pub(super) ranges: Vec<OffsetRange>,
+}
+
+impl Topic {
+    pub(super) fn read(log: &dyn EventLog, name: &str) -> Result<Topic, LogError> {
+        let state = log.topic(name)?;
+        let ranges = (0..)
+            .take(state.highs.len())
+            .map(|partition| log.range(name, partition))
+            .collect::<Result<_, _>>()?;
+        Ok(Topic {
+            name: name.into(),
+            log_id: state.log_id,
+            topic_id: state.topic_id,
+            ranges,
+        })
+    }
+
+    /// The partitions with records that are not stored.
+    pub(super) fn waiting(&self, positions: &[Position]) -> Vec<Waiting> {
+        let ends = self.ranges.iter().map(|range| range.high);
+        let lag = lag(&self.topic_id, ends, positions.iter().map(Position::next));
+        let partitions = (0..).zip(self.ranges.iter().zip(lag.partitions()));
+        let waiting = partitions.map(|(partition, (range, lag))| {
+            let held = range.high - range.low;
+            let records = match lag {
+                PartitionLag::Records(records) => held.min(*records),
+                PartitionLag::NoPosition | PartitionLag::OtherTopic => held,
+            };
+            Waiting { partition, records }
+        });
+        waiting.filter(|waiting| waiting.records > 0).collect()
+    }
 }
 
 /// Such as ``12 record(s) of topic `orders`: 7 in partition 0, 5 in partition 3``.
@@ -68,20 +88,22 @@ mod tests {
 
     #[test]
     fn records_wait_between_the_position_and_the_end() {
-        let topic_id = TopicId::from("t");
         let ranges = [(0, 10), (5, 10), (0, 10), (3, 3), (0, 10)];
-        let ranges = ranges.map(|(low, high)| OffsetRange { low, high });
+        let range = |(low, high)| OffsetRange { low, high };
+        let topic = Topic {
+            name: "orders".into(),
+            log_id: "log".into(),
+            topic_id: "t".into(),
+            ranges: ranges.into_iter().map(range).collect(),
+        };
         let positions = [
             position(0, "t", 10),
             position(1, "t", 7),
             position(2, "another", 10),
             position(4, "t", 12),
         ];
-        assert_eq!(
-            records(&topic_id, &ranges, &positions),
-            [waiting(1, 3), waiting(2, 10)]
-        );
-        assert_eq!(records(&topic_id, &ranges, &[])[1], waiting(1, 5));
+        assert_eq!(topic.waiting(&positions), [waiting(1, 3), waiting(2, 10)]);
+        assert_eq!(topic.waiting(&[])[1], waiting(1, 5));
     }
 
     #[test]

@@ -11,7 +11,7 @@ use crate::consumer::watch;
 use crate::event_log::{OffsetRange, ReadBack, TopicState};
 use crate::failpoint;
 use crate::migrations::{self, SchemaState};
-use crate::pipeline::{LastApplied, TopicId};
+use crate::pipeline::{LastApplied, PartitionOffset, TopicId};
 use crate::store::{Claim, Position};
 use crate::timeouts::timeouts;
 
@@ -209,7 +209,7 @@ impl Lane {
         if found != LastAppliedCheck::Different && after < position.next_offset {
             // Markers and compacted records were passed here. A log that took this one's place may
             // agree on the last record and have records where these were.
-            let read = self.read_from(position.partition, after)?;
+            let read = self.read_from(PartitionOffset::new(position.partition, after))?;
             if matches!(read, ReadBack::Record(record) if record.offset < position.next_offset) {
                 return Ok(LastAppliedCheck::Different);
             }
@@ -218,18 +218,20 @@ impl Lane {
     }
 
     fn compare(&self, partition: i32, last: &LastApplied) -> Result<LastAppliedCheck, LaneExit> {
-        Ok(match self.read_from(partition, last.offset)? {
-            ReadBack::Record(record) if record.offset == last.offset => {
-                if LastApplied::of(&record) == *last {
-                    LastAppliedCheck::Same
-                } else {
-                    LastAppliedCheck::Different
+        Ok(
+            match self.read_from(PartitionOffset::new(partition, last.offset))? {
+                ReadBack::Record(record) if record.offset == last.offset => {
+                    if LastApplied::of(&record) == *last {
+                        LastAppliedCheck::Same
+                    } else {
+                        LastAppliedCheck::Different
+                    }
                 }
-            }
-            // Compaction or retention deleted it.
-            ReadBack::Record(_) => LastAppliedCheck::Gone,
-            // It was readable when it was applied; replaying is harmless.
-            ReadBack::End(_) => LastAppliedCheck::Different,
-        })
+                // Compaction or retention deleted it.
+                ReadBack::Record(_) => LastAppliedCheck::Gone,
+                // It was readable when it was applied; replaying is harmless.
+                ReadBack::End(_) => LastAppliedCheck::Different,
+            },
+        )
     }
 }

@@ -11,6 +11,7 @@ use crate::consumer::batch;
 use crate::consumer::clock;
 use crate::consumer::status;
 use crate::event_log::{LogError, ReadBack, TopicState};
+use crate::pipeline::PartitionOffset;
 use crate::store::RejectionWindow;
 
 /// A partition that has records beyond its position but gives none for this long is checked.
@@ -62,8 +63,9 @@ impl Lane {
     /// the other partitions of this lane must not wait for a broker that is away.
     fn check_corrupt(&self, partition: &LanePartition) -> Result<(), LaneExit> {
         let topic = &self.context.settings.topics.orders;
-        let (number, next) = (partition.partition, partition.next);
-        match self.context.log.read_from(topic, number, next) {
+        let number = partition.partition;
+        let next = PartitionOffset::new(number, partition.next);
+        match self.context.log.read_from(topic, next) {
             Ok(_) => Err(readable_again(number)),
             Err(LogError::NotFound(reason)) => Err(LaneExit::Reacquire(reason)),
             Err(LogError::Unavailable(_)) => Ok(()),
@@ -84,7 +86,7 @@ impl Lane {
         }
         partition.checked_at = clock::now();
         let (number, next) = (partition.partition, partition.next);
-        match self.read_from(number, next)? {
+        match self.read_from(PartitionOffset::new(number, next))? {
             // All below the committed end is decided and holds no record: markers. Moving past them
             // is what makes a lookup "caught up".
             ReadBack::End(end) if end > next => {

@@ -11,7 +11,7 @@ use super::{Lane, LanePartition, MAINTENANCE_INTERVAL};
 use crate::consumer::batch::{self, Target};
 use crate::consumer::status;
 use crate::event_log::ReadBack;
-use crate::pipeline::Record;
+use crate::pipeline::{PartitionOffset, Record};
 use crate::store::{Applied, Batch, Gap, RejectionWindow, SourcedOrder};
 
 /// Up to this many records a batch get a line each.
@@ -93,7 +93,7 @@ impl Lane {
         let mut gaps = Vec::new();
         for record in records {
             if record.offset > expected {
-                match self.read_from(partition.partition, expected)? {
+                match self.read_from(PartitionOffset::new(partition.partition, expected))? {
                     ReadBack::Record(found) if found.offset == record.offset => gaps.push(Gap {
                         from: expected,
                         to: Some(record.offset),

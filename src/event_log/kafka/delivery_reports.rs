@@ -1,130 +1,141 @@
-//! Who asks a producer for the delivery reports of its records.
+//! Polls a producer for the delivery reports of its records.
 //!
-//! On the tokio runtime where there is one: a thread that only polls is woken for every report, to
+//! On a tokio runtime where there is one: a thread that only polls is woken for every report, to
 //! wake the runtime's threads in turn, and with a few dozen clients that is a good part of what an
-//! order costs (benches/README.md). Elsewhere such a thread it is, and also when the runtime has
-//! ended before the producer. The surprising thing: librdkafka tells only that its queue is no longer
-//! empty, so whoever was told must leave it empty.
+//! order costs (benches/README.md). Otherwise by a thread of its own, and also when the runtime has
+//! ended before the producer.
+//!
+//! # Invariants
+//!
+//! librdkafka notifies only when its queue is no longer empty, so the task that was notified must
+//! leave it empty.
 
 use std::ffi::c_void;
 use std::marker::PhantomData;
+use std::ops::Deref;
 use std::ptr;
-use std::sync::Weak;
+use std::sync::{Arc, Weak};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
+use rdkafka::producer::{BaseProducer, Producer};
 use rdkafka_sys as native;
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::*;
+use super::producers::DeliveryContext;
 
-/// How long there is no report before the producer is tended again.
-const TEND_EVERY: Duration = Duration::from_millis(100);
+/// How often a producer is polled and its brokers are checked without any report.
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
-/// A producer whose delivery reports are asked for as long as this is held.
-pub(super) struct Polled<C: ProducerContext + 'static> {
-    producer: Arc<BaseProducer<C>>,
-    /// What is rung for a task, which ends soon after it finds the producer gone.
-    bell: Option<Arc<Notify>>,
-    /// After the producer: they go in this order, and the thread ends when it finds it gone.
-    _thread: Option<Joined>,
+/// A producer that is polled as long as this is held.
+pub(super) struct PolledProducer {
+    producer: Arc<BaseProducer<DeliveryContext>>,
+    /// Notified by librdkafka; the task that waits for it ends soon after it finds the producer gone.
+    notify: Option<Arc<Notify>>,
+    /// After the producer: they are dropped in this order, and the thread ends when it finds it gone.
+    _thread: Option<JoinOnDrop>,
 }
 
-/// A thread whose end is waited for.
-struct Joined(Option<JoinHandle<()>>);
+struct JoinOnDrop(Option<JoinHandle<()>>);
 
-impl<C: ProducerContext + 'static> Polled<C> {
-    /// Has them asked for by the tokio runtime in whose context this is called, or else by a thread;
-    /// and the producer tended some times a second.
-    pub(super) fn new(producer: BaseProducer<C>, tend: fn(&BaseProducer<C>)) -> Polled<C> {
+impl PolledProducer {
+    /// Polls on the runtime, or by a thread of its own.
+    pub(super) fn new(
+        producer: BaseProducer<DeliveryContext>,
+        runtime: Option<&Handle>,
+    ) -> PolledProducer {
         let producer = Arc::new(producer);
-        let tended = Tended {
-            producer: Arc::downgrade(&producer),
-            tend,
-        };
-        let (bell, thread) = if let Ok(runtime) = Handle::try_current() {
-            let bell = Arc::new(Notify::new());
-            // SAFETY: the bell is kept until after `drop` has silenced it.
-            unsafe { Reports::of(&producer).ring(Arc::as_ptr(&bell)) };
-            let rung = bell.clone();
-            // Outside of the future, so that its end is heard even where the runtime takes no more.
-            let task = Task(tended);
-            runtime.spawn(async move { task.poll_when(&rung).await });
-            (Some(bell), None)
+        let poller = Poller(Arc::downgrade(&producer));
+        let (notify, thread) = if let Some(runtime) = runtime {
+            let notify = Arc::new(Notify::new());
+            // SAFETY: the notify is kept until `drop` has disabled its use.
+            unsafe { EventQueue::of(&producer).enable_notify(Arc::as_ptr(&notify)) };
+            let notified = notify.clone();
+            // Outside of the future, so that its end is noticed even where the runtime accepts no
+            // more tasks.
+            let task = PollTask(poller);
+            runtime.spawn(async move { task.run(&notified).await });
+            (Some(notify), None)
         } else {
-            let thread = thread::spawn(move || tended.poll());
-            (None, Some(Joined(Some(thread))))
+            let thread = thread::spawn(move || poller.run());
+            (None, Some(JoinOnDrop(Some(thread))))
         };
-        Polled {
+        PolledProducer {
             producer,
-            bell,
+            notify,
             _thread: thread,
         }
     }
+}
 
-    pub(super) fn producer(&self) -> &BaseProducer<C> {
+impl Deref for PolledProducer {
+    type Target = BaseProducer<DeliveryContext>;
+
+    fn deref(&self) -> &Self::Target {
         &self.producer
     }
 }
 
-impl<C: ProducerContext> Drop for Polled<C> {
+impl Drop for PolledProducer {
     fn drop(&mut self) {
-        if self.bell.is_some() {
-            Reports::of(&self.producer).ring_no_more();
+        if self.notify.is_some() {
+            EventQueue::of(&self.producer).disable_notify();
         }
     }
 }
 
-impl Drop for Joined {
+impl Drop for JoinOnDrop {
     fn drop(&mut self) {
-        // A thread that panicked has said so.
+        // A thread that panicked has reported it.
         drop(self.0.take().map(JoinHandle::join));
     }
 }
 
-/// A producer that is polled and tended until nobody else holds it.
-struct Tended<C: ProducerContext + 'static> {
-    producer: Weak<BaseProducer<C>>,
-    tend: fn(&BaseProducer<C>),
-}
+/// Polls a producer until nobody else holds it.
+struct Poller(Weak<BaseProducer<DeliveryContext>>);
 
-impl<C: ProducerContext> Tended<C> {
-    fn poll(&self) {
-        while let Some(producer) = self.producer.upgrade() {
-            producer.poll(TEND_EVERY);
-            (self.tend)(&producer);
+impl Poller {
+    fn run(&self) {
+        while let Some(producer) = self.0.upgrade() {
+            producer.poll(POLL_INTERVAL);
+            check_brokers(&producer);
         }
     }
 }
 
-struct Task<C: ProducerContext + 'static>(Tended<C>);
+fn check_brokers(producer: &BaseProducer<DeliveryContext>) {
+    producer.context().watchdog.check(producer.client());
+}
 
-impl<C: ProducerContext + 'static> Task<C> {
-    async fn poll_when(&self, rung: &Notify) {
-        let mut ticks = interval(TEND_EVERY);
+struct PollTask(Poller);
+
+impl PollTask {
+    async fn run(&self, notify: &Notify) {
+        let mut ticks = interval(POLL_INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            // The first tick comes at once, for what was there before the bell.
+            // The first tick comes at once, for reports that came before the notify was enabled.
             let is_tick = tokio::select! {
-                () = rung.notified() => false,
+                () = notify.notified() => false,
                 _ = ticks.tick() => true,
             };
-            let Some(producer) = self.0.producer.upgrade() else {
+            let Some(producer) = self.0.0.upgrade() else {
                 return;
             };
             if is_tick {
-                (self.0.tend)(&producer);
+                check_brokers(&producer);
             }
-            // One event at a time, each with the reports of a whole request. It rings again only from
-            // empty: a report left behind would wait for the next tick.
+            // One event at a time, each with the reports of a whole request. The next notification
+            // comes only after the queue was empty: a report left behind would wait for the next tick.
             loop {
                 producer.poll(Duration::ZERO);
-                if Reports::of(&producer).are_none() {
+                if EventQueue::of(&producer).is_empty() {
                     break;
                 }
             }
-            // Its end takes up to half a second, which the runtime's threads do not have.
+            // Closing it takes up to half a second, which the runtime's threads do not have.
             if let Some(last) = Arc::into_inner(producer) {
                 thread::spawn(move || drop(last));
             }
@@ -132,72 +143,68 @@ impl<C: ProducerContext + 'static> Task<C> {
     }
 }
 
-impl<C: ProducerContext + 'static> Drop for Task<C> {
-    /// Not because of the producer's end, but because of the runtime's: others may still use it.
+impl Drop for PollTask {
+    /// The task may end because the runtime does: others may still use the producer.
     fn drop(&mut self) {
-        if self.0.producer.strong_count() > 0 {
-            let Tended { producer, tend } = &self.0;
-            let tended = Tended {
-                producer: producer.clone(),
-                tend: *tend,
-            };
-            thread::spawn(move || tended.poll());
+        if self.0.0.strong_count() > 0 {
+            let poller = Poller(self.0.0.clone());
+            thread::spawn(move || poller.run());
         }
     }
 }
 
 /// The queue of a producer's events, which rdkafka's safe interface keeps to itself.
-struct Reports<'producer> {
+struct EventQueue<'producer> {
     queue: *mut native::rd_kafka_queue_t,
     producer: PhantomData<&'producer ()>,
 }
 
-impl Drop for Reports<'_> {
+impl Drop for EventQueue<'_> {
     fn drop(&mut self) {
         // SAFETY: made in `of` and destroyed here only, while the producer is borrowed.
         unsafe { native::rd_kafka_queue_destroy(self.queue) }
     }
 }
 
-impl<'producer> Reports<'producer> {
-    fn of<C: ProducerContext>(producer: &'producer BaseProducer<C>) -> Reports<'producer> {
+impl<'producer> EventQueue<'producer> {
+    fn of(producer: &'producer BaseProducer<DeliveryContext>) -> EventQueue<'producer> {
         // SAFETY: the producer lives as long as it is borrowed. What is made is a handle of its own to
         // the queue, which stays the producer's.
         let queue = unsafe { native::rd_kafka_queue_get_main(producer.client().native_ptr()) };
-        Reports {
+        EventQueue {
             queue,
             producer: PhantomData,
         }
     }
 
-    fn are_none(&self) -> bool {
+    fn is_empty(&self) -> bool {
         // SAFETY: the queue is live, see `of`.
         unsafe { native::rd_kafka_queue_length(self.queue) == 0 }
     }
 
-    /// Rings the bell, from any thread, whenever the queue is no longer empty.
+    /// Notifies, from any thread, whenever the queue is no longer empty.
     ///
     /// # Safety
-    /// The bell must live until `ring_no_more` has returned.
-    unsafe fn ring(&self, bell: *const Notify) {
-        let bell = bell.cast_mut().cast::<c_void>();
-        // SAFETY: the queue is live; of the bell as the caller promises.
-        unsafe { native::rd_kafka_queue_cb_event_enable(self.queue, Some(ring), bell) }
+    /// `notify` must live until `disable_notify` has returned.
+    unsafe fn enable_notify(&self, notify: *const Notify) {
+        let notify = notify.cast_mut().cast::<c_void>();
+        // SAFETY: the queue is live; `notify` is as the caller promises.
+        unsafe { native::rd_kafka_queue_cb_event_enable(self.queue, Some(on_event), notify) }
     }
 
-    fn ring_no_more(&self) {
-        // SAFETY: the queue is live. Both this and the ringing hold the queue's lock, so from here on
-        // nobody uses the bell.
+    fn disable_notify(&self) {
+        // SAFETY: the queue is live. Both this and the callback hold the queue's lock, so from here on
+        // nobody uses the notify.
         unsafe { native::rd_kafka_queue_cb_event_enable(self.queue, None, ptr::null_mut()) }
     }
 }
 
 /// # Safety
-/// `bell` must be a live [`Notify`].
-unsafe extern "C" fn ring(_: *mut native::rd_kafka_t, bell: *mut c_void) {
+/// `notify` must be a live [`Notify`].
+unsafe extern "C" fn on_event(_: *mut native::rd_kafka_t, notify: *mut c_void) {
     // Never calls back into librdkafka, which holds the queue's lock.
     // SAFETY: as the caller promises.
-    unsafe { &*bell.cast::<Notify>() }.notify_one();
+    unsafe { &*notify.cast::<Notify>() }.notify_one();
 }
 
 #[cfg(test)]

@@ -1,46 +1,52 @@
 //! Reading a whole topic without a group: every API instance must see every record.
 
-use super::*;
+use std::sync::Arc;
+use std::time::Duration;
 
-/// How much the broker gathers before it answers, if it comes before the time is over.
-const GATHER_BYTES: &str = "1048576";
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::KafkaError;
+use rdkafka::message::Message;
+
+use super::clients::{Clients, offset_list, to_record};
+use super::connectivity::KafkaContext;
+use super::errors::{log_error, log_fault};
+use crate::event_log::{Followed, Follower, Knows, LogError};
+use crate::pipeline::PartitionOffset;
+
+/// How much the broker collects before it responds, if that comes before the delay is over.
+const FETCH_MIN_BYTES: &str = "1048576";
 
 pub(super) struct KafkaFollower {
-    consumer: BaseConsumer<Connected>,
-    connection: Arc<Connection>,
+    clients: Arc<Clients>,
+    consumer: BaseConsumer<KafkaContext>,
     topic: String,
 }
 
 impl KafkaFollower {
     pub(super) fn open(
-        log: &KafkaLog,
+        clients: &Arc<Clients>,
         topic: &str,
         starts: &[PartitionOffset],
-        gather: Duration,
+        max_delay: Duration,
     ) -> Result<KafkaFollower, LogError> {
-        let mut config = log.reading("orders-follower");
-        let gather_ms = gather.as_millis().to_string();
+        let max_delay_ms = max_delay.as_millis().to_string();
         let mut defaults = vec![
             ("queued.max.messages.kbytes", "4096"),
             ("queued.min.messages", "10000"),
         ];
-        if !gather.is_zero() {
-            // The broker answers when either is reached. With the default of one byte it answers
-            // every single record, and serving the followers costs it more than the orders do.
-            defaults.push(("fetch.min.bytes", GATHER_BYTES));
-            defaults.push(("fetch.wait.max.ms", &gather_ms));
+        if !max_delay.is_zero() {
+            // The broker responds when either is reached. With the default of one byte it responds
+            // to every single record, and serving the followers costs it more than the orders do.
+            defaults.push(("fetch.min.bytes", FETCH_MIN_BYTES));
+            defaults.push(("fetch.wait.max.ms", &max_delay_ms));
         }
-        for (key, value) in defaults {
-            if log.base.get(key).is_none() {
-                config.set(key, value);
-            }
-        }
-        let consumer = config
-            .create_with_context(log.connected())
-            .map_err(|error| describe_error(&format!("follow topic `{topic}`"), &error))?;
+        let consumer = clients
+            .reader_config("orders-follower", &defaults)
+            .create_with_context(clients.context(()))
+            .map_err(|error| log_error(&format!("follow topic `{topic}`"), &error))?;
         let mut follower = KafkaFollower {
+            clients: clients.clone(),
             consumer,
-            connection: log.connection.clone(),
             topic: topic.into(),
         };
         follower.assign(starts)?;
@@ -52,28 +58,27 @@ impl Follower for KafkaFollower {
     fn next(&mut self, wait: Duration, knows: &Knows<'_>) -> Option<Followed> {
         let Some(event) = self.consumer.poll(wait) else {
             let client = self.consumer.client();
-            client.context().lifeline.hold(client);
+            client.context().watchdog.check(client);
             return None;
         };
-        match event {
+        Some(match event {
             Ok(message) => {
-                self.connection.answered();
+                self.clients.connectivity.responded();
                 let at = PartitionOffset::new(message.partition(), message.offset());
-                let is_known = message.key().is_some_and(|key| knows(at, key));
-                Some(if is_known {
+                if message.key().is_some_and(|key| knows(at, key)) {
                     Followed::Known(at)
                 } else {
-                    Followed::Record(owned(&message))
-                })
+                    Followed::Record(to_record(&message))
+                }
             }
-            Err(KafkaError::PartitionEOF(partition)) => Some(Followed::End(partition)),
-            Err(error) => Some(Followed::Fault(fault(&error))),
-        }
+            Err(KafkaError::PartitionEOF(partition)) => Followed::End(partition),
+            Err(error) => Followed::Fault(log_fault(&error)),
+        })
     }
 
     fn assign(&mut self, starts: &[PartitionOffset]) -> Result<(), LogError> {
         self.consumer
             .assign(&offset_list(&self.topic, starts)?)
-            .map_err(|error| describe_error(&format!("follow topic `{}`", self.topic), &error))
+            .map_err(|error| log_error(&format!("follow topic `{}`", self.topic), &error))
     }
 }

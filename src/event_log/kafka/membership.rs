@@ -6,31 +6,43 @@
 //! cost a second each.
 
 use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
-use super::*;
+use rdkafka::consumer::base_consumer::PartitionQueue;
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext};
+use rdkafka::error::KafkaError;
+use rdkafka::message::Message;
+use rdkafka::topic_partition_list::TopicPartitionList;
+use rdkafka::types::RDKafkaRespErr;
+
+use super::clients::{Clients, offset_list, to_record};
+use super::connectivity::{KafkaConnectivity, KafkaContext};
+use super::errors::{log_error, log_fault};
+use crate::event_log::{Fetched, LogError, LogFault, Membership, MembershipEvent, Reader};
+use crate::pipeline::PartitionOffset;
 
 /// How long leaving a group may take.
-const LEAVE_WITHIN: Duration = Duration::from_secs(2);
+const LEAVE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// For properties that the user has not set.
+const DEFAULTS: &[(&str, &str)] = &[
+    // A kill -9 must not stall the group for the default 45 s.
+    ("session.timeout.ms", "6000"),
+    ("heartbeat.interval.ms", "2000"),
+    ("max.poll.interval.ms", "60000"),
+    // It counts for each split queue.
+    ("queued.max.messages.kbytes", "2048"),
+    ("queued.min.messages", "10000"),
+];
 
 pub(super) struct KafkaMembership {
     consumer: Arc<BaseConsumer<GroupContext>>,
     topic: String,
 }
 
-struct GroupContext {
-    connected: Connected,
-    events: Mutex<VecDeque<MembershipEvent>>,
-}
-
-impl ClientContext for GroupContext {
-    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        self.connected.log(level, facility, message);
-    }
-
-    fn error(&self, error: KafkaError, reason: &str) {
-        self.connected.error(error, reason);
-    }
-}
+/// The context of a member; its state is the events that its callback has recorded.
+type GroupContext = KafkaContext<Mutex<VecDeque<MembershipEvent>>>;
 
 impl ConsumerContext for GroupContext {
     fn rebalance(
@@ -50,7 +62,7 @@ impl ConsumerContext for GroupContext {
             }
             MembershipEvent::Revoked
         };
-        self.events
+        self.state
             .lock()
             .expect("no thread panics while holding this lock")
             .push_back(event);
@@ -59,32 +71,15 @@ impl ConsumerContext for GroupContext {
 
 impl KafkaMembership {
     pub(super) fn join(
-        log: &KafkaLog,
+        clients: &Clients,
         group: &str,
         topic: &str,
     ) -> Result<KafkaMembership, LogError> {
-        let failed = |error: KafkaError| describe_error(&format!("join group `{group}`"), &error);
-        let context = GroupContext {
-            connected: log.connected(),
-            events: Mutex::new(VecDeque::new()),
-        };
-        let mut config = log.reading(group);
-        let defaults = [
-            // A kill -9 must not stall the group for the default 45 s.
-            ("session.timeout.ms", "6000"),
-            ("heartbeat.interval.ms", "2000"),
-            ("max.poll.interval.ms", "60000"),
-            // It counts for each split queue.
-            ("queued.max.messages.kbytes", "2048"),
-            ("queued.min.messages", "10000"),
-        ];
-        for (key, value) in defaults {
-            if log.base.get(key).is_none() {
-                config.set(key, value);
-            }
-        }
-        let consumer: BaseConsumer<GroupContext> =
-            config.create_with_context(context).map_err(failed)?;
+        let failed = |error: KafkaError| log_error(&format!("join group `{group}`"), &error);
+        let consumer: BaseConsumer<GroupContext> = clients
+            .reader_config(group, DEFAULTS)
+            .create_with_context(clients.context(Mutex::default()))
+            .map_err(failed)?;
         consumer.subscribe(&[topic]).map_err(failed)?;
         Ok(KafkaMembership {
             consumer: Arc::new(consumer),
@@ -93,12 +88,13 @@ impl KafkaMembership {
     }
 
     fn next_event(&self) -> Option<MembershipEvent> {
-        let context = self.consumer.context();
-        context
-            .events
+        let mut events = self
+            .consumer
+            .context()
+            .state
             .lock()
-            .expect("no thread panics while holding this lock")
-            .pop_front()
+            .expect("no thread panics while holding this lock");
+        events.pop_front()
     }
 }
 
@@ -107,18 +103,18 @@ impl Membership for KafkaMembership {
         if let Some(event) = self.next_event() {
             return Some(event);
         }
-        let lifeline = &self.consumer.context().connected.lifeline;
-        lifeline.hold(self.consumer.client());
+        let client = self.consumer.client();
+        client.context().watchdog.check(client);
         match self.consumer.poll(wait) {
-            // Every assigned partition has its own queue, so this record slipped past the split.
-            // Dropping it would be a hole: have everything read again from the store's positions.
+            // Every assigned partition has its own queue, so this record bypassed the split.
+            // Dropping it would be a gap: everything is read again from the store's positions.
             Some(Ok(message)) => Some(MembershipEvent::Fault(LogFault::Reset(format!(
                 "the record at {}/{} came out of turn",
                 message.partition(),
                 message.offset()
             )))),
             Some(Err(KafkaError::PartitionEOF(_))) => None,
-            Some(Err(error)) => Some(MembershipEvent::Fault(fault(&error))),
+            Some(Err(error)) => Some(MembershipEvent::Fault(log_fault(&error))),
             None => self.next_event(),
         }
     }
@@ -139,7 +135,7 @@ impl Membership for KafkaMembership {
                 let reader = KafkaReader {
                     partition,
                     queue,
-                    connection: self.consumer.context().connected.connection.clone(),
+                    connectivity: self.consumer.context().connectivity.clone(),
                     event: None,
                 };
                 Ok(Box::new(reader) as Box<dyn Reader>)
@@ -147,29 +143,29 @@ impl Membership for KafkaMembership {
             .collect::<Result<_, LogError>>()?;
         self.consumer
             .assign(&list)
-            .map_err(|error| describe_error(&format!("read topic `{}`", self.topic), &error))?;
+            .map_err(|error| log_error(&format!("read topic `{}`", self.topic), &error))?;
         Ok(readers)
     }
 
     fn applied(&self, positions: &[PartitionOffset]) {
         // Moves nothing: the store has these records already, and its own position is what counts.
-        let told = offset_list(&self.topic, positions)
+        let committed = offset_list(&self.topic, positions)
             .map(|list| self.consumer.commit(&list, CommitMode::Async));
-        if let Ok(Err(error)) = told {
+        if let Ok(Err(error)) = committed {
             tracing::debug!("group offsets were not committed: {error}");
         }
     }
 }
 
 impl Drop for KafkaMembership {
-    /// Leaves the group now. A lane that was given up may keep its reader, and with it the client,
+    /// Leaves the group now. A lane that was abandoned may keep its reader, and with it the client,
     /// for ever: the group must not wait for that.
     fn drop(&mut self) {
         if self.consumer.close_queue().is_err() {
             return;
         }
-        let until = Instant::now() + LEAVE_WITHIN;
-        while !self.consumer.closed() && Instant::now() < until {
+        let deadline = Instant::now() + LEAVE_TIMEOUT;
+        while !self.consumer.closed() && Instant::now() < deadline {
             self.consumer.poll(Duration::from_millis(20));
         }
     }
@@ -178,8 +174,8 @@ impl Drop for KafkaMembership {
 struct KafkaReader {
     partition: i32,
     queue: PartitionQueue<GroupContext>,
-    connection: Arc<Connection>,
-    /// What came after records that were given first.
+    connectivity: Arc<KafkaConnectivity>,
+    /// What came after the records that were returned first.
     event: Option<Fetched>,
 }
 
@@ -194,25 +190,25 @@ impl Reader for KafkaReader {
         }
         let mut records = Vec::new();
         let mut bytes = 0;
-        // Each record that was the last for a moment is followed by an end: only one that nothing
-        // follows is told, and none of them ends a batch.
-        let mut ended = false;
+        // Each record that was the last for a moment is followed by an end: only an end that nothing
+        // follows is returned, and none of them ends a batch.
+        let mut is_at_end = false;
         while records.len() < max_records && bytes < max_bytes {
-            let patience = if records.is_empty() && !ended {
+            let timeout = if records.is_empty() && !is_at_end {
                 wait
             } else {
                 Duration::ZERO
             };
-            match self.queue.poll(patience) {
+            match self.queue.poll(timeout) {
                 None => break,
                 Some(Ok(message)) => {
-                    ended = false;
+                    is_at_end = false;
                     bytes += message.payload_len() + message.key_len();
-                    records.push(owned(&message));
+                    records.push(to_record(&message));
                 }
-                Some(Err(KafkaError::PartitionEOF(_))) => ended = true,
+                Some(Err(KafkaError::PartitionEOF(_))) => is_at_end = true,
                 Some(Err(error)) => {
-                    self.event = Some(Fetched::Fault(fault(&error)));
+                    self.event = Some(Fetched::Fault(log_fault(&error)));
                     break;
                 }
             }
@@ -220,14 +216,14 @@ impl Reader for KafkaReader {
         if records.is_empty() {
             return match self.event.take() {
                 Some(event) => event,
-                None if ended => Fetched::End,
+                None if is_at_end => Fetched::End,
                 None => Fetched::Nothing,
             };
         }
-        if ended && self.event.is_none() {
+        if is_at_end && self.event.is_none() {
             self.event = Some(Fetched::End);
         }
-        self.connection.answered();
+        self.connectivity.responded();
         Fetched::Records(records)
     }
 

@@ -1,7 +1,7 @@
 //! Reads a whole topic without a group: every API instance must see every record.
 //!
-//! All partitions are read in one snapshot, at most once per `gather`: under load the follower reads
-//! records in batches, and one that comes alone is returned at once.
+//! All partitions are read in one snapshot, at most once per `max_delay`: under load the
+//! follower reads records in batches, and one that comes alone is returned at once.
 
 use std::collections::VecDeque;
 use std::ops::ControlFlow;
@@ -23,7 +23,7 @@ const BATCH_BYTES: usize = 1 << 20;
 pub(super) struct SqliteFollower {
     subscription: Subscription,
     topic_id: TopicId,
-    gather: Duration,
+    max_delay: Duration,
     cursors: Vec<Cursor>,
     ready: VecDeque<Followed>,
     read_at: Option<Instant>,
@@ -44,14 +44,14 @@ impl SqliteFollower {
         folder: &Arc<Folder>,
         topic: &str,
         starts: &[PartitionOffset],
-        gather: Duration,
+        max_delay: Duration,
     ) -> Result<SqliteFollower, LogError> {
         let topic = folder.topic(topic);
         let topic_id = topic.topic_id();
         let mut follower = SqliteFollower {
             subscription: Subscription::new(folder, &topic)?,
             topic_id: topic_id.map_err(|error| topic.error("follow", &error))?,
-            gather,
+            max_delay,
             cursors: Vec::new(),
             ready: VecDeque::new(),
             read_at: None,
@@ -99,14 +99,14 @@ impl SqliteFollower {
     }
 
     /// Reads once it is time to; `true` when something may be ready now.
-    fn gather(&mut self, until: Instant, knows: &Knows<'_>) -> bool {
+    fn fill(&mut self, until: Instant, knows: &Knows<'_>) -> bool {
         // Before reading: a commit that comes later notifies later.
         let sequence = self.subscription.topic.notify.sequence();
         if self.at_end_since == Some(sequence) {
             return self.subscription.topic.notify.wait(sequence, until);
         }
         let now = Instant::now();
-        let due = self.read_at.map_or(now, |read_at| read_at + self.gather);
+        let due = self.read_at.map_or(now, |read_at| read_at + self.max_delay);
         if due > now {
             std::thread::sleep(due.min(until).saturating_duration_since(now));
             return due <= until;
@@ -138,7 +138,7 @@ impl Follower for SqliteFollower {
             if let Some(followed) = self.ready.pop_front() {
                 return Some(followed);
             }
-            if !self.gather(until, knows) {
+            if !self.fill(until, knows) {
                 return None;
             }
         }

@@ -48,14 +48,14 @@ impl EventLog for Engines {
         self.ask(|state| Some(state.log.range()))
     }
 
-    fn read_from(&self, _: &str, _: i32, offset: i64) -> Result<ReadBack, LogError> {
-        self.ask(|state| state.log.read_from(offset))
+    fn read_from(&self, _: &str, start: PartitionOffset) -> Result<ReadBack, LogError> {
+        self.ask(|state| state.log.read_from(start.offset))
     }
 
     fn append(&self, _: Durability, _: NewRecord<'_>) -> Result<Ack, AppendError> {
         unreachable!("a lane only reads")
     }
-    fn warm_up(&self, _: Durability) -> Result<(), LogError> {
+    fn warm_up(&self, _: &tokio::runtime::Handle) -> Result<(), LogError> {
         unreachable!("a lane only reads")
     }
     fn flush(&self, _: Duration) {

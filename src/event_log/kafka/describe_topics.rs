@@ -1,22 +1,23 @@
-//! Topic ids (KIP-516) and partition lists by DescribeTopics, which rdkafka's safe interface lacks.
+//! DescribeTopics, which rdkafka's safe interface lacks: topic ids (KIP-516) and partition counts.
 //!
 //! Every native object made here is destroyed here by a guard; what leaves are plain values. A broker
-//! older than 2.8 answers a zero id, which comes out as an unknown [`TopicId`].
+//! older than 2.8 reports a zero id, which becomes an unknown [`TopicId`].
 
-use std::ffi::{CStr, CString};
+use std::ffi::{CStr, CString, c_char};
 use std::marker::PhantomData;
-use std::ptr;
 use std::time::Duration;
 
+use rdkafka::client::{Client, ClientContext};
 use rdkafka_sys as native;
 
-use super::{Client, ClientContext, LogError, TopicId};
+use crate::event_log::LogError;
+use crate::pipeline::TopicId;
 
-/// One topic as the cluster describes it; `None` in the answer where there is no such topic.
+/// One topic as the cluster describes it.
 pub(super) struct Described {
-    pub id: TopicId,
-    pub partitions: i32,
-    pub replicas: i32,
+    pub(super) id: TopicId,
+    pub(super) partitions: i32,
+    pub(super) replicas: i32,
 }
 
 /// Runs its closure when it goes out of scope.
@@ -28,41 +29,40 @@ impl<F: FnMut()> Drop for Guard<F> {
     }
 }
 
-/// A question on its way to the cluster; other questions may be asked before its answer is read.
-pub(super) struct Question<'client> {
-    queue: *mut native::rd_kafka_queue_t,
+/// A request that was sent; others may be sent before its response is received.
+pub(super) struct Request<'client> {
+    responses: *mut native::rd_kafka_queue_t,
     timeout_ms: i32,
     client: PhantomData<&'client ()>,
 }
 
-impl Drop for Question<'_> {
+impl Drop for Request<'_> {
     fn drop(&mut self) {
-        // SAFETY: made in `ask` and destroyed here only. An answer that comes later is dropped.
-        unsafe { native::rd_kafka_queue_destroy(self.queue) }
+        // SAFETY: made in `send` and destroyed here only. A response that comes later is dropped.
+        unsafe { native::rd_kafka_queue_destroy(self.responses) }
     }
 }
 
-/// Asks for the description of topics over `client`; does not block.
-pub(super) fn ask<'client, C: ClientContext>(
+/// Requests the description of topics over `client`; does not block.
+pub(super) fn send<'client, C: ClientContext>(
     client: &'client Client<C>,
     topics: &[&str],
-    within: Duration,
-) -> Result<Question<'client>, LogError> {
+    timeout: Duration,
+) -> Result<Request<'client>, LogError> {
     let names: Vec<CString> = topics
         .iter()
-        .map(|name| {
-            CString::new(*name).map_err(|_| LogError::Refused(failure("a topic name holds a NUL")))
-        })
-        .collect::<Result<_, _>>()?;
+        .map(|name| CString::new(*name))
+        .collect::<Result<_, _>>()
+        .map_err(|_| LogError::Refused(failure("a topic name holds a NUL")))?;
     let mut pointers: Vec<_> = names.iter().map(|name| name.as_ptr()).collect();
-    let timeout_ms = i32::try_from(within.as_millis()).unwrap_or(i32::MAX);
+    let timeout_ms = i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX);
     let client = client.native_ptr();
 
     // SAFETY: `client` is live as long as it is borrowed; librdkafka copies the names and the
-    // options during the call, and the question keeps the queue until it is dropped.
+    // options during the call, and the request keeps the queue until it is dropped.
     unsafe {
-        let question = Question {
-            queue: native::rd_kafka_queue_new(client),
+        let request = Request {
+            responses: native::rd_kafka_queue_new(client),
             timeout_ms,
             client: PhantomData,
         };
@@ -81,36 +81,38 @@ pub(super) fn ask<'client, C: ClientContext>(
             reason.as_mut_ptr(),
             reason.len(),
         );
-        native::rd_kafka_DescribeTopics(client, collection, options, question.queue);
-        Ok(question)
+        native::rd_kafka_DescribeTopics(client, collection, options, request.responses);
+        Ok(request)
     }
 }
 
-impl Question<'_> {
-    /// Blocks for as long as was given to `ask`.
-    pub(super) fn answer(self) -> Result<Vec<Option<Described>>, LogError> {
+impl Request<'_> {
+    /// The topics in the order of the request, `None` for one that does not exist. Blocks for at most
+    /// the timeout given to [`send`] and half a second.
+    pub(super) fn receive(self) -> Result<Vec<Option<Described>>, LogError> {
+        let unavailable = |reason: &str| LogError::Unavailable(failure(reason));
         // SAFETY: the queue lives as long as `self`; the result's parts are borrowed from `event`,
         // whose guard is dropped after they are read.
         unsafe {
-            let event =
-                native::rd_kafka_queue_poll(self.queue, self.timeout_ms.saturating_add(500));
+            let timeout_ms = self.timeout_ms.saturating_add(500);
+            let event = native::rd_kafka_queue_poll(self.responses, timeout_ms);
             if event.is_null() {
-                return Err(LogError::Unavailable(failure("no answer in time")));
+                return Err(unavailable("no response in time"));
             }
             let _event = Guard(|| native::rd_kafka_event_destroy(event));
             if native::rd_kafka_event_error(event)
                 != native::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR
             {
                 let reason = text(native::rd_kafka_event_error_string(event));
-                return Err(LogError::Unavailable(failure(&reason)));
+                return Err(unavailable(&reason));
             }
             let result = native::rd_kafka_event_DescribeTopics_result(event);
             if result.is_null() {
-                return Err(LogError::Unavailable(failure("an unexpected answer")));
+                return Err(unavailable("unexpected response"));
             }
             let mut count = 0;
-            let found = native::rd_kafka_DescribeTopics_result_topics(result, &mut count);
-            (0..count).map(|index| read(*found.add(index))).collect()
+            let topics = native::rd_kafka_DescribeTopics_result_topics(result, &mut count);
+            (0..count).map(|index| read(*topics.add(index))).collect()
         }
     }
 }
@@ -170,8 +172,8 @@ unsafe fn topic_id(id: *const native::rd_kafka_Uuid_t) -> TopicId {
 
 /// # Safety
 /// `pointer` must be null or a live C string.
-unsafe fn text(pointer: *const std::ffi::c_char) -> String {
-    if ptr::eq(pointer, ptr::null()) {
+unsafe fn text(pointer: *const c_char) -> String {
+    if pointer.is_null() {
         return "no reason given".into();
     }
     // SAFETY: as the caller promises.

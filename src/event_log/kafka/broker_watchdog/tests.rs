@@ -1,4 +1,4 @@
-//! A broker that names no broker for once, which a true one does for some milliseconds only.
+//! A broker whose metadata names no broker, which a true one does for some milliseconds only.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -14,10 +14,10 @@ const METADATA: i16 = 3;
 const API_VERSIONS: i16 = 18;
 const UNSUPPORTED_VERSION: i16 = 35;
 
-/// So many that they are not done with before the client's other threads have run.
+/// So many that the client's other threads run before the response has been handled completely.
 const PARTITIONS: i32 = 50_000;
 
-/// Knows no more of Kafka's protocol than ApiVersions 0 and Metadata 4.
+/// Speaks no more of Kafka's protocol than ApiVersions 0 and Metadata 4.
 struct Broker {
     port: u16,
     is_fenced: Arc<AtomicBool>,
@@ -43,7 +43,7 @@ impl Broker {
     }
 }
 
-/// Answers until the client closes.
+/// Responds until the client closes the connection.
 fn serve(mut stream: TcpStream, port: u16, is_fenced: &AtomicBool) -> Option<()> {
     loop {
         let mut length = [0; 4];
@@ -52,69 +52,76 @@ fn serve(mut stream: TcpStream, port: u16, is_fenced: &AtomicBool) -> Option<()>
         stream.read_exact(&mut request).ok()?;
         let number = |at: usize| i16::from_be_bytes([request[at], request[at + 1]]);
         let (api, version) = (number(0), number(2));
-        let mut answer = request[4..8].to_vec();
+        let mut response = request[4..8].to_vec();
         match api {
-            API_VERSIONS => versions(&mut answer, version),
-            METADATA => metadata(&mut answer, port, is_fenced.load(Ordering::Relaxed)),
+            API_VERSIONS => versions(&mut response, version),
+            METADATA => metadata(&mut response, port, is_fenced.load(Ordering::Relaxed)),
             _ => return None,
         }
         stream
-            .write_all(&(answer.len() as u32).to_be_bytes())
+            .write_all(&(response.len() as u32).to_be_bytes())
             .ok()?;
-        stream.write_all(&answer).ok()?;
+        stream.write_all(&response).ok()?;
     }
 }
 
-fn versions(answer: &mut Vec<u8>, asked: i16) {
-    let error = if asked == 0 { 0 } else { UNSUPPORTED_VERSION };
-    answer.extend(error.to_be_bytes());
-    answer.extend(2_i32.to_be_bytes());
+fn versions(response: &mut Vec<u8>, requested: i16) {
+    let error = if requested == 0 {
+        0
+    } else {
+        UNSUPPORTED_VERSION
+    };
+    response.extend(error.to_be_bytes());
+    response.extend(2_i32.to_be_bytes());
     for (api, newest) in [(METADATA, 4_i16), (API_VERSIONS, 0)] {
         for number in [api, 0, newest] {
-            answer.extend(number.to_be_bytes());
+            response.extend(number.to_be_bytes());
         }
     }
 }
 
-fn metadata(answer: &mut Vec<u8>, port: u16, is_fenced: bool) {
+fn metadata(response: &mut Vec<u8>, port: u16, is_fenced: bool) {
     const NODE: i32 = 1;
-    let text = |answer: &mut Vec<u8>, text: &str| {
-        answer.extend((text.len() as i16).to_be_bytes());
-        answer.extend(text.as_bytes());
+    let text = |response: &mut Vec<u8>, text: &str| {
+        response.extend((text.len() as i16).to_be_bytes());
+        response.extend(text.as_bytes());
     };
-    let numbers = |answer: &mut Vec<u8>, numbers: &[i32]| {
+    let numbers = |response: &mut Vec<u8>, numbers: &[i32]| {
         let bytes = numbers.iter().flat_map(|number| number.to_be_bytes());
-        answer.extend(bytes);
+        response.extend(bytes);
     };
     let throttle_ms = 0;
     if is_fenced {
-        numbers(answer, &[throttle_ms, 0]);
+        numbers(response, &[throttle_ms, 0]);
     } else {
-        numbers(answer, &[throttle_ms, 1, NODE]);
-        text(answer, "127.0.0.1");
-        numbers(answer, &[port.into()]);
-        answer.extend((-1_i16).to_be_bytes()); // no rack
+        numbers(response, &[throttle_ms, 1, NODE]);
+        text(response, "127.0.0.1");
+        numbers(response, &[port.into()]);
+        response.extend((-1_i16).to_be_bytes()); // no rack
     }
-    text(answer, "cluster");
-    numbers(answer, &[NODE, 1]);
-    answer.extend(0_i16.to_be_bytes()); // no error
-    text(answer, "orders");
-    answer.push(0); // not internal
-    numbers(answer, &[PARTITIONS]);
+    text(response, "cluster");
+    numbers(response, &[NODE, 1]);
+    response.extend(0_i16.to_be_bytes()); // no error
+    text(response, "orders");
+    response.push(0); // not internal
+    numbers(response, &[PARTITIONS]);
     for partition in 0..PARTITIONS {
-        answer.extend(0_i16.to_be_bytes()); // no error
-        numbers(answer, &[partition, NODE, 1, NODE, 1, NODE]);
+        response.extend(0_i16.to_be_bytes()); // no error
+        numbers(response, &[partition, NODE, 1, NODE, 1, NODE]);
     }
 }
 
 #[test]
-fn a_client_that_forgot_all_its_brokers_gets_them_back() {
+fn a_client_that_lost_all_brokers_gets_them_back() {
     let broker = Broker::start();
     let log = KafkaLog::open(&broker.address(), &[]).expect("the log opens");
     let until = Instant::now() + Duration::from_secs(30);
     let wait_for = |brokers: usize| {
         while log.brokers().ok() != Some(brokers) {
-            assert!(Instant::now() < until, "never heard of {brokers} brokers");
+            assert!(
+                Instant::now() < until,
+                "the client never knew {brokers} brokers"
+            );
             thread::yield_now();
         }
     };

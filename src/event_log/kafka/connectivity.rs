@@ -1,0 +1,91 @@
+//! Whether the cluster responds, as all clients of this process see it: one log line when that
+//! changes.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Instant;
+
+use rdkafka::client::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::ConsumerContext;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+
+use super::broker_watchdog::BrokerWatchdog;
+
+/// Clients reconnect one after the other: an error of the last one does not outweigh a response that
+/// the first one has received within this time. A lasting outage is reported once a second.
+const RESPONSE_TTL_MS: u64 = 3_000;
+
+/// Shared by all clients. Every acknowledgement and every record followed passes here, so it is two
+/// plain stores and loads.
+pub(super) struct KafkaConnectivity {
+    created: Instant,
+    is_lost: AtomicBool,
+    /// Milliseconds after `created`; 0: not yet.
+    responded_at_ms: AtomicU64,
+}
+
+impl Default for KafkaConnectivity {
+    fn default() -> KafkaConnectivity {
+        KafkaConnectivity {
+            created: Instant::now(),
+            is_lost: AtomicBool::new(false),
+            responded_at_ms: AtomicU64::new(0),
+        }
+    }
+}
+
+impl KafkaConnectivity {
+    /// A client cannot reach the cluster.
+    fn failed(&self, reason: &str) {
+        let responded_at_ms = self.responded_at_ms.load(Ordering::Relaxed);
+        let responded_lately =
+            responded_at_ms > 0 && self.now_ms() < responded_at_ms + RESPONSE_TTL_MS;
+        if !responded_lately && !self.is_lost.swap(true, Ordering::Relaxed) {
+            tracing::warn!(reason, "kafka is unreachable, retrying");
+        }
+    }
+
+    /// A broker has responded to a client.
+    pub(super) fn responded(&self) {
+        self.responded_at_ms.store(self.now_ms(), Ordering::Relaxed);
+        if self.is_lost.load(Ordering::Relaxed) && self.is_lost.swap(false, Ordering::Relaxed) {
+            tracing::info!("kafka responds again");
+        }
+    }
+
+    fn now_ms(&self) -> u64 {
+        u64::try_from(self.created.elapsed().as_millis()).map_or(u64::MAX, |ms| ms.max(1))
+    }
+}
+
+/// The context of every client; `state` is for the callbacks of one kind of client.
+pub(super) struct KafkaContext<T = ()> {
+    pub(super) connectivity: Arc<KafkaConnectivity>,
+    pub(super) watchdog: BrokerWatchdog,
+    /// The client has logged something since this was last cleared.
+    pub(super) logged: AtomicBool,
+    pub(super) state: T,
+}
+
+impl<T: Send + Sync> ClientContext for KafkaContext<T> {
+    fn log(&self, _level: RDKafkaLogLevel, facility: &str, message: &str) {
+        tracing::debug!(facility, "librdkafka: {message}");
+        self.logged.store(true, Ordering::Relaxed);
+    }
+
+    /// Global errors are events of a client that goes on retrying. They come about once a second, so
+    /// only the change of state is logged.
+    fn error(&self, error: KafkaError, reason: &str) {
+        match error.rdkafka_error_code() {
+            Some(
+                RDKafkaErrorCode::AllBrokersDown
+                | RDKafkaErrorCode::Authentication
+                | RDKafkaErrorCode::SSL,
+            ) => self.connectivity.failed(reason),
+            _ => tracing::debug!(reason, "kafka client: {error}"),
+        }
+    }
+}
+
+impl ConsumerContext for KafkaContext {}

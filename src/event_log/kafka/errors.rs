@@ -1,0 +1,68 @@
+//! What the errors of librdkafka mean to this program.
+
+use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
+
+use crate::event_log::{LogError, LogFault};
+
+/// What a failed call means, without any configuration value in the message (`ClientConfig` errors
+/// carry them, and they may be passwords).
+pub(super) fn log_error(attempt: &str, error: &KafkaError) -> LogError {
+    let code = error.rdkafka_error_code();
+    let reason = match error {
+        KafkaError::ClientConfig(_, description, key, _) => {
+            return LogError::Refused(format!(
+                "could not {attempt}: property `{key}`: {description}"
+            ));
+        }
+        KafkaError::ClientCreation(reason) => {
+            return LogError::Refused(format!("could not {attempt}: {reason}"));
+        }
+        _ => code.map_or_else(|| error.to_string(), |code| code.to_string()),
+    };
+    let message = format!("could not {attempt}: {reason}");
+    match code {
+        Some(Code::UnknownTopic | Code::UnknownTopicOrPartition | Code::UnknownPartition) => {
+            LogError::NotFound(message)
+        }
+        Some(
+            Code::TopicAuthorizationFailed
+            | Code::GroupAuthorizationFailed
+            | Code::ClusterAuthorizationFailed
+            | Code::InvalidArgument
+            | Code::InvalidReplicationFactor
+            | Code::InvalidPartitions
+            | Code::InvalidConfig
+            | Code::PolicyViolation
+            | Code::InvalidTopic,
+        ) => LogError::Refused(message),
+        _ => LogError::Unavailable(message),
+    }
+}
+
+/// What an error event of a reading client means. Corrupt is everything after which librdkafka has
+/// moved past a batch without delivering it.
+pub(super) fn log_fault(error: &KafkaError) -> LogFault {
+    let message = error.to_string();
+    if matches!(error, KafkaError::MessageConsumptionFatal(_)) {
+        return LogFault::Fatal(message);
+    }
+    match error.rdkafka_error_code() {
+        Some(
+            Code::AutoOffsetReset
+            | Code::OffsetOutOfRange
+            | Code::UnknownTopic
+            | Code::UnknownPartition
+            | Code::UnknownTopicOrPartition
+            | Code::UnknownTopicId,
+        ) => LogFault::Reset(message),
+        Some(
+            Code::BadMessage
+            | Code::InvalidMessage
+            | Code::InvalidMessageSize
+            | Code::BadCompression
+            | Code::NotImplemented,
+        ) => LogFault::Corrupt(message),
+        Some(Code::Fatal | Code::Fenced) => LogFault::Fatal(message),
+        _ => LogFault::Transient(message),
+    }
+}
