@@ -56,7 +56,7 @@ fn silent_connections_beyond_the_limit_do_not_lock_clients_out() {
         wait_until_closed(stream);
     }
     super::wait_for_metric(&api, "orders_http_connections_cut_total", sockets);
-    // The seats are free again.
+    // The connections are free again.
     let mut clients: Vec<Connection> = (0..18)
         .map(|_| Connection::open(&api.url()).expect("the API takes connections"))
         .collect();
