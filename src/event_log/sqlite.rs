@@ -1,4 +1,4 @@
-//! The event log in a folder: the embedded engine, for which nothing need be installed.
+//! The event log in a folder of SQLite files: the embedded engine. No other software is required.
 //!
 //! Owns which topics a process uses and what their errors mean to callers; the parts live in
 //! `sqlite/`: `tables` (records as rows), `queue`, `writer`, `appender` and `append_failure` (append),

@@ -1,6 +1,6 @@
 //! The free space of the disk that a file is on: appends end before the disk is full.
 //!
-//! Pages that retention has freed stay in the file, so they count as free space.
+//! Pages whose rows were deleted stay in the file, so they count as free space.
 
 use std::io;
 use std::path::Path;
@@ -30,21 +30,20 @@ impl DiskSpace {
         RESERVE.min(self.total / 10)
     }
 
-    /// Whether `bytes` more of orders may be written to a file that has `reusable` bytes free in
-    /// itself. They are written twice before they are kept once, so some of the disk must be free in
-    /// any case.
-    pub fn has_room_for_orders(self, bytes: u64, reusable: u64) -> bool {
+    /// Whether `bytes` more may be written to a file that has `reusable` bytes free in itself. They are
+    /// written twice before they are kept once, so some of the disk must be free in any case.
+    pub fn has_room(self, bytes: u64, reusable: u64) -> bool {
         let (needed, reserve) = (bytes.saturating_mul(2), self.reserve());
         self.free >= (reserve / 4).saturating_add(needed)
             && self.free.saturating_add(reusable) >= reserve.saturating_add(needed)
     }
 
-    /// The same for lookups, which may use the reserve: orders can still be read.
-    pub fn has_room_for_lookups(self, bytes: u64) -> bool {
+    /// The same for what may use the reserve.
+    pub fn has_room_in_reserve(self, bytes: u64) -> bool {
         self.free >= (self.reserve() / 8).saturating_add(bytes.saturating_mul(2))
     }
 
-    /// Says that there is no room for orders, and what to do about it.
+    /// Says that there is no room, and what to do about it.
     pub fn shortage(self, folder: &Path) -> String {
         format!(
             "the disk of `{}` has {} left, and the last {} stay free: make room, work then resumes \
@@ -71,27 +70,27 @@ mod tests {
             free,
             total: 10_000,
         };
-        assert!(small(1_000).has_room_for_orders(0, 0));
-        assert!(!small(999).has_room_for_orders(0, 0));
-        assert!(!small(1_001).has_room_for_orders(1, 0));
+        assert!(small(1_000).has_room(0, 0));
+        assert!(!small(999).has_room(0, 0));
+        assert!(!small(1_001).has_room(1, 0));
         let large = |free| DiskSpace {
             free,
             total: 1 << 40,
         };
-        assert!(large(64 << 20).has_room_for_orders(0, 0));
-        assert!(!large((64 << 20) - 1).has_room_for_orders(0, 0));
+        assert!(large(64 << 20).has_room(0, 0));
+        assert!(!large((64 << 20) - 1).has_room(0, 0));
     }
 
     #[test]
-    fn pages_that_retention_freed_count_and_lookups_use_the_reserve() {
+    fn free_pages_count_and_some_records_may_use_the_reserve() {
         let space = DiskSpace {
             free: 300,
             total: 10_000,
         };
-        assert!(!space.has_room_for_orders(0, 699));
-        assert!(space.has_room_for_orders(0, 700));
-        assert!(space.has_room_for_lookups(0));
+        assert!(!space.has_room(0, 699));
+        assert!(space.has_room(0, 700));
+        assert!(space.has_room_in_reserve(0));
         let least = DiskSpace { free: 124, ..space };
-        assert!(!least.has_room_for_orders(0, 10_000) && !least.has_room_for_lookups(0));
+        assert!(!least.has_room(0, 10_000) && !least.has_room_in_reserve(0));
     }
 }

@@ -42,7 +42,6 @@ struct Seen {
 /// the connections to it.
 pub struct GuardedFile {
     path: PathBuf,
-    wal: PathBuf,
     /// What to do about a path that cannot be used.
     hint: &'static str,
     last: Mutex<Option<Seen>>,
@@ -53,7 +52,6 @@ impl GuardedFile {
     /// Names a path; touches nothing.
     pub fn new(path: PathBuf, hint: &'static str) -> GuardedFile {
         GuardedFile {
-            wal: with_suffix(&path, "-wal"),
             path,
             hint,
             last: Mutex::default(),
@@ -65,17 +63,9 @@ impl GuardedFile {
         &self.path
     }
 
-    pub fn wal(&self) -> &Path {
-        &self.wal
-    }
-
     /// Whether there is nothing at the path.
     pub fn is_missing(&self) -> bool {
         fs::metadata(&self.path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
-    }
-
-    fn wal_length(&self) -> u64 {
-        fs::metadata(&self.wal).map_or(0, |metadata| metadata.len())
     }
 
     /// Classifies an error of SQLite.
@@ -87,10 +77,10 @@ impl GuardedFile {
         FileError::new(kind, &self.path, reason)
     }
 
-    /// Looks at the path.
-    fn look(&self) -> Result<Seen, FileError> {
+    /// Looks at the path, and at the WAL.
+    fn look(&self, wal: &Path) -> Result<Seen, FileError> {
         // In this order: a checkpoint moves pages out of the WAL into the file.
-        let wal = fs::metadata(&self.wal).ok();
+        let wal = fs::metadata(wal).ok();
         let file = fs::metadata(&self.path).map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => {
                 self.error(FileErrorKind::Missing, format!("not found: {error}"))
@@ -142,7 +132,10 @@ impl GuardedFile {
         in_wal_mode: bool,
         prepare: impl FnOnce(&Connection) -> Result<(), FileError>,
     ) -> Result<OpenFile, FileError> {
-        let before = self.look()?;
+        // SQLite keeps the WAL beside the file that a link leads to.
+        let target = fs::canonicalize(&self.path).unwrap_or_else(|_| self.path.clone());
+        let wal_path = with_suffix(&target, "-wal");
+        let before = self.look(&wal_path)?;
         if let Some(last) = *self.last()
             && last.file != before.file
             && last.wal.is_some()
@@ -152,21 +145,25 @@ impl GuardedFile {
             let reason = format!(
                 "the file was replaced, and `{}` beside it belongs to the one before: remove it, \
                  and its -shm",
-                self.wal.display()
+                wal_path.display()
             );
             return Err(self.error(FileErrorKind::ForeignWal, reason));
         }
         let connection = open(&self.path, access)?;
         prepare(&connection)?;
-        self.check_length(&connection)?;
+        self.check_length(&connection, &wal_path)?;
         if in_wal_mode {
             // A backup made by `VACUUM INTO` is a file of SQLite's usual mode.
-            connection
-                .execute_batch("PRAGMA journal_mode = WAL")
+            let mode: String = connection
+                .query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))
                 .map_err(|error| self.classify(&error))?;
+            if mode != "wal" {
+                let reason = format!("its file system does not support WAL ({})", self.hint);
+                return Err(self.error(FileErrorKind::Misused, reason));
+            }
         }
         // Only now the WAL is sure to exist, and to stay while this connection is open.
-        let seen = self.look()?;
+        let seen = self.look(&wal_path)?;
         if seen.file != before.file || (in_wal_mode && seen.wal.is_none()) {
             return Err(self.error(FileErrorKind::Busy, "it was replaced while it was opened"));
         }
@@ -176,13 +173,14 @@ impl GuardedFile {
             file: self.clone(),
             identity: seen.file,
             wal: seen.wal,
+            wal_path,
             is_writer: in_wal_mode && access != Access::Read,
             lock_timeout: Cell::new(LockTimeout::Default),
         })
     }
 
     /// Refuses a file that is shorter than it says, or than it once was.
-    fn check_length(&self, connection: &Connection) -> Result<(), FileError> {
+    fn check_length(&self, connection: &Connection, wal: &Path) -> Result<(), FileError> {
         let asked = || -> SqlResult<[u64; 2]> {
             Ok([
                 number(connection, "page_count")?,
@@ -190,7 +188,7 @@ impl GuardedFile {
             ])
         };
         let [pages, page_size] = asked().map_err(|error| self.classify(&error))?;
-        let seen = self.look()?;
+        let seen = self.look(wal)?;
         // A page that is not in the file must be in the WAL, where each has a header of 24 bytes. A
         // file that was longer once may be shorter only when it says so itself.
         let in_wal = seen.wal_length / (page_size + 24);
@@ -229,6 +227,7 @@ pub struct OpenFile {
     identity: Identity,
     /// `None` in another journal mode.
     wal: Option<Identity>,
+    wal_path: PathBuf,
     is_writer: bool,
     lock_timeout: Cell<LockTimeout>,
 }
@@ -259,7 +258,7 @@ impl OpenFile {
     /// is opened again. A WAL that was taken away from a writer is moved into the file: no other
     /// process still has what was written last.
     pub fn is_current(&self) -> bool {
-        let Ok(seen) = self.file.look() else {
+        let Ok(seen) = self.file.look(&self.wal_path) else {
             return false;
         };
         if seen.file != self.identity {
@@ -268,7 +267,7 @@ impl OpenFile {
         if self.wal.is_some() && seen.wal != self.wal {
             if self.is_writer {
                 let moved = self.run_checkpoint(Checkpoint::Truncate);
-                let wal = self.file.wal.display();
+                let wal = self.wal_path.display();
                 tracing::error!("`{wal}` was removed while in use, moved its pages: {moved:?}");
             }
             return false;
@@ -316,9 +315,7 @@ impl OpenFile {
         self.ensure_current()?;
         let is_complete = self.run_checkpoint(mode);
         let is_complete = is_complete.map_err(|error| self.error(&error))?;
-        let file = &self.file;
-        file.warnings
-            .set_wal(&file.wal, file.wal_length(), is_complete);
+        self.set_wal_warning(self.wal_length(), is_complete);
         Ok(is_complete)
     }
 
@@ -326,9 +323,9 @@ impl OpenFile {
     /// now; returns whether it is empty. SQLite itself moves pages only while it commits: what grew
     /// under a long reader would stay, and on a full disk no commit ever comes.
     pub fn maintain_wal(&self, is_idle: bool) -> Result<bool, FileError> {
-        let length = self.file.wal_length();
+        let length = self.wal_length();
         if length == 0 || (!is_idle && length < LARGE_WAL) {
-            self.file.warnings.set_wal(&self.file.wal, length, true);
+            self.set_wal_warning(length, true);
             return Ok(length == 0);
         }
         // Writers need not wait for the long part.
@@ -340,6 +337,15 @@ impl OpenFile {
         let emptied = self.checkpoint(Checkpoint::Truncate);
         self.set_lock_timeout(timeout).map_err(failed)?;
         emptied
+    }
+
+    fn wal_length(&self) -> u64 {
+        fs::metadata(&self.wal_path).map_or(0, |metadata| metadata.len())
+    }
+
+    fn set_wal_warning(&self, length: u64, is_complete: bool) {
+        let warnings = &self.file.warnings;
+        warnings.set_wal(&self.wal_path, length, is_complete);
     }
 
     fn run_checkpoint(&self, mode: Checkpoint) -> SqlResult<bool> {

@@ -64,7 +64,7 @@ fn a_replaced_file_is_not_opened_beside_the_wal_of_the_one_before() {
     let error = world.reopen().err().unwrap();
     assert_eq!(error.kind, FileErrorKind::ForeignWal);
     assert!(error.to_string().contains("a.db-wal"), "{error}");
-    fs::remove_file(world.file.wal()).unwrap();
+    fs::remove_file(world.path("a.db-wal")).unwrap();
     fs::remove_file(world.path("a.db-shm")).unwrap();
     world.reopen().unwrap();
 }
@@ -88,7 +88,7 @@ fn a_file_that_was_cut_short_is_neither_used_nor_opened_again() {
 #[test]
 fn rows_of_a_wal_that_was_removed_under_a_writer_are_moved_into_the_file() {
     let world = World::new();
-    fs::remove_file(world.file.wal()).unwrap();
+    fs::remove_file(world.path("a.db-wal")).unwrap();
     assert!(!world.open.is_current());
     drop(world.open);
     let open = world.file.open(Access::Write, |_| Ok(())).unwrap();
@@ -105,7 +105,7 @@ fn a_large_wal_that_a_reader_holds_is_a_warning_until_it_can_be_emptied() {
     assert!(!world.open.maintain_wal(true).unwrap());
     assert_eq!(world.file.warnings.first(), None);
     // What lies behind the last commit counts for nothing but the length.
-    let wal = OpenOptions::new().write(true).open(world.file.wal());
+    let wal = OpenOptions::new().write(true).open(world.path("a.db-wal"));
     wal.unwrap().set_len(300 << 20).unwrap();
     assert!(!world.open.maintain_wal(false).unwrap());
     let warning = world.file.warnings.first().unwrap();
@@ -113,6 +113,20 @@ fn a_large_wal_that_a_reader_holds_is_a_warning_until_it_can_be_emptied() {
     snapshot.commit().unwrap();
     assert!(world.open.maintain_wal(false).unwrap());
     assert_eq!(world.file.warnings.first(), None);
+}
+
+#[test]
+fn a_file_behind_a_link_is_guarded_with_the_wal_beside_it() {
+    let world = World::new();
+    let links = TempDir::new().unwrap();
+    let link = links.path().join("link.db");
+    std::os::unix::fs::symlink(world.file.path(), &link).unwrap();
+    let file = Arc::new(GuardedFile::new(link, "hint"));
+    let open = file.open(Access::Write, |_| Ok(())).unwrap();
+    assert_eq!(rows(&open), 1);
+    assert!(open.is_current());
+    fs::remove_file(world.path("a.db-wal")).unwrap();
+    assert!(!open.is_current());
 }
 
 #[test]

@@ -26,7 +26,7 @@ impl Warnings {
         current.failure.or(current.shortage).or(current.large_wal)
     }
 
-    /// Why there is no room for orders.
+    /// Why there is no room.
     pub fn shortage(&self) -> Option<String> {
         self.current().shortage.clone()
     }
@@ -36,7 +36,7 @@ impl Warnings {
         self.current().failure = failure;
     }
 
-    /// Sets, or clears, why there is no room for orders.
+    /// Sets, or clears, why there is no room.
     pub fn set_shortage(&self, shortage: Option<String>) {
         self.current().shortage = shortage;
     }

@@ -1,4 +1,4 @@
-//! The store in a SQLite file: nothing to install, one machine.
+//! The store in a SQLite file: the embedded engine. No other software is required.
 //!
 //! Owns opening the file and what its errors mean for the consumer; the parts live in `sqlite/`:
 //! `transaction` (the steps of a write), `positions`, `rows`, `dead_letters` and `gaps` (its

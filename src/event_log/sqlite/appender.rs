@@ -105,7 +105,8 @@ impl Appender {
         // Asked each time: it costs a thousandth of what the commit does.
         self.disk_space = topic.file.disk_space().unwrap_or(self.disk_space);
         let has_room_for_orders = self.has_room_for_orders(topic, bytes);
-        let has_room_for_lookups = self.disk_space.has_room_for_lookups(bytes);
+        // Lookups may use the reserve: orders can still be read.
+        let has_room_for_lookups = self.disk_space.has_room_in_reserve(bytes);
         let largest = self.head.limit("max.message.bytes");
         let largest = largest.map_or(usize::MAX, |bytes| usize::try_from(bytes).unwrap_or(0));
         let mut admitted = Vec::with_capacity(batch.len());
@@ -131,8 +132,8 @@ impl Appender {
 
     fn has_room_for_orders(&self, topic: &Topic, bytes: u64) -> bool {
         let space = self.disk_space;
-        let has_room = space.has_room_for_orders(bytes, 0)
-            || space.has_room_for_orders(bytes, self.open.free_bytes().unwrap_or(0));
+        let has_room =
+            space.has_room(bytes, 0) || space.has_room(bytes, self.open.free_bytes().unwrap_or(0));
         let shortage = || space.shortage(&topic.folder);
         topic.file.warnings.set_shortage((!has_room).then(shortage));
         has_room

@@ -18,7 +18,7 @@ pub(super) struct QueuedRecord {
     pub(super) timestamp_ms: i64,
     pub(super) key: Box<[u8]>,
     pub(super) value: Option<Box<[u8]>>,
-    /// Packed as they are stored.
+    /// Encoded as they are stored.
     pub(super) headers: Vec<u8>,
     pub(super) ack: AckSender,
 }

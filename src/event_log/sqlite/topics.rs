@@ -94,8 +94,8 @@ impl Folder {
         };
         let created = fill(&new, spec).and_then(|()| {
             // What a deleted topic of this name left behind would be taken for this one's.
-            for remains in [topic.file.wal(), &with_suffix(path, "-shm")] {
-                match fs::remove_file(remains) {
+            for suffix in ["-wal", "-shm"] {
+                match fs::remove_file(with_suffix(path, suffix)) {
                     Err(error) if error.kind() != io::ErrorKind::NotFound => {
                         return Err(failed(error));
                     }
