@@ -3,10 +3,11 @@
 
 use std::collections::HashMap;
 
+use orders::pipeline::PartitionOffset;
 use serde_json::Value;
 use support::Engines;
 use support::database::bytes;
-use support::kafka::RawRecord;
+use support::kafka::{RawRecord, StoredRecord};
 use support::on_both_engines;
 
 use super::rows::{Case, MARK, Verdict, cases};
@@ -29,15 +30,15 @@ fn each_document_is_stored_or_becomes_a_dead_letter_with_its_bytes_and_reason(en
     world.env.log().produce(&world.env.topic(), &records);
     world.env.wait_until_applied();
 
-    let places = places(&world);
+    let offsets = offsets(&world);
     let mut letters = dead_letters(&world);
     let mut connection = world.connect();
     for case in &cases {
-        let Some((partition, offset)) = places.get(&case.uid).copied() else {
+        let Some(at) = offsets.get(&case.uid).copied() else {
             findings.holds(&case.name, false, "it is not in the log");
             continue;
         };
-        let letter = letters.remove(&(partition, offset));
+        let letter = letters.remove(&at);
         let answer = get(&mut connection, &case.uid);
         let got = (answer.status, answer.json());
         match &case.verdict {
@@ -47,8 +48,8 @@ fn each_document_is_stored_or_becomes_a_dead_letter_with_its_bytes_and_reason(en
             }
             Verdict::NotJson | Verdict::Invalid { .. } => {
                 check_letter(case, letter, &mut findings);
-                let place = format!("{}/{partition}/{offset}", world.env.topic());
-                check_refusal(case, &got, &place, &mut findings);
+                let location = format!("{}/{at}", world.env.topic());
+                check_refusal(case, &got, &location, &mut findings);
             }
         }
     }
@@ -79,13 +80,14 @@ fn each_document_is_stored_or_becomes_a_dead_letter_with_its_bytes_and_reason(en
     world.still_works();
 }
 
-/// Where each document lies, by its key.
-fn places(world: &World) -> HashMap<String, (i32, i64)> {
+/// Where each document is, by its key.
+fn offsets(world: &World) -> HashMap<String, PartitionOffset> {
     let records = world.env.log().read_all(&world.env.topic());
-    let place = |record: &support::kafka::StoredRecord| {
-        (record.key_text(), (record.partition, record.offset))
+    let offset = |record: &StoredRecord| {
+        let at = PartitionOffset::new(record.partition, record.offset);
+        (record.key_text(), at)
     };
-    records.iter().map(place).collect()
+    records.iter().map(offset).collect()
 }
 
 struct Letter {
@@ -96,7 +98,7 @@ struct Letter {
     reason: String,
 }
 
-fn dead_letters(world: &World) -> HashMap<(i32, i64), Letter> {
+fn dead_letters(world: &World) -> HashMap<PartitionOffset, Letter> {
     let rows = world.env.db().text(
         "SELECT partition, \"offset\", key, payload, payload_bytes, order_uid, reason
          FROM dead_letters",
@@ -110,9 +112,9 @@ fn dead_letters(world: &World) -> HashMap<(i32, i64), Letter> {
             order_uid: Some(cells[5].to_owned()).filter(|uid| !uid.is_empty()),
             reason: cells[6].to_owned(),
         };
-        let place = (cells[0].parse(), cells[1].parse());
-        let place = (place.0.expect("a number"), place.1.expect("a number"));
-        (place, letter)
+        let partition = cells[0].parse().expect("a number");
+        let offset = cells[1].parse().expect("a number");
+        (PartitionOffset { partition, offset }, letter)
     };
     rows.lines().map(letter).collect()
 }
@@ -166,8 +168,8 @@ fn check_letter(case: &Case, letter: Option<Letter>, findings: &mut Findings) {
     );
 }
 
-/// A dead letter whose uid could be read is a 404 that names its place, any other just a 404.
-fn check_refusal(case: &Case, got: &(u16, Value), place: &str, findings: &mut Findings) {
+/// A dead letter whose uid could be read is a 404 that names where it is, any other just a 404.
+fn check_refusal(case: &Case, got: &(u16, Value), location: &str, findings: &mut Findings) {
     let (status, said) = got;
     let kind = match case.readable_uid() {
         Some(_) => "dead-lettered",
@@ -179,12 +181,15 @@ fn check_refusal(case: &Case, got: &(u16, Value), place: &str, findings: &mut Fi
         (*status, &said["type"]),
         (404, &kind.into()),
     );
-    let names_place = said["detail"].as_str().unwrap_or_default().contains(place);
+    let names_location = said["detail"]
+        .as_str()
+        .unwrap_or_default()
+        .contains(location);
     let should = case.readable_uid().is_some();
     findings.equal(
         &case.name,
-        "whether GET names the dead letter's place",
-        names_place,
+        "whether GET names where the dead letter is",
+        names_location,
         should,
     );
 }

@@ -226,7 +226,7 @@ fn with_json_the_topics_are_one_document(engines: &Engines) {
     let args = ["create-topics", "--partitions", "2", "--output", "json"];
     let ran = env.orders(&args).run().succeeds();
     let offsets = |low: i64, high: i64| json!({ "low": low, "high": high });
-    let filled = [0, 1].map(|partition| offsets(0, i64::from(placed[0].0 == partition)));
+    let filled = [0, 1].map(|partition| offsets(0, i64::from(placed[0].partition == partition)));
     let empty = |name: String| json!({ "name": name, "partitions": 1, "replicas": 1, "records": 0, "offsets": [offsets(0, 0)] });
     let expected = json!({
         "topics": [

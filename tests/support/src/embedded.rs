@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use orders::event_log::sqlite::{Reach, SqliteLog};
 use orders::event_log::{Durability, EventLog, NewRecord};
+use orders::pipeline::PartitionOffset;
 use rusqlite::Row;
 
 use crate::SqliteFile;
@@ -22,9 +23,9 @@ impl EmbeddedLog {
         SqliteFile::new(&self.0.join(format!("{topic}.db")))
     }
 
-    /// Writes records in order, each acknowledged; returns partition and offset of each. The key
+    /// Writes records in order, each acknowledged; returns where each is. The key
     /// determines the partition.
-    pub fn produce(&self, topic: &str, records: &[RawRecord]) -> Vec<(i32, i64)> {
+    pub fn produce(&self, topic: &str, records: &[RawRecord]) -> Vec<PartitionOffset> {
         let log = SqliteLog::open(&self.0, Reach::OtherProcesses);
         let mut places = Vec::new();
         for some in records.chunks(1000) {
@@ -46,10 +47,8 @@ impl EmbeddedLog {
             let acks: Vec<_> = some.iter().map(append).collect();
             places.extend(acks.into_iter().map(|ack| {
                 let placed = ack.wait().expect("the record is acknowledged");
-                (
-                    placed.partition,
-                    placed.offset.expect("the offset is known"),
-                )
+                let offset = placed.offset.expect("the offset is known");
+                PartitionOffset::new(placed.partition, offset)
             }));
         }
         places

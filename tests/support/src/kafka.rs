@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::sync::mpsc::{Sender, channel};
 use std::time::{Duration, Instant};
 
+use orders::pipeline::PartitionOffset;
 use rdkafka::admin::{
     AdminClient, AdminOptions, AlterConfig, NewPartitions, NewTopic, ResourceSpecifier,
     TopicReplication,
@@ -84,7 +85,7 @@ impl StoredRecord {
     }
 }
 
-type Placed = Result<(i32, i64), String>;
+type Placed = Result<PartitionOffset, String>;
 
 struct Acks;
 
@@ -95,7 +96,7 @@ impl ProducerContext for Acks {
 
     fn delivery(&self, result: &DeliveryResult<'_>, sender: Self::DeliveryOpaque) {
         let placed = match result {
-            Ok(message) => Ok((message.partition(), message.offset())),
+            Ok(message) => Ok(PartitionOffset::new(message.partition(), message.offset())),
             Err((error, _)) => Err(error.to_string()),
         };
         let _ = sender.send(placed);
@@ -119,8 +120,8 @@ impl Kafka {
         }
     }
 
-    /// Writes records in order, each acknowledged by all replicas; returns partition and offset of each.
-    pub fn produce(&self, topic: &str, records: &[RawRecord]) -> Vec<(i32, i64)> {
+    /// Writes records in order, each acknowledged by all replicas; returns where each is.
+    pub fn produce(&self, topic: &str, records: &[RawRecord]) -> Vec<PartitionOffset> {
         let producer: ThreadedProducer<Acks> = settings(&self.brokers)
             .set("acks", "all")
             .set("enable.idempotence", "true")

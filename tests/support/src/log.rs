@@ -1,5 +1,7 @@
 //! The log of a test's pipeline as any program may use it, for both engines.
 
+use orders::pipeline::PartitionOffset;
+
 use crate::kafka::{RawRecord, StoredRecord};
 use crate::{EmbeddedLog, Kafka};
 
@@ -10,8 +12,8 @@ pub enum Log {
 }
 
 impl Log {
-    /// Writes records in order, each acknowledged; returns partition and offset of each.
-    pub fn produce(&self, topic: &str, records: &[RawRecord]) -> Vec<(i32, i64)> {
+    /// Writes records in order, each acknowledged; returns where each is.
+    pub fn produce(&self, topic: &str, records: &[RawRecord]) -> Vec<PartitionOffset> {
         match self {
             Log::Kafka(kafka) => kafka.produce(topic, records),
             Log::Embedded(log) => log.produce(topic, records),
