@@ -29,13 +29,13 @@ fn select(rest: &str) -> String {
     )
 }
 
-static ONE: LazyLock<String> = LazyLock::new(|| select("WHERE o.order_uid = ?1"));
+static BY_UID: LazyLock<String> = LazyLock::new(|| select("WHERE o.order_uid = ?1"));
 
 static LATEST: LazyLock<String> = LazyLock::new(|| {
     select("WHERE o.date_created IS NOT NULL ORDER BY o.date_created DESC, o.order_uid LIMIT ?1")
 });
 
-pub(super) static ALL: LazyLock<String> = LazyLock::new(|| select("ORDER BY o.order_uid"));
+pub(super) static ALL_ORDERS: LazyLock<String> = LazyLock::new(|| select("ORDER BY o.order_uid"));
 
 static ITEMS: LazyLock<String> = LazyLock::new(|| {
     let columns = select_item(|_| String::new());
@@ -89,7 +89,7 @@ fn lookup(
     uid: &str,
     positions: &[Position],
 ) -> Result<LookupResult, SqliteError> {
-    let mut statement = connection.prepare_cached(&ONE)?;
+    let mut statement = connection.prepare_cached(&BY_UID)?;
     let mut rows = statement.query([uid])?;
     if let Some(row) = rows.next()? {
         let stored = stored(connection, row, positions)?;

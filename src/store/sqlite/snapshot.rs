@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use rusqlite::{Connection, Error as SqliteError, Row};
 
-use super::lookup::{ALL, positions, stored, timestamp};
+use super::lookup::{ALL_ORDERS, positions, stored, timestamp};
 use super::{inspect, missing};
 use crate::data_folder::{folder_of, try_lock};
 use crate::order::Order;
@@ -97,7 +97,7 @@ impl Snapshot for SqliteSnapshot {
         visit: &mut dyn FnMut(Order) -> ControlFlow<()>,
     ) -> Result<(), StoreError> {
         self.ask(|connection| {
-            let mut statement = connection.prepare(&ALL)?;
+            let mut statement = connection.prepare(&ALL_ORDERS)?;
             let mut rows = statement.query([])?;
             while let Some(row) = rows.next()? {
                 if visit(stored(connection, row, &[])?.order).is_break() {

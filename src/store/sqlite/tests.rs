@@ -1,5 +1,5 @@
-//! What is this engine's own: the file that is missing, replaced, cut short or locked, and that every
-//! order comes back as it was.
+//! What only this engine has: a file that is missing, replaced, truncated or locked, and that every
+//! order is read back unchanged.
 
 use std::fs;
 use std::path::PathBuf;
@@ -30,7 +30,7 @@ fn migrate(file: &Path) -> usize {
         .len()
 }
 
-/// A migrated file whose partition 0 is taken.
+/// A migrated file whose partition 0 is acquired.
 struct World {
     _folder: TempDir,
     file: PathBuf,
@@ -51,13 +51,13 @@ impl World {
             group: "group".into(),
             host: "host".into(),
         };
-        let decided = StartDecision {
+        let decision = StartDecision {
             topic_id: "topic".into(),
             epoch: 1,
             next_offset: 0,
             gap: None,
         };
-        let position = store.commit_start(&claim, &decided).unwrap();
+        let position = store.commit_start(&claim, &decision).unwrap();
         World {
             _folder: folder,
             file,
@@ -108,7 +108,7 @@ fn named(uid: &str) -> Order {
 }
 
 #[test]
-fn every_order_comes_back_as_it_was() {
+fn every_order_is_read_back_unchanged() {
     let world = std::cell::RefCell::new(World::new());
     replayable::check(300, order(), |order| {
         let mut world = world.borrow_mut();
@@ -123,7 +123,7 @@ fn every_order_comes_back_as_it_was() {
 }
 
 #[test]
-fn a_file_that_is_not_there_wants_migrate_and_is_made_by_that_alone() {
+fn a_missing_file_is_created_by_migrate_only() {
     let (_folder, file) = folder();
     let engine = SqliteEngine::new(&file);
     let mut store = engine.connect().unwrap();
@@ -142,7 +142,7 @@ fn a_file_that_is_not_there_wants_migrate_and_is_made_by_that_alone() {
 }
 
 #[test]
-fn the_file_is_for_its_user_alone() {
+fn only_its_user_can_read_the_file() {
     use std::os::unix::fs::PermissionsExt;
     let world = World::new();
     for name in ["store.db", "store.db-wal", "store.db-shm"] {
@@ -164,7 +164,7 @@ fn one_migration_runs_at_a_time() {
 }
 
 #[test]
-fn a_deleted_or_replaced_file_is_noticed_by_the_next_call() {
+fn the_next_call_detects_a_deleted_or_replaced_file() {
     let mut world = World::new();
     world.apply(vec![named("a")]).unwrap();
     let other = World::new();
@@ -178,7 +178,7 @@ fn a_deleted_or_replaced_file_is_noticed_by_the_next_call() {
 }
 
 #[test]
-fn a_file_that_was_cut_short_is_told_by_name() {
+fn the_error_names_a_truncated_file() {
     let mut world = World::new();
     let orders = (0..500).map(|number| named(&format!("uid-{number}")));
     world.apply(orders.collect()).unwrap();
@@ -217,7 +217,7 @@ fn a_table_of_another_program_is_not_adopted() {
 }
 
 #[test]
-fn files_that_a_shell_ran_are_adopted_with_their_rows() {
+fn tables_created_by_a_shell_are_adopted_with_their_rows() {
     let (_folder, file) = folder();
     fs::create_dir(file.parent().unwrap()).unwrap();
     let init = migrations::files(Dialect::Sqlite)[0].sql;
@@ -228,8 +228,8 @@ fn files_that_a_shell_ran_are_adopted_with_their_rows() {
         .unwrap();
     assert_eq!(migrate(&file), 2);
     let mut store = SqliteEngine::new(&file).connect().unwrap();
-    let mut answers = store.lookup(LOG, &["a"]).unwrap().results;
-    let Some(LookupResult::Stored(stored)) = answers.pop() else {
+    let mut found = store.lookup(LOG, &["a"]).unwrap().results;
+    let Some(LookupResult::Stored(stored)) = found.pop() else {
         panic!("the row is there")
     };
     assert_eq!(stored.order.date_created, Timestamp(None));
@@ -237,7 +237,7 @@ fn files_that_a_shell_ran_are_adopted_with_their_rows() {
 }
 
 #[test]
-fn a_broken_unique_is_the_schemas_fault_and_a_broken_check_the_orders() {
+fn a_unique_violation_is_misconfigured_and_a_trigger_that_aborts_rejects_the_order() {
     let mut world = World::new();
     let other = Connection::open(&world.file).unwrap();
     other
@@ -257,7 +257,7 @@ fn a_broken_unique_is_the_schemas_fault_and_a_broken_check_the_orders() {
     let applied = world.apply(vec![named("a"), b, named("c")]).unwrap();
     assert_eq!(applied.rejected.len(), 1);
     assert!(applied.rejected[0].1.contains("no items for b"));
-    // Nothing of it was left behind by its savepoint.
+    // Rolling back to the savepoint removed its rows.
     let count = |sql| other.query_row(sql, [], |row| row.get(0));
     assert_eq!(count("SELECT count(*) FROM orders"), Ok(2));
     assert_eq!(count("SELECT count(*) FROM delivery"), Ok(2));
@@ -289,7 +289,7 @@ fn a_writer_that_finds_the_file_locked_is_contended() {
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
     let error = world.apply(vec![named("a")]).unwrap_err();
     assert!(matches!(error, StoreError::Contended(_)), "{error}");
-    // Readers do not care.
+    // Readers are not blocked.
     world.store.ping().unwrap();
     other.execute_batch("ROLLBACK").unwrap();
     assert_eq!(world.apply(vec![named("a")]).unwrap(), Applied::default());
@@ -310,7 +310,7 @@ fn names(world: &World) -> Vec<String> {
 }
 
 #[test]
-fn a_snapshot_leaves_no_file_and_removes_those_of_exports_that_were_killed() {
+fn a_snapshot_leaves_no_file_and_removes_those_of_killed_exports() {
     let mut world = World::new();
     world.apply(vec![named("a")]).unwrap();
     let number = Uuid::new_v4().simple();
@@ -319,7 +319,7 @@ fn a_snapshot_leaves_no_file_and_removes_those_of_exports_that_were_killed() {
     fs::write(&file, "half of it").unwrap();
     let own = world.file.with_file_name("store.db.export-of-mine");
     fs::write(&own, "somebody's own").unwrap();
-    // One that is being made by another export.
+    // A copy that another export is making.
     let made = snapshot::SqliteSnapshot::take(&guarded(&world)).unwrap();
     assert_eq!(names(&world), ["store.db.export-of-mine"]);
     fs::write(&file, "half of it").unwrap();
@@ -332,7 +332,7 @@ fn a_snapshot_leaves_no_file_and_removes_those_of_exports_that_were_killed() {
 }
 
 #[test]
-fn a_snapshot_of_no_file_wants_migrate() {
+fn a_snapshot_of_a_missing_file_says_to_migrate() {
     let (_folder, file) = folder();
     let error = SqliteEngine::new(&file).snapshot().err().unwrap();
     assert!(error.to_string().contains("run `orders migrate`"));
