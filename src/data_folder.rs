@@ -4,7 +4,7 @@
 //! role locks: one API and one consumer per folder, as each file has one writer. A lock is the
 //! kernel's and ends with its process, however that ends; the lock file stays and means nothing then.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
@@ -190,11 +190,13 @@ pub fn folder_of(path: &Path) -> &Path {
 
 /// Syncs the entries of `folder`: a new file is not on the disk before that.
 pub fn sync_folder(folder: &Path) -> io::Result<()> {
-    fs::File::open(folder)?.sync_all()
+    File::open(folder)?.sync_all()
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]

@@ -3,6 +3,8 @@
 //! Arrows never turn back: `main → cli → commands → {api, consumer, migrations, client} →
 //! {admin, event_log, store, cache} → {http_server, pipeline} → order`.
 
+#![warn(clippy::print_stderr, clippy::print_stdout, clippy::unwrap_used)]
+
 pub mod admin;
 pub mod api;
 pub mod cache;

@@ -193,7 +193,7 @@ fn a_migration_with_crlf_line_ends_is_the_same_migration(engines: &Engines) {
     for (version, name) in FILES.iter().enumerate() {
         let folder = engines.select("migrations", "migrations/sqlite");
         let path = format!("{}/{folder}/{name}", env!("CARGO_MANIFEST_DIR"));
-        let text = std::fs::read_to_string(path).expect("the migration is there");
+        let text = fs::read_to_string(path).expect("the migration is there");
         let with_crlf = text.replace("\r\n", "\n").replace('\n', "\r\n");
         let noted = env.db().text(&format!(
             "SELECT checksum FROM orders_migrations WHERE version = {}",

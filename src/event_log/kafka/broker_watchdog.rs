@@ -6,6 +6,8 @@
 //! is cancelled, and the client stays without brokers for ever (confluentinc/librdkafka#5301). Such a
 //! client knew brokers once and knows none now; in an outage brokers are unreachable, not dropped.
 
+#![expect(unsafe_code, reason = "the safe client has no interface for this")]
+
 use std::ffi::CString;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};

@@ -10,6 +10,8 @@
 //! librdkafka notifies only when its queue is no longer empty, so the task that was notified must
 //! leave it empty.
 
+#![expect(unsafe_code, reason = "the safe client has no interface for this")]
+
 use std::ffi::c_void;
 use std::marker::PhantomData;
 use std::ops::Deref;

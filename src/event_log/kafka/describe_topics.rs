@@ -3,6 +3,8 @@
 //! Every native object made here is destroyed here by a guard; what leaves are plain values. A broker
 //! older than 2.8 reports a zero id, which becomes an unknown [`TopicId`].
 
+#![expect(unsafe_code, reason = "the safe client has no interface for this")]
+
 use std::ffi::{CStr, CString, c_char};
 use std::marker::PhantomData;
 use std::time::Duration;
