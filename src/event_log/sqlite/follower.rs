@@ -4,7 +4,6 @@
 //! follower reads records in batches, and one that comes alone is returned at once.
 
 use std::collections::VecDeque;
-use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -70,23 +69,17 @@ impl SqliteFollower {
                 let (partition, next) = (cursor.partition, cursor.next);
                 let from = PartitionOffset::new(partition, next);
                 let counters = counters_at(open, topic_id, from)?;
-                let mut bytes = 0;
                 let to = counters.next.min(next.saturating_add(BATCH_RECORDS));
-                tables::records(open, partition, (next, to), |row| {
+                tables::records(open, partition, (next, to), BATCH_BYTES, |row| {
                     let at = PartitionOffset::new(partition, row.offset);
                     ready.push_back(if knows(at, row.key.unwrap_or_default()) {
                         Followed::Known(at)
                     } else {
-                        bytes += row.size();
                         Followed::Record(row.record(partition)?)
                     });
                     cursor.next = at.offset + 1;
                     cursor.reported_end = false;
-                    Some(if bytes < BATCH_BYTES {
-                        ControlFlow::Continue(())
-                    } else {
-                        ControlFlow::Break(())
-                    })
+                    Some(())
                 })?;
                 if cursor.next == counters.next
                     && !std::mem::replace(&mut cursor.reported_end, true)

@@ -11,7 +11,6 @@
 //!   suffers, and a damaged order must not be stored as if it were whole.
 
 use std::collections::BTreeMap;
-use std::ops::ControlFlow;
 
 use bytes::Bytes;
 use rusqlite::{Connection, Error as SqlError, OptionalExtension, Result as SqlResult};
@@ -146,7 +145,7 @@ pub(super) struct Row<'a> {
 }
 
 impl Row<'_> {
-    pub(super) fn size(&self) -> usize {
+    fn size(&self) -> usize {
         self.key.map_or(0, <[u8]>::len) + self.value.map_or(0, <[u8]>::len)
     }
 
@@ -163,13 +162,15 @@ impl Row<'_> {
     }
 }
 
-/// Calls `each` for the records of a partition from `from` up to `to`, until it breaks off. A record
-/// that is missing, or not what was written, is damage: between low and next there are no holes.
+/// Calls `each` for the records of a partition from `from` up to `to`, or until they have `max_bytes`.
+/// A record that is missing, or not what was written, is damage, and so is one that `each` cannot
+/// decode: between low and next there are no holes.
 pub(super) fn records(
     open: &OpenFile,
     partition: i32,
     (from, to): (i64, i64),
-    mut each: impl FnMut(Row<'_>) -> Option<ControlFlow<()>>,
+    max_bytes: usize,
+    mut each: impl FnMut(&Row<'_>) -> Option<()>,
 ) -> Result<(), FileError> {
     let failed = |error: SqlError| open.error(&error);
     let damaged = |offset: i64, how: &str| {
@@ -186,7 +187,7 @@ pub(super) fn records(
     let mut rows = statement
         .query([id(partition, from), id(partition, to)])
         .map_err(failed)?;
-    let mut offset = from;
+    let (mut offset, mut bytes) = (from, 0);
     while let Some(row) = rows.next().map_err(failed)? {
         let read = || -> SqlResult<(i64, i64, Row<'_>)> {
             let found = Row {
@@ -207,11 +208,12 @@ pub(super) fn records(
         if found_sum != sum(found_id, found.timestamp_ms, values) {
             return Err(damaged(offset, "is not what was written"));
         }
-        match each(found) {
-            None => return Err(damaged(offset, "has headers that cannot be read")),
-            Some(ControlFlow::Break(())) => return Ok(()),
-            Some(ControlFlow::Continue(())) => offset += 1,
+        each(&found).ok_or_else(|| damaged(offset, "has headers that cannot be read"))?;
+        bytes += found.size();
+        if bytes >= max_bytes {
+            return Ok(());
         }
+        offset += 1;
     }
     if offset < to {
         return Err(damaged(offset, "is not there"));

@@ -5,7 +5,6 @@
 //! file, and the WAL would grow without end.
 
 use std::io;
-use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -139,17 +138,13 @@ impl Topic {
     ) -> Result<Vec<Record>, ReadError> {
         self.read(|open| {
             let counters = counters_at(open, topic_id, from)?;
-            let (mut records, mut bytes) = (Vec::new(), 0);
+            let mut records = Vec::new();
             let max_records = i64::try_from(max_records).unwrap_or(i64::MAX);
             let to = counters.next.min(from.offset.saturating_add(max_records));
-            tables::records(open, from.partition, (from.offset, to), |row| {
-                bytes += row.size();
+            let range = (from.offset, to);
+            tables::records(open, from.partition, range, max_bytes, |row| {
                 records.push(row.record(from.partition)?);
-                Some(if bytes < max_bytes {
-                    ControlFlow::Continue(())
-                } else {
-                    ControlFlow::Break(())
-                })
+                Some(())
             })?;
             Ok(records)
         })
