@@ -116,16 +116,18 @@ impl Known {
     }
 
     fn under(&self, under: Under) -> Option<Uuid> {
-        let current = self
-            .flight
-            .as_ref()
-            .and_then(|flight| flight.correlation_id);
+        let current = self.flight.as_ref().and_then(|it| it.correlation_id);
         match under {
             Under::Current => Some(current.unwrap_or_else(Uuid::new_v4)),
             Under::Former => Some(self.former.last().copied().unwrap_or_else(Uuid::new_v4)),
             Under::Unknown => Some(Uuid::new_v4()),
             Under::Missing => None,
         }
+    }
+
+    /// The GETs that wait; `None` without a lookup.
+    fn waiters(&self) -> Option<&[Waiter]> {
+        self.flight.as_ref().map(|flight| &*flight.waiters)
     }
 
     fn is_current(&self, correlation_id: Uuid) -> bool {
@@ -153,28 +155,20 @@ impl Known {
         let flight = self.flight.as_mut().expect("a GET waits");
         let due = flight.sent_at.is_none_or(|at| now >= at + RESEND_INTERVAL);
         assert_eq!(to_send.is_some(), due, "whether a lookup is sent");
-        let Some(correlation_id) = to_send else {
-            return;
-        };
-        assert!(!self.former.contains(&correlation_id), "an old request");
-        assert!(
-            flight
-                .correlation_id
-                .is_none_or(|known| known == correlation_id)
-        );
-        flight.correlation_id = Some(correlation_id);
+        let Some(id) = to_send else { return };
+        assert!(!self.former.contains(&id), "an old request");
+        assert!(flight.correlation_id.is_none_or(|known| known == id));
+        flight.correlation_id = Some(id);
         flight.sent_at = Some(now);
         self.until = Some(now + LOOKUP_TTL);
-        self.sent.entry(correlation_id).or_insert(step);
+        self.sent.entry(id).or_insert(step);
     }
 }
 
 fn assert_all_found(waiters: &[Waiter]) {
     for waiter in waiters {
-        assert!(matches!(
-            *waiter.completion.borrow(),
-            Some(Completion::Found(_))
-        ));
+        let completion = waiter.completion.borrow();
+        assert!(matches!(*completion, Some(Completion::Found(_))));
     }
 }
 
@@ -276,11 +270,7 @@ impl World {
         let is_open = known.flight.as_ref().is_some_and(|it| !it.acknowledged);
         if known.is_current(correlation_id) && is_open {
             known.renew();
-            if known
-                .flight
-                .as_ref()
-                .is_some_and(|it| it.waiters.len() <= 1)
-            {
+            if known.waiters().is_some_and(|waiters| waiters.len() <= 1) {
                 // The GET that could not send it knows from its own call.
                 known.end();
                 known.misses = None;
@@ -301,11 +291,8 @@ impl World {
             entry()
         };
         let counted = self.lookups.reply_found(UIDS[at], correlation_id, keep);
-        assert_eq!(
-            (counted, kept),
-            (counts, counts),
-            "a reply to another request"
-        );
+        assert_eq!(counted, counts, "a reply to another request");
+        assert_eq!(kept, counts, "the order is kept");
         if counts {
             assert_all_found(&known.end());
             known.misses = None;
@@ -318,12 +305,9 @@ impl World {
             return;
         };
         let counts = known.is_current(correlation_id);
-        let not_found = NotFound {
-            dead_lettered: None,
-        };
-        let counted = self
-            .lookups
-            .reply_not_found(UIDS[at], correlation_id, not_found, live, now);
+        let (uid, not_found) = (UIDS[at], NotFound::default());
+        let lookups = &self.lookups;
+        let counted = lookups.reply_not_found(uid, correlation_id, not_found, live, now);
         assert_eq!(counted, counts, "a reply to another request");
         if !counts {
             return;
@@ -341,12 +325,11 @@ impl World {
         let is_to_wait = |waiter: &Waiter| waiter.late && !is_flooded;
         let (late, completed): (Vec<_>, Vec<_>) = waiters.into_iter().partition(is_to_wait);
         for waiter in &completed {
-            assert!(matches!(
-                *waiter.completion.borrow(),
-                Some(Completion::NotFound(_))
-            ));
+            let completion = waiter.completion.borrow();
+            assert!(matches!(*completion, Some(Completion::NotFound(_))));
+            let is_early = waiter.since <= sent;
             assert!(
-                is_flooded || waiter.since <= sent,
+                is_flooded || is_early,
                 "its request was sent before it came"
             );
         }
@@ -364,12 +347,7 @@ impl World {
         self.lookups.expire(self.now);
         for known in &mut self.known {
             let is_expired = known.until.is_none_or(|until| self.now >= until);
-            if is_expired
-                && known
-                    .flight
-                    .as_ref()
-                    .is_some_and(|it| it.waiters.is_empty())
-            {
+            if is_expired && known.waiters().is_some_and(<[Waiter]>::is_empty) {
                 known.end();
                 known.misses = None;
             }
