@@ -37,7 +37,7 @@ pub fn post(report: &mut Report) {
     report.memory("embedded: memory of `serve-api` after the POSTs", &api);
 }
 
-/// A backlog into the four tables, beside PostgreSQL with its Kafka in the same run.
+/// A backlog into the four tables, compared with Kafka and PostgreSQL in the same run.
 pub fn apply(report: &mut Report, postgres_per_second: f64) {
     let env = Env::embedded().prepared(1);
     env.log().produce(&env.topic(), &backlog(BACKLOG, 1));
@@ -54,7 +54,7 @@ pub fn apply(report: &mut Report, postgres_per_second: f64) {
     report.memory("embedded: memory of `consume` after the backlog", &consumer);
 }
 
-/// GET of what is in no cache, everything in one process.
+/// GET of orders that are not cached, everything in one process.
 pub fn lookup(report: &mut Report) {
     let env = Env::embedded().prepared(1);
     env.log().produce(&env.topic(), &backlog(LOOKUPS, 1));
@@ -74,7 +74,7 @@ pub fn lookup(report: &mut Report) {
     ));
 }
 
-/// One order at a time, and how long the whole takes to be ready.
+/// One order at a time, and the time until everything is ready.
 pub fn visible(report: &mut Report) {
     let env = Env::embedded().prepared(1);
     tell("embedded: start");
@@ -105,7 +105,7 @@ pub fn visible(report: &mut Report) {
     assert_eq!(answer.json(), order("visible-0"));
 }
 
-/// Appends and syncs as the log must, a second long.
+/// Appends and syncs as the log does, for a second.
 fn fsyncs(folder: &Path) -> Load {
     let mut file = File::create(folder.join("fsync")).expect("the folder is writable");
     let page = [7; 4096];

@@ -95,7 +95,7 @@ fn fixed(body: String) -> Router {
     Router::new().route("/{*path}", get(answer))
 }
 
-/// Passes each acknowledgement on to whoever waits for it.
+/// Passes each acknowledgement to its waiting request.
 struct Acks;
 
 impl ClientContext for Acks {}

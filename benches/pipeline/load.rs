@@ -13,9 +13,7 @@ use support::http;
 use support::orders::order;
 use tokio::net::TcpStream;
 
-use crate::report::thousands;
-
-/// The answers of one run.
+/// The latencies of one run.
 #[derive(Default)]
 pub struct Load {
     micros: Vec<u32>,
@@ -62,7 +60,20 @@ impl fmt::Display for Load {
     }
 }
 
-/// What is asked for.
+/// `12,345`.
+pub fn thousands(number: f64) -> String {
+    let digits = format!("{number:.0}");
+    let mut text = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// The requests to send.
 #[derive(Clone)]
 pub enum Requests {
     /// GET of one path.
@@ -216,8 +227,8 @@ async fn answer(stream: &TcpStream, buffer: &mut Vec<u8>) -> io::Result<u16> {
     }
 }
 
-/// The status, and how long the whole answer is, once its head is there. It is looked at as it lies,
-/// so that the load takes as little of the shared processors as it can.
+/// The status and the length of the whole response, once its head is complete. It is parsed in place,
+/// so that the load uses as little of the shared processors as possible.
 fn head(answer: &[u8]) -> io::Result<Option<(u16, usize)>> {
     let mut headers = [httparse::EMPTY_HEADER; 16];
     let mut head = httparse::Response::new(&mut headers);
@@ -236,7 +247,7 @@ fn head(answer: &[u8]) -> io::Result<Option<(u16, usize)>> {
     Ok(Some((status, end + length)))
 }
 
-/// GETs of these paths one after another on one connection; each must be answered with `status`.
+/// GETs these paths one after another on one connection; each must be answered with `status`.
 pub fn sequence(url: &str, paths: Vec<String>, status: u16) -> Load {
     let mut connection = http::Connection::open(url).expect("the API listens");
     let mut load = Load::default();

@@ -76,11 +76,11 @@ fn tell(what: &str) {
     eprintln!("measuring {what}");
 }
 
-/// How often POST and its limit are measured in turn: the speed of a shared machine moves within
-/// seconds, and by as much as is to be told.
+/// How often POST and its limit are measured in alternation: the speed of a shared machine changes within
+/// seconds, by as much as the difference to measure.
 const TURNS: usize = 3;
 
-/// POST with 1, 32 and 200 connections, beside the same three of a bare handler and Kafka's own
+/// POST with 1, 32 and 200 connections, compared with a bare handler and Kafka's own
 /// producer.
 fn post(report: &mut Report) {
     let env = Env::with_partitions(4);
@@ -130,7 +130,7 @@ fn bare_topic(env: &Env) -> String {
     topic
 }
 
-/// GET of a cached order, beside the same bytes from handlers that do nothing.
+/// GET of a cached order, compared with the same bytes from handlers that do nothing else.
 fn get(report: &mut Report) {
     let env = Env::ready();
     let api = env.api();
@@ -159,7 +159,7 @@ fn get(report: &mut Report) {
     report.memory("memory of `serve-api` after the GETs", &api);
 }
 
-/// GET of what is in no cache: in the store, and nowhere.
+/// GET of orders that are not cached: stored and unknown ones.
 fn lookup(report: &mut Report) {
     let env = Env::ready();
     let consumer = env.consumer();
@@ -177,7 +177,7 @@ fn lookup(report: &mut Report) {
     report.memory("memory of `consume` after the lookups", &consumer);
 }
 
-/// A backlog into the four tables, beside COPY of the same kind of orders.
+/// A backlog into the four tables, compared with COPY of the same kind of orders.
 fn apply(report: &mut Report) {
     tell("COPY into the four tables");
     let copied = limits::copy_orders_per_second(&Env::ready());

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::load::Load;
+use crate::load::{Load, thousands};
 
 /// One line of the table.
 pub struct Row {
@@ -104,17 +104,4 @@ impl fmt::Display for Report {
 
 fn ratio(ours: f64, limit: f64) -> String {
     format!("{:.2}", ours / limit)
-}
-
-/// `12,345`.
-pub fn thousands(number: f64) -> String {
-    let digits = format!("{number:.0}");
-    let mut text = String::new();
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
 }

@@ -29,6 +29,7 @@ use crate::pipeline::{PartitionOffset, TopicId};
 mod broker_watchdog;
 mod clients;
 mod connectivity;
+mod delivery;
 mod delivery_reports;
 mod describe_topics;
 mod errors;

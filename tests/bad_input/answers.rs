@@ -72,7 +72,7 @@ fn unsolicited_replies_change_nothing(engines: &Engines) {
     let uids = ["stored", "cached", "never", "none"];
     let answers: Vec<RawRecord> = uids.into_iter().flat_map(unasked).collect();
     log.produce(&world.env.found_topic(), &answers);
-    // Behind all of them: the API has read them when it hears this answer.
+    // After all of them: the API has read them when it receives this reply.
     assert_eq!(get(&mut connection, "behind-them").status, 404);
     let mut findings = Findings::default();
     for (uid, version) in [("stored", 3), ("cached", 5)] {

@@ -138,7 +138,7 @@ fn check_answer(case: &Case, answer: &Response, findings: &mut Findings) {
     );
     match pointer {
         Some(pointer) => findings.equal(name, "the fault", pointers(&said), vec![pointer]),
-        // Which fault it is where there are several readings of a document, nobody can say.
+        // The fault of an ambiguous document is not determined.
         None => findings.holds(
             name,
             !pointers(&said).is_empty(),

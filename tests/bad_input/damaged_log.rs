@@ -64,7 +64,7 @@ fn turn_a_bit(batch: &mut [u8]) {
     *batch.last_mut().expect("a batch is not empty") ^= 1;
 }
 
-/// Whole, and compressed in a way that nobody knows.
+/// Intact, with an unknown compression type.
 fn give_an_unknown_codec(batch: &mut [u8]) {
     batch[ATTRIBUTES + 1] |= 7;
     let crc = crc32c(&batch[ATTRIBUTES..]);
@@ -109,7 +109,7 @@ fn nothing_is_read_past_a_damaged_batch_until_it_is_repaired_or_skipped() {
     eventually("the damage is told", TIMEOUT, || {
         is_told(&consumer.readiness().1).then_some(())
     });
-    // The healthy partition goes on, and none of it makes up for the damage.
+    // The healthy partition continues, and does not hide the damage.
     let mut good = 0_i64;
     while good < 5 {
         let uid = format!("good-{good}");
@@ -128,7 +128,7 @@ fn nothing_is_read_past_a_damaged_batch_until_it_is_repaired_or_skipped() {
 
     segment(0).write(bit.0, &bit.1);
     segment(1).write(codec.0, &codec.1);
-    // What cannot be mended is deleted, and what is deleted unread is named by an operator.
+    // What cannot be repaired is deleted, and an operator accepts the gap.
     kafka.delete_records(&topic, 2, 2);
     db.eventually(POSITIONS, format!("0|3\n1|3\n2|1\n3|{}", 3 + good));
     let gap = format!("{topic}/2:1-1");

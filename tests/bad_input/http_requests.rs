@@ -138,8 +138,8 @@ fn endless(api: &Process, findings: &mut Findings) {
     endless.join().expect("the API closed the connection");
 }
 
-/// Where a body has two lengths, what lies between them is answered as what it is by one of them,
-/// never as a request of whoever uses the connection next.
+/// Where a body has two lengths, the bytes between them are handled according to one of them,
+/// never as a request of the next user of the connection.
 fn hidden(api: &Process, findings: &mut Findings) {
     let name = "an order behind a body with two lengths";
     let mut connection = Connection::open(&api.url()).expect("the API takes connections");
@@ -161,7 +161,7 @@ fn larger_than_the_log_takes(env: &Env, api: &Process) {
     let item = large["items"][0].clone();
     large["items"] = vec![item; 500].into();
     let large = large.to_string();
-    // A broker may take a moment to heed its new setting.
+    // A broker may need a moment to apply its new setting.
     eventually("the topic takes less", TIMEOUT, || {
         (http::post(&url, &large).status == 413).then_some(())
     });

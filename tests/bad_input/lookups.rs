@@ -66,7 +66,7 @@ fn malformed_lookups_are_dropped_and_counted_and_stop_nothing(engines: &Engines)
     eventually("the bad lookups are counted", TIMEOUT, || {
         (metric(&world.consumer, DROPPED) == before + bad.len() as u64).then_some(())
     });
-    // Odd, and still questions that can be answered.
+    // Unusual, and still valid lookups.
     let far = RawRecord::new("far", "far").header("deadline", i64::MAX.to_string());
     let garbled = RawRecord::new("garbled", "garbled")
         .header("deadline", "soon")

@@ -87,7 +87,7 @@ impl World {
         http::Connection::open(&self.api.url()).expect("the API takes connections")
     }
 
-    /// An order goes all the way: accepted, stored, given back; every record is accounted for.
+    /// Checks that an order is accepted, stored and returned, and that every record is accounted for.
     fn still_works(&mut self) {
         assert!(self.api.is_running() && self.consumer.is_running());
         let good = order("after-all-that");
@@ -104,7 +104,7 @@ impl World {
         }
     }
 
-    /// Neither log has a control character, nor anything that stands for a customer's data.
+    /// Checks that neither log has a control character or a customer's data.
     fn look_at_logs(&self, findings: &mut Findings) {
         for (name, service) in [("the API", &self.api), ("the consumer", &self.consumer)] {
             let lines = service.lines();

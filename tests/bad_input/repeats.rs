@@ -23,7 +23,7 @@ fn the_same_order_twice_is_accepted_twice_and_stored_once(engines: &Engines) {
         let answer = http::post(&url, order("twice").to_string());
         assert_eq!(answer.status, 202, "{}", answer.text());
     }
-    // While nobody reads, so that all of them come in one batch.
+    // Without a consumer, so that all of them come in one batch.
     world.consumer.freeze();
     let again = RawRecord::new("again", order("again").to_string());
     let broken = RawRecord::new("broken", "{");

@@ -11,11 +11,11 @@ pub fn requests() -> Vec<Request> {
 /// The largest body.
 const LIMIT: usize = 512 << 10;
 
-/// One request as bytes, and what must be answered.
+/// One request as bytes, and the expected answer.
 pub struct Request {
     pub name: String,
     pub bytes: Vec<u8>,
-    /// Nothing more comes after these bytes, and the client says so.
+    /// The client shuts down its sending side after these bytes.
     pub ends: bool,
     pub status: u16,
     /// The `type` of the problem; "" where the connection answers and not the API.
@@ -152,7 +152,7 @@ fn lengths() -> Vec<Request> {
     ]
 }
 
-/// Two ways to tell the length: a proxy may have read the other one.
+/// Two lengths: a proxy may have used the other one.
 fn framings() -> Vec<Request> {
     let body = order("framings").to_string();
     let length = body.len();

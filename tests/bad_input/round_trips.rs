@@ -75,7 +75,7 @@ fn an_accepted_order_is_the_same_in_cache_store_and_columns(engines: &Engines) {
     world.still_works();
 }
 
-/// Every order, compared as a value; gives the bodies.
+/// Compares every order as a value; returns the bodies.
 fn get_all<'o>(
     connection: &mut http::Connection,
     orders: &'o [Spelled],

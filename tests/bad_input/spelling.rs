@@ -77,7 +77,7 @@ impl Draw {
 
     pub fn order(&mut self) -> Spelled {
         let ending = self.of("[A-Za-z0-9._:-]{0,124}");
-        // The number in front tells orders apart.
+        // The leading number distinguishes orders.
         let uid = format!("{}{ending}", self.drawn);
         self.drawn += 1;
         let mut object = Object::default();
@@ -280,7 +280,7 @@ impl Draw {
 #[derive(Default)]
 struct Object {
     value: Map<String, Value>,
-    /// Name, value as written, and whether it may as well be left out.
+    /// Name, value as written, and whether it may be omitted.
     written: Vec<(&'static str, String, bool)>,
 }
 

@@ -18,7 +18,7 @@ pub struct Command {
     command: std::process::Command,
 }
 
-/// What a command answered.
+/// The result of a command.
 #[derive(Debug)]
 pub struct Ran {
     pub status: Option<i32>,
@@ -72,7 +72,7 @@ impl Command {
         }
     }
 
-    /// Runs it with a stdout whose reader has gone.
+    /// Runs it with a closed stdout.
     pub fn run_into_a_closed_pipe(mut self) -> Ran {
         let (reader, writer) = std::io::pipe().unwrap();
         drop(reader);

@@ -12,7 +12,7 @@ error: a log is named and `DB_URL` is not set
 hint: set DB_URL or pass --db-url, such as --db-url postgresql://orders@127.0.0.1/orders; sqlite:FILE keeps the orders in a file
 ";
 
-/// Otherwise production orders would be written into a local file, and nobody would know.
+/// Otherwise production orders would be written to a local file unnoticed.
 #[test]
 fn one_engine_configured_without_the_other_is_an_error() {
     for command in ["create-topics", "serve-api", "consume", "up"] {

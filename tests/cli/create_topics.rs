@@ -193,7 +193,7 @@ fn a_topic_that_had_records_is_not_grown(engines: &Engines) {
         let checked = env.orders(&check).run().exits(3);
         assert_eq!(checked.stderr, format!("warning: {refused}\n"));
         assert_eq!(env.log().partitions(&env.topic()), 2);
-        // The second time the record is gone; its order may still be stored.
+        // The second time the record is deleted; its order may still be stored.
         if *engines == Engines::Servers {
             env.kafka().delete_records(&env.topic(), 0, 1);
         }

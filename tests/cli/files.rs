@@ -46,7 +46,7 @@ fn a_file_in_place_of_the_data_folder_is_an_error_with_path_and_flag() {
 #[test]
 fn a_folder_that_cannot_be_created_is_an_error_and_not_waited_for() {
     let env = Env::embedded();
-    // Nobody makes folders there, not even root.
+    // Not even root can create folders there.
     let made = env
         .orders(&["create-topics"])
         .env("ORDERS_DATA_DIR", "/proc/orders")

@@ -135,7 +135,7 @@ fn one_order_an_array_lines_and_stdin_are_all_sent(engines: &Engines) {
         .run_with_stdin(&["send", "-"], &order("s1").to_string())
         .succeeds();
     assert_eq!(piped.stdout, "s1\n");
-    // Told by what it holds, whatever it is called.
+    // Detected by its contents, regardless of its name.
     let streamed = lines(&[order("s2"), order("s3")]);
     let piped = pipeline
         .run_with_stdin(&["send", "-"], &streamed)

@@ -156,7 +156,7 @@ fn a_reader_notifies_when_records_begin_to_wait(subject: &Subject) {
         while notified.try_recv().is_ok() {}
         let value = number.to_string();
         subject.append(&topic, "key", &value);
-        // Nobody polls the reader meanwhile.
+        // The reader is not polled meanwhile.
         subject.until("a notification that a record follows", || {
             notified.recv_timeout(TIMEOUT).expect("the reader notifies");
             match reader.next(10, 1000, Duration::ZERO) {

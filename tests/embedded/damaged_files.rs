@@ -16,7 +16,7 @@ fn beside(file: &Path, suffix: &str) -> std::path::PathBuf {
     name.into()
 }
 
-/// The one to whom it may be answered: neither accepted nor left open.
+/// The only right answer: not accepted.
 fn assert_refused(up: &support::Process, uid: &str) {
     let answer = up.post_order(uid);
     assert_eq!(answer.status, 503, "{}", answer.text());
@@ -58,7 +58,7 @@ fn a_log_file_replaced_by_an_older_copy_is_noticed() {
     }
     env.wait_until_applied();
     fs::rename(&copy, env.log_file()).expect("it can be replaced");
-    // What lies beside it is of the file before.
+    // The WAL belongs to the previous file.
     let said = up.wait_until_unready("belongs to the one before: remove it, and its -shm");
     assert!(said.contains("t-orders.db-wal"), "{said}");
     assert_refused(&up, "lost");
@@ -119,7 +119,7 @@ fn a_store_deleted_under_a_running_consumer_is_refilled_from_the_log() {
     }
     let said = up.wait_until_unready("run `orders migrate`");
     assert!(said.contains("store.db"), "{said}");
-    // The log is well.
+    // The log is healthy.
     clients.wait_for_more(50);
     assert!(!env.store_file().exists(), "only `migrate` makes a store");
     env.orders(&["migrate"]).run().succeeds();
@@ -140,7 +140,7 @@ fn a_store_replaced_by_an_older_copy_is_refilled_from_the_log() {
     let answers = clients.stop(RECOVERY);
     env.wait_until_applied();
     fs::rename(&copy, env.store_file()).expect("it can be replaced");
-    // What lies beside it is of the file before.
+    // The WAL belongs to the previous file.
     let said = up.wait_until_unready("belongs to the one before: remove it, and its -shm");
     assert!(said.contains("store.db-wal"), "{said}");
     fs::remove_file(beside(&env.store_file(), "-wal")).expect("it is there");

@@ -78,7 +78,7 @@ fn a_log_that_cannot_be_checkpointed_loses_no_record() {
             (Call::Sync, Errno::Io, "t-orders.db-wal"),
         ]);
         up.wait_until_unready("t-orders.db");
-        // The one file is well before the other: what is in it is not believed yet.
+        // One file recovers before the other: its contents are not trusted yet.
         world.disk.fail(&[(call, Errno::Io, "t-orders.db")]);
         let promised = clients.wait_until_refused();
         assert_eq!(up.post_order("refused").status, 503);
@@ -116,10 +116,10 @@ fn a_store_on_a_failing_disk_waits_and_stores_each_order_once() {
             Errno::NoSpace => "make room",
         };
         assert!(said.contains(remedy), "{call:?} {errno:?}: {said}");
-        // The log is well, so orders are taken.
+        // The log is healthy, so orders are accepted.
         clients.wait_for_more(50);
         if number % 2 == 1 || call == Call::Sync {
-            // Whether the last COMMIT is there only shows when the file is opened anew.
+            // Only reopening the file shows whether the last COMMIT is there.
             up.kill9();
             up = world.start();
         }
@@ -170,14 +170,14 @@ fn an_unreadable_store_is_never_a_404_for_a_stored_order() {
     let uids: Vec<&str> = answers.accepted().into_keys().collect();
     world.env.wait_until_applied_within(RECOVERY);
     drop(up);
-    // Nothing is in a cache, neither the API's nor SQLite's.
+    // The caches of API and SQLite are empty.
     let up = world.start();
     up.wait_ready_within(RECOVERY);
     let failing = [
         (Call::Read, Errno::Io, "store.db"),
         (Call::Read, Errno::Io, "store.db-wal"),
     ];
-    // Before the connection for lookups is there, and in the middle of its work.
+    // Before the connection for lookups is open, and while it is in use.
     for uids in uids.chunks(6).take(2) {
         let (later, uids) = uids.split_last().expect("six uids");
         world.disk.fail(&failing);

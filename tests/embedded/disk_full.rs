@@ -56,7 +56,7 @@ fn orders_are_refused_before_the_disk_is_full_and_accepted_ones_are_stored_and_s
         "lookups live on the reserve"
     );
 
-    // Now somebody else takes the rest.
+    // Now another program fills the rest.
     disk.fill();
     assert_eq!(up.post_order("refused").status, 507);
     assert_eq!(up.get_order("client0-0").status, 200);
@@ -110,7 +110,7 @@ fn a_service_killed_on_a_full_disk_starts_and_waits_for_space() {
 
 #[test]
 fn a_consumer_on_a_full_disk_waits_and_stores_everything_when_there_is_space() {
-    // Without room for the files beside the store's, and with room for those and no orders.
+    // Without space for the WAL, and with space for the WAL but not for orders.
     for left in [0, 200 << 10] {
         let (disk, env) = on_a_small_disk();
         let env = env.prepared(1);
@@ -133,7 +133,7 @@ fn a_consumer_on_a_full_disk_waits_and_stores_everything_when_there_is_space() {
     }
 }
 
-/// Whoever makes room by taking the log itself away has a new one that works.
+/// Deleting the log itself to free space leads to a new log that works.
 #[test]
 fn a_log_recreated_while_the_disk_was_full_accepts_orders() {
     let (disk, env) = on_a_small_disk();

@@ -9,7 +9,7 @@ use support::{Env, Orders, TIMEOUT, eventually};
 
 use super::{audit_all, start_clients};
 
-/// Nobody in particular.
+/// The user `nobody`.
 const USER: u32 = 65_534;
 
 /// Has a command run as a user whom permissions bind.

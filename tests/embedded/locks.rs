@@ -82,7 +82,7 @@ fn a_foreign_reader_that_holds_the_wal_is_reported_before_the_disk_is_full() {
         let reader = read_on(&file);
         assert_eq!(up.post_order("after").status, 202);
         env.wait_until_applied();
-        // What lies behind the last commit counts for nothing but the length.
+        // Frames behind the last commit only add to the length.
         let wal = File::options().write(true).open(wal_of(&file));
         let grown = wal.and_then(|wal| wal.set_len(300 << 20));
         grown.expect("a file without content costs nothing");
@@ -101,7 +101,7 @@ fn a_foreign_reader_that_holds_the_wal_is_reported_before_the_disk_is_full() {
     }
 }
 
-/// Nobody else could empty the WAL within a second if one of ours read for longer.
+/// A checkpoint by another program would not complete within a second if the services read for longer.
 #[test]
 fn no_connection_of_the_services_reads_for_longer_than_a_second() {
     let env = Env::embedded();

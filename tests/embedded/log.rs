@@ -161,7 +161,7 @@ fn an_embedded_log_refuses_a_replication_factor() {
     assert!(!folder.file("db").exists());
 }
 
-/// How many commits are in the file beside the topic's (sqlite.org/fileformat2.html#walformat).
+/// The number of commits in the WAL (sqlite.org/fileformat2.html#walformat).
 fn commits(folder: &Folder) -> usize {
     let wal = fs::read(folder.file("db-wal")).expect("the file is there");
     let frames = wal.get(32..).unwrap_or_default().chunks_exact(24 + 4096);
@@ -348,7 +348,7 @@ fn retention_deletes_consumed_records_and_nothing_else() {
         .read_from(TOPIC, PartitionOffset::new(0, 0))
         .expect("the log answers");
     assert!(matches!(first, ReadBack::Record(record) if record.offset == 4));
-    // Below is nothing, and whoever would read on there is told.
+    // There is nothing below, and reading there is a fault.
     let fetched = reader(&log, 3).next(10, 1000, TIMEOUT);
     assert!(matches!(fetched, Fetched::Fault(LogFault::Reset(_))));
 }

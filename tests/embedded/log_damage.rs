@@ -56,7 +56,7 @@ fn a_recreated_topic_has_no_record_of_the_deleted_one() {
     let folder = Folder::with_topic(1);
     let log = folder.log();
     append(&log, "key").expect("acknowledged");
-    // Only the one file: what was written last lies in the other.
+    // Only the main file: the latest records are in the WAL.
     fs::remove_file(folder.file("db")).expect("the file is there");
     create(&log, 1, &[]).expect("the topic can be made");
     assert_eq!(goes_on(&log), 0);
@@ -102,12 +102,12 @@ fn acknowledged_records_survive_the_loss_of_the_wal() {
     }
 }
 
-/// A kilobyte that no other record has.
+/// A unique value of a kilobyte.
 fn value(number: i64) -> Vec<u8> {
     format!("{number:0>1000}").into_bytes()
 }
 
-/// A log with some hundred kilobytes in its file, and nothing beside it.
+/// A log with some hundred kilobytes in its file, and no WAL.
 fn filled(folder: &Folder) -> Box<dyn EventLog> {
     let log = folder.log();
     let acks: Vec<_> = (0..500)
@@ -268,7 +268,7 @@ fn orders_are_refused_before_the_disk_is_full_and_accepted_when_there_is_space()
     let left = left.f_bavail * left.f_frsize;
     assert!(left > 2 << 20, "{left} bytes are left");
     assert!(taken > 50, "{taken} were taken");
-    // Not even lookups when nothing is left at all; reading goes on.
+    // Without any free byte lookups are refused, too; reading continues.
     disk.fill();
     let best = send(&log, Durability::BestEffort, "key", &value);
     let best = best.and_then(orders::event_log::Ack::wait);

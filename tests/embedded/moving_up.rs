@@ -84,7 +84,7 @@ fn an_export_is_refused_while_accepted_orders_are_not_stored() {
     assert_eq!(whole.stdout.lines().count(), 1);
     let exported: serde_json::Value = serde_json::from_str(&whole.stdout).expect("an order");
     assert_eq!(exported, order("a"));
-    // The copy that was read is gone.
+    // The snapshot is removed.
     let left = std::fs::read_dir(env.data_dir()).expect("the folder is there");
     let left: Vec<String> = left
         .map(|entry| {

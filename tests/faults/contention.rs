@@ -14,7 +14,7 @@ fn a_deadlock_with_another_program_is_retried_and_dead_letters_nothing() {
         "SELECT count(*) FROM orders WHERE order_uid LIKE 'again-%'",
         100,
     );
-    // Whoever waits for longer than its own timeout is the victim: the consumer, after a second.
+    // The session whose deadlock_timeout ends first is the victim: the consumer, after a second.
     bait.run("SET deadlock_timeout = '60s'");
     let deadlocks = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()";
     eventually("two deadlocks", TIMEOUT, || {

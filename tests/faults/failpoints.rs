@@ -23,7 +23,7 @@ fn dies_at(load: &PausedLoad, command: Orders<'_>, place: &str) {
     load.post_until(place, 200, || !process.is_running());
     let status = process.wait_exit(TIMEOUT);
     assert_eq!(status.signal(), Some(9), "{place}: {:?}", process.lines());
-    // Lines are written by a thread of their own, and at the first poll it may not have come round.
+    // A thread writes the log lines; at the first poll it may not have written this one.
     if place != "in_poll" {
         process.wait_for_line("ORDERS_FAILPOINT is set");
     }
@@ -74,7 +74,7 @@ fn an_api_that_crashes_between_acknowledgement_and_answer_loses_and_duplicates_n
     let load = PausedLoad::start(&env, &port, 500);
     for place in ["after_ack", "after_ack:2", "after_ack:100"] {
         dies_at(&load, serve(), place);
-        // The log has an order that nobody was answered for; it is sent again.
+        // The log has an order without an answer; the client sends it again.
         let in_log: i64 = env.log().ends(&env.topic()).iter().sum();
         let accepted = i64::try_from(load.accepted()).expect("a small number");
         assert!(
@@ -106,7 +106,7 @@ fn a_consumer_stalled_beyond_its_poll_interval_rejoins_and_stores_everything_onc
     let mut expected = stream.finish();
 
     first.wait_for_line_after(stalled, "assigned partitions", TIMEOUT);
-    // It hears it from its group, or from the fence of the one that took over.
+    // It learns of it from its group, or from the fence of the new owner.
     let lost =
         |line: &String| line.contains("revoked") || line.contains("another consumer took over");
     let said = first.lines().split_off(stalled);

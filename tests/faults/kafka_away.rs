@@ -44,7 +44,7 @@ fn a_consumer_started_before_kafka_reports_it_and_recovers() {
     consumer.wait_until_unready("FAIL log");
 
     broker.restart();
-    // A topic that nobody has made yet is waited for as well.
+    // A topic that does not exist yet is waited for, too.
     consumer.wait_until_unready("orders create-topics");
     env.orders(&["create-topics", "--partitions", "2"])
         .run()

@@ -13,7 +13,7 @@ on_both_engines! {
     ]
 }
 
-/// From a kill until things go again.
+/// From a kill until orders are stored again.
 const RECOVERY: Duration = Duration::from_secs(30);
 
 fn a_new_consumer_stores_within_thirty_seconds_of_a_kill(engines: &Engines) {

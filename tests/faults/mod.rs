@@ -38,7 +38,7 @@ use support::load_client::{LoadClients, Workload};
 use support::orders::{items_of, order_version, track_number};
 use support::{Db, Env, Kafka, Process, TIMEOUT, eventually};
 
-/// Which version of which order must be stored.
+/// The expected version of each order.
 type Expected = BTreeMap<String, u32>;
 
 /// Orders `PREFIX-0`, `PREFIX-1`… in one version, spread over the partitions.
@@ -52,7 +52,7 @@ fn orders(prefix: &str, count: usize, version: u32, partitions: usize) -> Vec<Ra
         .collect()
 }
 
-/// The same with the header of the API, so many seconds ago.
+/// The same with the header `accepted-at` of the API, so many seconds ago.
 fn accepted_ago(records: Vec<RawRecord>, seconds: u64) -> Vec<RawRecord> {
     let now = SystemTime::now()
         .duration_since(UNIX_EPOCH)
@@ -62,14 +62,14 @@ fn accepted_ago(records: Vec<RawRecord>, seconds: u64) -> Vec<RawRecord> {
     records.into_iter().map(with_header).collect()
 }
 
-/// What is stored after `orders` and nothing newer.
+/// Adds the result of `orders`.
 fn expect(expected: &mut Expected, prefix: &str, count: usize, version: u32) {
     for number in 0..count {
         expected.insert(format!("{prefix}-{number}"), version);
     }
 }
 
-/// Orders that keep coming until the test has seen enough: each round brings new ones, and a newer
+/// Orders written until the test stops it: each round has new ones, and a newer
 /// version of the same hundred.
 struct Stream {
     stop: Arc<AtomicBool>,
@@ -154,8 +154,8 @@ impl PausedLoad {
         self.post_until(&what, orders, || self.accepted() >= goal);
     }
 
-    /// Lets them post the rest; then all that was accepted is stored, once and whole, nothing else
-    /// happened to any record, and the API answers with what is stored.
+    /// Lets them post the rest. Then every accepted order is stored once and whole, no record is a dead
+    /// letter or in a gap, and the API returns what is stored.
     fn finish_and_audit(self, env: &Env, api: &Process) {
         self.0.thaw();
         let answers = self.0.finish(TIMEOUT * 2);
@@ -167,8 +167,8 @@ impl PausedLoad {
     }
 }
 
-/// Waits until the positions are at the ends; then exactly these orders are stored, whole, and
-/// nothing else happened to any record.
+/// Waits until the positions are at the ends. Then exactly these orders are stored, whole, and
+/// there is no dead letter.
 fn assert_all_stored(env: &Env, expected: &Expected) {
     env.wait_until_applied();
     assert_stored(env, expected);

@@ -42,7 +42,7 @@ fn assert_read_from_its_start(env: &Env, expected: &Expected) {
     assert_eq!(db.count("dead_letters"), 0);
 }
 
-/// What an API that knew the old topic accepts is in the new one, is stored and can be got.
+/// Orders accepted by an API that knew the old topic are in the new one, are stored and served.
 fn assert_goes_on(env: &Env, api: &Process, expected: &mut Expected) {
     for number in 0..10 {
         let body = order(&format!("posted-{number}")).to_string();

@@ -48,7 +48,7 @@ fn an_order_that_the_database_refuses_becomes_a_dead_letter_and_all_others_are_s
 fn an_incompatible_schema_stops_the_consumer_and_dead_letters_nothing(engines: &Engines) {
     let env = engines.ready();
     let consumer = env.consumer();
-    // No file can be given a column that must be filled; one that is gone is as bad.
+    // SQLite cannot add a NOT NULL column without a default; a missing column has the same effect.
     let (harm, told, cure) = engines.select(
         (
             "ALTER TABLE orders ADD COLUMN approved_by TEXT NOT NULL",

@@ -34,7 +34,7 @@ fn transaction_markers_and_aborted_records_are_skipped_and_recorded_as_gaps() {
     expect(&mut expected, "plain", 3, 1);
     assert_stored(&env, &expected);
     assert_eq!(db.count("dead_letters"), 0);
-    // Each offset is a record that was stored or lies in a row of log_gaps.
+    // Each offset is a stored record or lies in a row of log_gaps.
     let holes = db.text(
         "SELECT DISTINCT hole FROM log_gaps, generate_series(from_offset, to_offset - 1) hole
          ORDER BY 1",

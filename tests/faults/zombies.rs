@@ -14,8 +14,8 @@ fn a_consumer_thawed_after_another_took_over_stores_nothing_twice() {
     kafka.produce(&env.topic(), &orders("order", 100, 1, 4));
     env.wait_until_applied();
 
-    // Its fetches are open at the broker: these records reach its socket, and it will find them
-    // there when it wakes up.
+    // Its fetches are pending at the broker: these records reach its socket, and it reads them
+    // after the thaw.
     first.freeze();
     kafka.produce(&env.topic(), &orders("order", 100, 2, 4));
     let second = env.consume().spawn();
@@ -39,7 +39,7 @@ fn a_consumer_thawed_after_another_took_over_stores_nothing_twice() {
     expect(&mut expected, "order", 30, 4);
     assert_all_stored(&env, &expected);
 
-    // Both go on as members of one group, with two partitions each.
+    // Both continue as members of one group, with two partitions each.
     eventually("two owners", TIMEOUT, || {
         let owners = env
             .db()
@@ -60,7 +60,7 @@ fn a_consumer_frozen_inside_a_transaction_is_fenced_after_the_thaw() {
     super::wait_until_locked_out(&mut env.db());
     first.freeze();
     db.run("COMMIT");
-    // It stands in a COPY and keeps the position locked; no timeout of the server counts there.
+    // It is within a COPY and holds the lock of the position; no timeout of the server applies there.
     let _second = env.consume().spawn();
     kafka.produce(&env.topic(), &orders("order", 50, 2, 1));
     env.wait_until_applied();

@@ -104,7 +104,7 @@ fn concurrent_requests_for_one_order_cause_one_lookup(engines: &Engines) {
             .collect();
         assert_eq!(statuses, [200; 20]);
     });
-    // A lookup that is not answered is asked again every 500 ms; twenty times would be one each.
+    // A lookup without a reply is repeated every 500 ms; twenty would be one per request.
     let lookups = env.log().read_all(&env.lookup_topic()).len();
     assert!(lookups <= 10, "20 requests caused {lookups} lookups");
 }
@@ -187,7 +187,7 @@ fn a_version_that_may_not_be_the_newest_is_marked(engines: &Engines) {
     let version = |number| RawRecord::new("aged", order_version("aged", number).to_string());
     env.log().produce(&env.topic(), &[version(1)]);
     env.wait_until_applied();
-    // The consumer may read the store and cannot write: a backlog of one stands.
+    // The consumer can read the store and not write: one record stays unapplied.
     let lock = env.db().lock_writers();
     env.log().produce(&env.topic(), &[version(2)]);
     let api = env.serve_api().env("CACHE_LOAD_LIMIT", "0").start();

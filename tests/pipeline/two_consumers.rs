@@ -26,7 +26,7 @@ fn partitions_are_shared_between_two_consumers() {
 
 #[test]
 fn lookups_are_answered_after_the_answering_consumer_died() {
-    // One partition of each topic: one of the two consumers is given nothing, until the other dies.
+    // One partition per topic: one of the two consumers has none until the other is killed.
     let env = Env::ready();
     let mut first = env.consumer();
     let mut second = env.consumer();
@@ -38,7 +38,7 @@ fn lookups_are_answered_after_the_answering_consumer_died() {
         });
     };
     answered("nobody-1");
-    // Whichever of the two answered, it dies; and what it leaves is taken over.
+    // Kill the one that answered; the other takes over.
     first.kill9();
     answered("nobody-2");
     let _third = env.consumer();

@@ -22,7 +22,7 @@ fn a_kafka_frozen_repeatedly_keeps_every_order_and_the_sequence_of_its_versions(
     for freeze in 0..2 {
         clients.wait_for_more_of_each(50, RECOVERY);
         kafka.freeze();
-        // Until the last of these is answered: the freeze outlasts what was under way.
+        // Until the last of these is answered: the freeze outlasts the pending orders.
         let prefix = format!("frozen{freeze}");
         posted.at_once(&api, &prefix, 10);
         assert_eq!(posted.count(&prefix, Outcome::Accepted), 0);

@@ -13,7 +13,7 @@ use support::{Env, Process, eventually};
 
 use super::RECOVERY;
 
-/// Enough for their orders to be gathered while Kafka keeps them waiting.
+/// Enough for their orders to be sent in batches while Kafka delays them.
 const CROWD: usize = 96;
 
 /// After this long a client gives a version up.
@@ -65,7 +65,7 @@ struct Clients {
 }
 
 impl Clients {
-    /// Posts one version after another, each as soon as the one before is accepted or given up.
+    /// Posts one version after another, each as soon as the previous one is accepted or abandoned.
     fn post_versions(&self, api: &Process, uid: &str) {
         let mut connection = None;
         let mut version = 0;

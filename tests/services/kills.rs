@@ -13,7 +13,7 @@ use super::RECOVERY;
 const CLIENTS: u32 = 4;
 const ORDERS: u32 = 20_000;
 
-/// A pipeline under load, with the means to tell whether it goes.
+/// A pipeline under load, and whether it makes progress.
 struct Load {
     clients: LoadClients,
     /// Records that are no orders, written by another program.
@@ -59,7 +59,7 @@ impl Load {
         }
     }
 
-    /// What there is right after something was killed.
+    /// The progress right after a kill.
     fn mark(&self, env: &Env) -> Mark {
         Mark {
             at: Instant::now(),

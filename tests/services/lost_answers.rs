@@ -27,7 +27,7 @@ fn an_order_whose_acknowledgement_is_lost_is_in_the_log_once_and_never_answered_
     }
     assert_eq!(posted.count("cut", Outcome::Accepted), 60);
 
-    // Lost while the connection stays: nobody can know, and nobody says that he does.
+    // Lost while the connection stays open: the outcome is unknown.
     proxy.drop_next_produce_reply();
     posted.at_once(&api, "kept", 1);
     proxy.wait_until_reply_is_dropped();

@@ -27,13 +27,13 @@ use support::orders::order;
 use support::process::metric;
 use support::{Env, Process, TIMEOUT, eventually};
 
-/// Within this time every POST is answered, whatever Kafka does.
+/// Every POST is answered within this time, regardless of Kafka.
 const POST_DEADLINE: Duration = Duration::from_secs(8);
 
-/// From the end of a fault until things go again.
+/// From the end of a fault until everything works again.
 const RECOVERY: Duration = Duration::from_secs(30);
 
-/// What became of one posted order.
+/// The answer to one posted order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Outcome {
     Accepted,
@@ -41,13 +41,13 @@ enum Outcome {
     Unknown,
 }
 
-/// Each order posted once, with what was answered.
+/// Each order posted once, with its answer.
 #[derive(Default)]
 struct Posted(HashMap<String, Outcome>);
 
 impl Posted {
-    /// Posts that many orders at the same time, each on a connection of its own. Panics unless each
-    /// is answered in time, with 202 or with a 503 that says what became of it.
+    /// Posts so many orders at the same time, each on a connection of its own. Panics unless each
+    /// is answered in time, with 202 or with a 503 that has an outcome.
     fn at_once(&mut self, api: &Process, prefix: &str, orders: usize) {
         let uids: Vec<String> = (0..orders)
             .map(|number| format!("{prefix}-{number}"))
@@ -83,13 +83,13 @@ impl Posted {
         of_prefix.filter(|(_, of)| **of == outcome).count()
     }
 
-    /// Holds the answers against the log: what was accepted is there once, what was not accepted is
-    /// not, and what is unknown is there once at most.
+    /// Compares the answers with the log: an accepted order is there once, one that was not accepted is
+    /// not, and one with an unknown outcome at most once.
     fn audit(&self, env: &Env) {
         self.audit_keys(env, |_| true);
     }
 
-    /// The same of some: others were written to the log by the test, too.
+    /// The same for some uids: the test wrote others to the log, too.
     fn audit_keys(&self, env: &Env, mut counts: impl FnMut(&str) -> bool) {
         let mut in_log: HashMap<String, usize> = HashMap::new();
         for record in env.kafka().read_all(&env.topic()) {
@@ -140,7 +140,7 @@ fn wait_for_metric(process: &Process, name: &str, least: u64) {
     });
 }
 
-/// Waits until only the connection that asks is left.
+/// Waits until no other connection is open.
 fn wait_until_connections_are_gone(api: &Process) {
     eventually("all connections to be gone", TIMEOUT, || {
         (metric(api, "orders_http_connections") == 0).then_some(())

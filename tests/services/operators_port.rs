@@ -90,7 +90,7 @@ fn metrics_count_requests_and_orders() {
         super::metric(&consumer, "orders_consumer_dead_letters_total"),
         0
     );
-    // One that is not answered within half a second is asked again.
+    // A lookup without a reply is repeated after half a second.
     let answered = super::metric(&consumer, "orders_consumer_lookups_answered_total");
     assert!((1..5).contains(&answered), "{answered}");
 }

@@ -98,7 +98,7 @@ fn post_unanswered(api: &Process) -> Connection {
     connection
         .send(&super::post_bytes("under-way"))
         .expect("the API reads");
-    // A request that came before this one is being answered when this one has been.
+    // Requests are accepted in sequence: the earlier one is in progress when this one is answered.
     let later = Connection::open(&api.url()).and_then(|mut later| later.get("/healthz"));
     assert_eq!(later.expect("the API answers").status, 200);
     connection

@@ -68,7 +68,7 @@ fn no_accepted_order_is_lost_while_kafka_is_frozen_stopped_and_killed() {
     let wait_for = |orders| clients.wait_for_each(orders, RECOVERY);
     wait_for(200);
     kafka.freeze();
-    // Long enough for orders under way to be given up.
+    // Long enough for pending orders to time out.
     let mut posted = Posted::default();
     posted.at_once(&api, "frozen", 20);
     kafka.thaw();

@@ -9,7 +9,7 @@ use support::{Process, eventually};
 use crate::plan::Step;
 use crate::world::World;
 
-/// How long a lost answer may take to come by: orders keep coming.
+/// How long it may take until a reply is dropped: orders keep coming.
 const PASSES_WITHIN: Duration = Duration::from_secs(30);
 
 pub fn strike(world: &mut World, step: &Step) {
@@ -112,7 +112,7 @@ fn bad_line(proxy: &Proxy, mode: Mode, lasts: Duration) {
     proxy.set(mode);
     sleep(lasts);
     proxy.set(Mode::Forward);
-    // What passed into a black hole is missing in the middle of its connection for ever.
+    // Bytes that were dropped are missing in the middle of their connections.
     if mode == Mode::BlackHole {
         proxy.close_connections();
     }

@@ -23,7 +23,7 @@ const USAGE: &str = "tests/soak DURATION [--seed N] [--fault NAME]…
 DURATION is a number with s, m or h. The same seed brings the same faults, for the same times, in the
 same order; without one the soak picks it and says it. --fault picks from the named faults only:";
 
-/// What the command line asks for.
+/// The arguments.
 struct Asked {
     duration: Duration,
     seed: u64,
@@ -54,7 +54,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Strikes until the time is over; `at` tells what it is doing.
+/// Injects faults until the time is over; `at` describes the current step.
 fn soak(asked: &Asked, at: &Mutex<String>) -> String {
     let mut world = World::start();
     let (began, mut plan) = (Instant::now(), Plan::new(asked.seed, &asked.faults));

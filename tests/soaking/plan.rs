@@ -33,13 +33,13 @@ pub const FAULTS: &[&str] = &[
 /// One fault.
 pub struct Step {
     pub fault: &'static str,
-    /// How long all is well before it strikes.
+    /// The pause before it.
     pub before: Duration,
-    /// How long it lasts, where it lasts.
+    /// Its duration, where it has one.
     pub lasts: Duration,
-    /// What a line does, where it is a line's.
+    /// The mode of the proxy, for a fault of a connection.
     pub line: Mode,
-    /// Which consumer it strikes.
+    /// The affected consumer.
     pub victim: usize,
 }
 
@@ -71,7 +71,7 @@ impl<'a> Plan<'a> {
         let number = self.below(self.faults.len() as u64);
         let fault = self.faults[usize::try_from(number).expect("an index fits")];
         let longest_ms = match fault {
-            // Past the session of a group member, past the time after which a lane is given up.
+            // Longer than the session timeout of a member and than the timeout of a lane.
             "consumer-frozen" => 20_000,
             "kafka-frozen" | "database-frozen" => 60_000,
             _ => 12_000,
@@ -91,7 +91,7 @@ impl<'a> Plan<'a> {
         }
     }
 
-    /// SplitMix64: small, and the same on every machine for ever.
+    /// SplitMix64: small, and the same on every machine.
     fn below(&mut self, limit: u64) -> u64 {
         self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.state;

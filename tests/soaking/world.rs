@@ -9,13 +9,13 @@ use support::private::{PrivateKafka, PrivatePostgres, free_port};
 use support::proxy::Proxy;
 use support::{Env, Process, eventually};
 
-/// From the end of a fault until everything goes again.
+/// From the end of a fault until everything works again.
 const RECOVERY: Duration = Duration::from_secs(30);
 
 const PARTITIONS: i32 = 4;
 const CLIENTS: u32 = 4;
 
-/// What each client waits between two orders.
+/// The pause of each client between two orders.
 const PACE: Duration = Duration::from_millis(25);
 
 // Fields end in this order: services before the servers they use.
@@ -67,12 +67,12 @@ impl World {
         }
     }
 
-    /// Starts the API anew at its address.
+    /// Starts the API again at its address.
     pub fn serve(&mut self) {
         self.api = serve(&self.env, &self.authority, &self.api_to_kafka);
     }
 
-    /// Starts one of the two consumers anew.
+    /// Starts one of the two consumers again.
     pub fn consume(&mut self, which: usize) {
         self.consumers[which] = self.another_consumer();
     }
@@ -88,7 +88,7 @@ impl World {
         );
     }
 
-    /// Waits until everything goes again, at most so long after the fault was over: every client is
+    /// Waits until everything works again, at most `RECOVERY` after the end of the fault: every client is
     /// accepted, what the log had is stored, both kinds of service are ready.
     pub fn wait_until_going(&mut self, healed: Instant) {
         let left = || RECOVERY.saturating_sub(healed.elapsed());
@@ -106,7 +106,7 @@ impl World {
         }
     }
 
-    /// Checks every promise while the clients are held; how many orders were accepted so far.
+    /// Checks every promise while the clients are suspended; returns the number of accepted orders.
     pub fn check(&mut self) -> usize {
         self.poison();
         self.clients.suspend(RECOVERY);
@@ -116,7 +116,7 @@ impl World {
         orders
     }
 
-    /// The last word, when nothing is posted any more.
+    /// The final check, after the clients are suspended.
     pub fn finish(mut self) -> usize {
         self.clients.suspend(RECOVERY);
         let answers = self.clients.answers();
@@ -136,7 +136,7 @@ impl World {
         answers.accepted().len()
     }
 
-    /// Another program writes what is no order.
+    /// Writes records that are no orders, as another program may.
     fn poison(&mut self) {
         let poison = ["not an order", "{\"order_uid\":\"no-date\"}"];
         let records: Vec<RawRecord> = (0..PARTITIONS)

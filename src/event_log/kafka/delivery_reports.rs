@@ -26,7 +26,7 @@ use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::producers::DeliveryContext;
+use super::delivery::DeliveryContext;
 
 /// How often a producer is polled and its brokers are checked without any report.
 const POLL_INTERVAL: Duration = Duration::from_millis(100);

@@ -9,17 +9,17 @@ use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::{DeliveryResult, Header, Message, OwnedHeaders};
-use rdkafka::producer::{BaseRecord, Producer, ProducerContext};
+use rdkafka::message::{Header, OwnedHeaders};
+use rdkafka::producer::{BaseRecord, Producer};
 use tokio::runtime::Handle;
 
 use super::REQUEST_TIMEOUT;
 use super::clients::Clients;
-use super::connectivity::KafkaContext;
+use super::delivery::{Pending, append_error};
 use super::delivery_reports::PolledProducer;
 use super::errors::log_error;
 use super::producer_selector::{InFlight, ProducerKind, ProducerSelector};
-use crate::event_log::{Ack, AckSender, AppendError, Appended, Durability, LogError, NewRecord};
+use crate::event_log::{Ack, AppendError, Durability, LogError, NewRecord};
 
 /// librdkafka gives a record up after this long; the API's deadline is longer by two seconds.
 const MESSAGE_TIMEOUT_MS: &str = "5000";
@@ -47,59 +47,6 @@ pub(super) struct Producers {
 struct Slot {
     settings: &'static [(&'static str, &'static str)],
     producer: RwLock<Option<Arc<KafkaProducer>>>,
-}
-
-/// The context of a producer; its state is the selector that learns what became of each record.
-pub(super) type DeliveryContext = KafkaContext<Arc<ProducerSelector>>;
-
-/// Who receives the outcome of a record, and its place in flight where it must be durable.
-pub(super) struct Pending {
-    sender: AckSender,
-    in_flight: Option<InFlight>,
-}
-
-impl ProducerContext for DeliveryContext {
-    type DeliveryOpaque = Box<Pending>;
-
-    fn delivery(&self, result: &DeliveryResult<'_>, pending: Box<Pending>) {
-        let outcome = match result {
-            // `acks=all`: every in-sync replica has the record (durable producers).
-            Ok(message) => {
-                self.connectivity.responded();
-                Ok(Appended {
-                    partition: message.partition(),
-                    offset: Some(message.offset()).filter(|offset| *offset >= 0),
-                })
-            }
-            Err((error, _)) => Err(append_error(error)),
-        };
-        if let Some(record) = pending.in_flight {
-            let (Ok(message) | Err((_, message))) = result;
-            let partition = message.partition();
-            match outcome {
-                Ok(_) => self.state.acknowledged(record, partition),
-                // Without a partition it was never sent to a broker.
-                Err(AppendError::Unknown(_)) if partition >= 0 => {
-                    self.state.unknown_outcome(record, partition);
-                }
-                Err(_) => self.state.refused(record),
-            }
-        }
-        // Nobody waits any more: the outcome is the same.
-        let _ = pending.sender.send(outcome);
-    }
-}
-
-/// Only what definitely never reached the log is "not accepted"; the rest is unknown.
-fn append_error(error: &KafkaError) -> AppendError {
-    match error.rdkafka_error_code() {
-        Some(RDKafkaErrorCode::MessageSizeTooLarge) => AppendError::TooLarge(error.to_string()),
-        Some(RDKafkaErrorCode::QueueFull) => {
-            AppendError::NotAccepted("too many records are waiting for Kafka".into())
-        }
-        Some(code) => AppendError::Unknown(code.to_string()),
-        None => AppendError::Unknown(error.to_string()),
-    }
 }
 
 impl Producers {

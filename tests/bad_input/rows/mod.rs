@@ -10,7 +10,7 @@ mod not_json;
 
 use serde_json::{Value, json};
 
-/// A text of every document; it stands for a customer's data.
+/// A text of every document, in place of a customer's data.
 pub const MARK: &str = "for-no-log";
 
 /// What must become of a document.
@@ -20,7 +20,7 @@ pub enum Verdict {
     NotJson,
     /// 422 at the API, with faults in exactly this place; a dead letter.
     Invalid { pointer: String },
-    /// 202 at the API; stored, and given back like this.
+    /// 202 at the API; stored, and returned like this.
     Accepted(Box<Value>),
 }
 
@@ -67,7 +67,7 @@ struct Table {
 }
 
 impl Table {
-    /// Adds a case; `bytes` makes its document for the uid that it is given.
+    /// Adds a case; `bytes` creates its document for a uid.
     fn add(
         &mut self,
         name: impl Into<String>,
@@ -97,7 +97,7 @@ fn document(uid: &str, members: &str) -> String {
     )
 }
 
-/// What [`document`] without members is given back as.
+/// The order that [`document`] without members becomes.
 fn zero(uid: &str) -> Value {
     json!({
         "order_uid": uid, "track_number": "", "entry": "",
@@ -114,7 +114,7 @@ fn zero(uid: &str) -> Value {
     })
 }
 
-/// What an item without members is given back as.
+/// The item that one without members becomes.
 fn zero_item() -> Value {
     json!({
         "chrt_id": 0, "track_number": "", "price": 0, "rid": "", "name": "", "sale": 0, "size": "",

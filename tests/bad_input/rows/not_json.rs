@@ -2,7 +2,7 @@
 
 use super::{Table, Verdict, document};
 
-/// Members that break the document they stand in.
+/// Members that make their document malformed.
 const MEMBERS: &[(&str, &str)] = &[
     ("a lone surrogate", r#""entry":"\ud800""#),
     (

@@ -1,6 +1,7 @@
 //! A Kafka broker for one test.
 
 use std::fs::{self, File};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -100,14 +101,31 @@ impl PrivateKafka {
             child: None,
             starts: 0,
         };
-        let format = kafka
+        kafka.format();
+        kafka
+    }
+
+    /// Formats the log directory, or copies one that an earlier broker of this version formatted, which
+    /// saves the start of a JVM.
+    fn format(&self) {
+        let libraries = PathBuf::from(required_variable("ORDERS_TEST_KAFKA_LIBS"));
+        let formatted = libraries.with_file_name("formatted-storage");
+        if formatted.is_dir() {
+            return copy_folder(&formatted, &self.data).expect("the storage can be copied");
+        }
+        let format = self
             .java("kafka.tools.StorageTool")
             .args(["format", "-t", "b3JkZXJzLXRlc3RzLTAwMQ", "-c"])
-            .arg(kafka.dir.path().join("server.properties"))
+            .arg(self.dir.path().join("server.properties"))
             .output()
             .expect("java can be started");
         assert!(format.status.success(), "StorageTool format: {format:?}");
-        kafka
+        // Renamed, so that it appears complete; another test may be first, or the folder read-only.
+        let copy = libraries.with_file_name(format!("formatted-{}", uuid::Uuid::new_v4()));
+        let kept = copy_folder(&self.data, &copy).and_then(|()| fs::rename(&copy, &formatted));
+        if kept.is_err() {
+            let _ = fs::remove_dir_all(&copy);
+        }
     }
 
     /// `host:port`.
@@ -122,13 +140,13 @@ impl PrivateKafka {
 
     /// Copies the data of the stopped broker, for `restore`.
     pub fn copy_data(&self, name: &str) {
-        copy_folder(&self.data(), &self.dir.path().join(name));
+        copy_folder(&self.data(), &self.dir.path().join(name)).expect("the data can be copied");
     }
 
     /// Replaces the data of the stopped broker by a copy.
     pub fn restore(&self, name: &str) {
         fs::remove_dir_all(self.data()).expect("the data can be removed");
-        copy_folder(&self.dir.path().join(name), &self.data());
+        copy_folder(&self.dir.path().join(name), &self.data()).expect("the data can be copied");
     }
 
     /// Starts a stopped broker and waits until it serves clients.
@@ -236,15 +254,16 @@ impl Drop for PrivateKafka {
     }
 }
 
-fn copy_folder(from: &Path, to: &Path) {
-    fs::create_dir_all(to).expect("the folder can be made");
-    for entry in fs::read_dir(from).expect("the folder is there") {
-        let entry = entry.expect("the folder can be read");
+fn copy_folder(from: &Path, to: &Path) -> io::Result<()> {
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
         let target = to.join(entry.file_name());
-        if entry.file_type().expect("a type").is_dir() {
-            copy_folder(&entry.path(), &target);
+        if entry.file_type()?.is_dir() {
+            copy_folder(&entry.path(), &target)?;
         } else if entry.file_name() != ".lock" {
-            fs::copy(entry.path(), &target).expect("the file can be copied");
+            fs::copy(entry.path(), &target)?;
         }
     }
+    Ok(())
 }
