@@ -14,11 +14,13 @@ mod duration;
 mod engines;
 mod env_file;
 mod http;
+mod invalid;
 mod log;
 mod properties;
 mod redaction;
 mod settings;
 mod store;
+mod variables;
 
 pub use control_folder::control_folder;
 pub use data::DataArgs;
@@ -28,8 +30,9 @@ pub use http::{AdminArgs, ApiUrlArgs, CacheArgs, HttpArgs};
 pub use log::{GroupArgs, LogArgs, LogEngine, LogSettings, Topics};
 pub use properties::Property;
 pub use redaction::{redact, redact_arguments};
-pub use settings::{Entry, Origin, Settings, Variables, command_line};
+pub use settings::{Entry, Settings, command_line};
 pub use store::{StoreArgs, StoreSettings};
+pub use variables::{Origin, Variables};
 
 #[cfg(test)]
 mod tests {

@@ -1,4 +1,4 @@
-//! Waits for a log or a database that does not respond yet.
+//! Waits for a log or a database that does not respond yet, and describes outages.
 //!
 //! The one place for how long a command waits, what it prints meanwhile, and the error with its hint.
 
@@ -6,6 +6,7 @@ use std::error::Error;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::client::ClientError;
 use crate::commands::Context;
 use crate::config::LogSettings;
 use crate::event_log::LogError;
@@ -97,6 +98,14 @@ impl Target<'_> {
             thread::sleep(RETRY_PAUSE.min(left));
         }
     }
+}
+
+/// The failure when the API does not take requests.
+pub fn api_failure(error: &ClientError, doing: &str) -> anyhow::Error {
+    let hint = "start it with `orders serve-api`, or name another with --api-url or ORDERS_API_URL";
+    Failure::new(Exit::Unreachable, format!("{doing}: {error}"))
+        .hint(hint)
+        .into()
 }
 
 #[cfg(test)]

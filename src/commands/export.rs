@@ -1,9 +1,8 @@
-//! `orders export`: writes every stored order as JSON, one a line, in the form that `orders send`
-//! reads.
+//! `orders export`: writes every stored order as a line of JSON that `orders send` reads.
 //!
-//! It first makes sure that the store has all that the log had when it began, then looks at the
-//! store at one moment, so that what is written belongs together. An order that another program
-//! left in a form which the API would refuse is written too, and named: nothing is dropped.
+//! Waits until the store has everything that the log had at the start, then reads one snapshot of the
+//! store. An order that another program stored in a form which the API refuses is written as it is,
+//! and reported: nothing is dropped.
 
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -39,29 +38,29 @@ exports what is there. A file is written as FILE.part and renamed when it is
 complete and on the disk. Orders that other programs left in a form which the API
 refuses are written as they are, and named on stderr.";
 
-/// How many odd orders are named; the others are counted.
-const NAMED: u64 = 20;
+/// How many refused orders are reported by uid; the rest is counted.
+const MAX_REPORTED: u64 = 20;
 
-/// How often the store is asked whether it has caught up.
-const LOOK_AGAIN: Duration = Duration::from_millis(200);
+/// The pause between two checks whether the store has caught up.
+const POLL_INTERVAL: Duration = Duration::from_millis(200);
 
 /// The arguments of `orders export`.
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// Where the orders go; `-` is stdout
+    /// File for the orders; `-` is stdout
     #[arg(long, value_name = "FILE", default_value = "-")]
     to: PathBuf,
 
-    /// Where the dead letters go: records that could not become orders, with place and reason
+    /// File for dead letters: records that are not orders, with offset and reason
     #[arg(long, value_name = "FILE")]
     dead_letters: Option<PathBuf>,
 
-    /// Export what is stored, without asking whether that is all
+    /// Export what is stored, without checking that it is complete
     #[arg(long)]
     partial: bool,
 
-    /// How long to wait for database and log, and for the store to have what the topic has
+    /// How long to wait for database and log, and for the store to catch up
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = duration)]
     wait: Duration,
 
@@ -69,18 +68,18 @@ pub struct Args {
     engines: EngineArgs,
 }
 
-/// Waits until everything is stored, then writes it. [`Exit::CheckFailed`] when something is not.
+/// Waits until everything is stored, then writes it; [`Exit::CheckFailed`] when something is not.
 pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     if args.dead_letters.as_ref() == Some(&args.to) {
         let message = "`--to` and `--dead-letters` name the same file";
-        return Err(Failure::new(Exit::Usage, message).into());
+        return Err(Failure::usage(message).into());
     }
     let engine = open::store(&args.engines.store()?)?;
     let deadline = Instant::now() + args.wait;
-    // Before the store is looked at: what was acknowledged by now is what must be in it.
+    // Before the store is read: it must have every record that is acknowledged by now.
     let topic = match args.partial {
         true => None,
-        false => Some(asked_log(&args, context)?),
+        false => Some(read_ends(&args, context)?),
     };
     let mut store = connect::to_store(&*engine, args.wait, context, || engine.connect())?;
     check_schema(&mut *store)?;
@@ -88,7 +87,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
         catch_up(&mut *store, topic, deadline, context)?;
     }
     drop(store);
-    // Until here a signal ends the process at once, and leaves nothing behind.
+    // Until here a signal ends the process at once, and there is nothing to clean up.
     let shutdown = Shutdown::install()?;
     let database = engine.describe();
     let at_database = || format!("reading the database `{database}`");
@@ -107,10 +106,10 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     export.write(&mut *snapshot).with_context(at_database)
 }
 
-fn asked_log(args: &Args, context: &Context) -> anyhow::Result<Topic> {
+fn read_ends(args: &Args, context: &Context) -> anyhow::Result<Topic> {
     let settings = args.engines.log()?;
     let log = open::log(&settings)?;
-    let hint = "start it, wait longer with --wait, or export what is there with --partial";
+    let hint = "start it, wait longer with --wait, or export what is stored with --partial";
     connect::to_log(&settings, hint, args.wait, context, || {
         Topic::read(&*log, &settings.topics.orders)
     })
@@ -119,7 +118,7 @@ fn asked_log(args: &Args, context: &Context) -> anyhow::Result<Topic> {
 fn check_schema(store: &mut dyn OrderStore) -> anyhow::Result<()> {
     let applied = store
         .applied_migrations()
-        .context("reading which migrations the database has")?;
+        .context("reading the migrations of the database")?;
     let (message, hint) = match migrations::state(&applied) {
         SchemaState::Current => return Ok(()),
         SchemaState::Pending(_) => (
@@ -134,14 +133,14 @@ fn check_schema(store: &mut dyn OrderStore) -> anyhow::Result<()> {
     Err(Failure::new(Exit::CheckFailed, message).hint(hint).into())
 }
 
-/// Waits until the store has what the topic had, at most until the deadline.
+/// Waits until the store has everything that the topic had, at most until the deadline.
 fn catch_up(
     store: &mut dyn OrderStore,
     topic: &Topic,
     deadline: Instant,
     context: &Context,
 ) -> anyhow::Result<()> {
-    let mut mentioned = false;
+    let mut is_reported = false;
     loop {
         let mut positions = Vec::new();
         for partition in 0..topic.ranges.len() {
@@ -155,13 +154,13 @@ fn catch_up(
         if Instant::now() >= deadline {
             return refuse_waiting(topic, &waiting);
         }
-        if !std::mem::replace(&mut mentioned, true) {
+        if !std::mem::replace(&mut is_reported, true) {
             let text = waiting::text(&topic.name, &waiting);
             context
                 .output
                 .info(&format!("waiting until the consumer has stored {text}"));
         }
-        std::thread::sleep(LOOK_AGAIN);
+        std::thread::sleep(POLL_INTERVAL);
     }
 }
 
@@ -180,7 +179,7 @@ fn refuse_waiting(topic: &Topic, waiting: &[Waiting]) -> anyhow::Result<()> {
     .into())
 }
 
-/// One run, from the moment on that everything is known to be there.
+/// One run, once the store is known to be complete.
 struct Export<'a> {
     args: &'a Args,
     context: &'a Context,
@@ -192,19 +191,18 @@ impl Export<'_> {
         let (orders, dead_letters) = snapshot.counts()?;
         if dead_letters > 0 && self.args.dead_letters.is_none() && !self.args.partial {
             let message = format!(
-                "{dead_letters} dead letter(s), records that could not become orders, would be \
-                 left out"
+                "{dead_letters} dead letter(s), records that are not orders, would be left out"
             );
             let hint = "name a file for them with --dead-letters, or leave them out with --partial";
             return Err(Failure::new(Exit::CheckFailed, message).hint(hint).into());
         }
-        // Both are opened before anything is written, so that a wrong name costs nothing.
+        // Both are opened before anything is written, so that a wrong path is an error at once.
         let mut to = Sink::open(&self.args.to, &self.context.output)?;
         let letters_to = self.args.dead_letters.as_deref();
         let mut letters_to = letters_to.map(Sink::file).transpose()?;
 
-        let (odd, complete) = self.write_orders(snapshot, orders, &mut to)?;
-        if !complete {
+        let (refused, is_complete) = self.write_orders(snapshot, orders, &mut to)?;
+        if !is_complete {
             return Ok(self.stopped());
         }
         if let Some(sink) = &mut letters_to {
@@ -217,11 +215,11 @@ impl Export<'_> {
             sink.finish()?;
         }
         to.finish()?;
-        self.report(orders, odd, dead_letters)?;
+        self.report(orders, refused, dead_letters)?;
         Ok(Exit::Done)
     }
 
-    /// How many orders were odd, and whether all were written.
+    /// Writes the orders: how many of them the API would refuse, and whether all were written.
     fn write_orders(
         &self,
         snapshot: &mut dyn Snapshot,
@@ -229,34 +227,29 @@ impl Export<'_> {
         sink: &mut Sink<'_>,
     ) -> anyhow::Result<(u64, bool)> {
         let progress = self.context.output.progress("orders", Some(total));
-        let (mut odd, mut trouble, mut complete) = (0, None, true);
+        let (mut refused, mut failed, mut is_complete) = (0, None, true);
         snapshot.for_each_order(&mut |order| {
             let mut line = order.encode();
-            if let Some(reason) = oddity(&line) {
-                odd += 1;
-                self.name(&order, &reason, odd);
+            if let Some(reason) = refusal(&line) {
+                refused += 1;
+                self.report_refused(&order, &reason, refused);
             }
             line.push(b'\n');
-            let go_on = match sink.write(&line) {
-                Ok(is_read) => is_read && !self.shutdown.is_requested(),
+            is_complete = match sink.write(&line) {
+                Ok(is_open) => is_open && !self.shutdown.is_requested(),
                 Err(error) => {
-                    trouble = Some(error);
+                    failed = Some(error);
                     false
                 }
             };
             progress.inc(1);
-            complete = go_on;
-            if go_on {
-                ControlFlow::Continue(())
-            } else {
-                ControlFlow::Break(())
+            match is_complete {
+                true => ControlFlow::Continue(()),
+                false => ControlFlow::Break(()),
             }
         })?;
         progress.finish();
-        match trouble {
-            Some(error) => Err(error),
-            None => Ok((odd, complete)),
-        }
+        failed.map_or(Ok((refused, is_complete)), Err)
     }
 
     fn write_letters(
@@ -266,34 +259,34 @@ impl Export<'_> {
         sink: &mut Sink<'_>,
     ) -> anyhow::Result<()> {
         let progress = self.context.output.progress("dead letters", Some(total));
-        let mut trouble = None;
+        let mut failed = None;
         snapshot.for_each_dead_letter(&mut |letter: StoredDeadLetter| {
             progress.inc(1);
             match sink.write(&letter::line(&letter)) {
                 Ok(true) if !self.shutdown.is_requested() => return ControlFlow::Continue(()),
                 Ok(_) => {}
-                Err(error) => trouble = Some(error),
+                Err(error) => failed = Some(error),
             }
             ControlFlow::Break(())
         })?;
         progress.finish();
-        trouble.map_or(Ok(()), Err)
+        failed.map_or(Ok(()), Err)
     }
 
-    fn name(&self, order: &Order, reason: &str, count: u64) {
+    /// Warns of the refused order number `count`.
+    fn report_refused(&self, order: &Order, reason: &str, count: u64) {
         let output = &self.context.output;
-        if count <= NAMED {
+        if count <= MAX_REPORTED {
             output.warn(&format!(
-                "the order `{}` is exported as it is stored, and `orders send` will not be able to \
-                 send it: {reason}",
+                "the order `{}` is exported as it is stored, and the API would refuse it: {reason}",
                 order.order_uid.escape_debug()
             ));
-        } else if count == NAMED + 1 {
-            output.warn("more orders are like that; they are counted at the end");
+        } else if count == MAX_REPORTED + 1 {
+            output.warn("the API would refuse more orders; they are counted at the end");
         }
     }
 
-    /// Stopped by a signal, or by a reader that has enough.
+    /// The exit code after a signal or a closed pipe.
     fn stopped(&self) -> Exit {
         if self.shutdown.is_requested() {
             self.context
@@ -304,34 +297,34 @@ impl Export<'_> {
         Exit::Done
     }
 
-    fn report(&self, orders: u64, odd: u64, dead_letters: u64) -> anyhow::Result<()> {
+    fn report(&self, orders: u64, refused: u64, dead_letters: u64) -> anyhow::Result<()> {
         let output = &self.context.output;
         let letters_to = self.args.dead_letters.as_deref();
-        if odd > 0 {
+        if refused > 0 {
             output.warn(&format!(
-                "{odd} of {orders} orders are stored in a form that `orders send` cannot send"
+                "{refused} of {orders} orders are stored in a form that the API would refuse"
             ));
         }
         if dead_letters > 0 && letters_to.is_none() {
             output.warn(&format!("{dead_letters} dead letter(s) were left out"));
         }
-        let kept = letters_to.map_or(0, |_| dead_letters);
+        let exported = letters_to.map_or(0, |_| dead_letters);
         if output.is_json() && self.args.to != Path::new(sink::STDOUT) {
             return output.json(&json!({
                 "orders": orders,
-                "not_sendable": odd,
-                "dead_letters": kept,
-                "dead_letters_left_out": dead_letters - kept,
+                "not_sendable": refused,
+                "dead_letters": exported,
+                "dead_letters_left_out": dead_letters - exported,
             }));
         }
-        let letters = letters_to.map_or(String::new(), |_| format!(", {kept} dead letter(s)"));
+        let letters = letters_to.map_or(String::new(), |_| format!(", {exported} dead letter(s)"));
         output.info(&format!("exported {orders} order(s){letters}"));
         Ok(())
     }
 }
 
 /// Why the API would refuse this order; `None` when it would not.
-fn oddity(document: &[u8]) -> Option<String> {
+fn refusal(document: &[u8]) -> Option<String> {
     let refusal = Order::decode(document).err()?;
     let faults: Vec<String> = refusal.faults.iter().map(Fault::to_string).collect();
     Some(faults.join("; "))

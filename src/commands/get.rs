@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::client::{Client, FoundOrder, GetOutcome};
-use crate::commands::{Context, send};
+use crate::commands::{Context, connect};
 use crate::config::{ApiUrlArgs, duration};
 use crate::exit::{Exit, Failure};
 use crate::order::{Item, Kind, Order, TableRow};
@@ -48,7 +48,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     let mut entries: Vec<Entry> = Vec::new();
     for order_uid in &args.order_uids {
         let got = client.get(order_uid, args.wait);
-        let got = got.map_err(|error| send::unreachable(&error, "looking up orders"))?;
+        let got = got.map_err(|error| connect::api_failure(&error, "looking up orders"))?;
         match found_or_missing(got, order_uid) {
             Ok(found) => {
                 warn_of_age(output, &found);

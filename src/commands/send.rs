@@ -13,8 +13,8 @@ use anyhow::Context as _;
 use serde::Serialize;
 
 use crate::client::documents::{Documents, Piece};
-use crate::client::{Client, ClientError, RetryableError, SendOutcome};
-use crate::commands::Context;
+use crate::client::{Client, RetryableError, SendOutcome};
+use crate::commands::{Context, connect};
 use crate::config::{ApiUrlArgs, duration};
 use crate::exit::{Exit, Failure};
 use crate::order::{Fault, Order};
@@ -186,7 +186,7 @@ impl Sending<'_> {
             }
             Err(error) => {
                 self.failed(rejected("not_sent").detail(error.to_string()));
-                Err(unreachable(&error, "sending orders"))
+                Err(connect::api_failure(&error, "sending orders"))
             }
         }
     }
@@ -345,12 +345,4 @@ fn name_of(path: &Path) -> String {
         true => "stdin".into(),
         false => path.display().to_string(),
     }
-}
-
-/// The failure when the API does not take requests.
-pub(super) fn unreachable(error: &ClientError, doing: &str) -> anyhow::Error {
-    let hint = "start it with `orders serve-api`, or name another with --api-url or ORDERS_API_URL";
-    Failure::new(Exit::Unreachable, format!("{doing}: {error}"))
-        .hint(hint)
-        .into()
 }

@@ -39,8 +39,8 @@ mod tests {
     use crate::config::GroupArgs;
     use crate::config::log::LogEngine;
     use crate::config::properties::Property;
-    use crate::config::settings::Variables;
     use crate::config::settings::tests::{from_variables, resolve};
+    use crate::config::variables::Variables;
     use crate::data_folder::DataFolder;
 
     type Resolved<T> = Result<T, String>;

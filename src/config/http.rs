@@ -4,7 +4,9 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use super::settings::{CACHE_JANITOR_S, Invalid, Settings};
+use super::invalid::Invalid;
+use super::settings::Settings;
+use super::variables::CACHE_JANITOR_S;
 use crate::exit::Failure;
 
 const MIB: u64 = 1024 * 1024;
@@ -210,8 +212,8 @@ fn bytes(text: &str) -> Result<u64, Invalid> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::settings::Variables;
     use crate::config::settings::tests::{from_variables, resolve};
+    use crate::config::variables::Variables;
 
     fn http(pairs: &[(&str, &str)]) -> Result<HttpArgs, String> {
         from_variables(pairs)

@@ -1,8 +1,8 @@
 //! Which log, which topics, which consumer group.
 
 use super::data::DataArgs;
+use super::invalid::Invalid;
 use super::properties::{self, Property, PropertyList};
-use super::settings::Invalid;
 use crate::data_folder::DataFolder;
 use crate::exit::Failure;
 

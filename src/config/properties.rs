@@ -6,8 +6,8 @@
 
 use std::fmt;
 
+use super::invalid::Invalid;
 use super::redaction::MASK;
-use super::settings::Invalid;
 
 /// Properties that are refused with any value, and why.
 const REFUSED: &[(&[&str], &str)] = &[

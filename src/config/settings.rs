@@ -3,61 +3,26 @@
 //! A setting is a clap argument with an `env`. The command line is parsed twice: [`command_line`]
 //! looks at flags alone, so that a malformed variable does not stand in the way of `--help` and the
 //! `.env` file can be found; [`Settings::resolve`] gives clap the variables as defaults and parses
-//! the values. This is the only reader of the process's environment.
+//! the values.
 //!
 //! # Invariants
 //!
 //! - An empty variable counts as unset; an empty flag is an error.
 //! - An error names the flag or the variable that holds the value.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
-use std::fmt;
-use std::path::{Path, PathBuf};
 
 use clap::builder::Resettable;
 use clap::error::{ContextKind, ContextValue};
 use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches, Command};
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 
-use super::env_file;
+use super::invalid::Invalid;
 use super::properties;
 use super::redaction::redact;
+use super::variables::{Origin, Variables, variable_of};
 use crate::exit::Failure;
-use crate::failpoint;
-use crate::timeouts;
-
-/// Variables that are read without being an argument.
-pub const CACHE_JANITOR_S: &str = "CACHE_JANITOR_S";
-const WITHOUT_ARGUMENT: [&str; 3] = [CACHE_JANITOR_S, failpoint::VARIABLE, timeouts::VARIABLE];
-
-/// Where a value comes from.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Origin {
-    Flag,
-    Environment,
-    /// The `.env` file, with its path.
-    File(PathBuf),
-    Default,
-}
-
-impl fmt::Display for Origin {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Origin::Flag => formatter.write_str("flag"),
-            Origin::Environment => formatter.write_str("environment"),
-            Origin::File(path) => path.display().fmt(formatter),
-            Origin::Default => formatter.write_str("default"),
-        }
-    }
-}
-
-impl Serialize for Origin {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
 
 /// A setting as it may be shown: its secrets are masked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -67,80 +32,6 @@ pub struct Entry {
     /// `None` when it is not set and has no default.
     pub value: Option<String>,
     pub origin: Origin,
-}
-
-/// The variables of the process and of the `.env` file.
-#[derive(Clone, Default)]
-pub struct Variables {
-    process: BTreeMap<String, OsString>,
-    file: BTreeMap<String, String>,
-    path: PathBuf,
-}
-
-impl Variables {
-    /// Reads the process's variables and the file: the one named by `--env-file`, which must exist,
-    /// or `.env` in the current directory where there is one. Names that `command` does not know are
-    /// left alone.
-    pub fn load(command: &Command, env_file: Option<&Path>) -> Result<Variables, Failure> {
-        let names = names(command);
-        let path = env_file.unwrap_or(Path::new(".env"));
-        let value = |name: &String| Some((name.clone(), std::env::var_os(name)?));
-        Ok(Variables {
-            process: names.iter().filter_map(value).collect(),
-            file: env_file::read(path, env_file.is_some(), &names)?,
-            path: path.to_owned(),
-        })
-    }
-
-    fn get(&self, name: &str) -> Result<Option<(String, Origin)>, Failure> {
-        if let Some(value) = self.process.get(name).filter(|value| !value.is_empty()) {
-            let Some(value) = value.to_str() else {
-                return Err(Failure::usage(format!("`{name}` is not valid UTF-8")));
-            };
-            if !value.trim().is_empty() {
-                return Ok(Some((value.trim().to_owned(), Origin::Environment)));
-            }
-        }
-        let value = self.file.get(name).map(|value| value.trim());
-        let value = value.filter(|value| !value.is_empty());
-        Ok(value.map(|value| (value.to_owned(), Origin::File(self.path.clone()))))
-    }
-}
-
-/// Every variable of the command and its subcommands.
-fn names(command: &Command) -> BTreeSet<String> {
-    let own = command.get_arguments().filter_map(variable_of);
-    let inherited = command.get_subcommands().flat_map(names);
-    let others = WITHOUT_ARGUMENT.map(str::to_owned);
-    own.chain(inherited).chain(others).collect()
-}
-
-/// Why the text of a setting cannot be used: what follows the setting's name in the error.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{reason}")]
-pub(super) struct Invalid {
-    reason: String,
-    hint: Option<&'static str>,
-}
-
-impl Invalid {
-    /// A reason that does not repeat the value: for values that may be secret.
-    pub(super) fn new(reason: impl Into<String>) -> Invalid {
-        Invalid {
-            reason: reason.into(),
-            hint: None,
-        }
-    }
-
-    /// Repeats the value, without a URL's password.
-    pub(super) fn expected(value: &str, expected: &str) -> Invalid {
-        Invalid::new(format!("is `{}`, expected {expected}", redact(value)))
-    }
-
-    pub(super) fn hint(mut self, hint: &'static str) -> Invalid {
-        self.hint = Some(hint);
-        self
-    }
 }
 
 struct Setting {
@@ -207,12 +98,6 @@ impl Setting {
             origin: self.origin.clone(),
         }
     }
-}
-
-fn variable_of(argument: &Arg) -> Option<String> {
-    argument
-        .get_env()
-        .map(|name| name.to_string_lossy().into_owned())
 }
 
 fn is_setting(argument: &Arg) -> bool {
@@ -347,150 +232,4 @@ impl Settings {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
-    use clap::Args;
-
-    use super::*;
-
-    impl Variables {
-        /// The process's variables, without a file.
-        pub(in crate::config) fn of_process<'a>(
-            pairs: impl IntoIterator<Item = (&'a str, &'a str)>,
-        ) -> Variables {
-            let own = |(name, value): (&str, &str)| (name.to_owned(), value.into());
-            Variables {
-                process: pairs.into_iter().map(own).collect(),
-                ..Variables::default()
-            }
-        }
-
-        /// The variables of a file, with no others.
-        pub(in crate::config) fn of_file(path: &Path, command: &Command) -> Variables {
-            Variables {
-                file: env_file::read(path, true, &names(command)).unwrap(),
-                path: path.to_owned(),
-                ..Variables::default()
-            }
-        }
-    }
-
-    /// A command line of one command that takes the arguments `T`.
-    pub(in crate::config) fn command<T: Args>() -> Command {
-        Command::new("orders").subcommand(T::augment_args(Command::new("test")))
-    }
-
-    /// `T` as the flags and the variables say.
-    pub(in crate::config) fn resolve<T: Args>(
-        flags: &[&str],
-        variables: Variables,
-    ) -> Result<(T, Settings), Failure> {
-        let command = command::<T>();
-        let arguments = ["orders", "test"].iter().chain(flags);
-        let arguments: Vec<OsString> = arguments.map(OsString::from).collect();
-        let flags = command_line(&command, &arguments).unwrap();
-        let (matches, settings) = Settings::resolve(command, &arguments, &flags, variables)?;
-        let (_, matches) = matches.subcommand().unwrap();
-        Ok((T::from_arg_matches(matches).unwrap(), settings))
-    }
-
-    /// As [`resolve`], with variables of the process alone and the error's text.
-    pub(in crate::config) fn from_variables<T: Args>(pairs: &[(&str, &str)]) -> Result<T, String> {
-        let resolved = resolve(&[], Variables::of_process(pairs.iter().copied()));
-        resolved
-            .map(|(args, _)| args)
-            .map_err(|error| error.to_string())
-    }
-
-    #[derive(Args)]
-    struct Example {
-        /// A number
-        #[arg(long, env = "LIMIT", default_value = "7", value_parser = limit)]
-        limit: u64,
-        /// A database
-        #[arg(long, env = "DB_URL")]
-        db_url: Option<String>,
-        /// Properties
-        #[arg(short = 'X')]
-        properties: Vec<String>,
-    }
-
-    fn limit(text: &str) -> Result<u64, Invalid> {
-        text.parse()
-            .map_err(|_| Invalid::expected(text, "a number"))
-    }
-
-    fn variables() -> Variables {
-        let mut variables = Variables::of_process([("LIMIT", "process")]);
-        variables.file.insert("LIMIT".into(), "file".into());
-        variables.path = ".env".into();
-        variables
-    }
-
-    fn refused(flags: &[&str], variables: Variables) -> String {
-        resolve::<Example>(flags, variables)
-            .err()
-            .unwrap()
-            .to_string()
-    }
-
-    #[test]
-    fn a_flag_beats_the_process_and_the_process_beats_the_file() {
-        let expected = "`--limit` is `flag`, expected a number";
-        assert_eq!(refused(&["--limit", "flag"], variables()), expected);
-        assert_eq!(
-            refused(&[], variables()),
-            "`LIMIT` is `process`, expected a number"
-        );
-        let mut variables = variables();
-        for unset in ["", " "] {
-            variables.process.insert("LIMIT".into(), unset.into());
-            let expected = "`LIMIT` (in `.env`) is `file`, expected a number";
-            assert_eq!(refused(&[], variables.clone()), expected);
-        }
-        variables.file.clear();
-        assert_eq!(resolve::<Example>(&[], variables).unwrap().0.limit, 7);
-    }
-
-    #[test]
-    fn a_variable_that_a_flag_overrides_is_not_looked_at() {
-        let (example, _) = resolve::<Example>(&["--limit", "3"], variables()).unwrap();
-        assert_eq!(example.limit, 3);
-    }
-
-    #[test]
-    fn an_empty_flag_is_an_error() {
-        assert_eq!(
-            refused(&["--limit", ""], Variables::default()),
-            "`--limit` is empty"
-        );
-    }
-
-    #[test]
-    fn a_variable_that_is_not_utf8_is_an_error_only_when_asked_for() {
-        use std::os::unix::ffi::OsStringExt;
-        let invalid = || OsString::from_vec(vec![0xff]);
-        let mut variables = Variables::default();
-        variables.process.insert("OTHER".into(), invalid());
-        assert!(resolve::<Example>(&[], variables.clone()).is_ok());
-        variables.process.insert("DB_URL".into(), invalid());
-        assert_eq!(refused(&[], variables), "`DB_URL` is not valid UTF-8");
-    }
-
-    #[test]
-    fn entries_tell_where_each_value_comes_from_and_mask_secrets() {
-        let mut variables = Variables::default();
-        let url = "postgresql://me:s3cret@db/orders";
-        variables.file.insert("DB_URL".into(), url.into());
-        variables.path = "prod.env".into();
-        let flags = ["-X", "sasl.password=s3cret"];
-        let (example, settings) = resolve::<Example>(&flags, variables).unwrap();
-        assert_eq!(example.db_url.as_deref(), Some(url));
-        assert_eq!(example.properties, ["sasl.password=s3cret"]);
-        let expected = serde_json::json!([
-            { "name": "LIMIT", "value": "7", "origin": "default" },
-            { "name": "DB_URL", "value": "postgresql://me:***@db/orders", "origin": "prod.env" },
-            { "name": "-X", "value": "sasl.password=***", "origin": "flag" },
-        ]);
-        assert_eq!(serde_json::json!(settings.entries()), expected);
-    }
-}
+pub(super) mod tests;

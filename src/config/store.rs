@@ -4,8 +4,8 @@ use std::fmt;
 use std::path::PathBuf;
 
 use super::data::DataArgs;
+use super::invalid::Invalid;
 use super::redaction::redact;
-use super::settings::Invalid;
 use crate::exit::Failure;
 
 /// How to reach the database.

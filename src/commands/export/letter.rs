@@ -1,8 +1,8 @@
-//! A dead letter as one line of JSON: where its record is, what it held, and why it is no order.
+//! A dead letter as a line of JSON: the position of its record, its content, and the reason.
 //!
-//! Key and payload are texts where they are UTF-8; otherwise base64, under another name, so that no
-//! reader takes one for the other. A null is null. Of a payload longer than 16 MiB only the head was
-//! kept: `payload_bytes` and `payload_sha256` tell of the whole.
+//! Key and payload are strings when they are UTF-8, otherwise base64 under another name, so that the
+//! two cannot be confused. Only the head of a payload longer than 16 MiB is stored: `payload_bytes`
+//! and `payload_sha256` describe the whole.
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 
 use crate::store::StoredDeadLetter;
 
-/// The line, with its end.
+/// The line, with a newline.
 pub(super) fn line(letter: &StoredDeadLetter) -> Vec<u8> {
     let mut object = Map::new();
     let mut put = |name: &str, value: Value| object.insert(name.to_owned(), value);
@@ -50,7 +50,7 @@ mod tests {
     use crate::order::Timestamp;
 
     #[test]
-    fn what_is_no_text_is_told_apart_from_what_looks_like_it() {
+    fn bytes_that_are_not_utf8_are_base64_under_another_name() {
         let letter = StoredDeadLetter {
             topic: "orders".into(),
             partition: 3,

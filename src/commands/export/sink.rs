@@ -1,8 +1,7 @@
-//! Where an export goes: stdout, or a file that takes its name only when it is complete.
+//! The target of an export: stdout, or a file that is renamed when it is complete.
 //!
-//! A file is written as FILE.part, has everything on the disk, and is then renamed: whoever finds
-//! FILE has all of it. The surprising thing: FILE.part is removed when the export does not end well,
-//! but an older FILE stays.
+//! A file is written as FILE.part, synced, and then renamed, so that FILE is always complete. When the
+//! export fails, FILE.part is removed, and an older FILE stays.
 
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
@@ -19,7 +18,7 @@ use crate::output::Output;
 /// The name of stdout.
 pub(super) const STDOUT: &str = "-";
 
-/// As much is gathered before it is written.
+/// Lines are buffered up to this size.
 const BUFFER_BYTES: usize = 64 * 1024;
 
 pub(super) struct Sink<'o> {
@@ -36,12 +35,12 @@ enum End<'o> {
 struct Part {
     file: File,
     path: PathBuf,
-    goal: PathBuf,
+    target: PathBuf,
     is_finished: bool,
 }
 
 impl<'o> Sink<'o> {
-    /// A file, or stdout where that is named.
+    /// Opens a file, or stdout when `path` is [`STDOUT`].
     pub(super) fn open(path: &Path, output: &'o Output) -> anyhow::Result<Sink<'o>> {
         if path != Path::new(STDOUT) {
             return Sink::file(path);
@@ -49,15 +48,15 @@ impl<'o> Sink<'o> {
         Ok(Sink::new(End::Stdout(output)))
     }
 
-    /// A file of that name; it and FILE.part may be read by this user alone.
-    pub(super) fn file(goal: &Path) -> anyhow::Result<Sink<'o>> {
-        // Taking the name of a device or a folder would harm others, or fail at the very end.
-        if fs::metadata(goal).is_ok_and(|found| !found.is_file()) {
-            let message = format!("`{}` is there, and is no file", goal.display());
+    /// Opens a file that only this user can read.
+    pub(super) fn file(target: &Path) -> anyhow::Result<Sink<'o>> {
+        // A device must not be replaced, and renaming to a folder would fail at the end.
+        if fs::metadata(target).is_ok_and(|found| !found.is_file()) {
+            let message = format!("`{}` exists and is not a file", target.display());
             let hint = "name a file, or write to stdout and redirect that";
             return Err(Failure::new(Exit::Usage, message).hint(hint).into());
         }
-        let mut path = OsString::from(goal.as_os_str());
+        let mut path = OsString::from(target.as_os_str());
         path.push(".part");
         let path = PathBuf::from(path);
         let file = OpenOptions::new()
@@ -73,7 +72,7 @@ impl<'o> Sink<'o> {
         Ok(Sink::new(End::Part(Part {
             file,
             path,
-            goal: goal.to_owned(),
+            target: target.to_owned(),
             is_finished: false,
         })))
     }
@@ -85,7 +84,7 @@ impl<'o> Sink<'o> {
         }
     }
 
-    /// Writes a line; `false` when nobody reads any more.
+    /// Writes a line; `false` when the pipe is closed.
     pub(super) fn write(&mut self, line: &[u8]) -> anyhow::Result<bool> {
         self.buffer.extend_from_slice(line);
         if self.buffer.len() < BUFFER_BYTES {
@@ -95,7 +94,7 @@ impl<'o> Sink<'o> {
     }
 
     fn flush(&mut self) -> anyhow::Result<bool> {
-        let is_read = match &mut self.end {
+        let is_open = match &mut self.end {
             End::Stdout(output) => output.lines(&self.buffer)?,
             End::Part(part) => {
                 part.file
@@ -105,21 +104,21 @@ impl<'o> Sink<'o> {
             }
         };
         self.buffer.clear();
-        Ok(is_read)
+        Ok(is_open)
     }
 
-    /// Everything is written: a file is on the disk under its name when this returns.
+    /// Writes the rest, then syncs and renames a file.
     pub(super) fn finish(mut self) -> anyhow::Result<()> {
         self.flush()?;
         let End::Part(mut part) = self.end else {
             return Ok(());
         };
-        let goal = part.goal.display().to_string();
+        let target = part.target.display().to_string();
         part.file
             .sync_all()
-            .and_then(|()| fs::rename(&part.path, &part.goal))
-            .and_then(|()| sync_folder(folder_of(&part.goal)))
-            .with_context(|| format!("writing `{goal}`"))?;
+            .and_then(|()| fs::rename(&part.path, &part.target))
+            .and_then(|()| sync_folder(folder_of(&part.target)))
+            .with_context(|| format!("writing `{target}`"))?;
         part.is_finished = true;
         Ok(())
     }

@@ -1,11 +1,11 @@
-//! The records of the topic that are not stored yet, as `orders export` counts and names them.
+//! The records of the topic that are not stored yet.
 
 use crate::event_log::{EventLog, LogError, OffsetRange};
 use crate::pipeline::{PartitionLag, TopicId, lag};
 use crate::store::Position;
 
-/// How many partitions are named; the others are counted.
-const NAMED: usize = 8;
+/// How many partitions are listed; the rest is counted.
+const MAX_LISTED: usize = 8;
 
 /// How many records of a partition are not stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,7 +14,7 @@ pub(super) struct Waiting {
     pub(super) records: i64,
 }
 
-/// The topic of the orders and what it held when the export began.
+/// The topic of the orders and its offsets at the start of the export.
 pub(super) struct Topic {
     pub(super) name: String,
     pub(super) log_id: String,
@@ -57,14 +57,14 @@ impl Topic {
 /// Such as ``12 record(s) of topic `orders`: 7 in partition 0, 5 in partition 3``.
 pub(super) fn text(topic: &str, waiting: &[Waiting]) -> String {
     let sum: i64 = waiting.iter().map(|waiting| waiting.records).sum();
-    let named = waiting.iter().take(NAMED);
-    let mut places: Vec<String> = named
+    let shown = waiting.iter().take(MAX_LISTED);
+    let mut listed: Vec<String> = shown
         .map(|Waiting { partition, records }| format!("{records} in partition {partition}"))
         .collect();
-    if waiting.len() > NAMED {
-        places.push(format!("and more in {} others", waiting.len() - NAMED));
+    if waiting.len() > MAX_LISTED {
+        listed.push(format!("and more in {} others", waiting.len() - MAX_LISTED));
     }
-    format!("{sum} record(s) of topic `{topic}`: {}", places.join(", "))
+    format!("{sum} record(s) of topic `{topic}`: {}", listed.join(", "))
 }
 
 #[cfg(test)]
@@ -87,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn records_wait_between_the_position_and_the_end() {
+    fn records_between_position_and_end_are_waiting() {
         let ranges = [(0, 10), (5, 10), (0, 10), (3, 3), (0, 10)];
         let range = |(low, high)| OffsetRange { low, high };
         let topic = Topic {
@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn what_waits_is_said_with_its_partitions() {
+    fn waiting_records_are_listed_by_partition() {
         let said = "12 record(s) of topic `orders`: 7 in partition 0, 5 in partition 3";
         assert_eq!(text("orders", &[waiting(0, 7), waiting(3, 5)]), said);
         let many: Vec<Waiting> = (0..10).map(|partition| waiting(partition, 1)).collect();

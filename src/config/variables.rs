@@ -1,0 +1,106 @@
+//! The variables of the process and of the `.env` file; the only reader of the environment.
+//!
+//! # Invariants
+//!
+//! - An empty variable counts as unset.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use clap::{Arg, Command};
+use serde::{Serialize, Serializer};
+
+use super::env_file;
+use crate::exit::Failure;
+use crate::failpoint;
+use crate::timeouts;
+
+/// A variable of go-orders that has no effect.
+pub(super) const CACHE_JANITOR_S: &str = "CACHE_JANITOR_S";
+
+/// The variables that no argument has.
+const WITHOUT_ARGUMENT: [&str; 3] = [CACHE_JANITOR_S, failpoint::VARIABLE, timeouts::VARIABLE];
+
+/// Where a value comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    Flag,
+    Environment,
+    /// The `.env` file, with its path.
+    File(PathBuf),
+    Default,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Origin::Flag => formatter.write_str("flag"),
+            Origin::Environment => formatter.write_str("environment"),
+            Origin::File(path) => path.display().fmt(formatter),
+            Origin::Default => formatter.write_str("default"),
+        }
+    }
+}
+
+impl Serialize for Origin {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// The variables of the process and of the `.env` file.
+#[derive(Clone, Default)]
+pub struct Variables {
+    pub(super) process: BTreeMap<String, OsString>,
+    pub(super) file: BTreeMap<String, String>,
+    /// Of the file.
+    pub(super) path: PathBuf,
+}
+
+impl Variables {
+    /// Reads the process's variables and the file: the one named by `--env-file`, which must exist,
+    /// or `.env` in the current directory where there is one. Names that `command` does not know are
+    /// left alone.
+    pub fn load(command: &Command, env_file: Option<&Path>) -> Result<Variables, Failure> {
+        let names = names(command);
+        let path = env_file.unwrap_or(Path::new(".env"));
+        let value = |name: &String| Some((name.clone(), std::env::var_os(name)?));
+        Ok(Variables {
+            process: names.iter().filter_map(value).collect(),
+            file: env_file::read(path, env_file.is_some(), &names)?,
+            path: path.to_owned(),
+        })
+    }
+
+    /// The value of a variable, that of the process before that of the file, and its origin.
+    pub(super) fn get(&self, name: &str) -> Result<Option<(String, Origin)>, Failure> {
+        if let Some(value) = self.process.get(name).filter(|value| !value.is_empty()) {
+            let Some(value) = value.to_str() else {
+                return Err(Failure::usage(format!("`{name}` is not valid UTF-8")));
+            };
+            if !value.trim().is_empty() {
+                return Ok(Some((value.trim().to_owned(), Origin::Environment)));
+            }
+        }
+        let value = self.file.get(name).map(|value| value.trim());
+        let value = value.filter(|value| !value.is_empty());
+        Ok(value.map(|value| (value.to_owned(), Origin::File(self.path.clone()))))
+    }
+}
+
+/// Every variable of the command and its subcommands.
+pub(super) fn names(command: &Command) -> BTreeSet<String> {
+    let own = command.get_arguments().filter_map(variable_of);
+    let inherited = command.get_subcommands().flat_map(names);
+    let others = WITHOUT_ARGUMENT.map(str::to_owned);
+    own.chain(inherited).chain(others).collect()
+}
+
+/// The variable of an argument.
+pub(super) fn variable_of(argument: &Arg) -> Option<String> {
+    argument
+        .get_env()
+        .map(|name| name.to_string_lossy().into_owned())
+}
