@@ -167,9 +167,9 @@ complete -c orders -n "__fish_orders_using_subcommand get" -l env-file -d 'File 
 complete -c orders -n "__fish_orders_using_subcommand get" -s q -l quiet -d 'Print only warnings and errors on stderr'
 complete -c orders -n "__fish_orders_using_subcommand get" -s v -l verbose -d 'Print more on stderr; -vv prints everything'
 complete -c orders -n "__fish_orders_using_subcommand get" -s h -l help -d 'Print help'
-complete -c orders -n "__fish_orders_using_subcommand export" -l to -d 'Where the orders go; `-` is stdout' -r -F
-complete -c orders -n "__fish_orders_using_subcommand export" -l dead-letters -d 'Where the dead letters go: records that could not become orders, with place and reason' -r -F
-complete -c orders -n "__fish_orders_using_subcommand export" -l wait -d 'How long to wait for database and log, and for the store to have what the topic has' -r
+complete -c orders -n "__fish_orders_using_subcommand export" -l to -d 'File for the orders; `-` is stdout' -r -F
+complete -c orders -n "__fish_orders_using_subcommand export" -l dead-letters -d 'File for dead letters: records that are not orders, with offset and reason' -r -F
+complete -c orders -n "__fish_orders_using_subcommand export" -l wait -d 'How long to wait for database and log, and for the store to catch up' -r
 complete -c orders -n "__fish_orders_using_subcommand export" -l brokers -d 'Kafka brokers, separated by commas' -r
 complete -c orders -n "__fish_orders_using_subcommand export" -l topic -d 'Topic of the orders' -r
 complete -c orders -n "__fish_orders_using_subcommand export" -l lookup-topic -d 'Topic of the lookups' -r
@@ -183,7 +183,7 @@ json\t'One JSON document, also when the command fails'"
 complete -c orders -n "__fish_orders_using_subcommand export" -l log-format -d 'Write diagnostics as text or as JSON' -r -f -a "text\t'TIME LEVEL message field=value'
 json\t'One JSON object a line'"
 complete -c orders -n "__fish_orders_using_subcommand export" -l env-file -d 'File with variables [default: .env, where there is one]' -r -F
-complete -c orders -n "__fish_orders_using_subcommand export" -l partial -d 'Export what is stored, without asking whether that is all'
+complete -c orders -n "__fish_orders_using_subcommand export" -l partial -d 'Export what is stored, without checking that it is complete'
 complete -c orders -n "__fish_orders_using_subcommand export" -s q -l quiet -d 'Print only warnings and errors on stderr'
 complete -c orders -n "__fish_orders_using_subcommand export" -s v -l verbose -d 'Print more on stderr; -vv prints everything'
 complete -c orders -n "__fish_orders_using_subcommand export" -s h -l help -d 'Print help (see more with \'--help\')'

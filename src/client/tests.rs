@@ -9,7 +9,7 @@ use super::*;
 const LONG: Duration = Duration::from_secs(10);
 const SHORT: Duration = Duration::from_millis(300);
 
-/// Serves one answer a connection and gives back the requests; an empty answer hangs up.
+/// Sends one response per connection and returns the requests; an empty response closes it.
 fn server(answers: Vec<String>) -> (Client, JoinHandle<Vec<String>>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());

@@ -1,8 +1,8 @@
 //! `orders consume`: stores every record of the topic, and answers lookups.
 
-use crate::admin::{Admin, Service};
+use crate::admin::Admin;
 use crate::commands::{Context, open};
-use crate::config::{self, AdminArgs, EngineArgs, GroupArgs};
+use crate::config::{AdminArgs, EngineArgs, GroupArgs};
 use crate::consumer::{self, AcceptedGap, Settings, Status};
 use crate::data_folder::Role;
 use crate::exit::Exit;
@@ -52,12 +52,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     let log = open::log(&log_settings)?;
     let store = open::store(&store_settings)?;
     let status = Status::new();
-    let service = Service {
-        role: "consumer",
-        api: None,
-        settings: context.settings.entries(),
-        control_folder: config::control_folder(),
-    };
+    let service = context.service("consumer", None);
     let _admin = Admin::start(args.admin.admin_addr, service, status.clone())?;
 
     consumer::run(settings, log, store, status, shutdown.clone())?;

@@ -1,11 +1,13 @@
 //! One file a subcommand, named like it: its `Args` and its `run`.
 //!
-//! A `run` reads as a short story: settle the configuration, open what is needed, do the thing,
-//! report. Nothing below this layer sees flags or environment.
+//! A `run` is short: resolve the configuration, open what is needed, do it, report. Nothing below this
+//! layer sees flags or the environment.
 
 use std::error::Error;
+use std::net::SocketAddr;
 
-use crate::config::Settings;
+use crate::admin::Service;
+use crate::config::{self, Settings};
 use crate::event_log::LogError;
 use crate::exit::{Exit, Failure};
 use crate::output::Output;
@@ -29,6 +31,18 @@ pub struct Context {
     pub output: Output,
 }
 
+impl Context {
+    /// The description of this service for its control socket.
+    fn service(&self, role: &'static str, api: Option<SocketAddr>) -> Service {
+        Service {
+            role,
+            api,
+            settings: self.settings.entries(),
+            control_folder: config::control_folder(),
+        }
+    }
+}
+
 /// The exit code and the hint of an error: those of the outermost [`Failure`] in its chain, else by
 /// the type of its cause.
 pub fn exit_of(error: &anyhow::Error) -> (Exit, Option<&str>) {
@@ -44,7 +58,7 @@ pub fn exit_of(error: &anyhow::Error) -> (Exit, Option<&str>) {
 fn exit_of_cause<'a>(cause: &(dyn Error + 'static)) -> Option<(Exit, Option<&'a str>)> {
     match cause.downcast_ref() {
         Some(StoreError::Unavailable(_)) => return Some((Exit::Unreachable, None)),
-        // It was retried until its time was over.
+        // It was retried until the deadline.
         Some(StoreError::Contended(_)) => {
             return Some((Exit::TimedOut, Some("end what uses it, or try again later")));
         }
@@ -62,7 +76,7 @@ mod tests {
 
     #[test]
     fn an_outage_is_unreachable_and_any_other_error_is_a_plain_failure() {
-        let of_log = |error| exit_of(&anyhow::Error::new(error).context("asking the log")).0;
+        let of_log = |error| exit_of(&anyhow::Error::new(error).context("describing topics")).0;
         let unavailable = LogError::Unavailable("no broker answers".into());
         assert_eq!(of_log(unavailable), Exit::Unreachable);
         assert_eq!(of_log(LogError::Refused("denied".into())), Exit::Failed);

@@ -1,9 +1,9 @@
 //! `orders serve-api`: accepts orders and returns them.
 
-use crate::admin::{Admin, Service};
+use crate::admin::Admin;
 use crate::api::{Api, Settings};
 use crate::commands::{Context, open};
-use crate::config::{self, AdminArgs, CacheArgs, EngineArgs, HttpArgs, LogSettings};
+use crate::config::{AdminArgs, CacheArgs, EngineArgs, HttpArgs, LogSettings};
 use crate::data_folder::Role;
 use crate::exit::Exit;
 use crate::http_server::{self, descriptors};
@@ -45,12 +45,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     let log = open::log(&log_settings)?;
     let store = store_settings.as_ref().map(open::store).transpose()?;
     let api = Api::new(settings, log, store);
-    let service = Service {
-        role: "api",
-        api: Some(listener.local_addr()?),
-        settings: context.settings.entries(),
-        control_folder: config::control_folder(),
-    };
+    let service = context.service("api", Some(listener.local_addr()?));
     let _admin = Admin::start(args.admin.admin_addr, service, api.health())?;
 
     api.serve(listener, &shutdown)?;

@@ -4,21 +4,17 @@
 //! settings name. The API stops first, and the consumer when the API has sent its last response,
 //! because the consumer answers the API's lookups.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, anyhow};
 
-use crate::admin::{Admin, Service};
+use crate::admin::Admin;
 use crate::api::Api;
 use crate::commands::serve_api::api_settings;
 use crate::commands::{Context, create_topics, migrate, open};
-use crate::config::{
-    self, AdminArgs, CacheArgs, EngineArgs, GroupArgs, HttpArgs, LogEngine, LogSettings,
-    StoreSettings, duration,
-};
+use crate::config::{AdminArgs, CacheArgs, EngineArgs, GroupArgs, HttpArgs, duration};
 use crate::consumer::{self, Status};
 use crate::data_folder::Role;
 use crate::event_log::EventLog;
@@ -30,9 +26,11 @@ use crate::store::StoreEngine;
 
 mod demo;
 mod health;
+mod summary;
 
 use demo::Demo;
 use health::Both;
+use summary::Summary;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -100,12 +98,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     let public = listener
         .local_addr()
         .context("asking for the address listened on")?;
-    let service = Service {
-        role: "up",
-        api: Some(public),
-        settings: context.settings.entries(),
-        control_folder: config::control_folder(),
-    };
+    let service = context.service("up", Some(public));
     let admin = Admin::start(args.admin.admin_addr, service, both.clone())?;
     let summary = Summary {
         api_url: format!("http://{}", http_server::reachable(public)),
@@ -173,14 +166,6 @@ impl ConsumerThread {
     }
 }
 
-/// Addresses and engines, for the message at the start.
-struct Summary {
-    api_url: String,
-    admin_url: String,
-    log: LogSettings,
-    store: StoreSettings,
-}
-
 /// Prints the summary when everything is ready, then runs the demo. A demo that fails stops everything.
 fn announce(
     summary: &Summary,
@@ -205,69 +190,4 @@ fn announce(
         Err(_) => shutdown.request(),
     }
     shown
-}
-
-impl Summary {
-    fn text(&self, within: Duration) -> String {
-        let (api, admin) = (&self.api_url, &self.admin_url);
-        let (log, orders) = (self.log_line(), self.orders_line());
-        let next = self.next_line();
-        format!(
-            "
-ready in {:.2} s
-
-  API              {api}/orders, {api}/api/order/<uid>
-  page             {api}/
-  operators' port  {admin}/readyz?verbose, {admin}/metrics
-  log              {log}
-  orders           {orders}
-
-Next, in another terminal:
-
-  {next}
-
-Ctrl-C stops it; every order that was accepted with 202 is kept.",
-            within.as_secs_f64()
-        )
-    }
-
-    fn log_line(&self) -> String {
-        match &self.log.engine {
-            LogEngine::Kafka { .. } => {
-                format!(
-                    "{}: 202 means that every in-sync replica has it",
-                    self.log.describe()
-                )
-            }
-            LogEngine::Embedded(folder) => {
-                format!("`{}`: 202 means that it is fsynced", folder.log().display())
-            }
-        }
-    }
-
-    fn orders_line(&self) -> String {
-        match &self.store {
-            StoreSettings::Postgres { .. } => "PostgreSQL".into(),
-            StoreSettings::Sqlite { file } => {
-                format!("`{0}`: sqlite3 {0} 'SELECT * FROM orders'", file.display())
-            }
-        }
-    }
-
-    /// A command that can be copied.
-    fn next_line(&self) -> String {
-        let program = std::env::args().next().unwrap_or("orders".into());
-        let example = Path::new("examples/test_order.json");
-        let order = if example.exists() {
-            example.display().to_string()
-        } else {
-            "order.json".into()
-        };
-        let usual = "http://127.0.0.1:8080";
-        let api = match self.api_url.as_str() {
-            url if url == usual => String::new(),
-            url => format!(" --api-url {url}"),
-        };
-        format!("{program} send{api} {order}")
-    }
 }
