@@ -7,7 +7,7 @@
 //!
 //! # Invariants
 //!
-//! A client that is waiting in a fetch answers a query up to half a second late, so queries have a
+//! A client that is waiting in a fetch completes a query up to half a second late, so queries have a
 //! client of their own, and a record at an exact offset is read by a fresh one.
 
 use std::sync::Arc;

@@ -67,7 +67,7 @@ impl Clients {
         }
     }
 
-    /// A client that asks for offsets and never fetches, so that it is answered at once.
+    /// A client that lists offsets and never fetches, so that brokers respond to it at once.
     pub(super) fn query_client(&self) -> KafkaResult<BaseConsumer<KafkaContext>> {
         self.config()
             .set("isolation.level", "read_uncommitted")

@@ -46,7 +46,7 @@ impl ProducerContext for DeliveryContext {
                 Err(_) => self.state.refused(record),
             }
         }
-        // Nobody waits any more: the outcome is the same.
+        // Without a receiver the outcome is the same.
         let _ = pending.sender.send(outcome);
     }
 }

@@ -1,7 +1,7 @@
 //! Reading as a member of a consumer group.
 //!
 //! The rebalance callback only records what happened; who reads what, and from where, is decided by
-//! the thread that owns the membership after the store has answered. Partitions are split into
+//! the thread that owns the membership once the store has responded. Partitions are split into
 //! queues of their own, so that a slow store simply leaves records there: pause and resume would
 //! cost a second each.
 
@@ -123,7 +123,7 @@ impl Membership for KafkaMembership {
         let list = offset_list(&self.topic, starts)?;
         // Before `assign`: librdkafka leaves a queue alone that the application has split already
         // (`rd_kafka_toppar_op_fetch_start`). Split afterwards, a record that is fetched in between
-        // would come out of the main queue, and reading would have to begin again.
+        // would come out of the main queue, and the partitions would have to be assigned again.
         let readers = starts
             .iter()
             .map(|start| {

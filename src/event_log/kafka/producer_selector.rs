@@ -28,7 +28,7 @@ const REST_ORDERS: u32 = 4_096;
 /// How many samples the average covers.
 const SAMPLES: usize = 64;
 
-/// How many groups of keys are told apart; keys of one group merely share their producer.
+/// How many groups of keys there are; keys of one group merely share their producer.
 const GROUPS: usize = 4_096;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -1,8 +1,9 @@
 //! Appending: librdkafka's producers, and the acknowledgement of each record.
 //!
-//! Nothing here blocks on the network: a full queue is refused at once, and every queued record is
-//! answered within `message.timeout.ms`. A timeout is "unknown": the broker may have the record. There
-//! are two producers for what must be durable, see `producer_selector`, and one for what may be lost.
+//! Nothing here blocks on the network: a full queue is refused at once, and the outcome of every
+//! queued record is reported within `message.timeout.ms`. A timeout is "unknown": the broker may have
+//! the record. There are two producers for what must be durable, see `producer_selector`, and one for
+//! what may be lost.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
@@ -120,7 +121,7 @@ impl Producers {
         }
         let opened = Arc::new(self.open(slot.settings)?);
         if let Some(dead) = current.replace(opened.clone()) {
-            // Its records are answered by its own delivery reports, which dropping it would purge.
+            // Its records need its delivery reports, which dropping it would purge.
             std::thread::spawn(move || dead.flush(REQUEST_TIMEOUT));
         }
         Ok(opened)
@@ -248,7 +249,7 @@ mod tests {
         let cluster = MockCluster::new(1).expect("a mock cluster starts");
         cluster
             .create_topic("orders", 1, 1)
-            .expect("the topic is made");
+            .expect("the topic is created");
         let refused = RDKafkaRespErr::RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED;
         cluster.request_errors(RDKafkaApiKey::InitProducerId, &[refused]);
         let log = KafkaLog::open(&cluster.bootstrap_servers(), &[]).expect("the log opens");

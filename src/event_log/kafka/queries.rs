@@ -22,11 +22,11 @@ use super::errors::{log_error, log_fault};
 use crate::event_log::{LogError, LogFault, OffsetRange, ReadBack, TopicState};
 use crate::pipeline::PartitionOffset;
 
-/// Answers queries by a client of its own.
+/// Sends queries by a client of its own.
 pub(super) struct Queries {
     clients: Arc<Clients>,
     client: BaseConsumer<KafkaContext>,
-    /// The number of partitions of topics whose ends were asked for before.
+    /// The number of partitions of each topic whose ends were listed before.
     partition_counts: Mutex<BTreeMap<String, i32>>,
 }
 
@@ -41,14 +41,13 @@ impl Queries {
     }
 
     /// Identity and ends of a topic. From the second time on both requests travel together, as the
-    /// number of partitions is known from before; where it turns out to be another one, the ends
-    /// are asked for again.
+    /// number of partitions is known from before; if it has changed, the ends are listed again.
     pub(super) fn topic(&self, topic: &str) -> Result<TopicState, LogError> {
         let request = self.send_describe(&[topic])?;
         let expected = self.partition_counts().get(topic).copied();
         let early = expected.map(|count| self.offsets(topic, 0..count, Offset::End));
         let described = self.receive_one(request, topic).inspect_err(|error| {
-            // Offsets of a missing topic would be asked of a fresh client each time.
+            // The offsets of a missing topic would be listed by a fresh client each time.
             if matches!(error, LogError::NotFound(_)) {
                 self.partition_counts().remove(topic);
             }
@@ -61,7 +60,7 @@ impl Queries {
             .insert(topic.into(), described.partitions);
         // Known to the client since its first metadata response.
         let cluster = self.client.client().fetch_cluster_id(REQUEST_TIMEOUT);
-        let cluster = cluster.ok_or_else(|| self.no_response("ask for the cluster id"))?;
+        let cluster = cluster.ok_or_else(|| self.no_response("get the cluster id"))?;
         Ok(TopicState {
             log_id: format!("{cluster}/{topic}"),
             topic_id: described.id,
@@ -88,8 +87,8 @@ impl Queries {
         Ok(self.ranges(topic, partition..partition + 1)?[0])
     }
 
-    /// The offsets that existing partitions hold. The lows are asked for first, so that none is above
-    /// its high.
+    /// The offsets that existing partitions hold. The lows are listed first, so that none is above its
+    /// high.
     pub(super) fn ranges(
         &self,
         topic: &str,
@@ -148,14 +147,14 @@ impl Queries {
         partitions: Range<i32>,
         which: Offset,
     ) -> Result<Vec<i64>, LogError> {
-        let attempt = format!("ask for the offsets of topic `{topic}`");
+        let attempt = format!("list the offsets of topic `{topic}`");
         let mut offsets = vec![-1; partitions.len()];
         let first = partitions.start;
         let wanted = partition_list(topic, partitions.map(|partition| (partition, which)))?;
         let mut listed = list_offsets(&self.client, &wanted);
         if listed.as_ref().is_err_and(knows_no_leader) {
-            // A client believes for half a minute what it heard while a broker stopped, and for ever
-            // where the log was put back to an older leader epoch. A fresh client asks.
+            // A client keeps metadata that it received while a broker stopped for half a minute, and
+            // for ever where the log was restored with an older leader epoch. A fresh client has none.
             let fresh = self.clients.query_client();
             let fresh = fresh.map_err(|error| log_error(&attempt, &error))?;
             listed = list_offsets(&fresh, &wanted);
@@ -213,7 +212,7 @@ fn list_offsets(
     Ok(listed)
 }
 
-/// Whether the client has no leader to ask: it reports "unknown partition" when all are missing.
+/// Whether the client knows no leader: it reports "unknown partition" when all are missing.
 fn knows_no_leader(error: &KafkaError) -> bool {
     matches!(
         error.rdkafka_error_code(),
@@ -248,7 +247,7 @@ fn read_one(
     start: PartitionOffset,
 ) -> Result<ReadBack, LogError> {
     let failed = |error: KafkaError| log_error(attempt, &error);
-    // The committed end is asked for before the first fetch: whatever it is, all below it is decided,
+    // The committed end is read before the first fetch: whatever it is, all below it is decided,
     // so "end of partition before any record" means that nothing readable lies between.
     let (_, end) = reader
         .fetch_watermarks(topic, start.partition, REQUEST_TIMEOUT)

@@ -20,7 +20,7 @@ fn open_log() -> (Cluster, KafkaLog) {
     let cluster = MockCluster::new(1).expect("a mock cluster starts");
     cluster
         .create_topic("orders", 4, 1)
-        .expect("the topic is made");
+        .expect("the topic is created");
     let log = KafkaLog::open(&cluster.bootstrap_servers(), &[]).expect("the log opens");
     (cluster, log)
 }
