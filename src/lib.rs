@@ -1,7 +1,38 @@
 //! `orders`: one order pipeline and everything its operators do around it.
 //!
-//! Arrows never turn back: `main → cli → commands → {api, consumer, migrations, client} →
-//! {admin, event_log, store, cache} → {http_server, pipeline} → order`.
+//! The modules, in the order in which an order passes them:
+//!
+//! | module | what it does |
+//! |---|---|
+//! | [`cli`] | parses the command line and names one command |
+//! | [`commands`] | one file a subcommand: opens what it needs, does it, reports |
+//! | [`config`] | flags, environment and `.env` file, resolved once, each value with its origin |
+//! | [`client`] | `send` POSTs an order, `get` asks for one |
+//! | [`http_server`] | accepts the connection and bounds its time and number |
+//! | [`api`] | `POST /orders`: reads the body, answers 202 once the log has the order |
+//! | [`order`] | decodes, validates and encodes an order; describes its fields once |
+//! | [`event_log`] | appends the record to the topic `orders`: Kafka or a SQLite file |
+//! | [`pipeline`] | record, position, version and the lookup protocol: what travels between processes |
+//! | [`consumer`] | reads the topic as a member of a group, decides what becomes of each record |
+//! | [`store`] | applies a batch and its position in one transaction: PostgreSQL or a SQLite file |
+//! | [`cache`] | `GET /api/order/<uid>`: what the API followed or looked up, bounded in bytes and time |
+//!
+//! A GET that misses the cache sends a request to the topic `order-lookup`; `consumer::lookup` asks
+//! the store and replies to `order-found`, which `api::followers` reads into the cache.
+//!
+//! Around them:
+//!
+//! | module | what it does |
+//! |---|---|
+//! | [`migrations`] | brings the store's schema up to date |
+//! | [`admin`] | `/livez`, `/readyz`, `/metrics` and the control socket of each service |
+//! | [`data_folder`], [`sqlite_file`] | the embedded engines: one folder, two guarded files |
+//! | [`output`], [`exit`], [`escape`] | what commands print, how they end, foreign text made safe |
+//! | [`diagnostics`], [`shutdown`] | log lines on stderr; signals and draining |
+//! | [`failpoint`], [`timeouts`] | what tests may crash, stall or shorten |
+//!
+//! Dependencies point one way: `main → cli → commands → {api, consumer, migrations, client} →
+//! {admin, event_log, store, cache} → {http_server, sqlite_file, pipeline} → order`.
 
 #![warn(clippy::print_stderr, clippy::print_stdout, clippy::unwrap_used)]
 
