@@ -13,14 +13,15 @@ use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::hash::RandomState;
 use std::mem;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use hashlink::LruCache;
 use sha2::{Digest, Sha256};
 
-use crate::pipeline::Version;
+use crate::pipeline::{PartitionOffset, Version};
+use crate::sync;
 
 /// How long an entry is kept that may be outdated without the follower noticing.
 const UNVERSIONED_TTL: Duration = Duration::from_secs(1);
@@ -100,7 +101,8 @@ struct Held {
     /// The least recently used first. The hasher has a random key, since clients choose the uids.
     slots: LruCache<Box<str>, Slot, RandomState>,
     bytes: usize,
-    evicted: Evicted,
+    /// For each partition the highest offset that was evicted.
+    evicted: HashMap<i32, i64>,
 }
 
 struct Slot {
@@ -131,14 +133,9 @@ impl OrderCache {
     }
 
     /// Puts `entry` in unless what is held is newer; returns what is held afterwards.
-    pub fn put(&self, uid: &str, entry: Entry) -> Arc<Entry> {
-        self.put_shared(uid, &Arc::new(entry))
-    }
-
-    /// As [`OrderCache::put`], for an entry that is needed elsewhere too.
-    pub fn put_shared(&self, uid: &str, entry: &Arc<Entry>) -> Arc<Entry> {
-        self.put_if(uid, entry, |_| true)
-            .unwrap_or_else(|| entry.clone())
+    pub fn put(&self, uid: &str, entry: impl Into<Arc<Entry>>) -> Arc<Entry> {
+        let entry = entry.into();
+        self.put_if(uid, &entry, |_| true).unwrap_or(entry)
     }
 
     /// As [`OrderCache::put`] for a record that a follower read. When a higher offset of its partition
@@ -146,8 +143,8 @@ impl OrderCache {
     /// false, the record only replaces an older entry.
     pub fn put_followed(&self, uid: &str, entry: Entry, may_insert: bool) -> Option<Arc<Entry>> {
         let entry = Arc::new(entry);
-        self.put_if(uid, &entry, |evicted| {
-            may_insert && !evicted.may_be_newer_than(&entry)
+        self.put_if(uid, &entry, |held| {
+            may_insert && !held.may_have_evicted_newer(&entry)
         })
     }
 
@@ -155,13 +152,13 @@ impl OrderCache {
         &self,
         uid: &str,
         entry: &Arc<Entry>,
-        may_insert: impl FnOnce(&Evicted) -> bool,
+        may_insert: impl FnOnce(&Held) -> bool,
     ) -> Option<Arc<Entry>> {
         let now = Instant::now();
         let mut held = self.lock();
         match held.get(uid, now) {
             Some(older) if entry.replaces(&older) => {}
-            None if may_insert(&held.evicted) => {}
+            None if may_insert(&held) => {}
             kept => return kept,
         }
         let slot = Slot {
@@ -186,14 +183,10 @@ impl OrderCache {
     }
 
     /// How many entries there are.
-    pub fn len(&self) -> usize {
+    pub fn entries(&self) -> usize {
         let mut held = self.lock();
         held.shrink(self.max_bytes, Instant::now());
         held.slots.len()
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
     }
 
     /// How many bytes they take.
@@ -202,7 +195,7 @@ impl OrderCache {
     }
 
     fn lock(&self) -> MutexGuard<'_, Held> {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+        sync::lock(&self.held)
     }
 }
 
@@ -211,7 +204,7 @@ impl Default for Held {
         Held {
             slots: LruCache::with_hasher(usize::MAX, RandomState::new()),
             bytes: 0,
-            evicted: Evicted::default(),
+            evicted: HashMap::new(),
         }
     }
 }
@@ -242,7 +235,7 @@ impl Held {
 
     fn evict(&mut self, uid: &str) {
         if let Some(slot) = self.take(uid) {
-            self.evicted.add(&slot.entry);
+            self.remember(&slot.entry);
         }
     }
 
@@ -254,33 +247,29 @@ impl Held {
             && let Some((uid, slot)) = self.slots.remove_lru()
         {
             self.bytes -= cost(&uid, &slot);
-            self.evicted.add(&slot.entry);
+            self.remember(&slot.entry);
         }
+    }
+
+    fn remember(&mut self, evicted: &Entry) {
+        if let Some(version) = &evicted.version {
+            let PartitionOffset { partition, offset } = version.source.at;
+            let highest = self.evicted.entry(partition).or_insert(offset);
+            *highest = offset.max(*highest);
+        }
+    }
+
+    fn may_have_evicted_newer(&self, entry: &Entry) -> bool {
+        entry.version.as_ref().is_some_and(|version| {
+            let PartitionOffset { partition, offset } = version.source.at;
+            let highest = self.evicted.get(&partition);
+            highest.is_some_and(|highest| *highest > offset)
+        })
     }
 }
 
 fn cost(uid: &str, slot: &Slot) -> usize {
     slot.entry.body.len() + uid.len() + ENTRY_OVERHEAD
-}
-
-/// For each partition the highest offset that was evicted.
-#[derive(Default)]
-struct Evicted(HashMap<i32, i64>);
-
-impl Evicted {
-    fn add(&mut self, entry: &Entry) {
-        if let Some(version) = &entry.version {
-            let highest = self.0.entry(version.partition).or_insert(version.offset);
-            *highest = version.offset.max(*highest);
-        }
-    }
-
-    fn may_be_newer_than(&self, entry: &Entry) -> bool {
-        entry.version.as_ref().is_some_and(|version| {
-            let highest = self.0.get(&version.partition);
-            highest.is_some_and(|highest| *highest > version.offset)
-        })
-    }
 }
 
 #[cfg(test)]

@@ -29,6 +29,7 @@
 //! | [`data_folder`], [`sqlite_file`] | the embedded engines: one folder, two guarded files |
 //! | [`output`], [`exit`], [`escape`] | what commands print, how they end, foreign text made safe |
 //! | [`diagnostics`], [`shutdown`] | log lines on stderr; signals and draining |
+//! | [`sync`] | locking |
 //! | [`failpoint`], [`timeouts`] | what tests may crash, stall or shorten |
 //!
 //! Dependencies point one way: `main → cli → commands → {api, consumer, migrations, client} →
@@ -60,4 +61,5 @@ mod replayable;
 pub mod shutdown;
 pub mod sqlite_file;
 pub mod store;
+pub mod sync;
 pub mod timeouts;

@@ -4,6 +4,7 @@
 //! pending files; the engine applies one ([`Schema`]). Each dialect has files of the same numbers and
 //! names. Blocks; waits are bounded by the caller's limit.
 
+use std::fmt;
 use std::sync::LazyLock;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -94,6 +95,20 @@ pub enum SchemaState {
     Pending(usize),
     /// The database has migrations that this program does not know.
     Newer,
+}
+
+impl fmt::Display for SchemaState {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            SchemaState::Current => out.write_str("all applied"),
+            SchemaState::Pending(count) => {
+                write!(out, "{count} migration(s) pending: run `orders migrate`")
+            }
+            SchemaState::Newer => out.write_str(
+                "the database has migrations that this program does not know: update `orders`",
+            ),
+        }
+    }
 }
 
 /// The state of a schema with this history; services check it before they use the database.

@@ -18,6 +18,7 @@ use signal_hook::iterator::Signals;
 use tokio::sync::watch;
 
 use crate::exit::Exit;
+use crate::sync::lock;
 
 /// Whether a stop was requested; clones share the flag.
 #[derive(Clone)]
@@ -76,15 +77,11 @@ impl Shutdown {
 
     /// Blocks until a stop is requested, for at most `within`; whether one was.
     pub fn wait_timeout(&self, within: Duration) -> bool {
-        let requested = self
-            .0
-            .requested
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        let (requested, _) = self
-            .0
-            .condvar
-            .wait_timeout_while(requested, within, |requested| !*requested)
+        let Inner {
+            requested, condvar, ..
+        } = &*self.0;
+        let (requested, _) = condvar
+            .wait_timeout_while(lock(requested), within, |requested| !*requested)
             .unwrap_or_else(PoisonError::into_inner);
         *requested
     }
@@ -102,18 +99,9 @@ impl Shutdown {
 
     /// Requests a stop, as the first signal does.
     pub fn request(&self) {
-        *self
-            .0
-            .requested
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner) = true;
+        *lock(&self.0.requested) = true;
         self.0.condvar.notify_all();
         self.0.tasks.send_replace(true);
-    }
-
-    /// The exit code of a service that drained.
-    pub fn exit_code(&self) -> Exit {
-        Exit::Done
     }
 }
 

@@ -26,9 +26,12 @@ use crate::shutdown::Shutdown;
 
 mod control_folder;
 mod control_socket;
+mod heartbeat;
+pub mod metrics;
 
 use control_socket::ControlSocket;
 pub use control_socket::Service;
+pub use heartbeat::Heartbeat;
 
 /// The limits of the operators' port. Its clients send one small head and read one response.
 const LIMITS: Limits = Limits {

@@ -10,11 +10,12 @@
 //! need not be the newest, or a busy log would end that state once a second.
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use crate::event_log::TopicState;
 use crate::pipeline::{PartitionOffset, TopicId, time};
+use crate::sync;
 
 /// How long ago the newest ends that were reached may have been queried.
 const MAX_ENDS_AGE: Duration = Duration::from_secs(3);
@@ -45,6 +46,7 @@ struct Partition {
     advanced_at: Instant,
 }
 
+#[derive(Default)]
 struct Inner {
     topic_id: TopicId,
     partitions: Vec<Partition>,
@@ -69,7 +71,9 @@ impl Inner {
 }
 
 /// The state of the follower, as last reported.
+#[derive(Default)]
 enum Condition {
+    #[default]
     NotStarted,
     Healthy,
     Failed(String),
@@ -89,20 +93,12 @@ pub struct FollowerProgress {
 
 impl FollowerProgress {
     pub fn new(topic: &str) -> FollowerProgress {
-        let inner = Inner {
-            topic_id: TopicId::default(),
-            partitions: Vec::new(),
-            generation: 0,
-            target: None,
-            command: None,
-            condition: Condition::NotStarted,
-        };
         FollowerProgress {
             topic: topic.into(),
             origin: Instant::now(),
             verified: AtomicU64::new(0),
             started_at_us: AtomicI64::new(0),
-            inner: Mutex::new(inner),
+            inner: Mutex::default(),
         }
     }
 
@@ -317,7 +313,7 @@ impl FollowerProgress {
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+        sync::lock(&self.inner)
     }
 }
 

@@ -30,15 +30,6 @@ const RETRY_PAUSE: Duration = Duration::from_millis(500);
 const QUERY_INTERVAL: Duration = Duration::from_secs(1);
 const QUERY_INTERVAL_NOT_LIVE: Duration = Duration::from_millis(200);
 
-/// Why reading stopped.
-enum ReadEnd {
-    Stopped,
-    /// Open it again at the same positions.
-    Resume,
-    /// Forget everything and start at the ends.
-    Restart,
-}
-
 /// Whether the record at this offset of that incarnation of the topic is known by its key.
 type Holds<'a> = dyn Fn(&TopicId, PartitionOffset, &[u8]) -> bool + 'a;
 
@@ -54,40 +45,26 @@ struct FollowHandler<'a> {
 
 /// Follows the topic of orders until a stop is requested: every order enters the cache.
 pub fn follow_orders(log: &dyn EventLog, read_model: &ReadModel, shutdown: &Shutdown) {
-    let knows =
-        |topic_id: &TopicId, at: PartitionOffset, key: &[u8]| read_model.holds(topic_id, at, key);
-    let on_record = |record: &Record, topic_id: &TopicId| read_model.followed(record, topic_id);
-    let on_restart = || read_model.reset();
-    follow(
-        log,
-        &read_model.orders,
-        shutdown,
-        &FollowHandler {
-            knows: &knows,
-            on_record: &on_record,
-            on_restart: &on_restart,
-            delay: ORDERS_DELAY,
-        },
-    );
+    let handler = FollowHandler {
+        knows: &|topic_id, at, key| read_model.holds(topic_id, at, key),
+        on_record: &|record, topic_id| read_model.followed(record, topic_id),
+        on_restart: &|| read_model.reset(),
+        delay: ORDERS_DELAY,
+    };
+    follow(log, &read_model.orders, shutdown, &handler);
 }
 
 /// Follows the topic of replies until a stop is requested: each completes its lookup.
 pub fn follow_replies(log: &dyn EventLog, read_model: &ReadModel, shutdown: &Shutdown) {
-    let on_record = |record: &Record, _: &TopicId| read_model.replied(record, Instant::now());
-    // Replies may have been missed: every lookup is sent again.
-    let on_restart = || read_model.lookups.renew();
-    follow(
-        log,
-        &read_model.replies,
-        shutdown,
-        &FollowHandler {
-            knows: &|_, _, _| false,
-            on_record: &on_record,
-            on_restart: &on_restart,
-            // A client waits for each of them.
-            delay: Duration::ZERO,
-        },
-    );
+    let handler = FollowHandler {
+        knows: &|_, _, _| false,
+        on_record: &|record, _| read_model.replied(record, Instant::now()),
+        // Replies may have been missed: every lookup is sent again.
+        on_restart: &|| read_model.lookups.renew(),
+        // A client waits for each of them.
+        delay: Duration::ZERO,
+    };
+    follow(log, &read_model.replies, shutdown, &handler);
 }
 
 fn follow(
@@ -99,18 +76,9 @@ fn follow(
     let mut restart = true;
     while !shutdown.is_requested() {
         restart |= progress.take_command() == Some(Command::Restart);
-        let opened = open(log, progress, handler, &mut restart);
-        let left = match opened {
-            Ok(mut follower) => read(&mut *follower, progress, shutdown, handler),
-            Err(error) => {
-                report(progress, &error.to_string());
-                ReadEnd::Resume
-            }
-        };
-        match left {
-            ReadEnd::Stopped => return,
-            ReadEnd::Resume => {}
-            ReadEnd::Restart => restart = true,
+        match open(log, progress, handler, &mut restart) {
+            Ok(mut follower) => restart = read(&mut *follower, progress, shutdown, handler),
+            Err(error) => report(progress, &error.to_string()),
         }
         shutdown.wait_timeout(RETRY_PAUSE);
     }
@@ -134,21 +102,23 @@ fn open(
     log.follow(&progress.topic, &progress.positions(), handler.delay)
 }
 
+/// Reads until the follower must be opened again. Whether to forget everything then and start at the
+/// ends.
 fn read(
     follower: &mut dyn Follower,
     progress: &FollowerProgress,
     shutdown: &Shutdown,
     handler: &FollowHandler<'_>,
-) -> ReadEnd {
+) -> bool {
     let mut topic_id = progress.topic_id();
     while !shutdown.is_requested() {
         match progress.take_command() {
-            Some(Command::Restart) => return ReadEnd::Restart,
+            Some(Command::Restart) => return true,
             Some(Command::Reassign) => {
                 topic_id = progress.topic_id();
                 if let Err(error) = follower.assign(&progress.positions()) {
                     report(progress, &error.to_string());
-                    return ReadEnd::Resume;
+                    return false;
                 }
             }
             None => {}
@@ -166,17 +136,17 @@ fn read(
                 LogFault::Transient(why) => report(progress, &why),
                 LogFault::Fatal(why) => {
                     report(progress, &why);
-                    return ReadEnd::Resume;
+                    return false;
                 }
                 // The records from here to the end cannot be read, or belong to another log.
                 LogFault::Reset(why) | LogFault::Corrupt(why) => {
                     report(progress, &why);
-                    return ReadEnd::Restart;
+                    return true;
                 }
             },
         }
     }
-    ReadEnd::Stopped
+    false
 }
 
 /// Queries the ends of both topics every second until a stop is requested, and expires lookups.

@@ -9,20 +9,18 @@ use std::time::Instant;
 
 use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::header::{
-    CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderName, IF_NONE_MATCH, RETRY_AFTER,
-    X_CONTENT_TYPE_OPTIONS,
-};
+use axum::http::header::{CACHE_CONTROL, ETAG, HeaderName, IF_NONE_MATCH, RETRY_AFTER};
 use axum::http::{HeaderMap, HeaderValue, Response, StatusCode};
 use serde::Serialize;
 use uuid::Uuid;
 
 use super::lookups::{Completion, Joined, LookupHandle, RESEND_INTERVAL};
 use super::problem::Problem;
+use super::response::{JSON, response};
 use super::{App, uid};
 use crate::cache::Entry;
 use crate::event_log::{Ack, AppendError, Durability, NewRecord};
-use crate::pipeline::lookup_protocol::{LOOKUP_TTL, LookupRequest};
+use crate::pipeline::lookup_protocol::{LOOKUP_TTL, LookupRequest, NotFound};
 use crate::pipeline::time;
 
 /// The path before the uid.
@@ -41,17 +39,16 @@ enum Origin {
 }
 
 /// Looks up one order.
-pub async fn get_order(State(app): State<Arc<App>>, request: Request) -> Response<Body> {
+pub async fn get_order(
+    State(app): State<Arc<App>>,
+    request: Request,
+) -> Result<Response<Body>, Problem> {
     let segment = request.uri().path().strip_prefix(PATH).unwrap_or_default();
-    let order_uid = match uid::decode(segment) {
-        Ok(order_uid) => order_uid,
-        Err(why) => return Problem::BadUid(why).respond(),
-    };
-    match find(&app, &order_uid).await {
-        Ok(Some((entry, origin))) => found(&entry, origin, request.headers()),
-        Ok(None) => queued(&order_uid),
-        Err(problem) => problem.respond(),
-    }
+    let order_uid = uid::decode(segment).map_err(Problem::BadUid)?;
+    Ok(match find(&app, &order_uid).await? {
+        Some((entry, origin)) => found(&entry, origin, request.headers()),
+        None => queued(&order_uid),
+    })
 }
 
 /// The order, or `None` when its lookup is queued and takes longer than a client should wait.
@@ -59,15 +56,11 @@ async fn find(app: &App, order_uid: &str) -> Result<Option<(Arc<Entry>, Origin)>
     let now = Instant::now();
     let from_cache = |entry| {
         app.metrics.cache_hits.inc();
-        let live = app.read_model.is_live(now);
-        Ok(Some((
-            entry,
-            if live {
-                Origin::Cache
-            } else {
-                Origin::UnverifiedCache
-            },
-        )))
+        let origin = match app.read_model.is_live(now) {
+            true => Origin::Cache,
+            false => Origin::UnverifiedCache,
+        };
+        Ok(Some((entry, origin)))
     };
     if let Some(entry) = app.read_model.cache.get(order_uid) {
         return from_cache(entry);
@@ -91,9 +84,9 @@ async fn find(app: &App, order_uid: &str) -> Result<Option<(Arc<Entry>, Origin)>
     };
     match completion {
         Some(Completion::Found(entry)) => Ok(Some((entry, Origin::Lookup))),
-        Some(Completion::NotFound(not_found)) => Err(Problem::NoSuchOrder {
+        Some(Completion::NotFound(NotFound { dead_lettered })) => Err(Problem::NoSuchOrder {
             order_uid: order_uid.into(),
-            not_found,
+            dead_lettered,
         }),
         None => Ok(None),
     }
@@ -163,7 +156,7 @@ fn send(app: &App, order_uid: &str, correlation_id: Uuid) -> Result<Ack, AppendE
     let deadline_us = time::us_after(LOOKUP_TTL);
     let request = LookupRequest::encode(order_uid, correlation_id, deadline_us);
     let record = NewRecord {
-        topic: &app.settings.lookup_topic,
+        topic: &app.settings.topics.lookup,
         key: request.key,
         value: request.value,
         headers: &request.headers(),
@@ -173,12 +166,10 @@ fn send(app: &App, order_uid: &str, correlation_id: Uuid) -> Result<Ack, AppendE
 
 fn found(entry: &Entry, origin: Origin, request: &HeaderMap) -> Response<Body> {
     let etag = entry.etag();
-    let mut response = Response::new(Body::empty());
-    if has_tag(request, &etag) {
-        *response.status_mut() = StatusCode::NOT_MODIFIED;
-    } else {
-        *response.body_mut() = Body::from(entry.body.clone());
-    }
+    let mut response = match has_tag(request, &etag) {
+        true => response(StatusCode::NOT_MODIFIED, JSON, Body::empty()),
+        false => response(StatusCode::OK, JSON, entry.body.clone()),
+    };
     let cache_status = HeaderValue::from_static(match origin {
         Origin::Cache => "orders; hit",
         Origin::UnverifiedCache => "orders; hit; detail=unverified",
@@ -186,8 +177,6 @@ fn found(entry: &Entry, origin: Origin, request: &HeaderMap) -> Response<Body> {
     });
     let etag = HeaderValue::from_maybe_shared(etag).expect("a tag is visible ASCII");
     let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     // Other caches may keep it but must validate it: only this one follows the log.
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     headers.insert(ETAG, etag);
@@ -217,11 +206,8 @@ struct Queued<'a> {
 fn queued(order_uid: &str) -> Response<Body> {
     let status = "lookup_queued";
     let body = serde_json::to_vec(&Queued { status, order_uid }).expect("it has only text");
-    let mut response = Response::new(Body::from(body));
-    *response.status_mut() = StatusCode::ACCEPTED;
+    let mut response = response(StatusCode::ACCEPTED, JSON, body);
     let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(CACHE_STATUS, HeaderValue::from_static("orders; fwd=miss"));
     headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
     response

@@ -3,69 +3,52 @@
 //! The API is unready only without its log. A cache that is not warm and a database that is away are
 //! reported, but do not make it unready.
 
-use std::fmt::Write;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use super::App;
 use super::follower_progress::FollowerProgress;
 use crate::admin::{Check, Health};
+use crate::sync::lock;
 
 /// The runtime is stuck when its heartbeat, once a second, is this late.
 const STUCK_AFTER: Duration = Duration::from_secs(15);
 
 /// A check whose result a thread reports.
-pub struct CheckState(Mutex<(bool, String)>);
+pub struct CheckState(Mutex<Check>);
 
 impl CheckState {
-    pub fn new(ok: bool, sentence: &str) -> CheckState {
-        CheckState(Mutex::new((ok, sentence.into())))
+    pub fn new(name: &str, ok: bool, detail: &str) -> CheckState {
+        CheckState(Mutex::new(check(name, ok, detail)))
     }
 
-    pub fn set(&self, ok: bool, sentence: &str) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = (ok, sentence.into());
+    pub fn set(&self, ok: bool, detail: &str) {
+        let mut check = lock(&self.0);
+        (check.ok, check.detail) = (ok, detail.into());
     }
 
-    fn check(&self, name: &str) -> Check {
-        let (ok, detail) = self
-            .0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
-        Check {
-            name: name.into(),
-            ok,
-            detail,
-        }
+    fn get(&self) -> Check {
+        lock(&self.0).clone()
     }
 }
 
 impl Health for App {
     fn live(&self) -> Result<(), String> {
-        let late = self.heartbeat.elapsed();
-        if late < STUCK_AFTER {
-            return Ok(());
-        }
-        Err(format!(
-            "the runtime has not run a task for {} s",
-            late.as_secs()
-        ))
+        self.heartbeat
+            .check(STUCK_AFTER, "the runtime has not run a task")
     }
 
     fn ready(&self) -> Vec<Check> {
         let mut checks = vec![
             followed(&self.read_model.orders, true),
             followed(&self.read_model.replies, false),
-            self.producer.check("producer"),
-            self.listener.check("listener"),
-            self.warm_up.check("warm-up"),
+            self.producer.get(),
+            self.listener.get(),
+            self.warm_up.get(),
         ];
         // The log still works, but not for ever: unready now is better than a full disk later.
-        checks.extend(self.log.warning().map(|detail| Check {
-            name: "log".into(),
-            ok: false,
-            detail,
-        }));
+        let warning = self.log.warning();
+        checks.extend(warning.map(|detail| check("log", false, detail)));
         checks
     }
 
@@ -78,26 +61,22 @@ impl Health for App {
 fn followed(progress: &FollowerProgress, identity_matters: bool) -> Check {
     let name = format!("log `{}`", progress.topic);
     if let Some(failure) = progress.failure() {
-        return Check {
-            name,
-            ok: false,
-            detail: failure,
-        };
+        return check(&name, false, failure);
     }
     let mut detail = match progress.is_live(Instant::now()) {
         true => String::from("followed to its end"),
         false => format!("{} records behind", progress.lag()),
     };
     if identity_matters && !progress.topic_id().is_known() {
-        let written = write!(
-            detail,
-            "; the broker has no topic ids, so a recreated topic is not detected"
-        );
-        written.expect("writing to a string does not fail");
+        detail += "; the broker has no topic ids, so a recreated topic is not detected";
     }
+    check(&name, true, detail)
+}
+
+fn check(name: &str, ok: bool, detail: impl Into<String>) -> Check {
     Check {
-        name,
-        ok: true,
-        detail,
+        name: name.into(),
+        ok,
+        detail: detail.into(),
     }
 }

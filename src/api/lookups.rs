@@ -13,7 +13,7 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
@@ -22,6 +22,7 @@ use uuid::Uuid;
 use self::pending::Pending;
 use crate::cache::Entry;
 use crate::pipeline::lookup_protocol::NotFound;
+use crate::sync::lock;
 
 mod pending;
 
@@ -327,10 +328,6 @@ impl Lookups {
         let hash = self.hasher.hash_one(uid) as usize;
         lock(&self.shards[hash % SHARDS])
     }
-}
-
-fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
-    shard.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn complete(removed: Option<Slot>, completion: Completion) {

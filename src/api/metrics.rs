@@ -3,10 +3,9 @@
 //! Owns the names and labels. Counting costs a hash of two words and a few atomic adds a request; the
 //! state of connections, cache, lookups and followers is read when the metrics are requested.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use prometheus_client::encoding::EncodeLabelSet;
-use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
@@ -15,6 +14,7 @@ use prometheus_client::registry::{Registry, Unit};
 
 use super::follower_progress::FollowerProgress;
 use super::read_model::ReadModel;
+use crate::admin::metrics::{encode, register};
 use crate::http_server::Connections;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -39,7 +39,6 @@ pub struct Metrics {
     requests: Family<Answered, Counter>,
     durations: Family<Route, Histogram, fn() -> Histogram>,
     connections: Gauge,
-    connections_cut: Counter,
     /// GETs that the cache served.
     pub cache_hits: Counter,
     /// GETs that it could not serve.
@@ -64,73 +63,35 @@ fn durations() -> Histogram {
 impl Metrics {
     /// `connections_cut` is counted by the connection loop.
     pub fn new(connections_cut: Counter) -> Metrics {
-        let mut metrics = Metrics {
-            registry: Registry::with_prefix("orders"),
-            requests: Family::default(),
-            durations: Family::new_with_constructor(durations),
-            connections: Gauge::default(),
-            connections_cut,
-            cache_hits: Counter::default(),
-            cache_misses: Counter::default(),
-            lookups_sent: Counter::default(),
-            cache_entries: Gauge::default(),
-            cache_bytes: Gauge::default(),
-            lookups_pending: Gauge::default(),
-            follower_live: Family::default(),
-            follower_lag: Family::default(),
-        };
-        metrics.register();
-        metrics
-    }
-
-    fn register(&mut self) {
-        let Metrics { registry, .. } = self;
-        let help = "Requests answered by the public API";
-        registry.register("http_requests", help, self.requests.clone());
+        let mut registry = Registry::with_prefix("orders");
+        let to = &mut registry;
         let help = "Time from a request's head to its response";
-        let seconds = Unit::Seconds;
-        registry.register_with_unit(
-            "http_request_duration",
-            help,
-            seconds,
-            self.durations.clone(),
-        );
-        let help = "Open connections to the public API";
-        registry.register("http_connections", help, self.connections.clone());
+        let durations: Family<_, _, fn() -> Histogram> = Family::new_with_constructor(durations);
+        let (name, seconds) = ("http_request_duration", Unit::Seconds);
+        to.register_with_unit(name, help, seconds, durations.clone());
         let help = "Connections cut because their client was too slow";
-        registry.register("http_connections_cut", help, self.connections_cut.clone());
-        registry.register(
-            "cache_hits",
-            "Orders served from the cache",
-            self.cache_hits.clone(),
-        );
-        let help = "Orders that were requested and not in the cache";
-        registry.register("cache_misses", help, self.cache_misses.clone());
-        registry.register(
-            "cache_entries",
-            "Orders in the cache",
-            self.cache_entries.clone(),
-        );
-        registry.register_with_unit(
-            "cache_size",
-            "Size of the cache",
-            Unit::Bytes,
-            self.cache_bytes.clone(),
-        );
-        registry.register(
-            "lookups_sent",
-            "Lookups sent to the log",
-            self.lookups_sent.clone(),
-        );
-        registry.register(
-            "lookups_pending",
-            "Lookups without a reply",
-            self.lookups_pending.clone(),
-        );
-        let help = "1 while everything that the log held three seconds ago has been read";
-        registry.register("follower_live", help, self.follower_live.clone());
-        let help = "Records between the follower and the end of the log";
-        registry.register("follower_lag", help, self.follower_lag.clone());
+        to.register("http_connections_cut", help, connections_cut);
+        let cache_bytes = Gauge::default();
+        let help = "Size of the cache";
+        to.register_with_unit("cache_size", help, Unit::Bytes, cache_bytes.clone());
+        let open = "Open connections to the public API";
+        let misses = "Orders that were requested and not in the cache";
+        let live = "1 while everything that the log held three seconds ago has been read";
+        let lag = "Records between the follower and the end of the log";
+        Metrics {
+            requests: register(to, "http_requests", "Requests answered by the public API"),
+            durations,
+            connections: register(to, "http_connections", open),
+            cache_hits: register(to, "cache_hits", "Orders served from the cache"),
+            cache_misses: register(to, "cache_misses", misses),
+            lookups_sent: register(to, "lookups_sent", "Lookups sent to the log"),
+            cache_entries: register(to, "cache_entries", "Orders in the cache"),
+            cache_bytes,
+            lookups_pending: register(to, "lookups_pending", "Lookups without a reply"),
+            follower_live: register(to, "follower_live", live),
+            follower_lag: register(to, "follower_lag", lag),
+            registry,
+        }
     }
 
     /// A request was answered.
@@ -146,23 +107,21 @@ impl Metrics {
     /// Everything in the text format of OpenMetrics.
     pub fn text(&self, read_model: &ReadModel, connections: &Connections) -> String {
         self.connections.set(connections.open() as i64);
-        self.cache_entries.set(read_model.cache.len() as i64);
+        self.cache_entries.set(read_model.cache.entries() as i64);
         self.cache_bytes.set(read_model.cache.bytes() as i64);
         self.lookups_pending
             .set(read_model.lookups.pending() as i64);
         for progress in [&read_model.orders, &read_model.replies] {
             self.set_follower(progress);
         }
-        let mut text = String::new();
-        encode(&mut text, &self.registry).expect("writing to a string does not fail");
-        text
+        encode(&self.registry)
     }
 
     fn set_follower(&self, progress: &FollowerProgress) {
         let topic = Topic {
             topic: progress.topic.clone(),
         };
-        let live = progress.is_live(std::time::Instant::now());
+        let live = progress.is_live(Instant::now());
         self.follower_live.get_or_create(&topic).set(live.into());
         self.follower_lag.get_or_create(&topic).set(progress.lag());
     }

@@ -11,7 +11,7 @@
 
 use std::net::TcpListener;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -23,8 +23,9 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::sync::Semaphore;
 use tracing::info;
 
-use crate::admin::Health;
+use crate::admin::{Health, Heartbeat};
 use crate::cache::OrderCache;
+use crate::config::Topics;
 use crate::event_log::EventLog;
 use crate::http_server::{self, Connections, Limits, WhenFull};
 use crate::shutdown::Shutdown;
@@ -40,6 +41,7 @@ mod metrics;
 mod post_order;
 mod problem;
 mod read_model;
+mod response;
 mod routes;
 mod uid;
 mod warm_up;
@@ -68,9 +70,7 @@ const JOIN_TIMEOUT: Duration = Duration::from_secs(1);
 /// The settings of the API.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    pub orders_topic: String,
-    pub lookup_topic: String,
-    pub found_topic: String,
+    pub topics: Topics,
     pub cache_ttl: Duration,
     pub cache_max_bytes: u64,
     /// How many of the newest orders are loaded at start; 0: none.
@@ -96,28 +96,11 @@ struct App {
     /// One permit for each byte that bodies may still take.
     body_budget: Arc<Semaphore>,
     appends_fail: AtomicBool,
+    /// When the runtime last ran a task.
     heartbeat: Heartbeat,
     producer: CheckState,
     listener: CheckState,
     warm_up: CheckState,
-}
-
-/// When the runtime last ran a task.
-struct Heartbeat {
-    origin: Instant,
-    at_ms: AtomicU64,
-}
-
-impl Heartbeat {
-    fn record(&self) {
-        self.at_ms
-            .store(self.origin.elapsed().as_millis() as u64, Ordering::Relaxed);
-    }
-
-    fn elapsed(&self) -> Duration {
-        let at = Duration::from_millis(self.at_ms.load(Ordering::Relaxed));
-        self.origin.elapsed().saturating_sub(at)
-    }
 }
 
 /// The API before and while it serves; share its health with the operators' port first.
@@ -137,8 +120,8 @@ impl Api {
         let read_model = ReadModel {
             cache: OrderCache::new(settings.cache_max_bytes, settings.cache_ttl),
             lookups: Lookups::default(),
-            orders: FollowerProgress::new(&settings.orders_topic),
-            replies: FollowerProgress::new(&settings.found_topic),
+            orders: FollowerProgress::new(&settings.topics.orders),
+            replies: FollowerProgress::new(&settings.topics.found),
         };
         let warm_up = match (&store, settings.load_limit) {
             (None, _) => "nothing is warmed up: no database is configured",
@@ -153,13 +136,10 @@ impl Api {
             connections,
             body_budget: Arc::new(Semaphore::new(body::BUDGET_BYTES)),
             appends_fail: AtomicBool::new(false),
-            heartbeat: Heartbeat {
-                origin: Instant::now(),
-                at_ms: AtomicU64::new(0),
-            },
-            producer: CheckState::new(false, "not connected yet"),
-            listener: CheckState::new(false, "not listening yet"),
-            warm_up: CheckState::new(true, warm_up),
+            heartbeat: Heartbeat::default(),
+            producer: CheckState::new("producer", false, "not connected yet"),
+            listener: CheckState::new("listener", false, "not listening yet"),
+            warm_up: CheckState::new("warm-up", true, warm_up),
             settings,
         };
         Api {

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE, LOCATION, X_CONTENT_TYPE_OPTIONS};
+use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE, LOCATION};
 use axum::http::{HeaderMap, HeaderValue, Response, StatusCode};
 use bytes::Bytes;
 use tokio::sync::OwnedSemaphorePermit;
@@ -25,6 +25,7 @@ use super::body::{self, Granted};
 use super::get_order;
 use super::problem::Problem;
 use super::read_model::FollowerEpoch;
+use super::response::{JSON, response};
 use crate::event_log::{AppendError, Appended, Durability, NewRecord};
 use crate::failpoint;
 use crate::order::BorrowedOrder;
@@ -44,17 +45,13 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 const NEARLY_FULL_BODY_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Accepts one order.
-pub async fn post_order(State(app): State<Arc<App>>, request: Request) -> Response<Body> {
-    match accept(&app, request).await {
-        Ok(order_uid) => accepted(&order_uid),
-        Err(problem) => problem.respond(),
-    }
-}
-
-async fn accept(app: &App, request: Request) -> Result<String, Problem> {
-    let (order_uid, encoded, _grant) = read(app, request).await?;
-    append(app, &order_uid, encoded).await?;
-    Ok(order_uid)
+pub async fn post_order(
+    State(app): State<Arc<App>>,
+    request: Request,
+) -> Result<Response<Body>, Problem> {
+    let (order_uid, encoded, _grant) = read(&app, request).await?;
+    append(&app, &order_uid, encoded).await?;
+    Ok(accepted(&order_uid))
 }
 
 /// Reads the order of a request: its uid, its normalised encoding for the log and the cache, and its
@@ -83,7 +80,7 @@ async fn append(app: &App, order_uid: &str, encoded: Bytes) -> Result<(), Proble
     let accepted_at_us = time::now_us();
     let accepted_at = accepted_at_us.to_string();
     let record = NewRecord {
-        topic: &app.settings.orders_topic,
+        topic: &app.settings.topics.orders,
         key: order_uid.as_bytes(),
         value: Some(&encoded),
         headers: &[(ACCEPTED_AT, accepted_at.as_bytes())],
@@ -171,12 +168,9 @@ fn accepted(order_uid: &str) -> Response<Body> {
     // A uid has no character that JSON, a path or a header would escape.
     let body = [r#"{"status":"accepted","order_uid":""#, order_uid, r#""}"#].concat();
     let location = HeaderValue::try_from([get_order::PATH, order_uid].concat());
-    let mut response = Response::new(Body::from(body));
-    *response.status_mut() = StatusCode::ACCEPTED;
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    headers.insert(LOCATION, location.expect("a valid uid is visible ASCII"));
-    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    let location = location.expect("a valid uid is visible ASCII");
+    let mut response = response(StatusCode::ACCEPTED, JSON, body);
+    response.headers_mut().insert(LOCATION, location);
     response
 }
 

@@ -3,14 +3,17 @@
 //! Causes go to the log lines, not to the client. A refused POST has an `outcome`: the order may be in
 //! the log (`unknown`: send it again) or definitely is not (`not_accepted`).
 
+use std::sync::Arc;
+
 use axum::body::Body;
-use axum::http::header::{CONNECTION, CONTENT_TYPE, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS};
+use axum::http::header::{CONNECTION, RETRY_AFTER};
 use axum::http::{HeaderValue, Response, StatusCode};
+use axum::response::IntoResponse;
 use serde::Serialize;
 
+use super::response::response;
 use crate::event_log::AppendError;
 use crate::order::{Fault, Refusal, RefusalKind};
-use crate::pipeline::lookup_protocol::NotFound;
 
 /// Why a request did not succeed.
 #[derive(Debug)]
@@ -21,10 +24,10 @@ pub enum Problem {
     MethodNotAllowed,
     /// The uid in the path cannot be one.
     BadUid(&'static str),
-    /// Known not to exist.
+    /// Known not to exist; with the position of the record if it is a dead letter.
     NoSuchOrder {
         order_uid: String,
-        not_found: NotFound,
+        dead_lettered: Option<Arc<str>>,
     },
     /// The body is not `application/json`.
     NotJsonType,
@@ -89,61 +92,30 @@ impl From<AppendError> for Problem {
 }
 
 impl Problem {
-    /// The status alone, for metrics and tests.
-    pub fn status(&self) -> StatusCode {
+    /// Status, type and title.
+    fn kind(&self) -> (u16, &'static str, &'static str) {
         match self {
-            Problem::NoSuchPath | Problem::NoSuchOrder { .. } => StatusCode::NOT_FOUND,
-            Problem::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
-            Problem::BadUid(_) | Problem::BrokenBody => StatusCode::BAD_REQUEST,
-            Problem::NotJsonType | Problem::Encoded => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            Problem::TooLarge { .. } | Problem::TooLargeForLog => StatusCode::PAYLOAD_TOO_LARGE,
-            Problem::SlowBody => StatusCode::REQUEST_TIMEOUT,
-            Problem::Refused(Refusal {
-                kind: RefusalKind::NotJson,
-                ..
-            }) => StatusCode::BAD_REQUEST,
-            Problem::Refused(Refusal {
-                kind: RefusalKind::Invalid,
-                ..
-            }) => StatusCode::UNPROCESSABLE_ENTITY,
-            Problem::NotAccepted
-            | Problem::NotConfirmed
-            | Problem::Busy { .. }
-            | Problem::LookupNotSent => StatusCode::SERVICE_UNAVAILABLE,
-            Problem::DiskFull => StatusCode::INSUFFICIENT_STORAGE,
-        }
-    }
-
-    fn kind_and_title(&self) -> (&'static str, &'static str) {
-        match self {
-            Problem::NoSuchPath => ("no-such-path", "no such path"),
-            Problem::MethodNotAllowed => ("method-not-allowed", "method not allowed"),
-            Problem::BadUid(_) => ("bad-order-uid", "not an order uid"),
-            Problem::NoSuchOrder {
-                not_found: NotFound {
-                    dead_lettered: Some(_),
-                },
-                ..
-            } => ("dead-lettered", "the order was refused"),
-            Problem::NoSuchOrder { .. } => ("no-such-order", "no such order"),
-            Problem::NotJsonType => ("not-json-type", "the body must be application/json"),
-            Problem::Encoded => ("encoded-body", "the body must not be compressed"),
-            Problem::TooLarge { .. } | Problem::TooLargeForLog => ("too-large", "too large"),
-            Problem::SlowBody => ("slow-body", "the body did not arrive in time"),
-            Problem::BrokenBody => ("broken-body", "the body is incomplete"),
-            Problem::Refused(Refusal {
-                kind: RefusalKind::NotJson,
-                ..
-            }) => ("not-json", "the body is not JSON"),
-            Problem::Refused(Refusal {
-                kind: RefusalKind::Invalid,
-                ..
-            }) => ("invalid-order", "the order is not valid"),
-            Problem::NotAccepted => ("not-accepted", "the order was not accepted"),
-            Problem::DiskFull => ("no-room", "the disk of the order log is full"),
-            Problem::NotConfirmed => ("not-confirmed", "the order was not confirmed"),
-            Problem::Busy { .. } => ("busy", "too many requests are in progress"),
-            Problem::LookupNotSent => ("log-unreachable", "the order log cannot be reached"),
+            Problem::NoSuchPath => (404, "no-such-path", "no such path"),
+            Problem::MethodNotAllowed => (405, "method-not-allowed", "method not allowed"),
+            Problem::BadUid(_) => (400, "bad-order-uid", "not an order uid"),
+            Problem::NoSuchOrder { dead_lettered, .. } => match dead_lettered {
+                Some(_) => (404, "dead-lettered", "the order was refused"),
+                None => (404, "no-such-order", "no such order"),
+            },
+            Problem::NotJsonType => (415, "not-json-type", "the body must be application/json"),
+            Problem::Encoded => (415, "encoded-body", "the body must not be compressed"),
+            Problem::TooLarge { .. } | Problem::TooLargeForLog => (413, "too-large", "too large"),
+            Problem::SlowBody => (408, "slow-body", "the body did not arrive in time"),
+            Problem::BrokenBody => (400, "broken-body", "the body is incomplete"),
+            Problem::Refused(refusal) => match refusal.kind {
+                RefusalKind::NotJson => (400, "not-json", "the body is not JSON"),
+                RefusalKind::Invalid => (422, "invalid-order", "the order is not valid"),
+            },
+            Problem::NotAccepted => (503, "not-accepted", "the order was not accepted"),
+            Problem::DiskFull => (507, "no-room", "the disk of the order log is full"),
+            Problem::NotConfirmed => (503, "not-confirmed", "the order was not confirmed"),
+            Problem::Busy { .. } => (503, "busy", "too many requests are in progress"),
+            Problem::LookupNotSent => (503, "log-unreachable", "the order log cannot be reached"),
         }
     }
 
@@ -160,14 +132,9 @@ impl Problem {
         match self {
             Problem::BadUid(why) => (*why).into(),
             Problem::NoSuchOrder {
-                not_found:
-                    NotFound {
-                        dead_lettered: Some(place),
-                    },
+                dead_lettered: Some(position),
                 ..
-            } => {
-                format!("the record at {place} has this uid and could not become an order")
-            }
+            } => format!("the record at {position} has this uid and could not become an order"),
             Problem::TooLarge { limit } => format!("the body may have {limit} bytes"),
             Problem::TooLargeForLog => "the order is larger than the order log accepts".into(),
             Problem::NotAccepted => {
@@ -199,10 +166,8 @@ impl Problem {
         )
     }
 
-    /// The whole response.
-    pub fn respond(&self) -> Response<Body> {
-        let (kind, title) = self.kind_and_title();
-        let (status, detail) = (self.status(), self.detail());
+    fn document(&self) -> Vec<u8> {
+        let (status, r#type, title) = self.kind();
         let errors: &[Fault] = match self {
             Problem::Refused(refusal) => &refusal.faults,
             _ => &[],
@@ -213,32 +178,32 @@ impl Problem {
             _ => None,
         };
         let document = Document {
-            r#type: kind,
+            r#type,
             title,
-            status: status.as_u16(),
-            detail: &detail,
+            status,
+            detail: &self.detail(),
             order_uid,
             outcome: self.outcome(),
             errors,
         };
-        let body = serde_json::to_vec(&document).expect("a problem has only text keys");
-        let mut response = Response::new(Body::from(body));
-        *response.status_mut() = status;
-        let headers = response.headers_mut();
-        headers.insert(
-            CONTENT_TYPE,
-            HeaderValue::from_static("application/problem+json"),
-        );
-        headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-        match status {
-            StatusCode::SERVICE_UNAVAILABLE => {
-                headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
-            }
+        serde_json::to_vec(&document).expect("a problem has only text keys")
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response<Body> {
+        let (status, ..) = self.kind();
+        let retry_after = match status {
+            503 => Some("1"),
             // Disk space is freed by an operator.
-            StatusCode::INSUFFICIENT_STORAGE => {
-                headers.insert(RETRY_AFTER, HeaderValue::from_static("30"));
-            }
-            _ => {}
+            507 => Some("30"),
+            _ => None,
+        };
+        let status = StatusCode::from_u16(status).expect("it is one of the above");
+        let mut response = response(status, "application/problem+json", self.document());
+        let headers = response.headers_mut();
+        if let Some(seconds) = retry_after {
+            headers.insert(RETRY_AFTER, HeaderValue::from_static(seconds));
         }
         if self.ends_connection() {
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
@@ -249,58 +214,45 @@ impl Problem {
 
 #[cfg(test)]
 mod tests {
+    use axum::http::response::Parts;
+
     use super::*;
 
-    fn text(problem: &Problem) -> String {
-        let body = problem.respond().into_body();
+    fn answer(problem: Problem) -> (Parts, String) {
+        let (head, body) = problem.into_response().into_parts();
         let runtime = tokio::runtime::Builder::new_current_thread()
             .build()
             .unwrap();
         let bytes = runtime
             .block_on(axum::body::to_bytes(body, 1 << 20))
             .unwrap();
-        String::from_utf8(bytes.into()).unwrap()
+        (head, String::from_utf8(bytes.into()).unwrap())
     }
 
     #[test]
-    fn an_append_that_was_not_confirmed_has_an_outcome() {
-        let unknown = Problem::from(AppendError::Unknown("timed out".into()));
-        let not_accepted = Problem::from(AppendError::NotAccepted("queue full".into()));
-        for (problem, outcome) in [(unknown, "unknown"), (not_accepted, "not_accepted")] {
-            let answer = text(&problem);
-            assert!(
-                answer.contains(&format!(r#""outcome":"{outcome}""#)),
-                "{answer}"
-            );
-            assert!(
-                !answer.contains("timed out") && !answer.contains("queue full"),
-                "{answer}"
-            );
-            let response = problem.respond();
-            assert_eq!(response.status(), 503);
-            assert_eq!(response.headers()[RETRY_AFTER], "1");
+    fn an_order_that_was_not_acknowledged_has_an_outcome_and_a_time_to_retry() {
+        let cause = || String::from("the cause");
+        for (error, status, retry_after, outcome) in [
+            (AppendError::Unknown(cause()), 503, "1", "unknown"),
+            (AppendError::NotAccepted(cause()), 503, "1", "not_accepted"),
+            (AppendError::Full(cause()), 507, "30", "not_accepted"),
+        ] {
+            let (head, text) = answer(error.into());
+            assert_eq!(head.status, status, "{text}");
+            assert_eq!(head.headers[RETRY_AFTER], retry_after, "{text}");
+            let outcome = format!(r#""outcome":"{outcome}""#);
+            assert!(text.contains(&outcome) && !text.contains("cause"), "{text}");
         }
     }
 
     #[test]
-    fn a_log_with_a_full_disk_answers_507_and_definitely_does_not_have_the_order() {
-        let problem = Problem::from(AppendError::Full("2 MB are free".into()));
-        assert_eq!(problem.status(), 507);
-        assert_eq!(problem.respond().headers()[RETRY_AFTER], "30");
-        assert!(text(&problem).contains(r#""outcome":"not_accepted""#));
-    }
-
-    #[test]
     fn a_dead_letter_is_a_404_of_its_own_type_with_the_position() {
-        let not_found = NotFound {
-            dead_lettered: Some("orders/2/17".into()),
-        };
-        let problem = Problem::NoSuchOrder {
+        let (_, text) = answer(Problem::NoSuchOrder {
             order_uid: "a".into(),
-            not_found,
-        };
+            dead_lettered: Some("orders/2/17".into()),
+        });
         assert_eq!(
-            text(&problem),
+            text,
             r#"{"type":"dead-lettered","title":"the order was refused","status":404,"detail":"the record at orders/2/17 has this uid and could not become an order","order_uid":"a"}"#
         );
     }
@@ -311,18 +263,17 @@ mod tests {
             pointer: pointer.into(),
             message: message.into(),
         };
-        let refusal = Refusal {
+        let (head, text) = answer(Problem::Refused(Refusal {
             kind: RefusalKind::Invalid,
             faults: vec![
                 fault("/sm_id", "must be a whole number"),
                 fault("/entry", "must be text"),
             ],
             order_uid: Some("a".into()),
-        };
-        let problem = Problem::Refused(refusal);
-        assert_eq!(problem.status(), 422);
+        }));
+        assert_eq!(head.status, 422);
         assert_eq!(
-            text(&problem),
+            text,
             r#"{"type":"invalid-order","title":"the order is not valid","status":422,"order_uid":"a","errors":[{"pointer":"/sm_id","message":"must be a whole number"},{"pointer":"/entry","message":"must be text"}]}"#
         );
     }

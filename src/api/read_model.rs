@@ -65,7 +65,10 @@ impl ReadModel {
         before: FollowerEpoch,
     ) {
         let topic_id = before.topic_id;
-        let version = Version::new(Source { topic_id, at }, accepted_at_us);
+        let version = Version {
+            source: Source { topic_id, at },
+            accepted_at_us,
+        };
         let entry = Arc::new(Entry::new(body, Some(version), None));
         if self.orders.covers(at) != Some(before.generation) {
             // The follower started after it, so it cannot be kept. An older version may be cached, or
@@ -74,7 +77,7 @@ impl ReadModel {
             self.lookups.complete(uid, &entry);
             return;
         }
-        let held = self.cache.put_shared(uid, &entry);
+        let held = self.cache.put(uid, entry);
         if self.orders.generation() != before.generation {
             self.cache.remove(uid);
         }
@@ -85,10 +88,11 @@ impl ReadModel {
     /// are orders that it accepted itself, which enter the cache before the follower reads them. Only
     /// for the same offset is the key known to be the uid.
     pub fn holds(&self, topic_id: &TopicId, at: PartitionOffset, key: &[u8]) -> bool {
+        let is_this = |source: &Source| source.at == at && source.topic_id == *topic_id;
         std::str::from_utf8(key).is_ok_and(|uid| {
             self.cache.holds(uid, |held| {
                 let version = held.version.as_ref();
-                held.behind.is_none() && version.is_some_and(|it| it.is_from(topic_id, at))
+                held.behind.is_none() && version.is_some_and(|it| is_this(&it.source))
             })
         })
     }
@@ -234,12 +238,11 @@ mod tests {
     fn record(key: &'static str, value: &str, headers: &[(&str, &'static str)]) -> Record {
         let header = |(name, value): &(&str, &'static str)| ((*name).into(), Bytes::from(*value));
         Record {
-            partition: 0,
             offset: 7,
-            timestamp_ms: 1,
             key: Some(Bytes::from(key)),
             value: Some(Bytes::copy_from_slice(value.as_bytes())),
             headers: headers.iter().map(header).collect(),
+            ..Record::default()
         }
     }
 

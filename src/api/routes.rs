@@ -9,10 +9,9 @@ use std::time::Instant;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::header::{
-    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
-};
+use axum::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, REFERRER_POLICY};
 use axum::http::{HeaderValue, Method, Response, StatusCode};
+use axum::response::IntoResponse;
 use axum::routing::{get, post};
 use tower::ServiceExt;
 
@@ -20,6 +19,7 @@ use super::App;
 use super::get_order::{self, get_order};
 use super::post_order::post_order;
 use super::problem::Problem;
+use super::response::{JSON, response};
 
 const ORDERS: &str = "/orders";
 
@@ -28,6 +28,11 @@ const POLICY: &str = "default-src 'self'; img-src 'self' data:; frame-ancestors 
 
 /// Every route. A known path answers other methods with 405 and `Allow`.
 pub fn router(app: Arc<App>) -> Router {
+    let style = || fixed("text/css; charset=utf-8", include_str!("page.css"));
+    let script = || fixed("text/javascript; charset=utf-8", include_str!("page.js"));
+    let description = || fixed(JSON, include_str!("openapi.json"));
+    // As in go-orders: says that the process answers. Readiness is on the operators' port.
+    let healthz = || fixed("text/plain; charset=utf-8", "ok\n");
     Router::new()
         .route(ORDERS, post(post_order))
         .route("/api/order/{uid}", get(get_order))
@@ -35,9 +40,9 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/page.css", get(style))
         .route("/page.js", get(script))
         .route("/healthz", get(healthz))
-        .route("/openapi.json", get(openapi))
-        .fallback(no_such_path)
-        .method_not_allowed_fallback(method_not_allowed)
+        .route("/openapi.json", get(description))
+        .fallback(|| async { Problem::NoSuchPath })
+        .method_not_allowed_fallback(|| async { Problem::MethodNotAllowed })
         .with_state(app)
 }
 
@@ -48,7 +53,9 @@ pub async fn respond(app: Arc<App>, router: Router, request: Request) -> Respons
     // Nearly all requests of a busy instance are POSTs of orders. They bypass the router, which boxes
     // a future for each request.
     let response = if route == ORDERS && request.method() == Method::POST {
-        post_order(State(app.clone()), request).await
+        post_order(State(app.clone()), request)
+            .await
+            .into_response()
     } else {
         match router.oneshot(request).await {
             Ok(response) => response,
@@ -72,45 +79,17 @@ fn route(path: &str) -> &'static str {
 }
 
 async fn page() -> Response<Body> {
-    let mut response = fixed("text/html; charset=utf-8", include_str!("page.html"));
+    let mut response = fixed("text/html; charset=utf-8", include_str!("page.html")).await;
     let headers = response.headers_mut();
     headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
     headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
     response
 }
 
-async fn style() -> Response<Body> {
-    fixed("text/css; charset=utf-8", include_str!("page.css"))
-}
-
-async fn script() -> Response<Body> {
-    fixed("text/javascript; charset=utf-8", include_str!("page.js"))
-}
-
-async fn openapi() -> Response<Body> {
-    fixed("application/json", include_str!("openapi.json"))
-}
-
-/// As in go-orders: says that the process answers. Readiness is on the operators' port.
-async fn healthz() -> Response<Body> {
-    fixed("text/plain; charset=utf-8", "ok\n")
-}
-
-async fn no_such_path() -> Response<Body> {
-    Problem::NoSuchPath.respond()
-}
-
-async fn method_not_allowed() -> Response<Body> {
-    Problem::MethodNotAllowed.respond()
-}
-
-fn fixed(content_type: &'static str, body: &'static str) -> Response<Body> {
-    let mut response = Response::new(Body::from(body));
-    *response.status_mut() = StatusCode::OK;
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+async fn fixed(content_type: &'static str, body: &'static str) -> Response<Body> {
+    let mut response = response(StatusCode::OK, content_type, body);
+    let no_cache = HeaderValue::from_static("no-cache");
+    response.headers_mut().insert(CACHE_CONTROL, no_cache);
     response
 }
 

@@ -3,32 +3,22 @@
 //! Owns percent-decoding and the bounds of what may be looked up. `%2F` is a character of the uid
 //! while a literal `/` begins another segment, so the raw path is split first and decoded after.
 
+use percent_encoding::percent_decode_str;
+
 /// Rows that other programs wrote may have any uid; this is the longest that is looked up.
 const MAX_BYTES: usize = 512;
 
 /// The uid that a path segment names, or what is wrong with it.
 pub fn decode(segment: &str) -> Result<String, &'static str> {
-    let mut bytes = Vec::with_capacity(segment.len());
-    let mut rest = segment.as_bytes();
-    while let Some((&first, after)) = rest.split_first() {
-        if first != b'%' {
-            bytes.push(first);
-            rest = after;
-            continue;
-        }
-        let [high, low, after @ ..] = after else {
-            return Err("a `%` must be followed by two hexadecimal digits");
-        };
-        let digits = (
-            char::from(*high).to_digit(16),
-            char::from(*low).to_digit(16),
-        );
-        let (Some(high), Some(low)) = digits else {
-            return Err("a `%` must be followed by two hexadecimal digits");
-        };
-        bytes.push((high * 16 + low) as u8);
-        rest = after;
+    // A malformed escape would be decoded as it is.
+    let is_escape = |rest: &str| {
+        let digits = rest.as_bytes().get(..2);
+        digits.is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
+    };
+    if !segment.split('%').skip(1).all(is_escape) {
+        return Err("a `%` must be followed by two hexadecimal digits");
     }
+    let bytes: Vec<u8> = percent_decode_str(segment).collect();
     if bytes.len() > MAX_BYTES {
         return Err("it must be at most 512 bytes");
     }

@@ -10,6 +10,7 @@
 
 use std::time::{Duration, Instant};
 
+use anyhow::ensure;
 use bytes::Bytes;
 use tokio::runtime::Handle;
 use tracing::{info, warn};
@@ -20,7 +21,7 @@ use crate::event_log::EventLog;
 use crate::migrations::{self, SchemaState};
 use crate::pipeline::{PartitionLag, TopicId, lag};
 use crate::shutdown::Shutdown;
-use crate::store::{LatestOrders, Position, StoreEngine, StoreError};
+use crate::store::{LatestOrders, Position, StoreEngine};
 
 /// The pause before a retry, doubled up to the second one.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
@@ -58,16 +59,6 @@ pub fn warm_producers(
     }
 }
 
-/// The result of one attempt.
-enum Attempt {
-    /// Nothing is left to do, for this reason.
-    Done(String),
-    /// The store has not yet applied every record before the follower's start.
-    Behind,
-    /// The database is unavailable, or its schema is not current.
-    Failed(String),
-}
-
 /// Loads the newest orders into the cache, once; retries while the database is unavailable.
 pub fn warm_cache(app: &App, engine: &dyn StoreEngine, shutdown: &Shutdown) {
     let mut pause = FIRST_PAUSE;
@@ -80,11 +71,12 @@ pub fn warm_cache(app: &App, engine: &dyn StoreEngine, shutdown: &Shutdown) {
             continue;
         }
         match attempt(app, engine) {
-            Attempt::Done(sentence) => {
+            Ok(Some(kept)) => {
+                let sentence = format!("the cache was warmed up with {kept} orders");
                 info!("{sentence}");
                 return app.warm_up.set(true, &sentence);
             }
-            Attempt::Behind => {
+            Ok(None) => {
                 pause = FIRST_PAUSE;
                 if behind_since.get_or_insert_with(Instant::now).elapsed() >= CATCH_UP_TIMEOUT {
                     let sentence = "nothing was warmed up: the store is behind the log";
@@ -92,10 +84,10 @@ pub fn warm_cache(app: &App, engine: &dyn StoreEngine, shutdown: &Shutdown) {
                     return app.warm_up.set(true, sentence);
                 }
             }
-            Attempt::Failed(sentence) => {
-                app.warm_up.set(true, &sentence);
+            Err(error) => {
+                app.warm_up.set(true, &error.to_string());
                 if !std::mem::replace(&mut failed, true) {
-                    warn!("cannot warm up the cache, retrying: {sentence}");
+                    warn!("cannot warm up the cache, retrying: {error}");
                 }
                 pause = (pause * 2).min(LONGEST_PAUSE);
             }
@@ -104,39 +96,18 @@ pub fn warm_cache(app: &App, engine: &dyn StoreEngine, shutdown: &Shutdown) {
     }
 }
 
-fn attempt(app: &App, engine: &dyn StoreEngine) -> Attempt {
+/// Loads the newest rows and returns how many of them were kept; `None` while the store has not
+/// applied every record before the follower's start.
+fn attempt(app: &App, engine: &dyn StoreEngine) -> anyhow::Result<Option<usize>> {
     let generation = app.read_model.orders.generation();
-    match latest(app, engine) {
-        Ok(Ok(latest)) => {
-            let (topic_id, starts) = app.read_model.orders.starts();
-            if is_covered(&latest.positions, &topic_id, &starts) {
-                keep(app, latest, generation)
-            } else {
-                Attempt::Behind
-            }
-        }
-        Ok(Err(sentence)) => Attempt::Failed(sentence),
-        Err(error) => Attempt::Failed(error.to_string()),
-    }
-}
-
-/// The newest rows and the positions, of one snapshot; the inner error says why there are none.
-fn latest(app: &App, engine: &dyn StoreEngine) -> Result<Result<LatestOrders, String>, StoreError> {
-    let log_id = match app.log.topic(&app.settings.orders_topic) {
-        Ok(state) => state.log_id,
-        Err(error) => return Ok(Err(error.to_string())),
-    };
+    let log_id = app.log.topic(&app.settings.topics.orders)?.log_id;
     let mut store = engine.connect()?;
-    match migrations::state(&store.applied_migrations()?) {
-        SchemaState::Current => {}
-        SchemaState::Pending(_) => {
-            return Ok(Err("migrations are pending: run `orders migrate`".into()));
-        }
-        SchemaState::Newer => {
-            return Ok(Err("the database is newer than this program".into()));
-        }
-    }
-    store.latest(&log_id, app.settings.load_limit).map(Ok)
+    let schema = migrations::state(&store.applied_migrations()?);
+    ensure!(schema == SchemaState::Current, "{schema}");
+    let latest = store.latest(&log_id, app.settings.load_limit)?;
+    let (topic_id, starts) = app.read_model.orders.starts();
+    let is_covered = is_covered(&latest.positions, &topic_id, &starts);
+    Ok(is_covered.then(|| keep(app, latest, generation)))
 }
 
 /// Whether every partition is applied at least up to where the follower started.
@@ -155,21 +126,17 @@ fn is_covered(positions: &[Position], topic_id: &TopicId, starts: &[i64]) -> boo
     lag.partitions().iter().zip(starts).all(is_covered)
 }
 
-fn keep(app: &App, latest: LatestOrders, generation: u64) -> Attempt {
+fn keep(app: &App, latest: LatestOrders, generation: u64) -> usize {
     let mut kept = 0;
     for stored in latest.orders {
         // A row whose record is unknown cannot be compared with the records that are followed.
-        let Some(version) = stored.version() else {
-            continue;
-        };
-        let body = Bytes::from(stored.order.encode().into_boxed_slice());
-        kept +=
-            i32::from(
-                app.read_model
-                    .warmed(&stored.order.order_uid, body, version, generation),
-            );
+        if let Some(version) = stored.version() {
+            let body = Bytes::from(stored.order.encode().into_boxed_slice());
+            let uid = &stored.order.order_uid;
+            kept += usize::from(app.read_model.warmed(uid, body, version, generation));
+        }
     }
-    Attempt::Done(format!("the cache was warmed up with {kept} orders"))
+    kept
 }
 
 #[cfg(test)]

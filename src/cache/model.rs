@@ -7,6 +7,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::*;
+use crate::pipeline::Source;
 use crate::replayable;
 
 const UIDS: [&str; 3] = ["a", "b", "c"];
@@ -52,9 +53,10 @@ fn step() -> impl Strategy<Value = Step> {
 
 fn entry(new: &Put) -> Entry {
     let version = new.at.map(|(topic, partition, offset)| Version {
-        topic_id: TOPICS[topic].into(),
-        partition,
-        offset,
+        source: Source {
+            topic_id: TOPICS[topic].into(),
+            at: PartitionOffset::new(partition, offset),
+        },
         accepted_at_us: new.accepted_at_us,
     });
     Entry::new(format!("{new:?}").into(), version, new.behind)
@@ -170,7 +172,8 @@ fn versioned(offset: i64) -> Entry {
 }
 
 fn offset_of(entry: &Entry) -> i64 {
-    entry.version.as_ref().expect("all have one").offset
+    let version = entry.version.as_ref().expect("all have one");
+    version.source.at.offset
 }
 
 #[test]

@@ -50,15 +50,13 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
 
     api.serve(listener, &shutdown)?;
     tracing::info!("stopped: every order that was answered with 202 is in the log");
-    Ok(shutdown.exit_code())
+    Ok(Exit::Done)
 }
 
 /// The settings of the API.
 pub(super) fn api_settings(log: &LogSettings, http: &HttpArgs, cache: &CacheArgs) -> Settings {
     Settings {
-        orders_topic: log.topics.orders.clone(),
-        lookup_topic: log.topics.lookup.clone(),
-        found_topic: log.topics.found.clone(),
+        topics: log.topics.clone(),
         cache_ttl: cache.ttl,
         cache_max_bytes: cache.max_bytes,
         load_limit: cache.load_limit,

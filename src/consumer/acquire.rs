@@ -78,7 +78,7 @@ pub struct Facts<'a> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Decision {
     /// Read on from the position as it is.
-    Continue { next: i64 },
+    Continue,
     /// Commit this first, then read from its `next_offset`.
     Start {
         start: StartDecision,
@@ -145,7 +145,7 @@ pub fn decide(facts: &Facts<'_>) -> Decision {
             why: "its topic id is known now",
         };
     }
-    Decision::Continue { next }
+    Decision::Continue
 }
 
 /// Records between the position and the log's low were deleted before they were read. Only an
@@ -246,7 +246,7 @@ mod tests {
     fn a_position_inside_the_log_is_continued() {
         for next in [4, 6, 9] {
             let decision = decided(Some(&position(next)), "one", (4, 9), |_| ());
-            assert_eq!(decision, Decision::Continue { next });
+            assert_eq!(decision, Decision::Continue);
         }
     }
 
@@ -261,7 +261,7 @@ mod tests {
     #[test]
     fn an_unknown_topic_id_is_not_a_recreated_topic() {
         let decision = decided(Some(&position(6)), "", (4, 9), |_| ());
-        assert_eq!(decision, Decision::Continue { next: 6 });
+        assert_eq!(decision, Decision::Continue);
     }
 
     #[test]

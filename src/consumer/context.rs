@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use super::acquire::AcceptedGap;
@@ -15,6 +15,7 @@ use crate::event_log::{EventLog, LogError};
 use crate::pipeline::TopicId;
 use crate::shutdown::Shutdown;
 use crate::store::StoreEngine;
+use crate::sync::lock;
 
 /// The largest batch; larger ones are not faster.
 const MAX_RECORDS: usize = 1_000;
@@ -115,11 +116,8 @@ impl Context {
     }
 
     pub fn grow_batches(&self) {
-        let limit = self.batch_limit();
-        if limit < MAX_RECORDS {
-            let larger = (limit * 2).min(MAX_RECORDS);
-            self.batch_limit.store(larger, Ordering::Relaxed);
-        }
+        let larger = (self.batch_limit() * 2).min(MAX_RECORDS);
+        self.batch_limit.store(larger, Ordering::Relaxed);
     }
 
     pub fn set_delivered(&self) {
@@ -146,12 +144,6 @@ impl Context {
     pub fn clear_past_end(&self) {
         lock(&self.past_end_since).clear();
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex
-        .lock()
-        .expect("no thread panics while holding this lock")
 }
 
 fn host_name() -> String {

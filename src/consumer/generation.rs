@@ -110,7 +110,7 @@ impl Generation {
     /// How many lanes have been waiting for an answer of the database for too long.
     pub fn stuck(&self) -> usize {
         let is_stuck = |lane: &&LaneHandle| {
-            lane.is_running() && lane.control.health.waiting_for() >= timeouts().lane
+            lane.is_running() && lane.control.database.waiting_for() >= timeouts().lane
         };
         self.lanes.iter().filter(is_stuck).count()
     }

@@ -21,7 +21,7 @@ use super::clock;
 use super::context::Context;
 use super::status;
 use crate::event_log::{Fetched, LogError, LogFault, OffsetRange, ReadBack, Reader};
-use crate::pipeline::PartitionOffset;
+use crate::pipeline::{PartitionOffset, TopicId};
 use crate::store::{Position, RejectionWindow};
 
 mod acquisition;
@@ -69,6 +69,17 @@ impl LanePartition {
     fn idle_for(&self) -> Duration {
         self.idle_since
             .map_or(Duration::ZERO, |since| clock::now() - since)
+    }
+
+    /// Fails when `topic_id` is of another incarnation than the position. librdkafka continues a
+    /// recreated topic at its old offset without an error, and under the old incarnation those offsets
+    /// would let an older order overwrite a newer one.
+    fn check_topic_id(&self, topic_id: &TopicId) -> Result<(), LaneExit> {
+        if self.position.topic_id.contradicts(topic_id) {
+            let reason = "the topic was deleted and created again";
+            return Err(LaneExit::Reacquire(reason.into()));
+        }
+        Ok(())
     }
 }
 
@@ -124,7 +135,18 @@ impl Lane {
         self.ask_log(|| self.context.log.range(topic, partition))
     }
 
-    /// Waits for the log as long as it takes.
+    /// Repeats a question about the topic until the log answers, also while there is no such topic.
+    fn wait_for_log<T>(&self, ask: impl Fn() -> Result<T, LogError>) -> Result<T, LaneExit> {
+        loop {
+            match ask() {
+                Ok(answer) => return Ok(answer),
+                Err(error) => self.context.status.unhealthy(status::LOG, error),
+            }
+            self.control.pause(MAINTENANCE_INTERVAL)?;
+        }
+    }
+
+    /// Repeats a question about a partition while the log is unavailable.
     fn ask_log<T>(&self, ask: impl Fn() -> Result<T, LogError>) -> Result<T, LaneExit> {
         loop {
             match ask() {

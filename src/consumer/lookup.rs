@@ -10,7 +10,7 @@
 //! absent one is looked for again after each commit, until its deadline.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::context::Context;
 use super::status::LOOKUPS;
@@ -19,7 +19,7 @@ use crate::event_log::{
 };
 use crate::pipeline::lookup_protocol::{LookupOutcome, LookupReply, LookupRequest, NotFound};
 use crate::pipeline::{Lag, PartitionOffset, Record, lag, time};
-use crate::store::{LookupResult, LookupResults, OrderStore, Position, StoredOrder};
+use crate::store::{LookupResult, LookupResults, OrderStore, Position};
 
 const MAX_PENDING: usize = 10_000;
 /// How many uids one query asks for.
@@ -38,7 +38,7 @@ pub fn run(context: &Arc<Context>) {
             .join(&settings.lookup_group, &settings.topics.lookup)
         {
             Ok(membership) => Lookups::new(context.clone(), membership).serve(),
-            Err(error) => context.status.unhealthy(LOOKUPS, error.to_string()),
+            Err(error) => context.status.unhealthy(LOOKUPS, error),
         }
         context.shutdown.wait_timeout(ERROR_PAUSE);
     }
@@ -57,7 +57,6 @@ struct Lookups {
     readers: Vec<Box<dyn Reader>>,
     store: Option<Box<dyn OrderStore>>,
     pending: Vec<PendingLookup>,
-    retry_at: Instant,
 }
 
 impl Lookups {
@@ -68,7 +67,6 @@ impl Lookups {
             readers: Vec::new(),
             store: None,
             pending: Vec::new(),
-            retry_at: Instant::now(),
         }
     }
 
@@ -80,22 +78,12 @@ impl Lookups {
             {
                 return;
             }
-            let Some(arrived) = self.receive() else {
+            if !self.receive() {
                 return;
-            };
-            if !self.pending.is_empty() && (arrived || Instant::now() >= self.retry_at) {
-                self.reply_to_pending();
             }
-            let wait = if self.pending.is_empty() {
-                RETRY_INTERVAL
-            } else {
-                self.retry_at.saturating_duration_since(Instant::now())
-            };
-            self.context.lookups_ready.wait(wait);
-            if !self.pending.is_empty() {
-                // Notified of a commit or a request, or the time has come.
-                self.retry_at = self.retry_at.min(Instant::now());
-            }
+            let pause = self.reply_to_pending();
+            // Until a request or a commit.
+            self.context.lookups_ready.wait(pause);
         }
     }
 
@@ -142,35 +130,34 @@ impl Lookups {
                 true
             }
             Err(error) => {
-                status.unhealthy(LOOKUPS, error.to_string());
+                status.unhealthy(LOOKUPS, error);
                 false
             }
         }
     }
 
-    /// Receives what has arrived and says whether there was something; `None` when this client is
-    /// of no use any more: after a reset it would never deliver again.
-    fn receive(&mut self) -> Option<bool> {
-        let mut arrived = false;
+    /// Keeps the requests that have arrived; `false` when this client is of no use any more: after a
+    /// reset it would never deliver again.
+    fn receive(&mut self) -> bool {
         for at in 0..self.readers.len() {
             match self.readers[at].next(MAX_UIDS, MAX_BYTES, Duration::ZERO) {
                 Fetched::Records(records) => {
                     for record in records {
-                        arrived |= self.keep(record);
+                        self.keep(record);
                     }
                 }
                 Fetched::Fault(LogFault::Transient(_)) | Fetched::Nothing | Fetched::End => {}
                 Fetched::Fault(fault) => {
                     let reason = format!("reconnecting: {fault:?}");
                     self.context.status.unhealthy(LOOKUPS, reason);
-                    return None;
+                    return false;
                 }
             }
         }
-        Some(arrived)
+        true
     }
 
-    fn keep(&mut self, record: Record) -> bool {
+    fn keep(&mut self, record: Record) {
         let now_us = time::now_us();
         let request = LookupRequest::decode(record, now_us)
             .filter(|request| request.deadline_us > now_us)
@@ -178,7 +165,7 @@ impl Lookups {
         let Some(request) = request else {
             // Malformed, late, or one too many: the API asks again while somebody waits.
             self.context.status.lookups_dropped.inc();
-            return false;
+            return;
         };
         tracing::info!(
             "LOOKUP RECEIVED order_uid={} action=query-db",
@@ -193,10 +180,10 @@ impl Lookups {
                 logged: false,
             }),
         }
-        true
     }
 
-    fn reply_to_pending(&mut self) {
+    /// Returns after which time to try again.
+    fn reply_to_pending(&mut self) -> Duration {
         let now_us = time::now_us();
         let before = self.pending.len();
         self.pending
@@ -211,40 +198,29 @@ impl Lookups {
             if let Err(reason) = replied {
                 tracing::debug!("lookups wait: {reason}");
                 self.pending.append(&mut rest);
-                self.retry_at = Instant::now() + ERROR_PAUSE;
-                return;
+                return ERROR_PAUSE;
             }
         }
-        self.retry_at = Instant::now() + RETRY_INTERVAL;
+        RETRY_INTERVAL
     }
 
     /// Replies where that is possible and leaves the rest in `batch`.
     fn reply_to(&mut self, batch: &mut Vec<PendingLookup>) -> Result<(), String> {
         let context = self.context.clone();
-        let seen = context
-            .observed
-            .topic()
-            .ok_or("the topic is not known yet")?;
         // Before the snapshot: whatever was acknowledged before these requests is below these ends.
         let topic = &context.settings.topics.orders;
-        let ends = context
-            .log
-            .topic(topic)
-            .map_err(|error| error.to_string())?;
+        let ask = || context.log.topic(topic).map_err(|error| error.to_string());
+        let ends = ask()?;
         for pending in batch.iter().filter(|pending| !pending.logged) {
             tracing::info!("DB QUERY order_uid={}", pending.request.order_uid);
         }
         let uids: Vec<&str> = batch.iter().map(|it| &*it.request.order_uid).collect();
-        let LookupResults { results, positions } = self.query(&seen.log_id, &uids)?;
+        let LookupResults { results, positions } = self.query(&ends.log_id, &uids)?;
         let lag = lag_behind(&ends, &positions);
         let mut behind = lag.records_behind();
         if behind == Some(0) && lag.is_past_end() {
             // Progress since the ends were asked for, or a truncated log.
-            let ends = context
-                .log
-                .topic(topic)
-                .map_err(|error| error.to_string())?;
-            let lag = lag_behind(&ends, &positions);
+            let lag = lag_behind(&ask()?, &positions);
             behind = lag.records_behind().filter(|_| !lag.is_past_end());
         }
         for (mut pending, result) in std::mem::take(batch).into_iter().zip(results) {
@@ -304,28 +280,22 @@ impl PendingLookup {
 /// can tell.
 fn outcome(result: LookupResult, behind: Option<i64>) -> Option<LookupOutcome> {
     let is_final = behind == Some(0);
+    let not_found =
+        |dead_lettered| is_final.then_some(LookupOutcome::NotFound(NotFound { dead_lettered }));
     match result {
         LookupResult::Stored(stored) => {
-            let StoredOrder {
-                order,
-                source,
-                accepted_at_us,
-            } = *stored;
+            let stored = *stored;
             // Unknown counts as one: the API must not take the order for the newest version.
             let behind = behind.map_or(1, i64::unsigned_abs);
             Some(LookupOutcome::Found {
-                body: order.encode().into(),
-                source,
-                accepted_at_us,
+                body: stored.order.encode().into(),
+                source: stored.source,
+                accepted_at_us: stored.accepted_at_us,
                 behind: (!is_final).then_some(behind),
             })
         }
-        LookupResult::Absent => is_final.then(|| LookupOutcome::NotFound(NotFound::default())),
-        LookupResult::DeadLettered { location } => is_final.then(|| {
-            LookupOutcome::NotFound(NotFound {
-                dead_lettered: Some(location.into()),
-            })
-        }),
+        LookupResult::Absent => not_found(None),
+        LookupResult::DeadLettered { location } => not_found(Some(location.into())),
     }
 }
 
@@ -338,6 +308,7 @@ fn lag_behind(ends: &TopicState, positions: &[Position]) -> Lag {
 mod tests {
     use super::*;
     use crate::order::Order;
+    use crate::store::StoredOrder;
 
     fn stored() -> LookupResult {
         let order = br#"{"order_uid":"a","date_created":"2021-11-26T06:22:19Z"}"#;

@@ -24,6 +24,7 @@ mod acquire;
 mod batch;
 mod clock;
 mod context;
+mod database_health;
 mod generation;
 mod lane;
 mod lookup;

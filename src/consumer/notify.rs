@@ -1,9 +1,10 @@
 //! Wakes one waiting thread from any other.
 
-use std::sync::{Condvar, Mutex};
+use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::clock;
+use crate::sync::lock;
 
 /// A notification is never lost: one that comes while nobody waits ends the next wait at once.
 #[derive(Default)]
@@ -14,12 +15,7 @@ pub struct Notify {
 
 impl Notify {
     pub fn notify(&self) {
-        let mut notified = self
-            .notified
-            .lock()
-            .expect("no thread panics while holding this lock");
-        if !*notified {
-            *notified = true;
+        if !std::mem::replace(&mut *lock(&self.notified), true) {
             self.changed.notify_all();
         }
     }
@@ -29,14 +25,10 @@ impl Notify {
         if clock::skip(timeout) {
             return;
         }
-        let notified = self
-            .notified
-            .lock()
-            .expect("no thread panics while holding this lock");
         let (mut notified, _) = self
             .changed
-            .wait_timeout_while(notified, timeout, |notified| !*notified)
-            .expect("no thread panics while holding this lock");
+            .wait_timeout_while(lock(&self.notified), timeout, |notified| !*notified)
+            .unwrap_or_else(PoisonError::into_inner);
         *notified = false;
     }
 }

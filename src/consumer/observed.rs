@@ -2,12 +2,14 @@
 //! twice.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use super::clock;
+use super::database_health::DatabaseHealth;
 use crate::event_log::{LogError, TopicState};
 use crate::pipeline::TopicId;
+use crate::sync::lock;
 
 /// How long the topic's identity, once asked for, is valid for records that are read. To delete a
 /// topic, create and fill it again and fetch from it takes longer: the client alone waits half a
@@ -19,7 +21,7 @@ const TOPIC_ID_TTL: Duration = Duration::from_millis(100);
 pub struct Observed {
     topic: Mutex<Option<Arc<TopicState>>>,
     topic_id: Mutex<Option<(Instant, TopicId)>>,
-    database_asked_at: Mutex<Option<Instant>>,
+    pub database: DatabaseHealth,
     recoveries: AtomicU64,
 }
 
@@ -60,23 +62,4 @@ impl Observed {
         *lock(&self.topic_id) = Some((asked_at, topic_id.clone()));
         Ok(topic_id)
     }
-
-    /// Asks the database; meanwhile others see that it is being asked.
-    pub fn asking_database<T>(&self, ask: impl FnOnce() -> T) -> T {
-        *lock(&self.database_asked_at) = Some(Instant::now());
-        let answer = ask();
-        *lock(&self.database_asked_at) = None;
-        answer
-    }
-
-    /// For how long the database has been asked without an answer.
-    pub fn database_silent_for(&self) -> Duration {
-        lock(&self.database_asked_at).map_or(Duration::ZERO, |asked_at| asked_at.elapsed())
-    }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex
-        .lock()
-        .expect("no thread panics while holding this lock")
 }

@@ -73,7 +73,7 @@ impl Polling {
     pub fn run(mut self) -> anyhow::Result<()> {
         while !self.context.shutdown.is_requested() {
             failpoint::reach(failpoint::Point::InPoll);
-            self.context.status.heartbeat();
+            self.context.status.heartbeat.record();
             self.poll()?;
             self.handle_reports()?;
             self.end_generation()?;
@@ -185,7 +185,7 @@ impl Polling {
         match membership.assign(&starts) {
             Ok(readers) => generation.distribute(readers),
             Err(error) => {
-                self.context.status.unhealthy(LOG, error.to_string());
+                self.context.status.unhealthy(LOG, error);
                 self.not_before = Instant::now() + REJOIN_PAUSE;
                 self.request_stop();
             }
@@ -311,7 +311,7 @@ impl Polling {
         // Nothing is fetched while it is being decided where to read; and the group gets its answer,
         // also to an empty assignment: a member that never answers is never assigned anything again.
         if let Err(error) = membership.assign(&[]) {
-            status.unhealthy(LOG, error.to_string());
+            status.unhealthy(LOG, error);
             return;
         }
         self.acknowledged = true;
@@ -319,7 +319,9 @@ impl Polling {
             return;
         }
         status.partition_acquisitions.inc();
-        status.acquiring(partitions);
+        for partition in partitions {
+            status.acquiring(*partition);
+        }
         self.generation = Some(Generation::start(&self.context, partitions));
     }
 

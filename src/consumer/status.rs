@@ -4,18 +4,18 @@
 //! so that they cost a lane next to nothing.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use prometheus_client::encoding::EncodeLabelSet;
-use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
-use prometheus_client::registry::{Metric, Registry};
+use prometheus_client::registry::Registry;
 
-use crate::admin::{Check, Health};
+use crate::admin::metrics::{encode, register};
+use crate::admin::{Check, Health, Heartbeat};
+use crate::sync::lock;
 
 /// The polling thread is stuck when its last heartbeat is older.
 const HEARTBEAT_TIMEOUT: Duration = Duration::from_secs(60);
@@ -32,12 +32,6 @@ pub fn partition(partition: i32) -> String {
     format!("partition {partition}")
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Condition {
-    healthy: bool,
-    detail: String,
-}
-
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct PartitionLabel {
     partition: i32,
@@ -45,9 +39,9 @@ struct PartitionLabel {
 
 /// Shared by all threads of the consumer.
 pub struct Status {
-    started: Instant,
-    heartbeat_ms: AtomicU64,
-    conditions: Mutex<BTreeMap<String, Condition>>,
+    /// When the polling thread last ran.
+    pub heartbeat: Heartbeat,
+    conditions: Mutex<BTreeMap<String, Check>>,
     registry: Registry,
     pub orders_applied: Counter,
     pub orders_outdated: Counter,
@@ -73,10 +67,9 @@ impl Status {
         let lag = "Records of a partition that the store has not applied yet";
         let next_offset = "The offset below which the store has applied everything";
         let retries = "Calls to the store that failed and were retried";
-        Arc::new(Status {
-            started: Instant::now(),
-            heartbeat_ms: AtomicU64::new(0),
-            conditions: Mutex::new(unknown_conditions()),
+        let status = Status {
+            heartbeat: Heartbeat::default(),
+            conditions: Mutex::default(),
             orders_applied: register(to, "orders_applied", "Orders written to the store"),
             orders_outdated: register(to, "orders_outdated", outdated),
             dead_letters: register(to, "dead_letters", "Records that became dead letters"),
@@ -89,60 +82,49 @@ impl Status {
             lag: register(to, "lag", lag),
             next_offset: register(to, "next_offset", next_offset),
             registry,
-        })
+        };
+        // Nothing is healthy before it has been observed.
+        for name in [LOG, DATABASE, MIGRATIONS, LOOKUPS, PARTITIONS] {
+            status.set(name, false, "not known yet");
+        }
+        Arc::new(status)
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Condition>> {
-        self.conditions
-            .lock()
-            .expect("no thread panics while holding this lock")
-    }
-
-    /// Called by the polling thread at each turn of its loop.
-    pub fn heartbeat(&self) {
-        self.heartbeat_ms
-            .store(self.started.elapsed().as_millis() as u64, Ordering::Relaxed);
-    }
-
-    pub fn healthy(&self, name: &str, detail: impl Into<String>) {
-        let condition = Condition {
-            healthy: true,
+    /// Returns the condition as it was.
+    fn set(&self, name: &str, ok: bool, detail: &str) -> Option<Check> {
+        let condition = Check {
+            name: name.into(),
+            ok,
             detail: detail.into(),
         };
-        let before = self.lock().insert(name.into(), condition.clone());
-        if before.is_some_and(|before| !before.healthy) {
-            tracing::info!("{name}: {}", condition.detail);
-        }
+        lock(&self.conditions).insert(name.into(), condition)
     }
 
-    /// These partitions are not read yet: not ready, but nothing to log.
-    pub fn acquiring(&self, partitions: &[i32]) {
-        let condition = Condition {
-            healthy: false,
-            detail: "being acquired".into(),
-        };
-        let mut conditions = self.lock();
-        for number in partitions {
-            conditions.insert(partition(*number), condition.clone());
+    pub fn healthy(&self, name: &str, detail: impl ToString) {
+        let detail = detail.to_string();
+        let before = self.set(name, true, &detail);
+        if before.is_some_and(|before| !before.ok) {
+            tracing::info!("{name}: {detail}");
         }
     }
 
     /// Something waits for an outage to end, or for an operator.
-    pub fn unhealthy(&self, name: &str, detail: impl Into<String>) {
-        let condition = Condition {
-            healthy: false,
-            detail: detail.into(),
-        };
-        let before = self.lock().insert(name.into(), condition.clone());
-        if before.as_ref() != Some(&condition) {
-            tracing::warn!("{name}: {}", condition.detail);
+    pub fn unhealthy(&self, name: &str, detail: impl ToString) {
+        let detail = detail.to_string();
+        let before = self.set(name, false, &detail);
+        if before.is_none_or(|before| before.ok || before.detail != detail) {
+            tracing::warn!("{name}: {detail}");
         }
+    }
+
+    /// This partition is not read yet: not ready, but nothing to log.
+    pub fn acquiring(&self, number: i32) {
+        self.set(&partition(number), false, "being acquired");
     }
 
     /// Removes partitions that this process no longer reads.
     pub fn clear_partitions(&self) {
-        self.lock()
-            .retain(|name, _| !name.starts_with("partition "));
+        lock(&self.conditions).retain(|name, _| !name.starts_with("partition "));
         self.lag.clear();
         self.next_offset.clear();
     }
@@ -160,53 +142,17 @@ impl Status {
     }
 }
 
-/// Creates a metric that the registry encodes.
-fn register<M: Metric + Clone + Default>(registry: &mut Registry, name: &str, help: &str) -> M {
-    let metric = M::default();
-    registry.register(name, help, metric.clone());
-    metric
-}
-
-/// Nothing is healthy before it has been observed.
-fn unknown_conditions() -> BTreeMap<String, Condition> {
-    let unknown = |name: &str| {
-        let condition = Condition {
-            healthy: false,
-            detail: "not known yet".into(),
-        };
-        (name.to_owned(), condition)
-    };
-    [LOG, DATABASE, MIGRATIONS, LOOKUPS, PARTITIONS]
-        .map(unknown)
-        .into()
-}
-
 impl Health for Status {
     fn live(&self) -> Result<(), String> {
-        let heartbeat = Duration::from_millis(self.heartbeat_ms.load(Ordering::Relaxed));
-        let age = self.started.elapsed().saturating_sub(heartbeat);
-        if age < HEARTBEAT_TIMEOUT {
-            return Ok(());
-        }
-        Err(format!(
-            "the polling thread has been stuck for {} s",
-            age.as_secs()
-        ))
+        let stuck = "the polling thread has been stuck";
+        self.heartbeat.check(HEARTBEAT_TIMEOUT, stuck)
     }
 
     fn ready(&self) -> Vec<Check> {
-        let check = |(name, condition): (&String, &Condition)| Check {
-            name: name.clone(),
-            ok: condition.healthy,
-            detail: condition.detail.clone(),
-        };
-        self.lock().iter().map(check).collect()
+        lock(&self.conditions).values().cloned().collect()
     }
 
     fn metrics(&self) -> String {
-        let mut text = String::new();
-        // Writing to a String cannot fail.
-        let _ = encode(&mut text, &self.registry);
-        text
+        encode(&self.registry)
     }
 }

@@ -25,7 +25,7 @@ fn watch_topic(context: &Context) {
     let mut is_away = false;
     loop {
         check_topic(context, &mut is_away);
-        if context.observed.database_silent_for() > SILENCE {
+        if context.observed.database.waiting_for() > SILENCE {
             context.status.unhealthy(DATABASE, "it does not answer");
         }
         if context.shutdown.wait_timeout(INTERVAL) {
@@ -53,7 +53,7 @@ pub fn check_topic(context: &Context, is_away: &mut bool) {
         }
         Err(error) => {
             *is_away = true;
-            context.status.unhealthy(LOG, error.to_string());
+            context.status.unhealthy(LOG, error);
         }
     }
 }
@@ -76,21 +76,21 @@ pub fn check_database(
     is_away: &mut bool,
 ) {
     let status = &context.status;
-    match context.observed.asking_database(|| ask(context, store)) {
+    match context.observed.database.measure(|| ask(context, store)) {
         Ok(SchemaState::Current) => {
             match context.store.warning() {
                 Some(warning) => status.unhealthy(DATABASE, warning),
                 None => status.healthy(DATABASE, context.store.describe()),
             }
-            status.healthy(MIGRATIONS, "all applied");
+            status.healthy(MIGRATIONS, SchemaState::Current);
         }
         Ok(other) => {
             status.healthy(DATABASE, context.store.describe());
-            status.unhealthy(MIGRATIONS, describe(other));
+            status.unhealthy(MIGRATIONS, other);
             *store = None;
         }
         Err(error) => {
-            status.unhealthy(DATABASE, error.to_string());
+            status.unhealthy(DATABASE, error);
             *store = None;
             *is_away = true;
         }
@@ -111,17 +111,4 @@ fn ask(
     }
     let connected = store.insert(context.store.connect()?);
     Ok(migrations::state(&connected.applied_migrations()?))
-}
-
-/// What an operator is told of the schema.
-pub fn describe(state: SchemaState) -> String {
-    match state {
-        SchemaState::Current => "all applied".into(),
-        SchemaState::Pending(count) => {
-            format!("{count} migration(s) pending: run `orders migrate`")
-        }
-        SchemaState::Newer => {
-            "the database has migrations that this program does not know: update `orders`".into()
-        }
-    }
 }

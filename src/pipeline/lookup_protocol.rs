@@ -239,7 +239,10 @@ impl LookupOutcome {
                 source,
                 accepted_at_us,
                 ..
-            } => Some(Version::new(source.clone()?, (*accepted_at_us)?)),
+            } => Some(Version {
+                source: source.clone()?,
+                accepted_at_us: (*accepted_at_us)?,
+            }),
             LookupOutcome::NotFound(_) => None,
         }
     }

@@ -167,12 +167,8 @@ mod tests {
     #[test]
     fn two_records_that_differ_have_different_digests() {
         let one = Record {
-            partition: 2,
-            offset: 1,
-            timestamp_ms: 10,
-            key: None,
             value: Some("ab".into()),
-            headers: Vec::new(),
+            ..Record::default()
         };
         let mut later = one.clone();
         later.timestamp_ms += 1;

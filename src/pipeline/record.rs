@@ -11,7 +11,7 @@ pub const ACCEPTED_AT: &str = "accepted-at";
 const MAX_TIME_US: i64 = 253_402_300_799_999_999;
 
 /// One record as the log holds it. Payloads are owned: nothing pins the client's fetch buffers.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Record {
     pub partition: i32,
     pub offset: i64,
@@ -26,10 +26,7 @@ pub struct Record {
 impl Record {
     /// Where the record is in its topic.
     pub fn at(&self) -> PartitionOffset {
-        PartitionOffset {
-            partition: self.partition,
-            offset: self.offset,
-        }
+        PartitionOffset::new(self.partition, self.offset)
     }
 
     /// The first header of that name.
@@ -70,12 +67,9 @@ mod tests {
         let accepted_at_us = |headers: &[&'static str]| {
             let header = |value: &&'static str| (ACCEPTED_AT.into(), Bytes::from(*value));
             let record = Record {
-                partition: 0,
-                offset: 1,
                 timestamp_ms: 20,
-                key: None,
-                value: None,
                 headers: headers.iter().map(header).collect(),
+                ..Record::default()
             };
             record.accepted_at_us()
         };

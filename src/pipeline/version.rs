@@ -2,49 +2,35 @@
 
 use std::cmp::Ordering;
 
-use super::{PartitionOffset, Record, Source, TopicId};
+use super::{Record, Source, TopicId};
 
-/// Which record of the log an order came from.
+/// Which record of the log an order came from, and when the order was accepted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Version {
-    pub topic_id: TopicId,
-    pub partition: i32,
-    pub offset: i64,
+    pub source: Source,
     /// Microseconds since the epoch.
     pub accepted_at_us: i64,
 }
 
 impl Version {
-    pub fn new(source: Source, accepted_at_us: i64) -> Version {
-        Version {
-            topic_id: source.topic_id,
-            partition: source.at.partition,
-            offset: source.at.offset,
-            accepted_at_us,
-        }
-    }
-
     /// The version that a record of that incarnation of the topic holds.
     pub fn of(record: &Record, topic_id: &TopicId) -> Version {
         Version {
-            topic_id: topic_id.clone(),
-            partition: record.partition,
-            offset: record.offset,
+            source: Source {
+                topic_id: topic_id.clone(),
+                at: record.at(),
+            },
             accepted_at_us: record.accepted_at_us(),
         }
-    }
-
-    /// Whether it came from the record at that offset of that incarnation of the topic.
-    pub fn is_from(&self, topic_id: &TopicId, at: PartitionOffset) -> bool {
-        self.partition == at.partition && self.offset == at.offset && self.topic_id == *topic_id
     }
 
     /// `Greater` when `self` is newer than `held`, `Equal` when both are the same record. Inside one
     /// incarnation of a partition the offset decides; otherwise the accept time, a tie going to
     /// `self`.
     pub fn compare(&self, held: &Version) -> Ordering {
-        if self.partition == held.partition && self.topic_id == held.topic_id {
-            self.offset.cmp(&held.offset)
+        let (new, old) = (&self.source, &held.source);
+        if new.at.partition == old.at.partition && new.topic_id == old.topic_id {
+            new.at.offset.cmp(&old.at.offset)
         } else if self.accepted_at_us >= held.accepted_at_us {
             Ordering::Greater
         } else {
@@ -57,18 +43,16 @@ impl Version {
 mod tests {
     use super::*;
 
-    fn version(topic: &str, partition: i32, offset: i64, accepted_at_us: i64) -> Version {
+    fn version(source: &str, accepted_at_us: i64) -> Version {
         Version {
-            topic_id: topic.into(),
-            partition,
-            offset,
+            source: source.parse().unwrap(),
             accepted_at_us,
         }
     }
 
     #[test]
     fn inside_one_partition_the_offset_decides_whatever_the_accept_times_are() {
-        let (older, newer) = (version("t", 0, 7, 900), version("t", 0, 8, 100));
+        let (older, newer) = (version("t/0/7", 900), version("t/0/8", 100));
         assert_eq!(newer.compare(&older), Ordering::Greater);
         assert_eq!(older.compare(&newer), Ordering::Less);
         assert_eq!(older.compare(&older.clone()), Ordering::Equal);
@@ -76,13 +60,13 @@ mod tests {
 
     #[test]
     fn across_partitions_and_incarnations_the_accept_time_decides_and_a_tie_goes_to_the_new_one() {
-        let held = version("t", 0, 7, 500);
+        let held = version("t/0/7", 500);
         for (other, expected) in [
-            (version("t", 1, 0, 501), Ordering::Greater),
-            (version("t", 1, 900, 499), Ordering::Less),
-            (version("u", 0, 0, 501), Ordering::Greater),
-            (version("u", 0, 900, 499), Ordering::Less),
-            (version("u", 0, 7, 500), Ordering::Greater),
+            (version("t/1/0", 501), Ordering::Greater),
+            (version("t/1/900", 499), Ordering::Less),
+            (version("u/0/0", 501), Ordering::Greater),
+            (version("u/0/900", 499), Ordering::Less),
+            (version("u/0/7", 500), Ordering::Greater),
         ] {
             assert_eq!(other.compare(&held), expected, "{other:?}");
         }

@@ -177,7 +177,10 @@ pub struct StoredOrder {
 impl StoredOrder {
     /// Which version it is; `None` where its source or its accept time is not known.
     pub fn version(&self) -> Option<Version> {
-        Some(Version::new(self.source.clone()?, self.accepted_at_us?))
+        Some(Version {
+            source: self.source.clone()?,
+            accepted_at_us: self.accepted_at_us?,
+        })
     }
 }
 

@@ -7,7 +7,6 @@ use super::{Lane, LanePartition, MAINTENANCE_INTERVAL};
 use crate::consumer::acquire::{self, Decision, Facts, LastAppliedCheck};
 use crate::consumer::clock;
 use crate::consumer::status;
-use crate::consumer::watch;
 use crate::event_log::{OffsetRange, ReadBack, TopicState};
 use crate::failpoint;
 use crate::migrations::{self, SchemaState};
@@ -70,11 +69,10 @@ impl Lane {
         loop {
             let history = store.call(status::DATABASE, |store| store.applied_migrations())?;
             let state = migrations::state(&history);
-            if matches!(state, SchemaState::Current) {
+            if state == SchemaState::Current {
                 return Ok(());
             }
-            let status = &self.context.status;
-            status.unhealthy(status::MIGRATIONS, watch::describe(state));
+            self.context.status.unhealthy(status::MIGRATIONS, state);
             // A connection that found no file stays without one, even when one is made.
             store.disconnect();
             self.control.pause(MAINTENANCE_INTERVAL)?;
@@ -83,20 +81,14 @@ impl Lane {
 
     /// The topic as it is now, with at least that partition; waits for the log as long as it takes.
     fn wait_for_topic(&self, partition: Option<i32>) -> Result<TopicState, LaneExit> {
+        let name = &self.context.settings.topics.orders;
         loop {
-            match self.context.log.topic(&self.context.settings.topics.orders) {
-                Ok(topic) => {
-                    let has_partition = partition.is_none_or(|partition| {
-                        usize::try_from(partition).is_ok_and(|at| at < topic.highs.len())
-                    });
-                    if has_partition {
-                        return Ok(topic);
-                    }
-                }
-                Err(error) => {
-                    let reason = error.to_string();
-                    self.context.status.unhealthy(status::LOG, reason);
-                }
+            let topic = self.wait_for_log(|| self.context.log.topic(name))?;
+            let has_partition = partition.is_none_or(|partition| {
+                usize::try_from(partition).is_ok_and(|at| at < topic.highs.len())
+            });
+            if has_partition {
+                return Ok(topic);
             }
             self.control.pause(MAINTENANCE_INTERVAL)?;
         }
@@ -118,7 +110,7 @@ impl Lane {
                 return Ok(None);
             };
             match (decision, position) {
-                (Decision::Continue { .. }, found) => return Ok(found),
+                (Decision::Continue, found) => return Ok(found),
                 (Decision::Start { start, why }, found) => {
                     let started =
                         store.call(&condition, |store| store.commit_start(claim, &start))?;
@@ -152,7 +144,7 @@ impl Lane {
             Decision::Wait => {
                 "the position is past the end of the log; waiting a minute for the log".into()
             }
-            Decision::Continue { .. } | Decision::Start { .. } => return,
+            Decision::Continue | Decision::Start { .. } => return,
         };
         let condition = status::partition(partition);
         self.context.status.unhealthy(&condition, detail);

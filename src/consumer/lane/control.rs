@@ -1,10 +1,10 @@
 //! What the polling thread and a lane tell each other.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::consumer::clock;
+use crate::consumer::database_health::DatabaseHealth;
 use crate::consumer::notify::Notify;
 use crate::pipeline::PartitionOffset;
 use crate::store::Holder;
@@ -40,7 +40,8 @@ pub struct LaneControl {
     stop: AtomicBool,
     /// Notified when records arrive, and to stop.
     pub notify: Notify,
-    pub health: LaneHealth,
+    /// Connecting does not count: another thread would wait just as long.
+    pub database: DatabaseHealth,
 }
 
 impl LaneControl {
@@ -70,31 +71,5 @@ impl LaneControl {
             }
             self.notify.wait(left);
         }
-    }
-}
-
-/// Since when a lane has been waiting for an answer of the database.
-#[derive(Default)]
-pub struct LaneHealth(Mutex<Option<Instant>>);
-
-impl LaneHealth {
-    /// How long the statement under way has taken. Connecting does not count: another thread would
-    /// wait just as long.
-    pub fn waiting_for(&self) -> Duration {
-        self.since().map_or(Duration::ZERO, |since| since.elapsed())
-    }
-
-    /// Runs a statement; meanwhile others see that the lane is waiting.
-    pub fn measure<T>(&self, statement: impl FnOnce() -> T) -> T {
-        *self.since() = Some(Instant::now());
-        let answer = statement();
-        *self.since() = None;
-        answer
-    }
-
-    fn since(&self) -> MutexGuard<'_, Option<Instant>> {
-        self.0
-            .lock()
-            .expect("no thread panics while holding this lock")
     }
 }

@@ -35,12 +35,7 @@ impl Lane {
             ));
         }
         for partition in partitions.iter_mut() {
-            if partition.position.topic_id.contradicts(&topic.topic_id) {
-                // librdkafka continues a recreated topic at its old offset without an error.
-                return Err(LaneExit::Reacquire(
-                    "the topic was deleted and created again".into(),
-                ));
-            }
+            partition.check_topic_id(&topic.topic_id)?;
             let number = partition.partition;
             let Some(high) = topic.highs.get(number as usize) else {
                 continue;

@@ -83,7 +83,7 @@ impl RetryingStore {
             Some(store) => store,
             empty => empty.insert(self.context.store.connect()?),
         };
-        self.control.health.measure(|| call(store.as_mut()))
+        self.control.database.measure(|| call(store.as_mut()))
     }
 
     /// Pauses as the failure demands. Nothing of the call is stored, and the position stands

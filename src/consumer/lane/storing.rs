@@ -7,7 +7,7 @@
 
 use super::control::LaneExit;
 use super::retrying_store::RetryingStore;
-use super::{Lane, LanePartition, MAINTENANCE_INTERVAL};
+use super::{Lane, LanePartition};
 use crate::consumer::batch::{self, Target};
 use crate::consumer::status;
 use crate::event_log::ReadBack;
@@ -52,23 +52,9 @@ impl Lane {
     }
 
     /// Makes sure that records read just now come from the topic that the position belongs to.
-    /// librdkafka continues a recreated topic at its old offset without an error, and under the old
-    /// incarnation those offsets would let an older order overwrite a newer one.
     fn check_topic_id(&self, partition: &LanePartition) -> Result<(), LaneExit> {
-        loop {
-            match self.context.topic_id() {
-                Ok(topic_id) if partition.position.topic_id.contradicts(&topic_id) => {
-                    let reason = "the topic was deleted and created again";
-                    return Err(LaneExit::Reacquire(reason.into()));
-                }
-                Ok(_) => return Ok(()),
-                Err(error) => {
-                    let reason = error.to_string();
-                    self.context.status.unhealthy(status::LOG, reason);
-                }
-            }
-            self.control.pause(MAINTENANCE_INTERVAL)?;
-        }
+        let topic_id = self.wait_for_log(|| self.context.topic_id())?;
+        partition.check_topic_id(&topic_id)
     }
 
     pub(super) fn target(&self, partition: &LanePartition) -> Target {

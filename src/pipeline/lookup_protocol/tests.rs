@@ -15,24 +15,22 @@ const ID: &str = "67e55044-10b1-426f-9247-bb680e5fe0c8";
 fn appended(message: &Message<'_>) -> Record {
     let header = |(name, value): &(&str, &[u8])| ((*name).into(), Bytes::copy_from_slice(value));
     Record {
-        partition: 0,
-        offset: 4,
         timestamp_ms: NOW_US / 1_000,
         key: Some(Bytes::copy_from_slice(message.key)),
         value: message.value.map(Bytes::copy_from_slice),
         headers: message.headers().iter().map(header).collect(),
+        ..Record::default()
     }
 }
 
 fn record(value: Option<&'static str>, headers: &[(&str, &'static str)]) -> Record {
     let header = |(name, value): &(&str, &'static str)| ((*name).into(), Bytes::from(*value));
     Record {
-        partition: 0,
-        offset: 4,
         timestamp_ms: NOW_US / 1_000,
         key: Some(Bytes::from_static(b"a")),
         value: value.map(Bytes::from),
         headers: headers.iter().map(header).collect(),
+        ..Record::default()
     }
 }
 
@@ -161,9 +159,7 @@ fn a_full_reply_is_read_from_these_headers() {
         ("a", ID.parse().ok())
     );
     let version = Version {
-        topic_id: "T_/id-1".into(),
-        partition: 3,
-        offset: 17,
+        source: "T_/id-1/3/17".parse().unwrap(),
         accepted_at_us: 99,
     };
     assert_eq!(reply.outcome.version(), Some(version));

@@ -257,27 +257,25 @@ impl Reader for Records {
             self.cursor = Some(Cursor::new(&self.world.state().log, start));
         }
         let turn = self.world.moment(Call::Next);
+        let failed = |fault: fn(String) -> LogFault| Fetched::Fault(fault("failed".into()));
         let cursor = self.cursor.as_mut().expect("it was created above");
         let mut state = self.world.state();
         match turn {
             Turn::Killed | Turn::Away => return Fetched::Nothing,
-            Turn::Log(LogFailure::Transient) => {
-                return Fetched::Fault(LogFault::Transient("failed".into()));
-            }
-            Turn::Log(LogFailure::Reset) => {
-                return Fetched::Fault(LogFault::Reset("failed".into()));
-            }
-            Turn::Log(LogFailure::Fatal) => {
-                return Fetched::Fault(LogFault::Fatal("failed".into()));
-            }
+            Turn::Log(LogFailure::Transient) => return failed(LogFault::Transient),
+            Turn::Log(LogFailure::Reset) => return failed(LogFault::Reset),
+            Turn::Log(LogFailure::Fatal) => return failed(LogFault::Fatal),
             Turn::Log(LogFailure::Corrupt) => {
                 cursor.skip(&state.log);
-                return Fetched::Fault(LogFault::Corrupt("failed".into()));
+                return failed(LogFault::Corrupt);
             }
             Turn::Log(LogFailure::Skipped) => cursor.skip(&state.log),
             Turn::Go | Turn::Log(_) | Turn::Store(_) => {}
         }
-        let limit = state.limit.min(max_records);
+        let limit = state
+            .limit
+            .map_or(max_records, usize::from)
+            .min(max_records);
         match cursor.next(&state.log, limit) {
             Err(fault) => Fetched::Fault(fault),
             Ok(None) => Fetched::End,

@@ -83,7 +83,7 @@ impl Incarnation {
 }
 
 /// See the module's head.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Log {
     incarnations: Vec<Incarnation>,
     /// Where it was truncated, in turn: clients that had read further are told.
@@ -98,13 +98,7 @@ pub struct Log {
 
 impl Log {
     pub fn new() -> Log {
-        let mut log = Log {
-            incarnations: Vec::new(),
-            cuts: Vec::new(),
-            keeps_evidence: false,
-            versions: 0,
-            accepted_at_us: 1_000,
-        };
+        let mut log = Log::default();
         log.recreate(&[]);
         log
     }
@@ -222,12 +216,11 @@ impl Log {
         let accepted_at = self.accepted_at_us.to_string();
         Fact {
             record: Record {
-                partition: 0,
                 offset: self.now().high(),
                 timestamp_ms: i64::from(version),
-                key: None,
                 value,
                 headers: vec![("accepted-at".into(), accepted_at.into())],
+                ..Record::default()
             },
             content,
         }

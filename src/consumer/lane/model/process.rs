@@ -74,8 +74,13 @@ impl Process {
             state.started += 1;
             let number = state.started;
             let watching = self.watching.take();
-            let running = Running::new(number, control.clone(), moments, watching);
-            state.lanes.push(running);
+            state.lanes.push(Running {
+                number,
+                control: control.clone(),
+                moments_left: moments,
+                watching,
+                ..Running::default()
+            });
             number
         };
         let lane = Lane {

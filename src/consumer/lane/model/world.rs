@@ -51,6 +51,7 @@ pub enum Turn {
 pub struct World(Mutex<State>);
 
 /// All there is.
+#[derive(Default)]
 pub struct State {
     pub log: Log,
     pub tables: Tables,
@@ -65,7 +66,8 @@ pub struct State {
     pub database_away: u8,
     pub log_away: u8,
     pub database_generation: u32,
-    pub limit: usize,
+    /// At most so many records are delivered at a time.
+    pub limit: Option<u8>,
     pub accepted: Vec<AcceptedGap>,
     /// The lanes that run, the innermost last.
     pub lanes: Vec<Running>,
@@ -76,6 +78,7 @@ pub struct State {
 }
 
 /// A lane that runs.
+#[derive(Default)]
 pub struct Running {
     pub number: u64,
     pub control: Arc<LaneControl>,
@@ -94,26 +97,6 @@ pub struct Running {
 }
 
 impl Running {
-    pub fn new(
-        number: u64,
-        control: Arc<LaneControl>,
-        moments_left: Option<u8>,
-        watching: Option<Watching>,
-    ) -> Running {
-        Running {
-            watching,
-            restart: false,
-            unhealthy_for: 0,
-            number,
-            control,
-            moments_left,
-            killed: false,
-            delivered: BTreeMap::new(),
-            rejected: None,
-            outcomes: Vec::new(),
-        }
-    }
-
     pub fn stop(&self) {
         self.control.stop();
     }
@@ -123,22 +106,8 @@ impl World {
     pub fn new(script: Script) -> World {
         World(Mutex::new(State {
             log: Log::new(),
-            tables: Tables::default(),
-            ledger: Ledger::default(),
-            past: Vec::new(),
             script: script.into(),
-            moments: 0,
-            waited: 0,
-            refusing: false,
-            database_away: 0,
-            log_away: 0,
-            database_generation: 0,
-            limit: usize::MAX,
-            accepted: Vec::new(),
-            lanes: Vec::new(),
-            started: 0,
-            watching: false,
-            drained: false,
+            ..State::default()
         }))
     }
 
@@ -268,7 +237,7 @@ impl State {
             Event::Refuse(refusing) => self.refusing = refusing,
             Event::Killed => self.kill(),
             Event::Stopped => self.lane().stop(),
-            Event::Limit(records) => self.limit = usize::from(records),
+            Event::Limit(records) => self.limit = Some(records),
             Event::Store(_) | Event::Log(_) | Event::TakenOver(_) => {
                 unreachable!("they end or interrupt the moment")
             }
