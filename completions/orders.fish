@@ -60,7 +60,7 @@ complete -c orders -n "__fish_orders_using_subcommand up" -l lookup-wait-ms -d '
 complete -c orders -n "__fish_orders_using_subcommand up" -l admin-addr -d 'Address of /livez, /readyz and /metrics; port 0 picks one' -r
 complete -c orders -n "__fish_orders_using_subcommand up" -l cache-load-limit -d 'How many of the newest orders are loaded at start; 0: none' -r
 complete -c orders -n "__fish_orders_using_subcommand up" -l cache-ttl-seconds -d 'How long an order stays' -r
-complete -c orders -n "__fish_orders_using_subcommand up" -l cache-max-bytes -d 'How much memory it may take, such as 50331648 or 48MiB' -r
+complete -c orders -n "__fish_orders_using_subcommand up" -l cache-max-bytes -d 'How much memory the orders may use, such as 50331648 or 48MiB' -r
 complete -c orders -n "__fish_orders_using_subcommand up" -l output -d 'Print data as a table or as JSON' -r -f -a "table\t'Columns for people; plain when piped'
 json\t'One JSON document, also when the command fails'"
 complete -c orders -n "__fish_orders_using_subcommand up" -l log-format -d 'Write diagnostics as text or as JSON' -r -f -a "text\t'TIME LEVEL message field=value'
@@ -118,7 +118,7 @@ complete -c orders -n "__fish_orders_using_subcommand serve-api" -l lookup-wait-
 complete -c orders -n "__fish_orders_using_subcommand serve-api" -l admin-addr -d 'Address of /livez, /readyz and /metrics; port 0 picks one' -r
 complete -c orders -n "__fish_orders_using_subcommand serve-api" -l cache-load-limit -d 'How many of the newest orders are loaded at start; 0: none' -r
 complete -c orders -n "__fish_orders_using_subcommand serve-api" -l cache-ttl-seconds -d 'How long an order stays' -r
-complete -c orders -n "__fish_orders_using_subcommand serve-api" -l cache-max-bytes -d 'How much memory it may take, such as 50331648 or 48MiB' -r
+complete -c orders -n "__fish_orders_using_subcommand serve-api" -l cache-max-bytes -d 'How much memory the orders may use, such as 50331648 or 48MiB' -r
 complete -c orders -n "__fish_orders_using_subcommand serve-api" -l output -d 'Print data as a table or as JSON' -r -f -a "table\t'Columns for people; plain when piped'
 json\t'One JSON document, also when the command fails'"
 complete -c orders -n "__fish_orders_using_subcommand serve-api" -l log-format -d 'Write diagnostics as text or as JSON' -r -f -a "text\t'TIME LEVEL message field=value'

@@ -1,7 +1,7 @@
 //! Configuration: flags, environment, `.env` file and defaults, resolved once before a socket opens.
 //!
 //! Owns the argument groups that commands flatten into their `Args`, what they resolve to, and where
-//! each value comes from. Below `commands` nobody sees flags or the environment.
+//! each value comes from. Code below `commands` sees neither flags nor the environment.
 //!
 //! # Invariants
 //!
@@ -43,7 +43,7 @@ mod tests {
     use super::settings::tests::{command, from_variables, resolve};
     use super::*;
 
-    /// `T` as `.env.example` says, with the comments taken off the settings in it.
+    /// `T` as `.env.example` sets it, with its commented settings included.
     fn example<T: Args>() -> T {
         let text: String = include_str!("../.env.example")
             .lines()

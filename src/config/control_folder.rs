@@ -1,4 +1,4 @@
-//! Where services of this user meet: the folder of their control sockets.
+//! The folder of the control sockets of this user's services.
 
 use std::env;
 use std::fs;

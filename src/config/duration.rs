@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// A limit that is safe to add to any clock.
+/// The longest duration: any clock can be increased by it without an overflow.
 const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Parses `500ms`, `30s`, `2m` or `1h`, up to a day; a number alone is in seconds.

@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_database_is_named_and_its_url_is_not_repeated() {
+    fn the_url_of_an_unknown_database_is_not_repeated() {
         for url in [
             "mysql://me:s3cret@db/orders",
             "postgresql://",

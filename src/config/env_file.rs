@@ -2,7 +2,7 @@
 //!
 //! Quotes around a value are removed, and nothing is expanded: `$`, `\` and backticks stay as they
 //! are. Only the program's own variables are read, because other programs share the file; a malformed
-//! line of one of them is an error. Errors name the line and never repeat it: it may hold a password.
+//! line of one of them is an error. Errors name the line and never repeat it: it may have a password.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

@@ -22,21 +22,24 @@ pub struct HttpArgs {
 
     /// How long an idle connection is kept
     #[arg(long = "keep-alive-s", env = "KEEP_ALIVE_S", value_name = "SECONDS")]
-    #[arg(default_value = "75", value_parser = keep_alive, hide_short_help = true)]
+    #[arg(default_value = "75", hide_short_help = true)]
+    #[arg(value_parser = whole(1..=3_600, "seconds", Duration::from_secs))]
     pub keep_alive: Duration,
 
     /// How many connections there may be
     #[arg(long, env = "MAX_CONNECTIONS", value_name = "COUNT")]
-    #[arg(default_value = "1000", value_parser = connections, hide_short_help = true)]
+    #[arg(default_value = "1000", hide_short_help = true)]
+    #[arg(value_parser = whole(1..=1_000_000, "connections", |count| count as usize))]
     pub max_connections: usize,
 
     /// How long a GET waits for its lookup before it answers 202
+    #[arg(long = "lookup-wait-ms", env = "LOOKUP_WAIT_MS")]
     #[arg(
-        long = "lookup-wait-ms",
-        env = "LOOKUP_WAIT_MS",
-        value_name = "MILLISECONDS"
+        value_name = "MILLISECONDS",
+        default_value = "2000",
+        hide_short_help = true
     )]
-    #[arg(default_value = "2000", value_parser = lookup_wait, hide_short_help = true)]
+    #[arg(value_parser = whole(0..=30_000, "milliseconds", Duration::from_millis))]
     pub lookup_wait: Duration,
 }
 
@@ -45,8 +48,8 @@ impl HttpArgs {
     pub fn warn(&self) {
         if !self.http_addr.ip().is_loopback() {
             tracing::warn!(
-                "the API listens on {}, which other machines can reach, and asks nobody for a \
-                 token: bind 127.0.0.1 or let only a proxy of yours through",
+                "the API listens on {}, which other machines can reach, and requires no token: \
+                 bind 127.0.0.1, or let only your proxy connect",
                 self.http_addr
             );
         }
@@ -78,24 +81,23 @@ impl AdminArgs {
 #[command(next_help_heading = "Cache")]
 pub struct CacheArgs {
     /// How many of the newest orders are loaded at start; 0: none
+    // They are read in one query, so all of them are in memory at once.
     #[arg(
         long = "cache-load-limit",
         env = "CACHE_LOAD_LIMIT",
         value_name = "COUNT"
     )]
-    #[arg(default_value = "10", value_parser = load_limit, hide_short_help = true)]
+    #[arg(default_value = "10", hide_short_help = true)]
+    #[arg(value_parser = whole(0..=10_000, "orders", |count| count as usize))]
     pub load_limit: usize,
 
     /// How long an order stays
-    #[arg(
-        long = "cache-ttl-seconds",
-        env = "CACHE_TTL_SECONDS",
-        value_name = "SECONDS"
-    )]
-    #[arg(default_value = "360", value_parser = ttl, hide_short_help = true)]
+    #[arg(long = "cache-ttl-seconds", env = "CACHE_TTL_SECONDS")]
+    #[arg(value_name = "SECONDS", default_value = "360", hide_short_help = true)]
+    #[arg(value_parser = whole(1..=31_536_000, "seconds", Duration::from_secs))]
     pub ttl: Duration,
 
-    /// How much memory it may take, such as 50331648 or 48MiB
+    /// How much memory the orders may use, such as 50331648 or 48MiB
     #[arg(
         long = "cache-max-bytes",
         env = "CACHE_MAX_BYTES",
@@ -135,12 +137,10 @@ fn api_url(text: &str) -> Result<String, Invalid> {
         let is_end = |character: char| "?#@".contains(character) || character.is_whitespace();
         !host.is_empty() && !host.starts_with('/') && !host.contains(is_end)
     };
+    let expected = "http://HOST:PORT or https://HOST:PORT";
     match host.is_some_and(is_plain) {
         true => Ok(url.to_owned()),
-        false => Err(Invalid::expected(
-            text,
-            "http://HOST:PORT or https://HOST:PORT",
-        )),
+        false => Err(Invalid::expected(text, expected)),
     }
 }
 
@@ -160,33 +160,17 @@ fn listen_address(text: &str) -> Result<SocketAddr, Invalid> {
     v4.or(found.first()).copied().ok_or_else(invalid)
 }
 
-fn keep_alive(text: &str) -> Result<Duration, Invalid> {
-    number(text, 1..=3_600, "seconds").map(Duration::from_secs)
-}
-
-fn connections(text: &str) -> Result<usize, Invalid> {
-    number(text, 1..=1_000_000, "connections").map(|count| count as usize)
-}
-
-fn lookup_wait(text: &str) -> Result<Duration, Invalid> {
-    number(text, 0..=30_000, "milliseconds").map(Duration::from_millis)
-}
-
-/// The orders of a warm-up are read in one query, so all of them are in memory at once.
-fn load_limit(text: &str) -> Result<usize, Invalid> {
-    number(text, 0..=10_000, "orders").map(|count| count as usize)
-}
-
-fn ttl(text: &str) -> Result<Duration, Invalid> {
-    number(text, 1..=31_536_000, "seconds").map(Duration::from_secs)
-}
-
-fn number(text: &str, range: RangeInclusive<u64>, of: &str) -> Result<u64, Invalid> {
-    match text.parse() {
-        Ok(number) if range.contains(&number) => Ok(number),
+/// The parser of a whole number of `unit`.
+fn whole<T>(
+    range: RangeInclusive<u64>,
+    unit: &'static str,
+    convert: fn(u64) -> T,
+) -> impl Fn(&str) -> Result<T, Invalid> + Clone {
+    move |text| match text.parse() {
+        Ok(number) if range.contains(&number) => Ok(convert(number)),
         _ => {
             let (least, most) = (range.start(), range.end());
-            let expected = format!("a whole number of {of} from {least} to {most}");
+            let expected = format!("a whole number of {unit} from {least} to {most}");
             Err(Invalid::expected(text, &expected))
         }
     }
@@ -236,33 +220,18 @@ mod tests {
 
     #[test]
     fn an_address_may_be_a_port_alone_or_a_name() {
-        assert_eq!(
-            http(&[("HTTP_ADDR", ":8080")])
-                .unwrap()
-                .http_addr
-                .to_string(),
-            "0.0.0.0:8080"
-        );
-        assert_eq!(
-            http(&[("HTTP_ADDR", "[::1]:0")])
-                .unwrap()
-                .http_addr
-                .to_string(),
-            "[::1]:0"
-        );
-        assert_eq!(
-            http(&[("HTTP_ADDR", "localhost:1")])
-                .unwrap()
-                .http_addr
-                .to_string(),
-            "127.0.0.1:1"
-        );
+        for (text, expected) in [
+            (":8080", "0.0.0.0:8080"),
+            ("[::1]:0", "[::1]:0"),
+            ("localhost:1", "127.0.0.1:1"),
+        ] {
+            let settings = http(&[("HTTP_ADDR", text)]).unwrap();
+            assert_eq!(settings.http_addr.to_string(), expected);
+        }
         for bad in ["8080", ":", ":x", "127.0.0.1", "127.0.0.1:70000"] {
             let error = http(&[("HTTP_ADDR", bad)]).unwrap_err();
-            assert!(
-                error.starts_with(&format!("`HTTP_ADDR` is `{bad}`, expected")),
-                "{error}"
-            );
+            let expected = format!("`HTTP_ADDR` is `{bad}`, expected");
+            assert!(error.starts_with(&expected), "{error}");
         }
     }
 
@@ -282,10 +251,8 @@ mod tests {
             "`CACHE_LOAD_LIMIT` is `10001`, expected a whole number of orders from 0 to 10000";
         assert_eq!(error, expected);
         let error = cache(&[("CACHE_TTL_SECONDS", "0")]).unwrap_err();
-        assert!(
-            error.starts_with("`CACHE_TTL_SECONDS` is `0`, expected"),
-            "{error}"
-        );
+        let expected = "`CACHE_TTL_SECONDS` is `0`, expected";
+        assert!(error.starts_with(expected), "{error}");
     }
 
     #[test]
@@ -294,12 +261,8 @@ mod tests {
         assert_eq!(max_bytes("1048576"), Ok(MIB));
         assert_eq!(max_bytes("2 MiB"), Ok(2 * MIB));
         for bad in ["0", "64MB", "-1", "99999999999GiB"] {
-            assert!(
-                max_bytes(bad)
-                    .unwrap_err()
-                    .starts_with("`CACHE_MAX_BYTES` is `"),
-                "{bad}"
-            );
+            let error = max_bytes(bad).unwrap_err();
+            assert!(error.starts_with("`CACHE_MAX_BYTES` is `"), "{error}");
         }
     }
 
@@ -312,15 +275,10 @@ mod tests {
         };
         assert_eq!(resolved("https://h:1/"), Ok("https://h:1".into()));
         for bad in ["h:1", "ftp://h", "http://", "http://h?x"] {
-            assert!(
-                resolved(bad).unwrap_err().starts_with("`--api-url` is `"),
-                "{bad}"
-            );
+            let error = resolved(bad).unwrap_err();
+            assert!(error.starts_with("`--api-url` is `"), "{error}");
         }
-        assert!(
-            !resolved("http://me:s3cret@h")
-                .unwrap_err()
-                .contains("s3cret")
-        );
+        let error = resolved("http://me:s3cret@h").unwrap_err();
+        assert!(!error.contains("s3cret"), "{error}");
     }
 }

@@ -47,7 +47,7 @@ pub struct LogArgs {
     properties: Vec<Property>,
 }
 
-/// What KAFKA_BROKERS names.
+/// The value of KAFKA_BROKERS.
 #[derive(Clone, Debug)]
 enum Brokers {
     Kafka(String),

@@ -9,7 +9,7 @@ use std::fmt;
 use super::invalid::Invalid;
 use super::redaction::MASK;
 
-/// Properties that are refused with any value, and why.
+/// Properties that are refused with any value, and why; a name that ends with a dot is a prefix.
 const REFUSED: &[(&[&str], &str)] = &[
     (
         &[
@@ -57,9 +57,9 @@ const REFUSED: &[(&[&str], &str)] = &[
     (
         &[
             "enable.auto.commit",
-            "auto.commit.enable",
-            "auto.commit.interval.ms",
+            "auto.commit.",
             "enable.auto.offset.store",
+            "offset.store.",
             "auto.offset.reset",
             "enable.partition.eof",
             "isolation.level",
@@ -98,22 +98,13 @@ const REFUSED: &[(&[&str], &str)] = &[
         ],
         "it loads or runs foreign code",
     ),
-];
-
-/// Prefixes of properties that are refused, and why.
-const REFUSED_PREFIXES: &[(&str, &str)] = &[
     (
-        "auto.commit.",
-        "the position in the log is kept in the database",
+        &["queue.buffering."],
+        "the queue is bounded and sends at once",
     ),
+    (&["queued."], "prefetching is bounded"),
     (
-        "offset.store.",
-        "the position in the log is kept in the database",
-    ),
-    ("queue.buffering.", "the queue is bounded and sends at once"),
-    ("queued.", "prefetching is bounded"),
-    (
-        "test.mock.",
+        &["test.mock."],
         "it replaces the brokers, and every acknowledged order would be lost",
     ),
 ];
@@ -203,13 +194,9 @@ fn refusal(key: &str, value: &str) -> Option<&'static str> {
     if key.is_empty() {
         return Some("it has no name");
     }
-    if let Some((_, reason)) = REFUSED.iter().find(|(keys, _)| keys.contains(&key)) {
-        return Some(reason);
-    }
-    if let Some((_, reason)) = REFUSED_PREFIXES
-        .iter()
-        .find(|(start, _)| key.starts_with(start))
-    {
+    let is_refused = |name: &&str| key == *name || name.ends_with('.') && key.starts_with(name);
+    let mut refused = REFUSED.iter();
+    if let Some((_, reason)) = refused.find(|(names, _)| names.iter().any(is_refused)) {
         return Some(reason);
     }
     let is_disabled = |(known, only): &&(&str, &str)| *known == key && *only != value;

@@ -1,7 +1,7 @@
 //! Masks secrets in text that is printed.
 //!
-//! Works on any text, not on parsed URLs: error messages repeat exactly what cannot be parsed. In
-//! doubt it masks more than the secret, never less.
+//! Works on any text, not on parsed URLs: error messages repeat exactly what cannot be parsed. Where
+//! the end of a secret is unclear, more than the secret is masked.
 
 /// Replaces a secret.
 pub(super) const MASK: &str = "***";

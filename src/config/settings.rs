@@ -1,9 +1,8 @@
 //! The settings of a command: flag, else environment, else `.env` file, else default.
 //!
 //! A setting is a clap argument with an `env`. The command line is parsed twice: [`command_line`]
-//! looks at flags alone, so that a malformed variable does not stand in the way of `--help` and the
-//! `.env` file can be found; [`Settings::resolve`] gives clap the variables as defaults and parses
-//! the values.
+//! reads flags alone, so that `--help` works with a malformed variable and `--env-file` is known;
+//! [`Settings::resolve`] passes the variables to clap as defaults and parses the values.
 //!
 //! # Invariants
 //!
@@ -44,7 +43,7 @@ struct Setting {
 }
 
 impl Setting {
-    /// The setting that the user knows: the flag, or the variable with the file it stands in.
+    /// The setting in an error: the flag, or the variable and the file that it is in.
     fn name(&self) -> String {
         match (&self.variable, &self.origin) {
             (Some(variable), Origin::File(path)) => {
@@ -164,7 +163,7 @@ impl Settings {
         Ok((matches.map_err(|error| settings.explain(&error))?, settings))
     }
 
-    /// The command whose defaults are what the variables say.
+    /// The command with the values of the variables as defaults.
     fn as_defaults(&self, command: Command) -> Command {
         self.list.iter().fold(command, |command, setting| {
             command.mut_arg(&setting.id, |argument| {

@@ -23,7 +23,7 @@ pub struct StoreArgs {
 /// Which database.
 #[derive(Clone, PartialEq, Eq)]
 pub enum StoreSettings {
-    /// The URL may hold a password.
+    /// The URL may have a password.
     Postgres { url: String },
     /// The file of the embedded store.
     Sqlite { file: PathBuf },

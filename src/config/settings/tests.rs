@@ -1,4 +1,4 @@
-//! Settings of a command made up for these tests.
+//! Settings of an example command, and helpers for the tests of other argument groups.
 
 use std::path::Path;
 
@@ -30,12 +30,12 @@ impl Variables {
     }
 }
 
-/// A command line of one command that takes the arguments `T`.
+/// A command line of one command with the arguments `T`.
 pub(in crate::config) fn command<T: Args>() -> Command {
     Command::new("orders").subcommand(T::augment_args(Command::new("test")))
 }
 
-/// `T` as the flags and the variables say.
+/// `T` as the flags and the variables set it.
 pub(in crate::config) fn resolve<T: Args>(
     flags: &[&str],
     variables: Variables,
@@ -108,7 +108,7 @@ fn a_flag_beats_the_process_and_the_process_beats_the_file() {
 }
 
 #[test]
-fn a_variable_that_a_flag_overrides_is_not_looked_at() {
+fn a_variable_that_a_flag_overrides_is_not_parsed() {
     let (example, _) = resolve::<Example>(&["--limit", "3"], variables()).unwrap();
     assert_eq!(example.limit, 3);
 }
@@ -122,7 +122,7 @@ fn an_empty_flag_is_an_error() {
 }
 
 #[test]
-fn a_variable_that_is_not_utf8_is_an_error_only_when_asked_for() {
+fn a_variable_that_is_not_utf8_is_an_error_only_when_it_is_used() {
     use std::os::unix::ffi::OsStringExt;
     let invalid = || OsString::from_vec(vec![0xff]);
     let mut variables = Variables::default();
@@ -133,7 +133,7 @@ fn a_variable_that_is_not_utf8_is_an_error_only_when_asked_for() {
 }
 
 #[test]
-fn entries_tell_where_each_value_comes_from_and_mask_secrets() {
+fn entries_have_the_origin_of_each_value_and_mask_secrets() {
     let mut variables = Variables::default();
     let url = "postgresql://me:s3cret@db/orders";
     variables.file.insert("DB_URL".into(), url.into());
