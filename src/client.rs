@@ -6,13 +6,15 @@
 //! # Invariants
 //!
 //! - A POST whose response was lost has neither succeeded nor failed: it is
-//!   [`SendOutcome::Unknown`] until a later response tells.
+//!   [`SendOutcome::Unknown`] until a later response is definite.
 
 use std::cell::Cell;
 use std::time::{Duration, Instant};
 
-use ureq::Agent;
+use percent_encoding::utf8_percent_encode;
+use ureq::http::Response;
 use ureq::tls::{RootCerts, TlsConfig, TlsProvider};
+use ureq::{Agent, Body};
 
 use crate::order::{Fault, Order};
 
@@ -33,7 +35,7 @@ const GET_GRACE: Duration = Duration::from_secs(3);
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
-/// The API did not take the request.
+/// The API did not process the request.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum ClientError {
     /// No connection; nothing was sent.
@@ -65,7 +67,7 @@ pub enum SendOutcome {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum GetOutcome {
     Found(Box<FoundOrder>),
-    /// There is no such order; the detail says more (the position of a dead letter).
+    /// There is no such order; the detail may name the position of a dead letter.
     NotFound {
         detail: String,
     },
@@ -88,7 +90,7 @@ pub struct FoundOrder {
     pub is_unverified: bool,
 }
 
-/// A failure that a retry may resolve, and how long the API asks to wait before it.
+/// A failure that a retry may resolve, and the pause before it that the API requires.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RetryableError {
     pub reason: String,
@@ -108,7 +110,7 @@ impl RetryableError {
 pub struct Client {
     agent: Agent,
     base_url: String,
-    /// Whether it ever responded: an API that did is waited for, another is not.
+    /// Whether it ever responded: only an API that did is waited for.
     has_responded: Cell<bool>,
 }
 
@@ -140,9 +142,8 @@ impl Client {
 
     /// Sends one order until the API accepts or refuses it, for at most `within`.
     ///
-    /// Retrying is safe whatever happened before: when the order is in the log already, the same
-    /// version follows once more, and the store overwrites the order with itself. So a 503 and a lost
-    /// response are handled alike.
+    /// Retrying is always safe: when the order is in the log already, the same version follows again,
+    /// and the store overwrites the order with itself. So a 503 and a lost response are handled alike.
     ///
     /// # Errors
     ///
@@ -187,7 +188,7 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// [`ClientError`] when the API does not take the request.
+    /// [`ClientError`] when the API does not process the request.
     pub fn get(&self, order_uid: &str, within: Duration) -> Result<GetOutcome, ClientError> {
         let deadline = Instant::now() + within;
         loop {
@@ -218,115 +219,95 @@ impl Client {
             .timeout_global(Some(within.min(POST_TIMEOUT)))
             .build()
             .content_type("application/json");
-        let mut response = match request.send(document) {
+        match self.read(request.send(document))? {
+            Ok(response) => self.outcome(&response),
+            Err(error) => Ok(SendOutcome::Unknown(error)),
+        }
+    }
+
+    /// The whole response; the inner error when the request may have had an effect.
+    fn read(
+        &self,
+        sent: Result<Response<Body>, ureq::Error>,
+    ) -> Result<Result<Response<Vec<u8>>, RetryableError>, ClientError> {
+        let response = match sent {
             Ok(response) => response,
-            Err(error) if wire::nothing_was_sent(&error) => return Err(self.unreachable(&error)),
-            Err(error) => return Ok(SendOutcome::Unknown(self.no_response(&error))),
+            Err(error) if wire::nothing_was_sent(&error) => {
+                return Err(ClientError::Unreachable {
+                    url: self.base_url.clone(),
+                    reason: wire::reason(&error),
+                });
+            }
+            Err(error) => return Ok(Err(self.no_response(&error))),
         };
         self.has_responded.set(true);
-        let status = response.status().as_u16();
-        let retry_after = wire::retry_after(&response);
-        let body = match wire::read(&mut response) {
-            Ok(body) => body,
-            // A status without a body may be that of a proxy that lost its connection.
-            Err(error) => return Ok(SendOutcome::Unknown(self.no_response(&error))),
-        };
-        self.outcome(status, retry_after, &body)
+        // A status without a body may be that of a proxy that lost its connection.
+        Ok(wire::read(response).map_err(|error| self.no_response(&error)))
     }
 
     /// What the response to a POST means.
-    fn outcome(
-        &self,
-        status: u16,
-        retry_after: Option<Duration>,
-        body: &[u8],
-    ) -> Result<SendOutcome, ClientError> {
-        let problem = Problem::read(body);
-        let retryable = |problem: Option<Problem>| RetryableError {
-            reason: Problem::detail_of(problem, status),
-            retry_after,
+    fn outcome(&self, response: &Response<Vec<u8>>) -> Result<SendOutcome, ClientError> {
+        let status = response.status().as_u16();
+        let problem = Problem::read(response);
+        let is_not_accepted = problem.is_not_accepted();
+        let retryable = |problem: Problem| RetryableError {
+            reason: problem.into_detail(),
+            retry_after: wire::retry_after(response),
         };
         Ok(match status {
-            202 => match serde_json::from_slice::<Receipt>(body) {
+            202 => match serde_json::from_slice::<Receipt>(response.body()) {
                 Ok(receipt) => SendOutcome::Accepted {
                     order_uid: receipt.order_uid,
                 },
                 Err(_) => return Err(self.not_the_api(status)),
             },
-            400 | 413 | 415 | 422 | 431 => {
-                let faults = problem
-                    .as_ref()
-                    .map(|it| it.errors.clone())
-                    .unwrap_or_default();
-                SendOutcome::Refused {
-                    status,
-                    detail: Problem::detail_of(problem, status),
-                    faults,
-                }
-            }
+            400 | 413 | 415 | 422 | 431 => SendOutcome::Refused {
+                status,
+                faults: problem.errors.clone(),
+                detail: problem.into_detail(),
+            },
             408 | 429 | 507 => SendOutcome::NotAccepted(retryable(problem)),
-            503 if problem.as_ref().is_some_and(Problem::is_not_accepted) => {
-                SendOutcome::NotAccepted(retryable(problem))
-            }
+            503 if is_not_accepted => SendOutcome::NotAccepted(retryable(problem)),
             500..=599 => SendOutcome::Unknown(retryable(problem)),
             _ => return Err(self.not_the_api(status)),
         })
     }
 
     fn get_once(&self, order_uid: &str, timeout: Duration) -> Result<GetOutcome, ClientError> {
-        let url = format!(
-            "{}/api/order/{}",
-            self.base_url,
-            wire::percent_encoded(order_uid)
-        );
+        let segment = utf8_percent_encode(order_uid, wire::SEGMENT);
+        let url = format!("{}/api/order/{segment}", self.base_url);
         let request = self.agent.get(url).config();
         let request = request.timeout_global(Some(timeout)).build();
-        let mut response = match request.call() {
+        let response = match self.read(request.call())? {
             Ok(response) => response,
-            Err(error) if wire::nothing_was_sent(&error) => return Err(self.unreachable(&error)),
-            Err(error) => return Ok(GetOutcome::Pending(self.no_response(&error))),
+            Err(error) => return Ok(GetOutcome::Pending(error)),
         };
-        self.has_responded.set(true);
         let status = response.status().as_u16();
-        let behind = wire::header(&response, "order-behind").map(str::to_owned);
-        let is_unverified = wire::header(&response, "cache-status")
-            .is_some_and(|it| it.contains("detail=unverified"));
-        let retry_after = wire::retry_after(&response);
-        let body = match wire::read(&mut response) {
-            Ok(body) => body,
-            Err(error) => return Ok(GetOutcome::Pending(self.no_response(&error))),
-        };
         if status == 200 {
-            let order = Order::decode_stored(&body).map_err(|_| self.not_the_api(status))?;
+            let order = Order::decode_stored(response.body());
             return Ok(GetOutcome::Found(Box::new(FoundOrder {
-                order,
-                behind,
-                is_unverified,
+                order: order.map_err(|_| self.not_the_api(status))?,
+                behind: wire::header(&response, "order-behind").map(str::to_owned),
+                is_unverified: wire::header(&response, "cache-status")
+                    .is_some_and(|it| it.contains("detail=unverified")),
             })));
         }
-        let problem = Problem::read(&body);
-        let is_ours = problem.is_some();
-        let detail = Problem::detail_of(problem, status);
+        let problem = Problem::read(&response);
+        let is_of_the_api = problem.is_of_the_api;
+        let detail = problem.into_detail();
+        let pending = |reason| {
+            GetOutcome::Pending(RetryableError {
+                reason,
+                retry_after: wire::retry_after(&response),
+            })
+        };
         Ok(match status {
-            202 => GetOutcome::Pending(RetryableError {
-                reason: "the lookup is in progress".into(),
-                retry_after,
-            }),
-            404 if is_ours => GetOutcome::NotFound { detail },
+            202 => pending("the lookup is in progress".into()),
+            404 if is_of_the_api => GetOutcome::NotFound { detail },
             400 | 414 | 431 => GetOutcome::Refused { status, detail },
-            408 | 429 | 500..=599 => GetOutcome::Pending(RetryableError {
-                reason: detail,
-                retry_after,
-            }),
+            408 | 429 | 500..=599 => pending(detail),
             _ => return Err(self.not_the_api(status)),
         })
-    }
-
-    fn unreachable(&self, error: &ureq::Error) -> ClientError {
-        ClientError::Unreachable {
-            url: self.base_url.clone(),
-            reason: wire::reason(error),
-        }
     }
 
     fn not_the_api(&self, status: u16) -> ClientError {

@@ -1,9 +1,9 @@
 //! Splits a stream into orders, one at a time, in bounded memory.
 //!
 //! Reads one order over many lines, a JSON array of orders, concatenated orders, or one order a line
-//! (NDJSON); the first line tells which. Looks at brackets and quotes only: the API reports what is
-//! wrong with an order. An order that is malformed harms only its own line when lines are read, so
-//! files named `*.ndjson` always are; otherwise an unclosed bracket includes all that follows.
+//! (NDJSON); the first line decides which. Reads brackets and quotes only: the API reports what is
+//! wrong with an order. A malformed order spoils only its own line when lines are read, so files named
+//! `*.ndjson` always are; otherwise an unclosed bracket includes everything after it.
 
 use std::io::{self, BufRead, Chain, Cursor, Read};
 
@@ -14,7 +14,7 @@ const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 /// One piece of the stream, with the line it starts at (from 1).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Piece {
-    /// The text where an order belongs.
+    /// The text of one order.
     Document { line: u64, bytes: Vec<u8> },
     /// A part of the stream that cannot be an order, and why.
     Malformed { line: u64, reason: String },
@@ -285,15 +285,13 @@ mod tests {
     fn one_order_may_take_one_line_or_many() {
         let pretty = "{\n  \"a\": \"}\\\"]\",\n  \"b\": [\n    {}\n  ]\n}";
         assert_eq!(pieces(pretty, false), [document(1, pretty)]);
-        assert_eq!(
-            pieces(&format!("\n\n{pretty}\n"), false),
-            [document(3, pretty)]
-        );
+        let between = format!("\n\n{pretty}\n");
+        assert_eq!(pieces(&between, false), [document(3, pretty)]);
         assert_eq!(pieces("{\"a\":1}", false), [document(1, "{\"a\":1}")]);
     }
 
     #[test]
-    fn the_first_line_tells_whether_there_is_one_order_a_line() {
+    fn the_first_line_decides_whether_there_is_one_order_a_line() {
         let text = "{\"a\":1}\n\n  {\"a\":2}  \r\nbroken {\n{\"a\":3}";
         let expected = [
             document(1, "{\"a\":1}"),
@@ -305,12 +303,10 @@ mod tests {
     }
 
     #[test]
-    fn a_malformed_first_order_harms_only_its_line_when_lines_are_read() {
+    fn a_malformed_first_order_spoils_only_its_line_when_lines_are_read() {
         let text = "{\"a\":\n{\"a\":2}\n";
-        assert_eq!(
-            pieces(text, true),
-            [document(1, "{\"a\":"), document(2, "{\"a\":2}")]
-        );
+        let lines = [document(1, "{\"a\":"), document(2, "{\"a\":2}")];
+        assert_eq!(pieces(text, true), lines);
         assert_eq!(pieces(text, false), [document(1, "{\"a\":\n{\"a\":2}")]);
     }
 
@@ -325,10 +321,8 @@ mod tests {
             document(6, "{}"),
         ];
         assert_eq!(pieces(text, false), expected);
-        assert_eq!(
-            pieces("{} {}", false),
-            [document(1, "{}"), document(1, "{}")]
-        );
+        let two = [document(1, "{}"), document(1, "{}")];
+        assert_eq!(pieces("{} {}", false), two);
     }
 
     #[test]
@@ -336,10 +330,8 @@ mod tests {
         let text = "[\n  {\"a\":\",]\"},\n  {\"b\":[1,2]}\n]\n";
         let expected = [document(2, "{\"a\":\",]\"}"), document(3, "{\"b\":[1,2]}")];
         assert_eq!(pieces(text, false), expected);
-        assert_eq!(
-            pieces("[{},7]", false),
-            [document(1, "{}"), document(1, "7")]
-        );
+        let two = [document(1, "{}"), document(1, "7")];
+        assert_eq!(pieces("[{},7]", false), two);
         assert_eq!(pieces(" [ ] ", false), []);
     }
 
@@ -347,24 +339,17 @@ mod tests {
     fn a_malformed_array_yields_its_orders_and_the_mistake() {
         let missing = "an order is missing beside the comma";
         let open = "the array of orders is not closed";
-        assert_eq!(
-            pieces("[{},\n]", false),
-            [document(1, "{}"), malformed(2, missing)]
-        );
-        assert_eq!(
-            pieces("[,{}]", false),
-            [malformed(1, missing), document(1, "{}")]
-        );
-        assert_eq!(
-            pieces("[{}", false),
-            [document(1, "{}"), malformed(1, open)]
-        );
-        assert_eq!(pieces("[", false), [malformed(1, open)]);
         let after = "must not follow the end of the array";
-        assert_eq!(
-            pieces("[{}] {} {}", false),
-            [document(1, "{}"), malformed(1, after)]
-        );
+        let order = || document(1, "{}");
+        for (text, expected) in [
+            ("[{},\n]", vec![order(), malformed(2, missing)]),
+            ("[,{}]", vec![malformed(1, missing), order()]),
+            ("[{}", vec![order(), malformed(1, open)]),
+            ("[", vec![malformed(1, open)]),
+            ("[{}] {} {}", vec![order(), malformed(1, after)]),
+        ] {
+            assert_eq!(pieces(text, false), expected, "{text}");
+        }
     }
 
     #[test]
@@ -379,15 +364,11 @@ mod tests {
         let long = "x".repeat(MAX_DOCUMENT_BYTES);
         let reason = "must be at most 1048576 bytes";
         let text = format!("{{}}\n{{\"a\":\"{long}\"}}\n{{}}");
-        assert_eq!(
-            pieces(&text, false),
-            [document(1, "{}"), malformed(2, reason), document(3, "{}")]
-        );
+        let expected = [document(1, "{}"), malformed(2, reason), document(3, "{}")];
+        assert_eq!(pieces(&text, false), expected);
         let text = format!("[{{\"a\":\"{long}\"}},{{}}]");
-        assert_eq!(
-            pieces(&text, false),
-            [malformed(1, reason), document(1, "{}")]
-        );
+        let expected = [malformed(1, reason), document(1, "{}")];
+        assert_eq!(pieces(&text, false), expected);
         let padded = format!("{{}}{}", " ".repeat(2 * MAX_DOCUMENT_BYTES));
         assert_eq!(pieces(&padded, false), [document(1, "{}")]);
     }

@@ -35,16 +35,18 @@ fn answer(status: &str, headers: &str, body: &str) -> String {
 }
 
 fn accepted() -> String {
-    answer(
-        "202 Accepted",
-        "",
-        r#"{"status":"accepted","order_uid":"a"}"#,
-    )
+    let body = r#"{"status":"accepted","order_uid":"a"}"#;
+    answer("202 Accepted", "", body)
+}
+
+fn assert_accepted(outcome: Result<SendOutcome, ClientError>) {
+    let order_uid = "a".to_owned();
+    assert_eq!(outcome.unwrap(), SendOutcome::Accepted { order_uid });
 }
 
 fn busy(outcome: &str) -> String {
     let body = format!(
-        r#"{{"type":"about:blank","title":"Busy","status":503,"detail":"the log is away","outcome":"{outcome}"}}"#
+        r#"{{"type":"about:blank","title":"Busy","status":503,"detail":"the log is unavailable","outcome":"{outcome}"}}"#
     );
     answer("503 Service Unavailable", "retry-after: 0\r\n", &body)
 }
@@ -52,22 +54,14 @@ fn busy(outcome: &str) -> String {
 #[test]
 fn an_accepted_order_has_its_uid() {
     let (client, served) = server(vec![accepted()]);
-    let sent = client.send(b"{}", LONG).unwrap();
-    assert_eq!(
-        sent,
-        SendOutcome::Accepted {
-            order_uid: "a".into()
-        }
-    );
-    let requests = served.join().unwrap();
+    assert_accepted(client.send(b"{}", LONG));
+    let request = served.join().unwrap().remove(0);
     assert!(
-        requests[0].starts_with("POST /orders HTTP/1.1\r\n"),
-        "{requests:?}"
+        request.starts_with("POST /orders HTTP/1.1\r\n"),
+        "{request}"
     );
-    assert!(
-        requests[0].contains("content-type: application/json\r\n"),
-        "{requests:?}"
-    );
+    let content_type = "content-type: application/json\r\n";
+    assert!(request.contains(content_type), "{request}");
 }
 
 #[test]
@@ -90,19 +84,9 @@ fn a_refusal_has_every_fault_and_is_not_retried() {
 
 #[test]
 fn an_order_is_sent_again_after_a_503_and_after_a_lost_response() {
-    let answers = vec![
-        busy("not_accepted"),
-        busy("unknown"),
-        String::new(),
-        accepted(),
-    ];
-    let (client, served) = server(answers);
-    assert_eq!(
-        client.send(b"{}", LONG).unwrap(),
-        SendOutcome::Accepted {
-            order_uid: "a".into()
-        }
-    );
+    let (refused, unknown, lost) = (busy("not_accepted"), busy("unknown"), String::new());
+    let (client, served) = server(vec![refused, unknown, lost, accepted()]);
+    assert_accepted(client.send(b"{}", LONG));
     assert_eq!(served.join().unwrap().len(), 4);
 }
 
@@ -110,16 +94,12 @@ fn an_order_is_sent_again_after_a_503_and_after_a_lost_response() {
 fn an_order_that_may_be_in_the_log_stays_unknown_when_later_attempts_fail() {
     let pause = busy("not_accepted").replace("retry-after: 0", "retry-after: 60");
     let (client, served) = server(vec![busy("unknown"), pause.clone()]);
-    assert!(matches!(
-        client.send(b"{}", SHORT).unwrap(),
-        SendOutcome::Unknown(_)
-    ));
+    let sent = client.send(b"{}", SHORT).unwrap();
+    assert!(matches!(sent, SendOutcome::Unknown(_)), "{sent:?}");
     served.join().unwrap();
     let (client, served) = server(vec![pause]);
-    assert!(matches!(
-        client.send(b"{}", SHORT).unwrap(),
-        SendOutcome::NotAccepted(_)
-    ));
+    let sent = client.send(b"{}", SHORT).unwrap();
+    assert!(matches!(sent, SendOutcome::NotAccepted(_)), "{sent:?}");
     served.join().unwrap();
 }
 
@@ -131,30 +111,26 @@ fn an_api_that_never_responded_is_unreachable_at_once() {
     let client = Client::new(url.clone());
     let started = Instant::now();
     let error = client.send(b"{}", LONG).unwrap_err().to_string();
-    assert!(
-        error.starts_with(&format!("no connection to the API at `{url}`: ")),
-        "{error}"
-    );
+    let start = format!("no connection to the API at `{url}`: ");
+    assert!(error.starts_with(&start), "{error}");
     assert!(client.get("a", LONG).is_err());
     assert!(started.elapsed() < LONG);
 }
 
 #[test]
-fn another_server_is_not_taken_for_the_api() {
+fn another_server_is_not_mistaken_for_the_api() {
     let (client, served) = server(vec![answer("404 Not Found", "", "<html>"); 2]);
-    assert!(matches!(
-        client.send(b"{}", LONG),
-        Err(ClientError::NotTheApi { status: 404, .. })
-    ));
-    assert!(matches!(
-        client.get("a", LONG),
-        Err(ClientError::NotTheApi { status: 404, .. })
-    ));
+    let sent = client.send(b"{}", LONG).unwrap_err();
+    let got = client.get("a", LONG).unwrap_err();
+    for error in [sent, got] {
+        let is_another = matches!(error, ClientError::NotTheApi { status: 404, .. });
+        assert!(is_another, "{error:?}");
+    }
     served.join().unwrap();
 }
 
 #[test]
-fn a_found_order_tells_whether_it_may_be_outdated() {
+fn a_found_order_states_whether_it_may_be_outdated() {
     let headers = "order-behind: 7\r\ncache-status: orders; hit; detail=unverified\r\n";
     let body = r#"{"order_uid":"a/b","date_created":"","added_later":1}"#;
     let (client, served) = server(vec![answer("200 OK", headers, body)]);
@@ -162,43 +138,31 @@ fn a_found_order_tells_whether_it_may_be_outdated() {
         order_uid: "a/b".into(),
         ..Order::default()
     };
-    let found = FoundOrder {
+    let found = GetOutcome::Found(Box::new(FoundOrder {
         order,
         behind: Some("7".into()),
         is_unverified: true,
-    };
-    assert_eq!(
-        client.get("a/b é", LONG).unwrap(),
-        GetOutcome::Found(Box::new(found))
-    );
-    let requests = served.join().unwrap();
-    assert!(
-        requests[0].starts_with("GET /api/order/a%2Fb%20%C3%A9 HTTP/1.1\r\n"),
-        "{requests:?}"
-    );
+    }));
+    assert_eq!(client.get("a/b é", LONG).unwrap(), found);
+    let request = served.join().unwrap().remove(0);
+    let start = "GET /api/order/a%2Fb%20%C3%A9 HTTP/1.1\r\n";
+    assert!(request.starts_with(start), "{request}");
 }
 
 #[test]
 fn a_queued_lookup_is_retried_until_the_deadline() {
-    let queued = answer(
-        "202 Accepted",
-        "retry-after: 0\r\n",
-        r#"{"status":"lookup_queued"}"#,
-    );
-    let gone = r#"{"type":"t","title":"Not Found","status":404,"detail":"there is no such order"}"#;
-    let absent = answer("404 Not Found", "", gone);
+    let body = r#"{"status":"lookup_queued"}"#;
+    let queued = answer("202 Accepted", "retry-after: 0\r\n", body);
+    let body = r#"{"type":"t","title":"Not Found","status":404,"detail":"there is no such order"}"#;
+    let absent = answer("404 Not Found", "", body);
     let (client, served) = server(vec![queued.clone(), absent]);
     let detail = "there is no such order".to_owned();
-    assert_eq!(
-        client.get("a", LONG).unwrap(),
-        GetOutcome::NotFound { detail }
-    );
+    let got = client.get("a", LONG).unwrap();
+    assert_eq!(got, GetOutcome::NotFound { detail });
     assert_eq!(served.join().unwrap().len(), 2);
     let (client, served) = server(vec![queued]);
-    assert!(matches!(
-        client.get("a", Duration::ZERO).unwrap(),
-        GetOutcome::Pending(_)
-    ));
+    let got = client.get("a", Duration::ZERO).unwrap();
+    assert!(matches!(got, GetOutcome::Pending(_)), "{got:?}");
     served.join().unwrap();
 }
 
@@ -207,9 +171,9 @@ fn a_frozen_api_does_not_delay_a_get_far_beyond_its_deadline() {
     // The kernel accepts the connection and the request, and no response follows.
     let frozen = TcpListener::bind("127.0.0.1:0").unwrap();
     let client = Client::new(format!("http://{}", frozen.local_addr().unwrap()));
-    let asked = Instant::now();
+    let started = Instant::now();
     let got = client.get("a", SHORT).unwrap();
     assert!(matches!(got, GetOutcome::Pending(_)), "{got:?}");
-    let took = asked.elapsed();
-    assert!(took < Duration::from_secs(10), "it took {took:?}");
+    let elapsed = started.elapsed();
+    assert!(elapsed < Duration::from_secs(10), "after {elapsed:?}");
 }

@@ -4,7 +4,7 @@ use std::io::ErrorKind;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, PercentEncode, utf8_percent_encode};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC};
 use serde::Deserialize;
 use ureq::http::{Response, Uri};
 use ureq::{Body, Timeout};
@@ -16,8 +16,8 @@ use super::CONNECT_TIMEOUT;
 /// Bodies are read up to this size: a stored order can be longer than one that is accepted.
 const MAX_BODY_BYTES: u64 = 64 << 20;
 
-/// All characters but the unreserved ones of RFC 3986.
-const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
+/// The characters that are escaped in a path segment: all but the unreserved ones of RFC 3986.
+pub(super) const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
     .remove(b'.')
     .remove(b'_')
@@ -33,45 +33,55 @@ pub(super) struct Receipt {
 #[derive(Deserialize)]
 pub(super) struct Problem {
     title: String,
-    #[serde(default)]
     detail: Option<String>,
-    #[serde(default)]
     outcome: Option<String>,
     #[serde(default)]
     pub(super) errors: Vec<Fault>,
+    /// False when another server, such as a proxy, sent the response.
+    #[serde(skip, default = "yes")]
+    pub(super) is_of_the_api: bool,
+}
+
+fn yes() -> bool {
+    true
 }
 
 impl Problem {
-    pub(super) fn read(body: &[u8]) -> Option<Problem> {
-        serde_json::from_slice(body).ok()
+    pub(super) fn read(response: &Response<Vec<u8>>) -> Problem {
+        serde_json::from_slice(response.body()).unwrap_or_else(|_| Problem {
+            title: format!("status {}", response.status().as_u16()),
+            detail: None,
+            outcome: None,
+            errors: Vec::new(),
+            is_of_the_api: false,
+        })
     }
 
     pub(super) fn is_not_accepted(&self) -> bool {
         self.outcome.as_deref() == Some("not_accepted")
     }
 
-    pub(super) fn detail_of(problem: Option<Problem>, status: u16) -> String {
-        match problem {
-            Some(problem) => problem.detail.unwrap_or(problem.title),
-            None => format!("status {status}"),
-        }
+    pub(super) fn into_detail(self) -> String {
+        self.detail.unwrap_or(self.title)
     }
 }
 
-pub(super) fn read(response: &mut Response<Body>) -> Result<Vec<u8>, ureq::Error> {
-    response
-        .body_mut()
-        .with_config()
+/// Reads the body.
+pub(super) fn read(response: Response<Body>) -> Result<Response<Vec<u8>>, ureq::Error> {
+    let (head, body) = response.into_parts();
+    let body = body
+        .into_with_config()
         .limit(MAX_BODY_BYTES)
-        .read_to_vec()
+        .read_to_vec()?;
+    Ok(Response::from_parts(head, body))
 }
 
-pub(super) fn header<'a>(response: &'a Response<Body>, name: &str) -> Option<&'a str> {
+pub(super) fn header<'a, B>(response: &'a Response<B>, name: &str) -> Option<&'a str> {
     response.headers().get(name)?.to_str().ok()
 }
 
-/// The pause that the API asks for, in whole seconds; it never sends a date.
-pub(super) fn retry_after(response: &Response<Body>) -> Option<Duration> {
+/// The pause that the API requires, in whole seconds; it never sends a date.
+pub(super) fn retry_after<B>(response: &Response<B>) -> Option<Duration> {
     header(response, "retry-after")?
         .parse()
         .ok()
@@ -122,9 +132,4 @@ pub(super) fn is_loopback(url: &str) -> bool {
         || host
             .parse::<IpAddr>()
             .is_ok_and(|address| address.is_loopback())
-}
-
-/// The text as one path segment of a URL.
-pub(super) fn percent_encoded(text: &str) -> PercentEncode<'_> {
-    utf8_percent_encode(text, SEGMENT)
 }
