@@ -1,6 +1,6 @@
 //! The folder of the control sockets, which only its user can enter.
 //!
-//! Owns the folder's checks, the names in it, and the removal of what services left that were killed.
+//! Owns the folder's checks, the names in it, and the removal of the sockets of killed services.
 
 use std::fs::{self, DirBuilder};
 use std::io::ErrorKind;
@@ -14,13 +14,13 @@ use rustix::process::{Pid, geteuid, test_kill_process};
 
 const EXTENSION: &str = "sock";
 
-/// The socket of this process.
+/// The path of this process's socket.
 pub fn socket_path(folder: &Path, role: &str) -> PathBuf {
     folder.join(format!("{role}-{}.{EXTENSION}", process::id()))
 }
 
-/// Makes the folder where there is none. One that is a symlink, belongs to another user or can be
-/// entered by others is an error: another user could answer for a service.
+/// Creates the folder if it does not exist. One that is a symlink, belongs to another user or can be
+/// entered by others is an error: another user could impersonate a service.
 pub fn prepare(folder: &Path) -> anyhow::Result<()> {
     let shown = folder.display();
     if let Err(error) = DirBuilder::new().mode(0o700).create(folder)
@@ -43,7 +43,7 @@ pub fn prepare(folder: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Removes the sockets of processes that ended without doing so. One that cannot be removed stays.
+/// Removes the sockets of processes that were killed. One that cannot be removed stays.
 pub fn remove_stale(folder: &Path) {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     for entry in entries {
@@ -55,7 +55,7 @@ pub fn remove_stale(folder: &Path) {
     }
 }
 
-/// Whether the process that made the socket has ended (or is this one). A service that is starting
+/// Whether the process that created the socket has ended (or is this one). A service that is starting
 /// binds its socket a moment before it listens, so a refused connection alone is no proof.
 fn is_of_ended_process(path: &Path) -> bool {
     let name = path.file_stem().and_then(|stem| stem.to_str());
@@ -63,7 +63,7 @@ fn is_of_ended_process(path: &Path) -> bool {
     let Some(pid) = pid.and_then(Pid::from_raw) else {
         return false;
     };
-    // A process of another user has only the number of the one that made the socket.
+    // A process of another user only reuses the number of the one that created the socket.
     pid == rustix::process::getpid() || test_kill_process(pid).is_err()
 }
 
@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn the_folder_is_made_for_its_user_alone_and_used_again() {
+    fn the_folder_is_created_for_its_user_alone_and_reused() {
         let parent = tempfile::tempdir().unwrap();
         let folder = parent.path().join("orders");
         for _ in 0..2 {

@@ -1,15 +1,15 @@
-//! The control socket: a Unix socket through which the user's other programs ask a service for its
-//! state (`/status`) and its configuration (`/config`).
+//! The control socket: a Unix socket through which the user's other programs read the state of a
+//! service (`/status`) and its configuration (`/config`).
 //!
-//! Owns the socket's file and the thread that answers, with tiny_http. Who may ask is decided by the
-//! folder (`control_folder`).
+//! Owns the socket's file and the thread that serves it, with tiny_http. The permissions of the folder
+//! (`control_folder`) decide who can connect.
 //!
 //! # Invariants
 //!
-//! - Nothing here ends the process: what fails is a warning.
-//! - The socket comes back after descriptors ran out. tiny_http 0.12 then ends its accept thread for
-//!   good, often by a panic of which no error reaches the caller, so the socket is probed while
-//!   nobody asks, and a server that does not listen any more is replaced.
+//! - No failure here ends the process: it is logged as a warning.
+//! - The socket is recreated after descriptors ran out. tiny_http 0.12 then ends its accept thread,
+//!   often by a panic that the caller cannot see, so the socket is probed while there is no request,
+//!   and a server that does not listen any more is replaced.
 
 use std::mem;
 use std::net::SocketAddr;
@@ -21,6 +21,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow};
 use serde::Serialize;
+use serde_json::json;
 use tiny_http::{Header, Method, Request, Response, Server};
 use tracing::{info, warn};
 
@@ -29,27 +30,27 @@ use super::{Check, Health};
 use crate::config::Entry;
 use crate::shutdown::Shutdown;
 
-/// How often the socket is probed while nobody asks.
+/// How often the socket is probed while there is no request.
 const PROBE_INTERVAL: Duration = Duration::from_secs(2);
 
-/// The pause after a server could not be made.
+/// The pause after a server could not be created.
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
 
 /// The largest body that is read and dropped.
 const MAX_BODY_BYTES: usize = 1 << 20;
 
-/// What a service says of itself.
+/// The description of a service.
 #[derive(Clone, Debug)]
 pub struct Service {
     /// `api`, `consumer` or `up`.
     pub role: &'static str,
     pub api: Option<SocketAddr>,
     pub settings: Vec<Entry>,
-    /// Where the socket is made.
+    /// The folder of the socket.
     pub control_folder: PathBuf,
 }
 
-/// What answers are made of.
+/// The sources of the responses.
 struct Answers {
     service: Service,
     admin: SocketAddr,
@@ -73,12 +74,7 @@ struct Addresses {
     admin: SocketAddr,
 }
 
-#[derive(Serialize)]
-struct Config<'a> {
-    settings: &'a [Entry],
-}
-
-/// The socket while it answers; dropping it removes it.
+/// A served socket; dropping it removes it.
 pub struct ControlSocket {
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
@@ -87,7 +83,7 @@ pub struct ControlSocket {
 struct Shared {
     path: PathBuf,
     shutdown: Shutdown,
-    /// Whom to wake when the socket is dropped.
+    /// Woken when the socket is dropped.
     server: Mutex<Option<Arc<Server>>>,
 }
 
@@ -123,7 +119,7 @@ impl Drop for ControlSocket {
 }
 
 impl Shared {
-    /// Sets the server to wake, and gives back the one before.
+    /// Replaces the server to wake; returns the previous one.
     fn set_server(&self, server: Option<Arc<Server>>) -> Option<Arc<Server>> {
         let mut current = self.server.lock().unwrap_or_else(PoisonError::into_inner);
         mem::replace(&mut current, server)
@@ -157,12 +153,12 @@ fn listen(path: &Path) -> anyhow::Result<Arc<Server>> {
     Ok(Arc::new(server))
 }
 
-/// Answers until the socket is dropped.
+/// Serves until the socket is dropped.
 fn serve(mut server: Arc<Server>, shared: &Shared, answers: &Arc<Answers>) {
     while !shared.shutdown.is_requested() {
         let failure = match server.recv_timeout(PROBE_INTERVAL) {
             Ok(Some(request)) => {
-                answer_apart(request, answers.clone());
+                answer_in_thread(request, answers.clone());
                 continue;
             }
             Ok(None) if shared.shutdown.is_requested() || is_listening(&shared.path) => continue,
@@ -170,7 +166,7 @@ fn serve(mut server: Arc<Server>, shared: &Shared, answers: &Arc<Answers>) {
             Err(error) => error.to_string(),
         };
         warn!("control socket failed, recreating it: {failure}");
-        // The socket's file goes with the last reference.
+        // Dropping the last reference removes the socket's file.
         drop((server, shared.set_server(None)));
         server = match listen_again(shared, answers) {
             Some(server) => server,
@@ -180,10 +176,10 @@ fn serve(mut server: Arc<Server>, shared: &Shared, answers: &Arc<Answers>) {
     }
 }
 
-/// A new server, retried until there is one; `None` when the socket is dropped meanwhile.
+/// Creates a server, retrying until it succeeds; `None` when the socket is dropped meanwhile.
 fn listen_again(shared: &Shared, answers: &Answers) -> Option<Arc<Server>> {
     while !shared.shutdown.wait_timeout(RETRY_PAUSE) {
-        // The folder may be gone as well: that of a user who logged out, or of old temporary files.
+        // The folder may have been removed too, after a logout or as an old temporary file.
         let listening =
             prepare(&answers.service.control_folder).and_then(|()| listen(&shared.path));
         if let Ok(server) = listening {
@@ -194,9 +190,9 @@ fn listen_again(shared: &Shared, answers: &Answers) -> Option<Arc<Server>> {
     None
 }
 
-/// Answers on a thread of its own: a client that sends slowly or does not read holds up nobody else.
-fn answer_apart(request: Request, answers: Arc<Answers>) {
-    // tiny_http allocates the whole rest of a body in order to drop it, and an allocation that fails
+/// Responds on a thread of its own: a client that sends slowly or does not read blocks no other.
+fn answer_in_thread(request: Request, answers: Arc<Answers>) {
+    // Dropping a request makes tiny_http allocate the whole rest of its body, and a failed allocation
     // aborts the process. Such a request is not dropped; its connection stays open.
     if request.body_length() > Some(MAX_BODY_BYTES) {
         warn!("control socket: a request with a body of over 1 MiB is left unanswered");
@@ -211,8 +207,11 @@ fn answer_apart(request: Request, answers: Arc<Answers>) {
 
 fn answer(request: Request, answers: &Answers) {
     let (status, body) = match (request.method(), request.url()) {
-        (Method::Get | Method::Head, "/status") => (200, json(&answers.status())),
-        (Method::Get | Method::Head, "/config") => (200, json(&answers.config())),
+        (Method::Get | Method::Head, "/status") => (200, answers.status()),
+        (Method::Get | Method::Head, "/config") => (
+            200,
+            json!({ "settings": answers.service.settings }).to_string(),
+        ),
         (_, "/status" | "/config") => (405, r#"{"error":"method not allowed"}"#.into()),
         _ => (
             404,
@@ -228,17 +227,13 @@ fn answer(request: Request, answers: &Answers) {
     if status == 405 {
         response.add_header(header("Allow", "GET, HEAD"));
     }
-    // A client that left does not concern anybody.
+    // The client may have disconnected.
     let _ = request.respond(response);
 }
 
-fn json(value: &impl Serialize) -> String {
-    serde_json::to_string(value).expect("the answer has only text keys")
-}
-
 impl Answers {
-    fn status(&self) -> Status<'_> {
-        Status {
+    fn status(&self) -> String {
+        let status = Status {
             role: self.service.role,
             version: env!("CARGO_PKG_VERSION"),
             pid: process::id(),
@@ -248,12 +243,7 @@ impl Answers {
                 admin: self.admin,
             },
             checks: self.health.ready(),
-        }
-    }
-
-    fn config(&self) -> Config<'_> {
-        Config {
-            settings: &self.service.settings,
-        }
+        };
+        serde_json::to_string(&status).expect("every key is a text")
     }
 }

@@ -1,7 +1,7 @@
-//! What operators ask a running service: the port with `/livez`, `/readyz` and `/metrics`, and the
-//! control socket.
+//! The operators' port of a running service, with `/livez`, `/readyz` and `/metrics`, and its control
+//! socket.
 //!
-//! Owns their threads; what is shown comes from [`Health`]. The port has a thread and a runtime of
+//! Owns their threads; the responses come from [`Health`]. The port has a thread and a runtime of
 //! its own, so that it answers when the API's runtime is stuck, and in the consumer, which has none.
 
 use std::net::SocketAddr;
@@ -13,6 +13,7 @@ use anyhow::Context;
 use axum::body::Body;
 use axum::http::header::{ALLOW, CONNECTION, CONTENT_TYPE, EXPECT};
 use axum::http::{HeaderValue, Response, StatusCode};
+use axum::response::IntoResponse;
 use hyper::body::{Body as _, Incoming};
 use hyper::{Method, Request};
 use serde::Serialize;
@@ -68,7 +69,7 @@ pub struct Check {
     pub detail: String,
 }
 
-/// The operators' port and the control socket while they serve; dropping them ends them.
+/// The running operators' port and control socket; dropping it stops both.
 pub struct Admin {
     addr: SocketAddr,
     shutdown: Shutdown,
@@ -77,8 +78,8 @@ pub struct Admin {
 }
 
 impl Admin {
-    /// Raises the descriptor limit, binds `addr`, makes the control socket, and serves both. A taken
-    /// port is an error that names the flag.
+    /// Raises the descriptor limit, binds `addr`, creates the control socket, and serves both. A port
+    /// in use is an error that names the flag.
     pub fn start(
         addr: SocketAddr,
         service: Service,
@@ -131,7 +132,6 @@ impl Drop for Admin {
     }
 }
 
-const TEXT: &str = "text/plain; charset=utf-8";
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 async fn respond(health: Arc<dyn Health>, request: Request<Incoming>) -> Response<Body> {
@@ -142,12 +142,10 @@ async fn respond(health: Arc<dyn Health>, request: Request<Incoming>) -> Respons
         let _ = timeout(DISCARD_TIMEOUT, http_server::discard(body, DISCARD_BYTES)).await;
     }
     let mut response = if !matches!(head.method, Method::GET | Method::HEAD) {
-        let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "method not allowed\n");
-        let allowed = HeaderValue::from_static("GET, HEAD");
-        response.headers_mut().insert(ALLOW, allowed);
-        response
+        let status = StatusCode::METHOD_NOT_ALLOWED;
+        (status, [(ALLOW, "GET, HEAD")], "method not allowed\n").into_response()
     } else if has_body {
-        text(StatusCode::PAYLOAD_TOO_LARGE, "no body is read here\n")
+        (StatusCode::PAYLOAD_TOO_LARGE, "a body is not accepted\n").into_response()
     } else {
         page(head.uri.path(), head.uri.query(), &*health)
     };
@@ -161,8 +159,10 @@ async fn respond(health: Arc<dyn Health>, request: Request<Incoming>) -> Respons
 fn page(path: &str, query: Option<&str>, health: &dyn Health) -> Response<Body> {
     match path {
         "/livez" => match health.live() {
-            Ok(()) => text(StatusCode::OK, "ok\n"),
-            Err(reason) => text(StatusCode::SERVICE_UNAVAILABLE, format!("FAIL {reason}\n")),
+            Ok(()) => "ok\n".into_response(),
+            Err(reason) => {
+                (StatusCode::SERVICE_UNAVAILABLE, format!("FAIL {reason}\n")).into_response()
+            }
         },
         "/readyz" => {
             let mut pairs = query.unwrap_or_default().split('&');
@@ -172,30 +172,14 @@ fn page(path: &str, query: Option<&str>, health: &dyn Health) -> Response<Body> 
                 true => StatusCode::OK,
                 false => StatusCode::SERVICE_UNAVAILABLE,
             };
-            text(status, readiness(&checks, is_verbose))
+            (status, readiness(&checks, is_verbose)).into_response()
         }
-        "/metrics" => response(StatusCode::OK, OPEN_METRICS, health.metrics()),
+        "/metrics" => ([(CONTENT_TYPE, OPEN_METRICS)], health.metrics()).into_response(),
         _ => {
             let hint = "no such path: try /livez, /readyz?verbose or /metrics\n";
-            text(StatusCode::NOT_FOUND, hint)
+            (StatusCode::NOT_FOUND, hint).into_response()
         }
     }
-}
-
-fn text(status: StatusCode, text: impl Into<Body>) -> Response<Body> {
-    response(status, TEXT, text)
-}
-
-fn response(
-    status: StatusCode,
-    content_type: &'static str,
-    body: impl Into<Body>,
-) -> Response<Body> {
-    let mut response = Response::new(body.into());
-    *response.status_mut() = status;
-    let content_type = HeaderValue::from_static(content_type);
-    response.headers_mut().insert(CONTENT_TYPE, content_type);
-    response
 }
 
 /// `ok`, or the checks that failed; with `is_verbose` every check, one a line.
@@ -206,10 +190,9 @@ fn readiness(checks: &[Check], is_verbose: bool) -> String {
         format!("{} {name}: {detail}\n", if *ok { "ok" } else { "FAIL" })
     };
     let lines: String = shown.map(line).collect();
-    if lines.is_empty() {
-        "ok\n".into()
-    } else {
-        lines
+    match lines.is_empty() {
+        true => "ok\n".into(),
+        false => lines,
     }
 }
 

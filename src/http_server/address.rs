@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 
 use crate::exit::{Exit, Failure};
 
-/// Binds `addr` for a runtime (non-blocking). A taken port is an error that names the flag and the
+/// Binds `addr` for a runtime (non-blocking). A port in use is an error that names the flag and the
 /// variable.
 pub fn bind(addr: SocketAddr, flag: &str, variable: &str) -> anyhow::Result<TcpListener> {
     let bound = TcpListener::bind(addr).and_then(|listener| {

@@ -1,4 +1,4 @@
-//! The rest of a body that nobody wants.
+//! Discards the rest of a request's body.
 
 use bytes::Bytes;
 use http_body_util::BodyExt;

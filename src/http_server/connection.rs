@@ -1,8 +1,8 @@
-//! The state of one connection, measured by what passes through its socket.
+//! The state of one connection, measured by the reads and writes of its socket.
 //!
 //! Owns the socket's wrapper and the clocks; the loop decides when to cut. hyper's own
-//! `header_read_timeout` counts a slow head and an idle keep-alive alike and does not see a client
-//! that never reads, so both are measured here. A client that takes nothing for five seconds gets a
+//! `header_read_timeout` treats a slow head and an idle keep-alive alike and does not notice a client
+//! that never reads, so both are measured here. A client that reads nothing for five seconds gets a
 //! reset, since an ordinary close would leave its unread responses in the kernel.
 
 use std::io::{self, IoSlice};
@@ -47,7 +47,7 @@ pub struct Activity {
     busy: AtomicBool,
     /// A head has begun (the first is expected from the start) and is not whole.
     in_head: AtomicBool,
-    /// Milliseconds after `opened`: when the head began, or when the last byte passed.
+    /// Milliseconds after `opened`: when the head began, or when the last byte was written.
     since: AtomicU64,
 }
 
@@ -67,7 +67,7 @@ impl Activity {
         self.in_head.store(false, Ordering::Relaxed);
     }
 
-    /// The response has been made; writing it goes on.
+    /// The response is ready and is being written.
     pub fn end_request(&self) {
         self.busy.store(false, Ordering::Relaxed);
         self.touch();
@@ -111,7 +111,7 @@ impl Activity {
 pub struct TimedSocket {
     socket: TcpStream,
     activity: Arc<Activity>,
-    /// Runs while a write waits for the client; boxed and made at the first such wait only.
+    /// Runs while a write waits for the client; boxed, and created at the first such wait only.
     deadline: Option<Pin<Box<Sleep>>>,
 }
 

@@ -3,7 +3,7 @@
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tracing::warn;
 
-/// Descriptors that connections leave to the clients of log and database, and to files.
+/// Descriptors that are left to the clients of log and database, and to files.
 const OTHERS: u64 = 256;
 
 /// Raises the soft limit to the hard one; the limit from then on, `None` without one.
@@ -42,7 +42,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn connections_leave_descriptors_to_the_rest_of_the_process() {
+    fn connections_leave_descriptors_for_the_rest_of_the_process() {
         let limits = [64, 128, 1_024, 1_048_576];
         assert_eq!(limits.map(connections_below), [32, 64, 768, 1_048_320]);
     }

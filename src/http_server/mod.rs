@@ -1,13 +1,13 @@
 //! The HTTP/1 connection loop of both TCP ports, on hyper's own connection.
 //!
 //! Owns when a connection is accepted, how long it may be silent, slow or unread, and the drain at
-//! the end. What a request means is its handler's matter.
+//! the end. The handler of a port answers its requests.
 //!
 //! # Invariants
 //!
-//! - No error of `accept` ends the loop: without descriptors it pauses and tries again.
+//! - No error of `accept` ends the loop: without descriptors it pauses and retries.
 //! - A connection whose client is silent ends: each state has its timeout, and a shorter one while
-//!   nearly all connections are taken.
+//!   nearly all connections are in use.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -41,7 +41,7 @@ pub use address::{bind, reachable};
 pub use body::discard;
 use connection::{Activity, TimedSocket, Waiting};
 
-/// How long any silence may last while nearly all connections are taken.
+/// How long a client may be silent while nearly all connections are in use.
 const NEARLY_FULL_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// How often the state of a connection is checked.
@@ -66,12 +66,12 @@ pub struct Limits {
     pub drain_timeout: Duration,
 }
 
-/// What becomes of a new client while all connections are taken.
+/// What happens to a new client while all connections are in use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WhenFull {
     /// It waits in the kernel's queue.
     Wait,
-    /// It gets the place of the connection that has been silent for longest.
+    /// It replaces the connection that has been silent for longest.
     CutSilent,
 }
 
@@ -107,7 +107,7 @@ impl Connections {
         self.limits.max_connections
     }
 
-    /// Whether at least nine in ten connections are taken.
+    /// Whether at least nine in ten connections are in use.
     pub fn is_nearly_full(&self) -> bool {
         self.permits.available_permits() * 10 <= self.limits.max_connections
     }
@@ -191,7 +191,7 @@ async fn accept(
     silent: &mut SilentConnections,
 ) -> io::Result<(TcpStream, OwnedSemaphorePermit)> {
     if connections.limits.when_full == WhenFull::Wait {
-        // Waited for, not kept: while nobody connects it counts as free.
+        // Dropped at once: until a client connects, the connection counts as free.
         drop(connections.permit().await);
     }
     let (socket, _) = listener.accept().await?;
@@ -291,9 +291,9 @@ where
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Verdict {
     Keep,
-    /// It is between requests: close it in good order.
+    /// It is between requests: close it gracefully.
     Close,
-    /// Its client owes the head of a request: drop it.
+    /// The head of a request is incomplete: drop it.
     Cut,
 }
 
@@ -309,7 +309,7 @@ fn decide(waiting: Waiting, limits: &Limits, is_nearly_full: bool) -> Verdict {
     }
 }
 
-/// Whether an error of `accept` concerns the client that left, not this process.
+/// Whether an error of `accept` comes from a client that disconnected, not from this process.
 fn is_of_one_client(error: &io::Error) -> bool {
     matches!(
         error.kind(),

@@ -1,4 +1,4 @@
-//! When a connection is kept, closed or cut, and who is served while all places are taken.
+//! When a connection is kept, closed or cut, and which clients a full port serves.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -23,7 +23,7 @@ fn seconds(seconds: f64) -> Duration {
 }
 
 #[test]
-fn a_slow_head_is_cut_and_an_idle_connection_closed_in_good_order() {
+fn a_slow_head_is_cut_and_an_idle_connection_closed_gracefully() {
     let decide = |waiting| decide(waiting, &limits(), false);
     assert_eq!(decide(Waiting::Head(seconds(4.9))), Verdict::Keep);
     assert_eq!(decide(Waiting::Head(seconds(5.0))), Verdict::Cut);
@@ -47,6 +47,18 @@ struct Port {
     connections: Arc<Connections>,
     shutdown: Shutdown,
     thread: JoinHandle<()>,
+}
+
+impl Port {
+    fn silent_clients(&self, count: usize) -> Vec<TcpStream> {
+        let connect = |_| TcpStream::connect(self.addr).unwrap();
+        (0..count).map(connect).collect()
+    }
+
+    fn stop(self) {
+        self.shutdown.request();
+        self.thread.join().unwrap();
+    }
 }
 
 fn start(limits: Limits) -> Port {
@@ -88,20 +100,14 @@ fn get(addr: SocketAddr) -> String {
 #[test]
 fn a_full_port_cuts_the_longest_silence_and_answers_at_once() {
     let port = start(limits());
-    let silent: Vec<TcpStream> = (0..40)
-        .map(|_| TcpStream::connect(port.addr).unwrap())
-        .collect();
-    let asked = Instant::now();
+    let silent = port.silent_clients(40);
+    let started = Instant::now();
     assert!(get(port.addr).ends_with("ok"));
-    assert!(
-        asked.elapsed() < NEARLY_FULL_TIMEOUT,
-        "{:?}",
-        asked.elapsed()
-    );
+    let elapsed = started.elapsed();
+    assert!(elapsed < NEARLY_FULL_TIMEOUT, "{elapsed:?}");
     assert!(port.connections.open() <= 4);
     assert!(port.connections.cut.get() >= 36);
-    port.shutdown.request();
-    port.thread.join().unwrap();
+    port.stop();
     drop(silent);
 }
 
@@ -111,14 +117,13 @@ fn a_full_port_whose_clients_wait_serves_them_when_the_silent_are_cut() {
         when_full: WhenFull::Wait,
         ..limits()
     });
-    let silent: Vec<TcpStream> = (0..4)
-        .map(|_| TcpStream::connect(port.addr).unwrap())
-        .collect();
-    let asked = Instant::now();
+    let silent = port.silent_clients(4);
+    let started = Instant::now();
     assert!(get(port.addr).ends_with("ok"));
-    assert!(asked.elapsed() >= seconds(0.4), "{:?}", asked.elapsed());
-    port.shutdown.request();
-    port.thread.join().unwrap();
-    assert_eq!(port.connections.open(), 0);
+    let elapsed = started.elapsed();
+    assert!(elapsed >= seconds(0.4), "{elapsed:?}");
+    let connections = port.connections.clone();
+    port.stop();
+    assert_eq!(connections.open(), 0);
     drop(silent);
 }
