@@ -1,7 +1,7 @@
 //! The command line: global flags, one variant a command.
 //!
-//! Owns the clap tree and the table from command to `run`; what a command's flags mean lives with the
-//! command. Parsing has no effect beyond reading the environment and the `.env` file.
+//! Owns the clap tree and the table from command to `run`; a command's own flags are defined with the
+//! command. Parsing only reads the environment and the `.env` file.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -46,7 +46,7 @@ pub struct Cli {
     pub command: Command,
 }
 
-/// Flags that every command takes.
+/// Flags of every command.
 #[derive(clap::Args, Debug)]
 #[command(next_help_heading = "Global options")]
 pub struct Global {
@@ -115,7 +115,7 @@ pub struct CommandLine {
 }
 
 impl CommandLine {
-    /// Parses the flags. Help, version and mistakes of usage are errors of clap.
+    /// Parses the flags. Help, version and usage errors are errors of clap.
     pub fn parse(arguments: Vec<OsString>) -> Result<CommandLine, clap::Error> {
         let flags = config::command_line(&Cli::command(), &arguments)?;
         let global = Global::from_arg_matches(&flags)?;
@@ -126,7 +126,7 @@ impl CommandLine {
         })
     }
 
-    /// The streams as the flags ask for them.
+    /// The streams, with the format and the verbosity of the flags.
     pub fn streams(&self) -> Output {
         Output::new(self.global.output, self.global.verbosity())
     }
@@ -149,9 +149,9 @@ impl CommandLine {
     }
 }
 
-/// Runs the command that was asked for. Blocks until it is done.
+/// Runs the command. Blocks until it is done.
 pub fn run(line: &CommandLine, output: &Output) -> anyhow::Result<Exit> {
-    // Held to the end: what is still queued is written when it goes.
+    // Dropped last: that writes the lines that are still queued.
     let _diagnostics = diagnostics::init(line.global.log_format, line.global.verbosity())?;
     let (command, settings) = line.resolve()?;
     settings.warn_of_exposed_secrets();
@@ -200,7 +200,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_tree_is_sound() {
+    fn the_command_line_is_valid_for_clap() {
         Cli::command().debug_assert();
     }
 

@@ -1,7 +1,7 @@
 //! Diagnostics: every event of the process is one line on stderr, as text or as JSON.
 //!
-//! Owns the filter and the two formats, both of tracing-subscriber; `writer` owns the way to stderr. No
-//! colours, no spans, no source locations.
+//! Owns the filter and the two formats, both of tracing-subscriber; `writer` owns the queue before
+//! stderr. No colours, no spans, no source locations.
 
 use std::fmt;
 
@@ -96,35 +96,20 @@ fn filter(verbosity: Verbosity) -> Targets {
 
 #[cfg(test)]
 mod tests {
-    use std::io::{self, Write};
-    use std::sync::{Arc, Mutex};
+    use std::io::{pipe, read_to_string};
 
     use serde_json::Value;
     use tracing::Level;
 
     use super::*;
 
-    #[derive(Clone, Default)]
-    struct Buffer(Arc<Mutex<Vec<u8>>>);
-
-    impl Write for Buffer {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.lock().unwrap().write(bytes)
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-
-    /// What is written of the events that `log` sends.
+    /// The lines of the events that `log` sends.
     fn written(format: LogFormat, log: impl FnOnce()) -> String {
-        let buffer = Buffer::default();
-        let (writer, guard) = writer::start(buffer.clone(), format).unwrap();
+        let (stderr, stream) = pipe().unwrap();
+        let (writer, _guard) = writer::start(stream, format).unwrap();
         let subscriber = tracing_subscriber::registry().with(layer(format, writer));
         tracing::subscriber::with_default(subscriber, log);
-        drop(guard);
-        String::from_utf8(buffer.0.lock().unwrap().clone()).unwrap()
+        read_to_string(stderr).unwrap()
     }
 
     #[test]

@@ -1,11 +1,12 @@
-//! Foreign text made safe for terminals, logs and tables.
+//! Escapes foreign text for terminals, logs and tables.
 
 use std::borrow::Cow;
+use std::fmt::Write;
 
-/// Whether a character could end a line or steer what shows it: control characters (U+0000-U+001F,
+/// Whether a character could end a line or control a terminal: control characters (U+0000-U+001F,
 /// U+007F-U+009F), the line and paragraph separators, and the marks that change the direction of text
 /// (the source of "Trojan Source", CVE-2021-42574).
-pub fn is_unsafe(character: char) -> bool {
+fn is_unsafe(character: char) -> bool {
     character.is_control()
         || matches!(character, '\u{61c}' | '\u{200e}' | '\u{200f}')
         || matches!(character, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
@@ -13,23 +14,39 @@ pub fn is_unsafe(character: char) -> bool {
 
 /// The text with unsafe characters as Rust escapes (`\n`, `\u{1b}`).
 pub fn escape(text: &str) -> Cow<'_, str> {
-    escape_except(text, |_| false)
+    escape_each(text, is_unsafe, rust_escape)
 }
 
 /// As [`escape`], with line feeds kept: for text of several lines.
 pub fn escape_lines(text: &str) -> Cow<'_, str> {
-    escape_except(text, |character| character == '\n')
+    let is_escaped = |character| character != '\n' && is_unsafe(character);
+    escape_each(text, is_escaped, rust_escape)
 }
 
-fn escape_except(text: &str, is_kept: fn(char) -> bool) -> Cow<'_, str> {
-    let must_escape = |character: char| is_unsafe(character) && !is_kept(character);
-    if !text.contains(must_escape) {
+/// A JSON text with unsafe characters as `\uXXXX`. serde_json escapes U+0000-U+001F only; the others
+/// stand inside strings, where the escape means the same.
+pub fn escape_json(text: &str) -> Cow<'_, str> {
+    escape_each(text, is_unsafe, |escaped, character| {
+        let _ = write!(escaped, "\\u{:04x}", u32::from(character));
+    })
+}
+
+fn rust_escape(escaped: &mut String, character: char) {
+    escaped.extend(character.escape_default());
+}
+
+fn escape_each(
+    text: &str,
+    is_escaped: fn(char) -> bool,
+    escape: fn(&mut String, char),
+) -> Cow<'_, str> {
+    if !text.contains(is_escaped) {
         return Cow::Borrowed(text);
     }
     let mut escaped = String::with_capacity(text.len() + 16);
     for character in text.chars() {
-        if must_escape(character) {
-            escaped.extend(character.escape_default());
+        if is_escaped(character) {
+            escape(&mut escaped, character);
         } else {
             escaped.push(character);
         }

@@ -1,8 +1,8 @@
 //! Exit codes as a type, and the error that carries one.
 //!
-//! Owns the numbers that scripts rely on. A command returns `Ok(Exit)` or an error; [`Failure`] gives
-//! an error its code and a hint. A first signal that was drained is 0: only a second signal gives 130
-//! or 143.
+//! Owns the numbers that scripts depend on. A command returns `Ok(Exit)` or an error; [`Failure`] adds
+//! a code and a hint to an error. A stop after the first signal is 0: only a second signal is 130 or
+//! 143.
 
 use std::error::Error;
 use std::process::ExitCode;
@@ -11,15 +11,15 @@ use std::process::ExitCode;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Exit {
-    /// Everything asked for was done.
+    /// The command did everything.
     Done = 0,
-    /// Something failed, be it one item of many.
+    /// Something failed, even if only one item of many.
     Failed = 1,
     /// The command line or the configuration cannot be used.
     Usage = 2,
-    /// A check said no: pending, drift, not found.
+    /// A check failed: pending, drift, not found.
     CheckFailed = 3,
-    /// Nothing confirmed it in time; it may have happened.
+    /// It was not confirmed in time; it may have happened.
     TimedOut = 4,
     /// Kafka, the database or the API cannot be reached.
     Unreachable = 5,
@@ -48,7 +48,7 @@ impl From<Exit> for ExitCode {
 pub struct Failure {
     pub exit: Exit,
     message: String,
-    /// What the reader can do about it.
+    /// What the user can do about it.
     pub hint: Option<String>,
     source: Option<Box<dyn Error + Send + Sync>>,
 }
@@ -70,7 +70,7 @@ impl Failure {
         Failure::new(Exit::Usage, message)
     }
 
-    /// Adds what the reader can do about it.
+    /// Adds what the user can do about it.
     pub fn hint(mut self, hint: impl Into<String>) -> Failure {
         self.hint = Some(hint.into());
         self

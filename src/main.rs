@@ -1,4 +1,4 @@
-//! Parse, run, print the error chain once, exit code.
+//! Parses the command line, runs the command, prints its error once, and sets the exit code.
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -14,9 +14,9 @@ use orders::exit::Exit;
 use orders::output::{Format, Output, Verbosity};
 use serde_json::json;
 
-/// An order is some thirty small strings. With glibc's allocator 200 clients get little more than
-/// half of the orders in, since its threads wait for each other (`benches/README.md`). It is built
-/// without huge pages, of which a few live bytes would keep two megabytes.
+/// An order is some thirty small strings. With glibc's allocator 200 clients post little more than
+/// half as many orders a second, since its threads wait for each other (`benches/README.md`). Built
+/// without huge pages: a few live bytes would keep two megabytes of one.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
@@ -55,15 +55,15 @@ fn run_with_timeout(report: impl FnOnce() + Send + 'static) {
         report();
         let _ = done.send(());
     });
-    // When no thread can be started nothing is printed; the exit code still tells.
+    // When no thread can be started nothing is printed; the exit code remains.
     if thread.is_ok() {
         let _ = wait.recv_timeout(REPORT_TIMEOUT);
     }
 }
 
-/// Prints what ended the run; with `--output json` on stdout too, so that it stays valid JSON.
+/// Prints the error of the run; with `--output json` on stdout too, so that it stays valid JSON.
 fn report(output: &Output, exit: Exit, message: &str, hint: Option<&str>) {
-    // Whatever the message repeats, its secrets are masked here.
+    // The message may repeat a setting or a server's text, with its secrets.
     let message = redact(message);
     output.error(&message, hint);
     print_json(output, exit, &message, hint);
@@ -73,12 +73,12 @@ fn report(output: &Output, exit: Exit, message: &str, hint: Option<&str>) {
 fn print_json(output: &Output, exit: Exit, message: &str, hint: Option<&str>) {
     if output.is_json() && !output.has_data() {
         let object = json!({ "error": message, "hint": hint, "exit_code": exit.code() });
-        // When stdout cannot be written the exit code still tells.
+        // When stdout cannot be written the exit code remains.
         let _ = output.json(&object);
     }
 }
 
-/// Prints help and version on stdout, mistakes of usage on stderr.
+/// Prints help and version on stdout, usage errors on stderr.
 fn usage(error: &clap::Error) -> Exit {
     if !error.use_stderr() {
         let _ = error.print();
@@ -98,12 +98,12 @@ fn usage(error: &clap::Error) -> Exit {
     Exit::Usage
 }
 
-/// Masks what may be secret: clap repeats arguments that it does not expect.
+/// Masks possible secrets: clap repeats arguments that it does not expect.
 fn without_secrets(error: &clap::Error, text: &str) -> String {
     let arguments = std::env::args_os().skip(1);
     let arguments = arguments.map(|argument| argument.to_string_lossy().into_owned());
     match (error.kind(), error.get(ContextKind::InvalidValue)) {
-        // A value given to a flag that takes none may be anything.
+        // The value of a flag that has none may be any text.
         (ErrorKind::TooManyValues, Some(ContextValue::String(value))) => {
             let text = text.replace(&format!("'{value}'"), "'***'");
             redact_arguments(&text, arguments)

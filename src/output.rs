@@ -1,8 +1,8 @@
 //! The output of commands: data on stdout, messages on stderr.
 //!
 //! Owns the formats (table or JSON), the verbosity and progress. Nothing else in the program prints,
-//! except diagnostics. A closed pipe is not an error: further data is dropped, and the command goes
-//! on. Tables are plain when piped: no borders, no wrapping, two spaces between columns.
+//! except diagnostics. A closed pipe is not an error: further data is dropped, and the command
+//! continues. Tables are plain when piped: no borders, no wrapping, two spaces between columns.
 //!
 //! # Invariants
 //!
@@ -55,7 +55,6 @@ struct Shared {
     stdout: Mutex<Box<dyn Write + Send>>,
     stderr: Mutex<Box<dyn Write + Send>>,
     stdout_is_terminal: bool,
-    stderr_is_terminal: bool,
     has_data: AtomicBool,
 }
 
@@ -66,7 +65,6 @@ impl Output {
             stdout: Mutex::new(Box::new(io::stdout())),
             stderr: Mutex::new(Box::new(io::stderr())),
             stdout_is_terminal: io::stdout().is_terminal(),
-            stderr_is_terminal: io::stderr().is_terminal(),
             has_data: AtomicBool::new(false),
         };
         Output {
@@ -76,12 +74,7 @@ impl Output {
         }
     }
 
-    /// The requested format; commands print JSON with [`Output::json`] when it is JSON.
-    pub fn format(&self) -> Format {
-        self.format
-    }
-
-    /// Whether JSON was requested.
+    /// Whether JSON was requested; commands print it with [`Output::json`].
     pub fn is_json(&self) -> bool {
         self.format == Format::Json
     }
@@ -93,18 +86,9 @@ impl Output {
 
     /// Prints one or more lines of data; a missing newline at the end is added.
     pub fn data(&self, text: &str) -> anyhow::Result<()> {
-        self.shared.has_data.store(true, Ordering::Relaxed);
-        let mut stdout = self
-            .shared
-            .stdout
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
         let end = if text.ends_with('\n') { "" } else { "\n" };
-        let written = write!(stdout, "{text}{end}").and_then(|()| stdout.flush());
-        match written {
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-            written => written.context("writing to stdout"),
-        }
+        self.lines(format!("{text}{end}").as_bytes())?;
+        Ok(())
     }
 
     /// Prints whole lines of data as they are; `false` when the pipe is closed.
@@ -158,25 +142,25 @@ impl Output {
     }
 
     /// Progress of `what`: a bar on a terminal, elsewhere a line every 10 s, nothing with `-q`.
-    pub fn progress(&self, what: &str, total: Option<u64>) -> Progress {
-        let bar = if self.shared.stderr_is_terminal && self.verbosity != Verbosity::Quiet {
-            let bar = ProgressBar::with_draw_target(total, ProgressDrawTarget::stderr());
-            bar.set_style(style(total.is_some()));
-            bar.set_message(what.to_owned());
-            bar.enable_steady_tick(Duration::from_millis(200));
-            Some(bar)
-        } else {
-            None
+    pub fn progress(&self, what: &'static str, total: u64) -> Progress {
+        // Hidden where stderr is no terminal.
+        let target = match self.verbosity {
+            Verbosity::Quiet => ProgressDrawTarget::hidden(),
+            _ => ProgressDrawTarget::stderr(),
         };
-        let reported_at = Mutex::new(Instant::now());
-        let done = Mutex::new(0);
+        let style = ProgressStyle::with_template("{msg} {wide_bar} {pos}/{len} {per_sec} {eta}");
+        let bar = ProgressBar::with_draw_target(Some(total), target)
+            .with_style(style.expect("the template is well-formed"))
+            .with_message(what);
+        if !bar.is_hidden() {
+            bar.enable_steady_tick(Duration::from_millis(200));
+        }
         Progress {
             output: self.clone(),
             bar,
-            what: what.to_owned(),
+            what,
             total,
-            done,
-            reported_at,
+            reported_at: Instant::now(),
         }
     }
 
@@ -191,63 +175,33 @@ impl Output {
     }
 }
 
-/// Progress of a task, shared by reference between threads. Dropping it removes the bar.
+/// Progress of a task. Dropping it removes the bar.
 pub struct Progress {
     output: Output,
-    bar: Option<ProgressBar>,
-    what: String,
-    total: Option<u64>,
-    done: Mutex<u64>,
-    reported_at: Mutex<Instant>,
+    bar: ProgressBar,
+    what: &'static str,
+    total: u64,
+    reported_at: Instant,
 }
 
 impl Progress {
     const REPORT_INTERVAL: Duration = Duration::from_secs(10);
 
-    /// Counts `more` as done.
-    pub fn inc(&self, more: u64) {
-        let done = {
-            let mut done = self.done.lock().unwrap_or_else(PoisonError::into_inner);
-            *done += more;
-            *done
-        };
-        if let Some(bar) = &self.bar {
-            bar.inc(more);
-            return;
-        }
-        let mut reported_at = self
-            .reported_at
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        if reported_at.elapsed() >= Self::REPORT_INTERVAL {
-            *reported_at = Instant::now();
-            let of = self
-                .total
-                .map(|total| format!(" of {total}"))
-                .unwrap_or_default();
-            self.output.info(&format!("{}: {done}{of}", self.what));
+    /// Counts one more as done.
+    pub fn inc(&mut self) {
+        self.bar.inc(1);
+        if self.bar.is_hidden() && self.reported_at.elapsed() >= Self::REPORT_INTERVAL {
+            self.reported_at = Instant::now();
+            let (what, done, total) = (self.what, self.bar.position(), self.total);
+            self.output.info(&format!("{what}: {done} of {total}"));
         }
     }
-
-    /// Removes the bar from the terminal.
-    pub fn finish(self) {}
 }
 
 impl Drop for Progress {
     fn drop(&mut self) {
-        if let Some(bar) = &self.bar {
-            bar.finish_and_clear();
-        }
+        self.bar.finish_and_clear();
     }
-}
-
-fn style(has_total: bool) -> ProgressStyle {
-    let template = if has_total {
-        "{msg} {wide_bar} {pos}/{len} {per_sec} {eta}"
-    } else {
-        "{spinner} {msg} {pos} {per_sec}"
-    };
-    ProgressStyle::with_template(template).expect("the template is well-formed")
 }
 
 fn table_text(
@@ -272,102 +226,66 @@ fn table_text(
             column.set_padding((0, 2));
         }
     }
-    let lines: Vec<String> = table
+    table
         .lines()
-        .map(|line| line.trim_end().to_owned())
-        .collect();
-    lines.join("\n")
+        .map(|line| format!("{}\n", line.trim_end()))
+        .collect()
 }
 
 #[cfg(test)]
 mod tests {
+    use std::io::{PipeReader, pipe, read_to_string};
+
     use super::*;
 
-    #[derive(Clone, Default)]
-    struct Buffer(Arc<Mutex<Vec<u8>>>);
-
-    impl Write for Buffer {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.lock().unwrap().write(bytes)
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-
-    impl Buffer {
-        fn text(&self) -> String {
-            String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
-        }
-    }
-
-    struct ClosedPipe;
-
-    impl Write for ClosedPipe {
-        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
-            Err(io::ErrorKind::BrokenPipe.into())
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-
-    fn output(stdout: impl Write + Send + 'static, verbosity: Verbosity) -> (Output, Buffer) {
-        let messages = Buffer::default();
+    /// An output with the readers of its stdout and its stderr.
+    fn output(verbosity: Verbosity) -> (Output, PipeReader, PipeReader) {
+        let ((stdout, data), (stderr, messages)) = (pipe().unwrap(), pipe().unwrap());
         let shared = Shared {
-            stdout: Mutex::new(Box::new(stdout)),
-            stderr: Mutex::new(Box::new(messages.clone())),
+            stdout: Mutex::new(Box::new(data)),
+            stderr: Mutex::new(Box::new(messages)),
             stdout_is_terminal: false,
-            stderr_is_terminal: false,
             has_data: AtomicBool::new(false),
         };
-        (
-            Output {
-                format: Format::Table,
-                verbosity,
-                shared: Arc::new(shared),
-            },
-            messages,
-        )
+        let output = Output {
+            format: Format::Table,
+            verbosity,
+            shared: Arc::new(shared),
+        };
+        (output, stdout, stderr)
     }
 
     #[test]
-    fn a_piped_table_is_plain_and_its_cells_cannot_control_a_terminal() {
-        let data = Buffer::default();
-        let (output, _) = output(data.clone(), Verbosity::Normal);
-        let rows = vec![
+    fn a_piped_table_is_plain_and_its_text_cannot_control_a_terminal() {
+        let (output, stdout, _) = output(Verbosity::Normal);
+        let rows = [
             vec!["a".into(), "1".into()],
             vec!["long\u{1b}[31m".into(), String::new()],
         ];
         output.table(&["name", "n"], rows).unwrap();
-        let expected = "name            n\na               1\nlong\\u{1b}[31m\n";
-        assert_eq!(data.text(), expected);
-    }
-
-    #[test]
-    fn a_uid_in_a_header_cannot_control_a_terminal() {
-        let stdout = Buffer::default();
-        let (output, _) = output(stdout.clone(), Verbosity::Normal);
-        output
-            .table(&["order", "a\u{1b}[2Jb"], [vec!["c".into(), "d".into()]])
-            .unwrap();
-        assert_eq!(stdout.text(), "order  a\\u{1b}[2Jb\nc      d\n");
+        let rows = [vec!["c".into(), "d".into()]];
+        output.table(&["order", "a\u{1b}[2Jb"], rows).unwrap();
+        drop(output);
+        let expected = "name            n\na               1\nlong\\u{1b}[31m\n\
+                        order  a\\u{1b}[2Jb\nc      d\n";
+        assert_eq!(read_to_string(stdout).unwrap(), expected);
     }
 
     #[test]
     fn a_closed_pipe_is_no_error() {
-        let (output, _) = output(ClosedPipe, Verbosity::Normal);
+        let (output, stdout, _) = output(Verbosity::Normal);
+        drop(stdout);
         assert!(output.data("anything").is_ok());
     }
 
     #[test]
     fn quiet_suppresses_messages_but_not_warnings_and_errors() {
-        let (output, messages) = output(Buffer::default(), Verbosity::Quiet);
+        let (output, _, stderr) = output(Verbosity::Quiet);
         output.info("waiting");
         output.warn("lag");
         output.error("no", Some("try"));
-        assert_eq!(messages.text(), "warning: lag\nerror: no\nhint: try\n");
+        drop(output);
+        let expected = "warning: lag\nerror: no\nhint: try\n";
+        assert_eq!(read_to_string(stderr).unwrap(), expected);
     }
 }

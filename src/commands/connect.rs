@@ -1,6 +1,6 @@
 //! Waits for a log or a database that does not respond yet, and describes outages.
 //!
-//! The one place for how long a command waits, what it prints meanwhile, and the error with its hint.
+//! Owns how long a command waits, what it prints meanwhile, and the error with its hint.
 
 use std::error::Error;
 use std::thread;
@@ -56,7 +56,7 @@ pub fn to_store<T>(
     target.connect(within, &context.output, is_unavailable, attempt)
 }
 
-/// What is connected to.
+/// A log or a database, in messages.
 struct Target<'a> {
     name: String,
     hint: &'a str,
@@ -100,7 +100,7 @@ impl Target<'_> {
     }
 }
 
-/// The failure when the API does not take requests.
+/// The failure when the API cannot be used.
 pub fn api_failure(error: &ClientError, doing: &str) -> anyhow::Error {
     let hint = "start it with `orders serve-api`, or name another with --api-url or ORDERS_API_URL";
     Failure::new(Exit::Unreachable, format!("{doing}: {error}"))

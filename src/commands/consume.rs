@@ -5,6 +5,7 @@ use crate::commands::{Context, open};
 use crate::config::{AdminArgs, EngineArgs, GroupArgs};
 use crate::consumer::{self, AcceptedGap, Settings, Status};
 use crate::data_folder::Role;
+use crate::event_log::sqlite::Reach;
 use crate::exit::Exit;
 use crate::shutdown::Shutdown;
 
@@ -49,7 +50,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
 
     let shutdown = Shutdown::install()?;
     let _role = open::lock_role(&log_settings, Role::Consumer)?;
-    let log = open::log(&log_settings)?;
+    let log = open::log(&log_settings, Reach::OtherProcesses)?;
     let store = open::store(&store_settings)?;
     let status = Status::new();
     let service = context.service("consumer", None);

@@ -11,7 +11,7 @@ use crate::commands::{Context, connect, open};
 use crate::config::{DataArgs, LogArgs, LogEngine, LogSettings, duration};
 use crate::event_log::{LogError, OffsetRange, TopicAdmin, TopicDescription, TopicSpec};
 use crate::exit::{Exit, Failure};
-use plan::{Finding, Requested, findings, specs};
+use plan::{Finding, findings, specs};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -35,13 +35,8 @@ pub struct Args {
     #[command(flatten)]
     data: DataArgs,
 
-    /// Partitions of the orders topic [default: 4, or 1 when embedded]; the lookup topics have 1
-    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(i32).range(1..=10_000))]
-    partitions: Option<i32>,
-
-    /// Replicas of each partition [default: 3, or the number of brokers if that is less]
-    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(i32).range(1..=100))]
-    replication_factor: Option<i32>,
+    #[command(flatten)]
+    requested: Requested,
 
     /// Change nothing; exit code 3 when a topic is missing or differs
     #[arg(long)]
@@ -56,6 +51,18 @@ pub struct Args {
     wait: Duration,
 }
 
+/// The requested shape of the topics.
+#[derive(clap::Args, Clone, Copy, Debug, Default)]
+struct Requested {
+    /// Partitions of the orders topic [default: 4, or 1 when embedded]; the lookup topics have 1
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(i32).range(1..=10_000))]
+    partitions: Option<i32>,
+
+    /// Replicas of each partition [default: 3, or the number of brokers if that is less]
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(i32).range(1..=100))]
+    replication_factor: Option<i32>,
+}
+
 /// Waits for Kafka, compares existing topics with the wanted ones, creates the missing ones.
 pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     let is_database_named = context.settings.variable("DB_URL")?.is_some();
@@ -67,16 +74,13 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     }
     let admin = open::topic_admin(&settings)?;
     let brokers = await_brokers(&*admin, &settings, args.wait, context)?;
-    let requested = Requested {
-        partitions: args.partitions,
-        replication_factor: args.replication_factor,
-    };
-    let wanted = specs(&settings, &requested, brokers)?;
-    let names: Vec<&str> = wanted.iter().map(|spec| spec.name.as_str()).collect();
+    let wanted = specs(&settings, &args.requested, brokers)?;
+    let names = wanted.each_ref().map(|spec| spec.name.as_str());
 
     let found = findings(&wanted, &describe(&*admin, Some(&names))?);
     if !args.check {
-        change(&*admin, &found, args.partitions.is_some(), context)?;
+        let may_grow = args.requested.partitions.is_some();
+        change(&*admin, &found, may_grow, context)?;
     }
     let listed = describe(&*admin, if args.all { None } else { Some(&names) })?;
     let left = findings(&wanted, &listed);
@@ -105,7 +109,7 @@ pub(super) fn create_missing(
     let admin = &*open::topic_admin(settings)?;
     let brokers = await_brokers(admin, settings, within, context)?;
     let wanted = specs(settings, &Requested::default(), brokers)?;
-    let names: Vec<&str> = wanted.iter().map(|spec| spec.name.as_str()).collect();
+    let names = wanted.each_ref().map(|spec| spec.name.as_str());
     let found = findings(&wanted, &describe(admin, Some(&names))?);
     change(admin, &found, false, context)
 }
@@ -152,11 +156,8 @@ fn change(
     may_grow: bool,
     context: &Context,
 ) -> anyhow::Result<()> {
-    let missing: Vec<TopicSpec> = found
-        .iter()
-        .filter_map(Finding::to_create)
-        .cloned()
-        .collect();
+    let missing = found.iter().filter_map(Finding::to_create);
+    let missing: Vec<TopicSpec> = missing.cloned().collect();
     if !missing.is_empty() {
         let names: Vec<&str> = missing.iter().map(|spec| spec.name.as_str()).collect();
         let names = names.join("`, `");
@@ -165,23 +166,20 @@ fn change(
             .map_err(|error| change_error(error, format!("creating `{names}`")))?;
         context.output.info(&format!("created `{names}`"));
     }
-    for (topic, partitions) in found
-        .iter()
-        .filter_map(Finding::to_grow)
-        .filter(|_| may_grow)
-    {
+    let to_grow = found.iter().filter_map(Finding::to_grow);
+    for (topic, partitions) in to_grow.filter(|_| may_grow) {
         admin.add_partitions(topic, partitions).map_err(|error| {
-            let doing = format!("growing `{topic}` to {partitions} partitions");
+            let doing = format!("adding partitions to `{topic}`, up to {partitions}");
             change_error(error, doing)
         })?;
         context.output.info(&format!(
-            "grew `{topic}`, which has no records, to {partitions} partitions"
+            "added partitions to `{topic}`, which has no records: it has {partitions} now"
         ));
     }
     Ok(())
 }
 
-/// A change that did not succeed. Brokers that became unreachable during it may have made it.
+/// A change that was not confirmed. Brokers that became unreachable may have applied it.
 fn change_error(error: LogError, doing: String) -> anyhow::Error {
     if !error.is_unavailable() {
         return anyhow::Error::new(error).context(doing);
@@ -196,7 +194,7 @@ fn change_error(error: LogError, doing: String) -> anyhow::Error {
 /// Why the partitions requested on the command line cannot be added. Any other difference is only
 /// reported; for `--check` this one is a difference like the others.
 fn refusal(left: &[Finding], args: &Args) -> Option<String> {
-    let is_requested = args.partitions.is_some() && !args.check;
+    let is_requested = args.requested.partitions.is_some() && !args.check;
     left.iter()
         .find_map(Finding::growth_refused)
         .filter(|_| is_requested)
@@ -225,7 +223,7 @@ fn records(ranges: &[OffsetRange]) -> i64 {
     ranges.iter().map(|range| range.high - range.low).sum()
 }
 
-/// `low-high` of each partition in turn, the rest counted.
+/// `low-high` of each partition; those beyond [`OFFSETS_SHOWN`] are counted.
 fn offsets(ranges: &[OffsetRange]) -> String {
     let shown = ranges.iter().take(OFFSETS_SHOWN);
     let mut text: Vec<String> = shown

@@ -15,9 +15,10 @@ use self::sink::Sink;
 use self::waiting::{Topic, Waiting};
 use crate::commands::{Context, connect, open};
 use crate::config::{EngineArgs, duration};
+use crate::event_log::sqlite::Reach;
 use crate::exit::{Exit, Failure};
 use crate::migrations::{self, SchemaState};
-use crate::order::{Fault, Order};
+use crate::order::{Order, Refusal};
 use crate::shutdown::Shutdown;
 use crate::store::{OrderStore, Snapshot, StoredDeadLetter};
 
@@ -30,7 +31,7 @@ Examples:
   orders export > orders.ndjson
   orders export --to orders.ndjson --dead-letters dead.ndjson
   orders export | orders send - --api-url http://other:8080
-  orders export --partial               without asking the log
+  orders export --partial               without reading the log
 
 It ends with exit code 3, and writes nothing, while records of the topic are not
 stored yet, or when there are dead letters and no file for them; --partial
@@ -77,10 +78,9 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     let engine = open::store(&args.engines.store()?)?;
     let deadline = Instant::now() + args.wait;
     // Before the store is read: it must have every record that is acknowledged by now.
-    let topic = match args.partial {
-        true => None,
-        false => Some(read_ends(&args, context)?),
-    };
+    let topic = (!args.partial)
+        .then(|| read_ends(&args, context))
+        .transpose()?;
     let mut store = connect::to_store(&*engine, args.wait, context, || engine.connect())?;
     check_schema(&mut *store)?;
     if let Some(topic) = &topic {
@@ -108,7 +108,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
 
 fn read_ends(args: &Args, context: &Context) -> anyhow::Result<Topic> {
     let settings = args.engines.log()?;
-    let log = open::log(&settings)?;
+    let log = open::log(&settings, Reach::OtherProcesses)?;
     let hint = "start it, wait longer with --wait, or export what is stored with --partial";
     connect::to_log(&settings, hint, args.wait, context, || {
         Topic::read(&*log, &settings.topics.orders)
@@ -171,15 +171,11 @@ fn refuse_waiting(topic: &Topic, waiting: &[Waiting]) -> anyhow::Result<()> {
     let text = waiting::text(&topic.name, waiting);
     let hint = "run `orders consume` until it has caught up, wait longer with --wait, or export \
                 what is stored with --partial";
-    Err(Failure::new(
-        Exit::CheckFailed,
-        format!("not everything is stored: {text}"),
-    )
-    .hint(hint)
-    .into())
+    let message = format!("not everything is stored: {text}");
+    Err(Failure::new(Exit::CheckFailed, message).hint(hint).into())
 }
 
-/// One run, once the store is known to be complete.
+/// A run after the check that the store is complete.
 struct Export<'a> {
     args: &'a Args,
     context: &'a Context,
@@ -226,13 +222,13 @@ impl Export<'_> {
         total: u64,
         sink: &mut Sink<'_>,
     ) -> anyhow::Result<(u64, bool)> {
-        let progress = self.context.output.progress("orders", Some(total));
+        let mut progress = self.context.output.progress("orders", total);
         let (mut refused, mut failed, mut is_complete) = (0, None, true);
         snapshot.for_each_order(&mut |order| {
             let mut line = order.encode();
-            if let Some(reason) = refusal(&line) {
+            if let Err(refusal) = Order::decode(&line) {
                 refused += 1;
-                self.report_refused(&order, &reason, refused);
+                self.report_refused(&order, &refusal, refused);
             }
             line.push(b'\n');
             is_complete = match sink.write(&line) {
@@ -242,13 +238,12 @@ impl Export<'_> {
                     false
                 }
             };
-            progress.inc(1);
+            progress.inc();
             match is_complete {
                 true => ControlFlow::Continue(()),
                 false => ControlFlow::Break(()),
             }
         })?;
-        progress.finish();
         failed.map_or(Ok((refused, is_complete)), Err)
     }
 
@@ -258,10 +253,10 @@ impl Export<'_> {
         total: u64,
         sink: &mut Sink<'_>,
     ) -> anyhow::Result<()> {
-        let progress = self.context.output.progress("dead letters", Some(total));
+        let mut progress = self.context.output.progress("dead letters", total);
         let mut failed = None;
         snapshot.for_each_dead_letter(&mut |letter: StoredDeadLetter| {
-            progress.inc(1);
+            progress.inc();
             match sink.write(&letter::line(&letter)) {
                 Ok(true) if !self.shutdown.is_requested() => return ControlFlow::Continue(()),
                 Ok(_) => {}
@@ -269,16 +264,15 @@ impl Export<'_> {
             }
             ControlFlow::Break(())
         })?;
-        progress.finish();
         failed.map_or(Ok(()), Err)
     }
 
     /// Warns of the refused order number `count`.
-    fn report_refused(&self, order: &Order, reason: &str, count: u64) {
+    fn report_refused(&self, order: &Order, refusal: &Refusal, count: u64) {
         let output = &self.context.output;
         if count <= MAX_REPORTED {
             output.warn(&format!(
-                "the order `{}` is exported as it is stored, and the API would refuse it: {reason}",
+                "the order `{}` is exported as it is stored, and the API would refuse it: {refusal}",
                 order.order_uid.escape_debug()
             ));
         } else if count == MAX_REPORTED + 1 {
@@ -321,11 +315,4 @@ impl Export<'_> {
         output.info(&format!("exported {orders} order(s){letters}"));
         Ok(())
     }
-}
-
-/// Why the API would refuse this order; `None` when it would not.
-fn refusal(document: &[u8]) -> Option<String> {
-    let refusal = Order::decode(document).err()?;
-    let faults: Vec<String> = refusal.faults.iter().map(Fault::to_string).collect();
-    Some(faults.join("; "))
 }

@@ -1,8 +1,8 @@
 //! `orders get`: looks orders up by their uid and prints them.
 //!
 //! An order that may not be the newest version is printed with a warning. With several uids each one
-//! is looked up, whatever the outcome of those before; with `--output json` the array has an entry for
-//! each, in order.
+//! is looked up, whatever the outcome of the previous ones; with `--output json` the array has an entry
+//! for each, in order.
 
 use std::time::Duration;
 
@@ -51,7 +51,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
         let got = got.map_err(|error| connect::api_failure(&error, "looking up orders"))?;
         match found_or_missing(got, order_uid) {
             Ok(found) => {
-                warn_of_age(output, &found);
+                warn_if_outdated(output, &found);
                 if !output.is_json() {
                     if output.has_data() {
                         output.data("")?;
@@ -63,11 +63,13 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
                     entries.push(Entry::Found(Box::new(found.order)));
                 }
             }
-            Err(missing) if is_single => return Err(missing.failure().into()),
-            Err(missing) => {
-                output.error(&missing.message, None);
-                exit = worse(exit, missing.exit);
-                entries.push(missing.into_entry(order_uid));
+            Err(failure) if is_single => return Err(failure.into()),
+            Err(failure) => {
+                let error = failure.to_string();
+                output.error(&error, None);
+                exit = worse(exit, failure.exit);
+                let order_uid = order_uid.clone();
+                entries.push(Entry::Missing { order_uid, error });
             }
         }
     }
@@ -85,50 +87,22 @@ enum Entry {
     Missing { order_uid: String, error: String },
 }
 
-/// Why there is no order to print.
-#[derive(Debug, PartialEq, Eq)]
-struct Missing {
-    exit: Exit,
-    message: String,
-}
-
-impl Missing {
-    fn into_entry(self, order_uid: &str) -> Entry {
-        Entry::Missing {
-            order_uid: order_uid.to_owned(),
-            error: self.message,
-        }
-    }
-
-    fn failure(self) -> Failure {
-        let failure = Failure::new(self.exit, self.message);
-        match self.exit {
-            Exit::TimedOut => failure.hint("try again, or wait with --wait 10s"),
-            _ => failure,
-        }
-    }
-}
-
-fn found_or_missing(got: GetOutcome, order_uid: &str) -> Result<Box<FoundOrder>, Missing> {
-    let (exit, message) = match got {
+/// The order, or why there is none to print.
+fn found_or_missing(got: GetOutcome, order_uid: &str) -> Result<Box<FoundOrder>, Failure> {
+    Err(match got {
         GetOutcome::Found(found) => return Ok(found),
-        GetOutcome::NotFound { detail } => (
-            Exit::CheckFailed,
-            format!("order `{order_uid}` was not found: {detail}"),
-        ),
-        GetOutcome::Pending(error) => {
-            let reason = error.reason;
-            (
-                Exit::TimedOut,
-                format!("order `{order_uid}` is not found yet: {reason}"),
-            )
+        GetOutcome::NotFound { detail } => {
+            let message = format!("order `{order_uid}` was not found: {detail}");
+            Failure::new(Exit::CheckFailed, message)
         }
-        GetOutcome::Refused { status, detail } => (
-            Exit::Usage,
-            format!("looking up order `{order_uid}`: refused ({status}): {detail}"),
-        ),
-    };
-    Err(Missing { exit, message })
+        GetOutcome::Pending(error) => {
+            let message = format!("order `{order_uid}` is not found yet: {}", error.reason);
+            Failure::new(Exit::TimedOut, message).hint("try again, or wait with --wait 10s")
+        }
+        GetOutcome::Refused { status, detail } => Failure::usage(format!(
+            "looking up order `{order_uid}`: refused ({status}): {detail}"
+        )),
+    })
 }
 
 /// The exit code of several orders: one that may still be found (4) outweighs one that is not (3).
@@ -142,7 +116,8 @@ fn worse(one: Exit, other: Exit) -> Exit {
     if rank(other) > rank(one) { other } else { one }
 }
 
-fn warn_of_age(output: &Output, found: &FoundOrder) {
+/// Warns of an order that may not be the newest version.
+fn warn_if_outdated(output: &Output, found: &FoundOrder) {
     let order_uid = &found.order.order_uid;
     if let Some(records) = &found.behind {
         output.warn(&format!(
@@ -184,24 +159,20 @@ mod tests {
     use crate::client::RetryableError;
 
     #[test]
-    fn not_found_and_not_known_yet_have_exit_codes_of_their_own() {
+    fn not_found_and_not_known_yet_have_different_exit_codes() {
         let not_found = GetOutcome::NotFound {
             detail: "there is no such order".into(),
         };
-        let message = "order `a` was not found: there is no such order".to_owned();
-        let missing = Missing {
-            exit: Exit::CheckFailed,
-            message,
-        };
-        assert_eq!(found_or_missing(not_found, "a"), Err(missing));
+        let failure = found_or_missing(not_found, "a").unwrap_err();
+        assert_eq!(failure.exit, Exit::CheckFailed);
+        let message = "order `a` was not found: there is no such order";
+        assert_eq!(failure.to_string(), message);
         let pending = GetOutcome::Pending(RetryableError {
             reason: "wait".into(),
             retry_after: None,
         });
-        assert_eq!(
-            found_or_missing(pending, "a").unwrap_err().exit,
-            Exit::TimedOut
-        );
+        let failure = found_or_missing(pending, "a").unwrap_err();
+        assert_eq!(failure.exit, Exit::TimedOut);
     }
 
     #[test]

@@ -25,7 +25,7 @@ pub mod send;
 pub mod serve_api;
 pub mod up;
 
-/// What every command is given.
+/// The settings and the streams of a command.
 pub struct Context {
     pub settings: Settings,
     pub output: Output,

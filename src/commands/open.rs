@@ -12,22 +12,13 @@ use crate::data_folder::{Role, RoleLock};
 use crate::event_log::kafka::KafkaLog;
 use crate::event_log::sqlite::{Reach, SqliteLog};
 use crate::event_log::{EventLog, TopicAdmin};
-use crate::exit::{Exit, Failure};
+use crate::exit::Failure;
 use crate::store::StoreEngine;
 use crate::store::postgres::PostgresEngine;
 use crate::store::sqlite::SqliteEngine;
 
-/// The event log; it connects in the background. Other processes may use it at the same time.
-pub fn log(settings: &LogSettings) -> anyhow::Result<Arc<dyn EventLog>> {
-    log_within(settings, Reach::OtherProcesses)
-}
-
-/// As [`log`], for an embedded log that this process alone uses: it need not look for others.
-pub fn log_of_one_process(settings: &LogSettings) -> anyhow::Result<Arc<dyn EventLog>> {
-    log_within(settings, Reach::ThisProcess)
-}
-
-fn log_within(settings: &LogSettings, reach: Reach) -> anyhow::Result<Arc<dyn EventLog>> {
+/// The event log; it connects in the background. `reach` tells which processes use an embedded log.
+pub fn log(settings: &LogSettings, reach: Reach) -> anyhow::Result<Arc<dyn EventLog>> {
     Ok(match &settings.engine {
         LogEngine::Kafka {
             brokers,
@@ -53,10 +44,8 @@ pub fn topic_admin(settings: &LogSettings) -> anyhow::Result<Box<dyn TopicAdmin>
 fn kafka(brokers: &str, properties: &[Property]) -> anyhow::Result<KafkaLog> {
     let properties = properties.iter().cloned();
     let properties: Vec<_> = properties.map(|it| (it.key, it.value)).collect();
-    KafkaLog::open(brokers, &properties).context(Failure::new(
-        Exit::Usage,
-        "reading the Kafka settings (`-X`, KAFKA_PROPERTIES)",
-    ))
+    let reading = "reading the Kafka settings (`-X`, KAFKA_PROPERTIES)";
+    KafkaLog::open(brokers, &properties).context(Failure::usage(reading))
 }
 
 /// The store; each thread connects for itself.
@@ -65,15 +54,13 @@ pub fn store(settings: &StoreSettings) -> anyhow::Result<Arc<dyn StoreEngine>> {
         StoreSettings::Postgres { url } => url,
         StoreSettings::Sqlite { file } => return Ok(Arc::new(SqliteEngine::new(file))),
     };
-    let engine = PostgresEngine::new(url).context(Failure::new(
-        Exit::Usage,
-        "reading the database URL (DB_URL)",
-    ))?;
+    let reading = "reading the database URL (DB_URL)";
+    let engine = PostgresEngine::new(url).context(Failure::usage(reading))?;
     Ok(Arc::new(engine))
 }
 
-/// Locks a role in the data folder of an embedded log, for as long as the lock is kept; `None` with
-/// Kafka, whose consumer groups do this.
+/// Locks a role in the data folder of an embedded log until the lock is dropped; `None` with Kafka,
+/// whose consumer groups make a second process safe.
 pub fn lock_role(settings: &LogSettings, role: Role) -> anyhow::Result<Option<RoleLock>> {
     match &settings.engine {
         LogEngine::Kafka { .. } => Ok(None),

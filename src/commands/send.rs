@@ -1,8 +1,8 @@
 //! `orders send`: posts orders from files or stdin to the API, one after the other.
 //!
-//! Files are read as a stream, so their size does not matter. A refused order is reported with its
-//! line and every reason, and the next one is sent; an unconfirmed one ends the run, since those after
-//! it would wait as long. A run can be repeated: an order that is sent twice is stored once.
+//! Files are read as a stream, in bounded memory. A refused order is reported with its line and every
+//! reason, and the next one is sent; an unconfirmed one ends the run, since those after it would wait
+//! as long. A run can be repeated: an order that is sent twice is stored once.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
@@ -62,11 +62,10 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     let ended = args.files.iter().try_for_each(|file| sending.file(file));
     sending.report()?;
     ended?;
-    let all_accepted = sending.summary.refused == 0 && sending.summary.failed == 0;
-    Ok(if all_accepted {
-        Exit::Done
-    } else {
-        Exit::Failed
+    let counts = sending.summary.counts;
+    Ok(match counts.refused + counts.failed {
+        0 => Exit::Done,
+        _ => Exit::Failed,
     })
 }
 
@@ -82,10 +81,8 @@ struct Sending<'a> {
 /// The output of `--output json`.
 #[derive(Default, Serialize)]
 struct Summary {
-    accepted: u64,
-    refused: u64,
-    /// Not confirmed, or a file without an order.
-    failed: u64,
+    #[serde(flatten)]
+    counts: Counts,
     files: Vec<FileSummary>,
     /// The orders that were not accepted.
     orders: Vec<Rejected>,
@@ -96,13 +93,20 @@ struct Summary {
 #[derive(Serialize)]
 struct FileSummary {
     file: String,
+    #[serde(flatten)]
+    counts: Counts,
+}
+
+#[derive(Clone, Copy, Default, Serialize)]
+struct Counts {
     accepted: u64,
     refused: u64,
+    /// Not confirmed, or a file without an order.
     failed: u64,
 }
 
 /// One order that was not accepted.
-#[derive(Serialize)]
+#[derive(Default, Serialize)]
 struct Rejected {
     file: String,
     line: u64,
@@ -121,12 +125,9 @@ impl Sending<'_> {
         let name = name_of(path);
         let reading = || format!("reading orders from `{name}`");
         let mut documents = open(path).with_context(reading)?;
-        let (file, none) = (name.clone(), 0);
         self.summary.files.push(FileSummary {
-            file,
-            accepted: none,
-            refused: none,
-            failed: none,
+            file: name.clone(),
+            counts: Counts::default(),
         });
         let mut is_empty = true;
         while let Some(piece) = documents.next_piece().with_context(reading)? {
@@ -134,17 +135,22 @@ impl Sending<'_> {
             match piece {
                 Piece::Document { line, bytes } => self.document(&name, line, &bytes)?,
                 Piece::Malformed { line, reason } => {
-                    let faults = vec![Fault {
+                    let fault = Fault {
                         pointer: String::new(),
                         message: reason,
-                    }];
-                    self.refused(Rejected::new(&name, line, "refused").faults(faults));
+                    };
+                    self.refused(Rejected {
+                        errors: vec![fault],
+                        ..Rejected::new(&name, line, "refused")
+                    });
                 }
             }
         }
         if is_empty {
-            let nothing = Rejected::new(&name, 1, "failed").detail("the file has no order");
-            self.failed(nothing);
+            self.failed(Rejected {
+                detail: "the file has no order".into(),
+                ..Rejected::new(&name, 1, "failed")
+            });
         }
         Ok(())
     }
@@ -154,8 +160,7 @@ impl Sending<'_> {
         let rejected = |outcome| Rejected::new(file, line, outcome);
         match self.client.send(bytes, self.timeout) {
             Ok(SendOutcome::Accepted { order_uid }) => {
-                self.count(|file| &mut file.accepted);
-                self.summary.accepted += 1;
+                self.count(|counts| &mut counts.accepted);
                 self.last_uid = Some(order_uid);
                 Ok(())
             }
@@ -165,14 +170,13 @@ impl Sending<'_> {
                 faults,
             }) => {
                 // Decoded for its uid alone: the API decides what is wrong with the order.
-                let order_uid = Order::decode(bytes)
-                    .err()
-                    .and_then(|refusal| refusal.order_uid);
-                let refused = rejected("refused").detail(detail).faults(faults);
+                let refusal = Order::decode(bytes).err();
                 self.refused(Rejected {
+                    order_uid: refusal.and_then(|refusal| refusal.order_uid),
                     status: Some(status),
-                    order_uid,
-                    ..refused
+                    detail,
+                    errors: faults,
+                    ..rejected("refused")
                 });
                 Ok(())
             }
@@ -185,7 +189,10 @@ impl Sending<'_> {
                 Err(self.unconfirmed(rejected("unknown"), what, error))
             }
             Err(error) => {
-                self.failed(rejected("not_sent").detail(error.to_string()));
+                self.failed(Rejected {
+                    detail: error.to_string(),
+                    ..rejected("not_sent")
+                });
                 Err(connect::api_failure(&error, "sending orders"))
             }
         }
@@ -193,12 +200,10 @@ impl Sending<'_> {
 
     /// The error that ends the run at an order without a definite outcome.
     fn unconfirmed(&mut self, order: Rejected, what: &str, error: RetryableError) -> anyhow::Error {
-        let (place, timeout) = (order.place(), self.timeout);
-        let message = format!(
-            "the order at `{place}` {what} in {timeout:?}: {}",
-            error.reason
-        );
-        self.failed(order.detail(error.reason));
+        let (detail, timeout) = (error.reason, self.timeout);
+        let Rejected { file, line, .. } = &order;
+        let message = format!("the order at `{file}:{line}` {what} in {timeout:?}: {detail}");
+        self.failed(Rejected { detail, ..order });
         let hint = "nothing after it was sent; run it again when the API is healthy, an order that \
                     is sent twice is stored once";
         Failure::new(Exit::TimedOut, message).hint(hint).into()
@@ -206,8 +211,7 @@ impl Sending<'_> {
 
     fn refused(&mut self, order: Rejected) {
         self.output.error(&order.to_string(), None);
-        self.count(|file| &mut file.refused);
-        self.summary.refused += 1;
+        self.count(|counts| &mut counts.refused);
         self.list(order);
     }
 
@@ -216,14 +220,15 @@ impl Sending<'_> {
         if order.outcome == "failed" {
             self.output.error(&order.to_string(), None);
         }
-        self.count(|file| &mut file.failed);
-        self.summary.failed += 1;
+        self.count(|counts| &mut counts.failed);
         self.list(order);
     }
 
-    fn count(&mut self, counter: impl Fn(&mut FileSummary) -> &mut u64) {
-        if let Some(file) = self.summary.files.last_mut() {
-            *counter(file) += 1;
+    fn count(&mut self, counter: fn(&mut Counts) -> &mut u64) {
+        let Summary { counts, files, .. } = &mut self.summary;
+        let of_file = files.last_mut().map(|file| &mut file.counts);
+        for counts in of_file.into_iter().chain([counts]) {
+            *counter(counts) += 1;
         }
     }
 
@@ -237,64 +242,49 @@ impl Sending<'_> {
 
     /// Prints the uid of a single order, a row per file for more, or the summary as JSON.
     fn report(&self) -> anyhow::Result<()> {
-        let Summary {
-            accepted,
-            refused,
-            failed,
-            files,
-            ..
-        } = &self.summary;
         if self.output.is_json() {
             return self.output.json(&self.summary);
         }
-        match (&self.last_uid, accepted + refused + failed) {
+        let all: u64 = self.summary.counts.numbers().iter().sum();
+        match (&self.last_uid, all) {
             (Some(order_uid), 1) => return self.output.data(order_uid),
             (None, 0 | 1) => return Ok(()),
             _ => {}
         }
-        let rows = files.iter().map(|file| {
-            let counts = [file.accepted, file.refused, file.failed].map(|count| count.to_string());
-            [vec![file.file.clone()], counts.to_vec()].concat()
-        });
+        let rows = self
+            .summary
+            .files
+            .iter()
+            .map(|FileSummary { file, counts }| {
+                let counts = counts.numbers().map(|count| count.to_string());
+                [file.clone()].into_iter().chain(counts).collect()
+            });
         self.output
             .table(&["file", "accepted", "refused", "failed"], rows)
     }
 }
 
+impl Counts {
+    fn numbers(&self) -> [u64; 3] {
+        [self.accepted, self.refused, self.failed]
+    }
+}
+
 impl Rejected {
     fn new(file: &str, line: u64, outcome: &'static str) -> Rejected {
-        let (file, detail) = (file.to_owned(), String::new());
-        let (order_uid, status, errors) = (None, None, Vec::new());
         Rejected {
-            file,
+            file: file.to_owned(),
             line,
             outcome,
-            order_uid,
-            status,
-            detail,
-            errors,
+            ..Rejected::default()
         }
-    }
-
-    fn detail(mut self, detail: impl Into<String>) -> Rejected {
-        self.detail = detail.into();
-        self
-    }
-
-    fn faults(mut self, faults: Vec<Fault>) -> Rejected {
-        self.errors = faults;
-        self
-    }
-
-    fn place(&self) -> String {
-        format!("{}:{}", self.file, self.line)
     }
 }
 
 impl std::fmt::Display for Rejected {
     /// One line: file and line, the order's uid if it has one, every reason.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}: ", self.place())?;
+        write!(f, "{}:{}: ", self.file, self.line)?;
         if let Some(order_uid) = &self.order_uid {
             write!(f, "order `{order_uid}` ")?;
         }
@@ -310,8 +300,8 @@ impl std::fmt::Display for Rejected {
     }
 }
 
-/// Fails before anything is sent when a file is missing. Does not open it: the writer of a pipe would
-/// take that for its reader.
+/// Fails before anything is sent when a file is missing. Does not open it: opening and closing a named
+/// pipe would end its writer.
 fn check_readable(path: &Path) -> Result<(), Failure> {
     if is_stdin(path) {
         return Ok(());
@@ -322,7 +312,7 @@ fn check_readable(path: &Path) -> Result<(), Failure> {
         Err(error) => error.to_string(),
     };
     let message = format!("reading orders from `{}`: {problem}", path.display());
-    Err(Failure::new(Exit::Usage, message).hint("name files with orders, or `-` for stdin"))
+    Err(Failure::usage(message).hint("name files with orders, or `-` for stdin"))
 }
 
 fn open(path: &Path) -> io::Result<Documents<Box<dyn BufRead>>> {

@@ -5,6 +5,7 @@ use crate::api::{Api, Settings};
 use crate::commands::{Context, open};
 use crate::config::{AdminArgs, CacheArgs, EngineArgs, HttpArgs, LogSettings};
 use crate::data_folder::Role;
+use crate::event_log::sqlite::Reach;
 use crate::exit::Exit;
 use crate::http_server::{self, descriptors};
 use crate::shutdown::Shutdown;
@@ -42,7 +43,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     let shutdown = Shutdown::install()?;
     let _role = open::lock_role(&log_settings, Role::Api)?;
     let listener = http_server::bind(args.http.http_addr, "--http-addr", "HTTP_ADDR")?;
-    let log = open::log(&log_settings)?;
+    let log = open::log(&log_settings, Reach::OtherProcesses)?;
     let store = store_settings.as_ref().map(open::store).transpose()?;
     let api = Api::new(settings, log, store);
     let service = context.service("api", Some(listener.local_addr()?));

@@ -18,6 +18,7 @@ use crate::config::{AdminArgs, CacheArgs, EngineArgs, GroupArgs, HttpArgs, durat
 use crate::consumer::{self, Status};
 use crate::data_folder::Role;
 use crate::event_log::EventLog;
+use crate::event_log::sqlite::Reach;
 use crate::exit::Exit;
 use crate::http_server;
 use crate::output::Output;
@@ -86,7 +87,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     let _api_role = open::lock_role(&log_settings, Role::Api)?;
     let _consumer_role = open::lock_role(&log_settings, Role::Consumer)?;
     let listener = http_server::bind(args.http.http_addr, "--http-addr", "HTTP_ADDR")?;
-    let log = open::log_of_one_process(&log_settings)?;
+    let log = open::log(&log_settings, Reach::ThisProcess)?;
     let store = open::store(&store_settings)?;
     migrate::apply_pending(&*store, args.wait, context)?;
     create_topics::create_missing(&log_settings, args.wait, context)?;

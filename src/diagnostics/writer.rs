@@ -1,12 +1,10 @@
-//! The way of log lines to stderr: a bounded queue and a thread that writes it.
+//! Writes log lines to stderr: a bounded queue and a thread that writes it.
 //!
-//! A stderr that nobody reads must never hold up an order, so a line that finds the queue full is
+//! A stderr that nobody reads must never block an order, so a line that finds the queue full is
 //! dropped and counted, and the count is logged once stderr is read again. At the end of the process
 //! everything queued is written, as long as the reader keeps reading. tracing-appender's writer is not
-//! used: its guard gives up on a full queue after 100 ms, losing all of it, and says so on stdout.
+//! used: its guard gives up on a full queue after 100 ms, loses all of it, and reports that on stdout.
 
-use std::borrow::Cow;
-use std::fmt::Write as _;
 use std::io::{self, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -18,15 +16,15 @@ use anyhow::Context as _;
 use tracing_subscriber::fmt::MakeWriter;
 
 use super::LogFormat;
-use crate::escape::{escape, is_unsafe};
+use crate::escape::{escape, escape_json};
 
 /// Lines that may wait for stderr.
 const QUEUE_LINES: usize = 8_192;
 
-/// How long the end of the process waits for a reader that takes nothing.
+/// How long the end of the process waits for a reader that does not read.
 const STALL_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// How often the end of the process looks whether stderr has taken more.
+/// How often the end of the process checks whether more has been written.
 const POLL: Duration = Duration::from_millis(1);
 
 #[derive(Default)]
@@ -60,7 +58,7 @@ pub(super) fn start(
 
 fn write_lines(mut stream: impl Write, lines: &Receiver<String>, counts: &Counts) {
     for line in lines {
-        // Nowhere is left to report a stderr that cannot be written.
+        // An error of stderr cannot be reported anywhere.
         let _ = stream
             .write_all(line.as_bytes())
             .and_then(|()| stream.flush());
@@ -110,25 +108,8 @@ impl Write for &EventWriter {
     }
 }
 
-/// serde_json escapes U+0000-U+001F only. In a JSON text the other unsafe characters stand inside
-/// strings, where `\uXXXX` means the same.
-fn escape_json(text: &str) -> Cow<'_, str> {
-    if !text.contains(is_unsafe) {
-        return Cow::Borrowed(text);
-    }
-    let mut escaped = String::with_capacity(text.len() + 16);
-    for character in text.chars() {
-        if is_unsafe(character) {
-            let _ = write!(escaped, "\\u{:04x}", u32::from(character));
-        } else {
-            escaped.push(character);
-        }
-    }
-    Cow::Owned(escaped)
-}
-
-/// Waits, when it is dropped, until what is queued has been written; gives up when stderr has taken
-/// nothing for a second.
+/// Waits, when it is dropped, until what is queued has been written, or until nothing has been written
+/// for a second.
 pub struct Guard {
     counts: Arc<Counts>,
 }

@@ -1,6 +1,6 @@
 //! The files of completions/ equal the output of the program.
 
-use super::command::orders;
+use support::process::orders;
 
 #[test]
 fn the_completion_files_equal_the_output_of_the_program() {
@@ -10,8 +10,7 @@ fn the_completion_files_equal_the_output_of_the_program() {
         ("fish", include_str!("../../completions/orders.fish")),
     ];
     for (shell, file) in files {
-        let ran = orders(&format!("completions {shell}")).run();
-        assert_eq!(ran.status, Some(0), "{}", ran.stderr);
+        let ran = orders(&format!("completions {shell}")).run().succeeds();
         assert!(
             ran.stdout == file,
             "completions/ is out of date: write `orders completions {shell}` into its file"
@@ -21,10 +20,7 @@ fn the_completion_files_equal_the_output_of_the_program() {
 
 #[test]
 fn an_unknown_shell_is_a_usage_error() {
-    let ran = orders("completions tcsh").run();
-    assert_eq!((ran.status, ran.stdout.as_str()), (Some(2), ""));
-    assert!(
-        ran.stderr
-            .starts_with("error: invalid value 'tcsh' for '<SHELL>'")
-    );
+    let ran = orders("completions tcsh").run().exits(2);
+    assert_eq!(ran.stdout, "");
+    ran.reports("error: invalid value 'tcsh' for '<SHELL>'");
 }

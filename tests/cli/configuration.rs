@@ -1,6 +1,6 @@
 //! The precedence of settings, and the errors for missing and invalid ones.
 
-use super::command::orders;
+use support::process::orders;
 
 const NO_KAFKA: &str = "\
 error: a database is named and `KAFKA_BROKERS` is not set
@@ -17,11 +17,11 @@ hint: set DB_URL or pass --db-url, such as --db-url postgresql://orders@127.0.0.
 fn one_engine_configured_without_the_other_is_an_error() {
     for command in ["create-topics", "serve-api", "consume", "up"] {
         let ran = orders(command).env("DB_URL", "postgresql://127.0.0.1:1/orders");
-        ran.run().expect(2, "", NO_KAFKA);
+        ran.run().exits(2).prints("", NO_KAFKA);
     }
     for command in ["migrate", "consume", "up"] {
         let ran = orders(command).env("KAFKA_BROKERS", "127.0.0.1:1");
-        ran.run().expect(2, "", NO_DATABASE);
+        ran.run().exits(2).prints("", NO_DATABASE);
     }
 }
 
@@ -30,15 +30,16 @@ fn an_empty_variable_is_unset() {
     let ran = orders("create-topics")
         .env("KAFKA_BROKERS", "")
         .env("DB_URL", "postgresql://127.0.0.1:1/orders");
-    ran.run().expect(2, "", NO_KAFKA);
+    ran.run().exits(2).prints("", NO_KAFKA);
 }
 
 #[test]
 fn with_json_output_an_error_is_one_document_on_stdout() {
     let ran = orders("--output json migrate")
         .env("KAFKA_BROKERS", "127.0.0.1:1")
-        .run();
-    assert_eq!((ran.status, ran.stderr.as_str()), (Some(2), NO_DATABASE));
+        .run()
+        .exits(2);
+    assert_eq!(ran.stderr, NO_DATABASE);
     let expected = serde_json::json!({
         "error": "a log is named and `DB_URL` is not set",
         "hint": "set DB_URL or pass --db-url, such as --db-url postgresql://orders@127.0.0.1/orders; sqlite:FILE keeps the orders in a file",
@@ -47,29 +48,22 @@ fn with_json_output_an_error_is_one_document_on_stdout() {
     assert_eq!(ran.json(), expected);
 }
 
-/// Each place holds a malformed value; the one that is complained of is the one that counts.
+/// Each place holds a malformed value; the error names the one that is used.
 #[test]
 fn a_flag_overrides_a_variable_and_a_variable_overrides_the_file() {
-    let command = |flag: &str| {
-        orders(&format!("create-topics {flag}")).file(".env", "KAFKA_BROKERS='in file'\n")
-    };
-    let expected = ", expected HOST:PORT, several separated by commas\n";
-    let ran = command("").run();
-    ran.expect(
-        2,
-        "",
-        &format!("error: `KAFKA_BROKERS` (in `.env`) is `in file`{expected}"),
-    );
-    let ran = command("").env("KAFKA_BROKERS", "in process").run();
-    ran.expect(
-        2,
-        "",
-        &format!("error: `KAFKA_BROKERS` is `in process`{expected}"),
-    );
-    let ran = command("--brokers in:flag")
-        .env("KAFKA_BROKERS", "in process")
-        .run();
-    ran.expect(2, "", &format!("error: `--brokers` is `in:flag`{expected}"));
+    let of_file = "`KAFKA_BROKERS` (in `.env`) is `in file`";
+    let of_process = "`KAFKA_BROKERS` is `in process`";
+    let of_flag = "`--brokers` is `in:flag`";
+    for (flag, variable, used) in [
+        ("", "", of_file),
+        ("", "in process", of_process),
+        ("--brokers in:flag", "in process", of_flag),
+    ] {
+        let command = orders(&format!("create-topics {flag}")).env("KAFKA_BROKERS", variable);
+        let ran = command.file(".env", "KAFKA_BROKERS='in file'\n").run();
+        let error = format!("error: {used}, expected HOST:PORT, several separated by commas\n");
+        ran.exits(2).prints("", &error);
+    }
 }
 
 #[test]
@@ -77,15 +71,12 @@ fn the_file_named_by_a_flag_must_exist_and_replaces_the_default_one() {
     let ran = orders("migrate --env-file nowhere").run();
     let expected =
         "error: reading the environment file `nowhere`: No such file or directory (os error 2)\n";
-    ran.expect(2, "", expected);
+    ran.exits(2).prints("", expected);
     let ran = orders("create-topics --env-file other.env")
         .file(".env", "KAFKA_BROKERS='in default'\n")
         .file("other.env", "KAFKA_BROKERS='in other'\n")
         .run();
-    assert!(
-        ran.stderr
-            .starts_with("error: `KAFKA_BROKERS` (in `other.env`) is `in other`")
-    );
+    ran.reports("error: `KAFKA_BROKERS` (in `other.env`) is `in other`");
 }
 
 #[test]
@@ -96,7 +87,7 @@ fn a_malformed_line_of_the_file_is_named_by_its_number_only() {
 error: line 2 of the environment file `.env` is malformed
 hint: write NAME=value or NAME='value'
 ";
-    ran.expect(2, "", expected);
+    ran.exits(2).prints("", expected);
 }
 
 #[test]
@@ -104,8 +95,7 @@ fn values_of_the_file_are_literal_and_lines_of_other_programs_are_skipped() {
     let text =
         "suffix=x\nFOO=bar baz\nnot a setting\nKAFKA_BROKERS=\"in $suffix\\n\" # a comment\n";
     let ran = orders("create-topics").file(".env", text).run();
-    let expected = "error: `KAFKA_BROKERS` (in `.env`) is `in $suffix\\n`, ";
-    assert!(ran.stderr.starts_with(expected), "{}", ran.stderr);
+    ran.reports("error: `KAFKA_BROKERS` (in `.env`) is `in $suffix\\n`, ");
 }
 
 #[test]
@@ -113,15 +103,13 @@ fn properties_that_would_break_a_promise_are_refused() {
     let ran = orders("create-topics --brokers 127.0.0.1:1 -X acks=1").run();
     let why =
         "which must stay as it is: an order is acknowledged only when every replica has it, once";
-    ran.expect(2, "", &format!("error: `-X` sets `acks`, {why}\n"));
+    let error = format!("error: `-X` sets `acks`, {why}\n");
+    ran.exits(2).prints("", &error);
     let ran = orders("create-topics --brokers 127.0.0.1:1")
         .env("KAFKA_PROPERTIES", "client.id=me,test.mock.num.brokers=3")
         .run();
-    assert_eq!(ran.status, Some(2));
-    assert!(
-        ran.stderr
-            .starts_with("error: `KAFKA_PROPERTIES` sets `test.mock.num.brokers`")
-    );
+    let error = "error: `KAFKA_PROPERTIES` sets `test.mock.num.brokers`";
+    ran.exits(2).reports(error);
 }
 
 #[test]
@@ -134,7 +122,7 @@ fn no_message_contains_a_password() {
         orders("migrate").env("DB_URL", "me:s3cret@db/orders"),
         orders("migrate").env(
             "DB_URL",
-            &format!("{url}?sslmode=s3cret-s3cret&password=s3cret"),
+            format!("{url}?sslmode=s3cret-s3cret&password=s3cret"),
         ),
         orders(&format!("migrate --wait 0s --db-url {url}")),
         orders(&format!("migrate {url}")),
@@ -148,7 +136,7 @@ fn no_message_contains_a_password() {
         orders("migrate --db-urll=postgresql://me:s3cret"),
         orders("migrate --quiet=s3cret"),
         orders("migrate --output json --quiet=s3cret=x"),
-        orders("migrate").argument("postgresql://me:s3cret with@db/orders"),
+        orders("migrate").arg("postgresql://me:s3cret with@db/orders"),
         orders("create-topics --brokers 127.0.0.1:1 -X sasl.password-s3cret"),
         orders("create-topics --brokers 127.0.0.1:1 -X no.such=s3cret"),
         orders("create-topics --brokers 127.0.0.1:1 -X session.timeout.ms=s3cret"),
@@ -156,17 +144,14 @@ fn no_message_contains_a_password() {
     ];
     for command in commands {
         let ran = command.run();
-        assert_ne!(ran.status, Some(0), "{ran:?}");
-        assert!(!ran.everything().contains("s3cret"), "{ran:?}");
+        assert!(!ran.status.success(), "{ran:?}");
+        let printed = ran.stdout + &ran.stderr;
+        assert!(!printed.contains("s3cret"), "{printed}");
     }
 }
 
 #[test]
 fn a_password_in_an_argument_is_warned_about() {
     let ran = orders("migrate --wait 0s --db-url postgresql://me:s3cret@127.0.0.1:1/orders").run();
-    assert!(
-        ran.stderr.contains(" WARN `--db-url` holds a password"),
-        "{}",
-        ran.stderr
-    );
+    ran.reports(" WARN `--db-url` holds a password");
 }

@@ -54,20 +54,14 @@ fn an_order() -> RawRecord {
 
 fn missing_topics_are_created_and_a_second_run_changes_nothing(engines: &Engines) {
     let env = engines.empty();
-    let made = env.orders(&["create-topics"]).run().succeeds();
-    assert_eq!(made.stdout, untouched(&env));
+    let first = env.orders(&["create-topics"]).run().succeeds();
     let (orders, lookup, found) = (env.topic(), env.lookup_topic(), env.found_topic());
-    assert_eq!(
-        made.stderr,
-        format!("created `{orders}`, `{lookup}`, `{found}`\n")
-    );
+    let created = format!("created `{orders}`, `{lookup}`, `{found}`\n");
+    first.prints(&untouched(&env), &created);
 
     for args in [&["create-topics"][..], &["create-topics", "--check"]] {
         let again = env.orders(args).run().succeeds();
-        assert_eq!(
-            (again.stdout, again.stderr),
-            (untouched(&env), String::new())
-        );
+        again.prints(&untouched(&env), "");
     }
 }
 
@@ -77,36 +71,30 @@ fn the_records_of_topics_are_counted() {
     env.kafka()
         .produce(&env.topic(), &[an_order(), an_order(), an_order().to(1)]);
     env.kafka().delete_records(&env.topic(), 0, 1);
-    let listed = env
-        .orders(&["create-topics", "--partitions", "2"])
-        .run()
-        .succeeds();
+    let args = ["create-topics", "--partitions", "2"];
+    let listed = env.orders(&args).run().succeeds();
     let expected = table(&[
         (env.topic(), 2, 2, "1-2 0-1"),
         (env.lookup_topic(), 1, 0, "0-0"),
         (env.found_topic(), 1, 0, "0-0"),
     ]);
-    assert_eq!((listed.stdout, listed.stderr), (expected, String::new()));
+    listed.prints(&expected, "");
 }
 
 fn a_check_of_missing_topics_exits_with_3_and_creates_none(engines: &Engines) {
     let env = engines.empty();
     let checked = env.orders(&["create-topics", "--check"]).run().exits(3);
-    let said: String = [env.topic(), env.lookup_topic(), env.found_topic()]
+    let warnings = [env.topic(), env.lookup_topic(), env.found_topic()]
         .map(|topic| format!("warning: topic `{topic}` is missing\n"))
         .concat();
-    assert_eq!(checked.stderr, said);
-    assert_eq!(
-        checked.stdout,
-        "topic  partitions  replicas  records  offsets\n"
-    );
+    checked.prints("topic  partitions  replicas  records  offsets\n", &warnings);
     assert_eq!(env.log().partitions(&env.topic()), 0);
 }
 
 #[test]
-fn a_topic_that_differs_is_said_left_as_it_is_and_3_for_a_check() {
+fn a_topic_that_differs_is_reported_not_changed_and_3_for_a_check() {
     let env = Env::empty();
-    // As anybody else would make it: the broker's own settings.
+    // With the broker's own settings.
     env.kafka().create_topic(&env.topic(), 2);
     let ran = env.orders(&["create-topics"]).run().succeeds();
     let topic = env.topic();
@@ -114,23 +102,16 @@ fn a_topic_that_differs_is_said_left_as_it_is_and_3_for_a_check() {
         format!("topic `{topic}` has 2 partition(s), not 4"),
         format!("topic `{topic}` has retention.ms=604800000, not 2592000000"),
     ];
-    let warnings = differences
-        .each_ref()
-        .map(|said| format!("warning: {said}\n"))
-        .concat();
-    let created = format!(
-        "created `{}`, `{}`\n",
-        env.lookup_topic(),
-        env.found_topic()
-    );
-    assert_eq!(ran.stderr, format!("{created}{warnings}"));
+    let warnings = differences.each_ref();
+    let warnings = warnings.map(|text| format!("warning: {text}\n")).concat();
+    let (lookup, found) = (env.lookup_topic(), env.found_topic());
+    let created = format!("created `{lookup}`, `{found}`\n");
+    assert_eq!(ran.stderr, created + &warnings);
 
     let checked = env.orders(&["create-topics", "--check"]).run().exits(3);
-    assert_eq!((checked.stdout, checked.stderr), (ran.stdout, warnings));
-    let json = env
-        .orders(&["create-topics", "--check", "--output", "json"])
-        .run()
-        .exits(3);
+    checked.prints(&ran.stdout, &warnings);
+    let check = ["create-topics", "--check", "--output", "json"];
+    let json = env.orders(&check).run().exits(3);
     assert_eq!(json.json()["differences"], json!(differences));
     assert_eq!(env.kafka().partitions(&topic), 2);
 }
@@ -146,32 +127,24 @@ fn a_setting_changed_later_is_reported_as_drift(engines: &Engines) {
     );
     env.log().configure_topic(&env.topic(), of_orders, from);
     let checked = env.orders(&["create-topics", "--check"]).run().exits(3);
-    for said in [
-        format!(
-            "warning: topic `{}` has retention.ms=1000, not 3600000\n",
-            env.lookup_topic()
-        ),
-        format!(
-            "warning: topic `{}` has {of_orders}={from}, not {to}\n",
-            env.topic()
-        ),
-    ] {
-        assert!(checked.stderr.contains(&said), "{}", checked.stderr);
-    }
+    let (orders, lookup) = (env.topic(), env.lookup_topic());
+    checked
+        .reports(&format!(
+            "warning: topic `{lookup}` has retention.ms=1000, not 3600000\n"
+        ))
+        .reports(&format!(
+            "warning: topic `{orders}` has {of_orders}={from}, not {to}\n"
+        ));
 }
 
 fn an_empty_topic_is_grown_to_the_requested_partitions(engines: &Engines) {
     let env = engines.with_partitions(1);
-    let grown = env
-        .orders(&["create-topics", "--partitions", "3"])
-        .run()
-        .succeeds();
-    let said = format!(
-        "grew `{}`, which has no records, to 3 partitions\n",
-        env.topic()
-    );
-    assert_eq!(grown.stderr, said);
-    assert_eq!(env.log().partitions(&env.topic()), 3);
+    let args = ["create-topics", "--partitions", "3"];
+    let grown = env.orders(&args).run().succeeds();
+    let topic = env.topic();
+    let report = format!("added partitions to `{topic}`, which has no records: it has 3 now\n");
+    assert_eq!(grown.stderr, report);
+    assert_eq!(env.log().partitions(&topic), 3);
 }
 
 fn a_topic_that_had_records_is_not_grown(engines: &Engines) {
@@ -183,10 +156,8 @@ fn a_topic_that_had_records_is_not_grown(engines: &Engines) {
     );
     env.log().produce(&env.topic(), &[an_order()]);
     for _ in 0..2 {
-        let ran = env
-            .orders(&["create-topics", "--partitions", "3"])
-            .run()
-            .exits(1);
+        let args = ["create-topics", "--partitions", "3"];
+        let ran = env.orders(&args).run().exits(1);
         let hint = "hint: create a topic of another name, and set KAFKA_TOPIC to it\n";
         assert_eq!(ran.stderr, format!("error: {refused}\n{hint}"));
         let check = ["create-topics", "--partitions", "3", "--check"];
@@ -210,13 +181,11 @@ fn with_all_every_topic_of_the_cluster_is_listed(engines: &Engines) {
     let own = env.orders(&["create-topics"]).run().succeeds();
     assert!(!own.stdout.contains(&other), "{}", own.stdout);
     let all = env.orders(&["create-topics", "--all"]).run().succeeds();
-    for (topic, rest) in [(other, "1"), (env.topic(), "4"), (env.found_topic(), "1")] {
-        let line = all
-            .stdout
-            .lines()
-            .find(|line| line.split(' ').next() == Some(topic.as_str()));
+    for (topic, partitions) in [(other, "1"), (env.topic(), "4"), (env.found_topic(), "1")] {
+        let start = format!("{topic} ");
+        let line = all.stdout.lines().find(|line| line.starts_with(&start));
         let line = line.unwrap_or_else(|| panic!("no `{topic}` in\n{}", all.stdout));
-        assert_eq!(line.split_whitespace().nth(1), Some(rest), "{line}");
+        assert_eq!(line.split_whitespace().nth(1), Some(partitions), "{line}");
     }
 }
 
@@ -244,12 +213,9 @@ fn with_json_the_topics_are_one_document(engines: &Engines) {
 
 fn a_replication_factor_above_the_number_of_brokers_is_a_usage_error(engines: &Engines) {
     let env = engines.empty();
-    let ran = env
-        .orders(&["create-topics", "--replication-factor", "3"])
-        .run()
-        .exits(2);
-    let said = "error: `--replication-factor` is 3, and the cluster has 1 broker(s)\n\
-                hint: request fewer replicas, or add brokers\n";
-    assert_eq!((ran.stdout.as_str(), ran.stderr.as_str()), ("", said));
+    let args = ["create-topics", "--replication-factor", "3"];
+    let error = "error: `--replication-factor` is 3, and the cluster has 1 broker(s)\n\
+                 hint: request fewer replicas, or add brokers\n";
+    env.orders(&args).run().exits(2).prints("", error);
     assert_eq!(env.log().partitions(&env.topic()), 0);
 }

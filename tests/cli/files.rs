@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use support::{Env, TIMEOUT, eventually};
+use support::Env;
 
 /// A data folder whose place a file has.
 fn occupied() -> Env {
@@ -16,30 +16,14 @@ fn a_file_in_place_of_the_data_folder_is_an_error_with_path_and_flag() {
     let env = occupied();
     let folder = env.data_dir().display().to_string();
     let elsewhere = "--data-dir or ORDERS_DATA_DIR names another one";
-    for args in [
-        &["create-topics"][..],
-        &["up"],
-        &["serve-api"],
-        &["consume"],
-    ] {
-        let refused = env.orders(args).run().exits(1);
-        let said = format!("could not create the data folder `{folder}`: not a directory (");
-        assert!(
-            refused.stderr.contains(&said),
-            "{args:?}: {}",
-            refused.stderr
-        );
-        assert!(
-            refused.stderr.contains(elsewhere),
-            "{args:?}: {}",
-            refused.stderr
-        );
+    for command in ["create-topics", "up", "serve-api", "consume"] {
+        let refused = env.orders(&[command]).run().exits(1);
+        let error = format!("could not create the data folder `{folder}`: not a directory (");
+        refused.reports(&error).reports(elsewhere);
     }
-    let checked = env
-        .orders(&["create-topics", "--check", "--wait", "0s"])
-        .run();
-    assert!(checked.stderr.contains(&folder), "{}", checked.stderr);
-    assert!(checked.stderr.contains(elsewhere), "{}", checked.stderr);
+    let check = ["create-topics", "--check", "--wait", "0s"];
+    let checked = env.orders(&check).run();
+    checked.reports(&folder).reports(elsewhere);
     assert_eq!(fs::read(env.data_dir()).expect("it is there"), b"a file");
 }
 
@@ -47,25 +31,20 @@ fn a_file_in_place_of_the_data_folder_is_an_error_with_path_and_flag() {
 fn a_folder_that_cannot_be_created_is_an_error_and_not_waited_for() {
     let env = Env::embedded();
     // Not even root can create folders there.
-    let made = env
+    let created = env
         .orders(&["create-topics"])
         .env("ORDERS_DATA_DIR", "/proc/orders")
         .run()
         .exits(1);
-    let said = "error: could not create the data folder `/proc/orders`: ";
-    assert!(made.stderr.starts_with(said), "{}", made.stderr);
+    created.reports("error: could not create the data folder `/proc/orders`: ");
     let migrated = env
         .orders(&["migrate"])
         .env("DB_URL", "sqlite:/proc/orders/store.db")
         .run()
         .exits(5);
-    let said = "could not create the folder for `/proc/orders/store.db`: ";
-    assert!(migrated.stderr.contains(said), "{}", migrated.stderr);
-    assert!(
-        migrated.stderr.contains("DB_URL names another"),
-        "{}",
-        migrated.stderr
-    );
+    migrated
+        .reports("could not create the folder for `/proc/orders/store.db`: ")
+        .reports("DB_URL names another");
 }
 
 #[test]
@@ -80,10 +59,10 @@ fn a_store_path_that_cannot_be_a_file_is_an_error_at_once() {
             &["migrate", "--dry-run"],
         ] {
             let migrate = env.orders(args).env("DB_URL", format!("sqlite:{path}"));
-            let refused = migrate.run().exits(1).stderr;
-            let named = format!("error: connecting to the database `{path}`: ");
-            assert!(refused.starts_with(&named), "{refused}");
-            assert!(refused.contains("DB_URL names another"), "{refused}");
+            let refused = migrate.run().exits(1);
+            let error = format!("error: connecting to the database `{path}`: ");
+            assert!(refused.stderr.starts_with(&error), "{}", refused.stderr);
+            refused.reports("DB_URL names another");
         }
     }
 }
@@ -109,8 +88,8 @@ fn a_consumer_on_a_file_that_is_no_database_waits_until_it_is_one() {
     let store = env.data_dir().join("store.db");
     fs::write(&store, [b'x'; 5_000]).expect("the folder is writable");
     let consumer = env.consume().spawn();
-    let said = consumer.wait_for_line("file is not a database");
-    assert!(said.contains(&store.display().to_string()), "{said}");
+    let line = consumer.wait_for_line("file is not a database");
+    assert!(line.contains(&store.display().to_string()), "{line}");
     assert_eq!(consumer.readiness().0, 503);
     assert_eq!(fs::read(&store).expect("it is there"), [b'x'; 5_000]);
 
@@ -125,10 +104,7 @@ fn a_consumer_started_before_its_store_begins_when_it_exists() {
     env.orders(&["create-topics"]).run().succeeds();
     let consumer = env.consume().spawn();
     consumer.wait_for_line("2 migration(s) pending: run `orders migrate`");
-    eventually("the partition waits", TIMEOUT, || {
-        let (status, said) = consumer.readiness();
-        (status == 503 && said.contains("partition 0: being acquired")).then_some(())
-    });
+    consumer.wait_until_unready("partition 0: being acquired");
     env.orders(&["migrate"]).run().succeeds();
     consumer.wait_ready();
 }

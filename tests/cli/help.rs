@@ -1,6 +1,7 @@
 //! The output of help and version, and usage errors.
 
-use super::command::orders;
+use support::Orders;
+use support::process::{Pipe, orders};
 
 const COMMANDS: [&str; 9] = [
     "up",
@@ -16,8 +17,8 @@ const COMMANDS: [&str; 9] = [
 
 #[test]
 fn help_has_a_line_for_every_command() {
-    let ran = orders("--help").run();
-    assert_eq!((ran.status, ran.stderr.as_str()), (Some(0), ""));
+    let ran = orders("--help").run().succeeds();
+    assert_eq!(ran.stderr, "");
     let listed: Vec<&str> = ran
         .stdout
         .lines()
@@ -53,23 +54,13 @@ fn help_of_a_command_names_its_variables_and_never_shows_their_values() {
     ];
     for (command, variables) in named {
         let help = orders(&format!("{command} --help"));
-        let ran = variables
-            .iter()
-            .fold(help, |help, name| help.env(name, "s3cret"))
-            .run();
-        assert_eq!(
-            (ran.status, ran.stderr.as_str()),
-            (Some(0), ""),
-            "{command}"
-        );
+        let with_variable = |help: Orders<'static>, name: &&str| help.env(name, "s3cret");
+        let ran = variables.iter().fold(help, with_variable).run().succeeds();
+        assert_eq!(ran.stderr, "", "{command}");
         assert!(!ran.stdout.contains("s3cret"), "{command}");
         for variable in variables {
             let shown = format!("[env: {variable}");
-            assert!(
-                ran.stdout.contains(&shown),
-                "{command}: {shown} in {}",
-                ran.stdout
-            );
+            assert!(ran.stdout.contains(&shown), "{shown} in {}", ran.stdout);
         }
     }
 }
@@ -88,12 +79,8 @@ fn no_line_of_help_is_longer_than_80_columns() {
 #[test]
 fn every_command_has_help() {
     for command in COMMANDS {
-        let ran = orders(&format!("{command} --help")).run();
-        assert_eq!(
-            (ran.status, ran.stderr.as_str()),
-            (Some(0), ""),
-            "{command}"
-        );
+        let ran = orders(&format!("{command} --help")).run().succeeds();
+        assert_eq!(ran.stderr, "", "{command}");
         let usage = format!("Usage: orders {command} [OPTIONS]");
         assert!(ran.stdout.contains(&usage), "{}", ran.stdout);
     }
@@ -102,7 +89,7 @@ fn every_command_has_help() {
 #[test]
 fn version_is_that_of_the_package() {
     let version = concat!("orders ", env!("CARGO_PKG_VERSION"), "\n");
-    orders("--version").run().expect(0, version, "");
+    orders("--version").run().succeeds().prints(version, "");
 }
 
 #[test]
@@ -116,20 +103,17 @@ fn output_to_a_pipe_has_no_colours() {
         "migrate",
     ] {
         let ran = orders(arguments).env("TERM", "xterm-256color").run();
-        assert!(!ran.everything().contains('\u{1b}'), "`orders {arguments}`");
+        let printed = ran.stdout + &ran.stderr;
+        assert!(!printed.contains('\u{1b}'), "`orders {arguments}`");
     }
 }
 
 #[test]
 fn a_mistake_of_usage_is_2_and_with_json_still_one_document() {
-    let ran = orders("migrate --nonsense").run();
-    assert_eq!((ran.status, ran.stdout.as_str()), (Some(2), ""));
-    assert!(
-        ran.stderr
-            .starts_with("error: unexpected argument '--nonsense' found")
-    );
-    let ran = orders("migrate --nonsense --output json").run();
-    assert_eq!(ran.status, Some(2));
+    let ran = orders("migrate --nonsense").run().exits(2);
+    assert_eq!(ran.stdout, "");
+    ran.reports("error: unexpected argument '--nonsense' found");
+    let ran = orders("migrate --nonsense --output json").run().exits(2);
     let expected = serde_json::json!({
         "error": "unexpected argument '--nonsense' found", "hint": null, "exit_code": 2
     });
@@ -139,7 +123,7 @@ fn a_mistake_of_usage_is_2_and_with_json_still_one_document() {
 #[test]
 fn a_closed_pipe_is_not_an_error() {
     for arguments in ["--help", "completions bash"] {
-        let ran = orders(arguments).run_into_a_closed_pipe();
-        ran.expect(0, "", "");
+        let ran = orders(arguments).stdout(Pipe::Closed).run().succeeds();
+        ran.prints("", "");
     }
 }

@@ -5,7 +5,7 @@ use std::fs::{self, File};
 
 use rustix::fs::{FlockOperation, flock};
 use support::on_both_engines;
-use support::{Db, Engines, Env, Process, TIMEOUT, eventually, required_variable};
+use support::{Db, Engines, Env, required_variable};
 
 on_both_engines! {
     [
@@ -40,7 +40,7 @@ fn assert_untouched(env: &Env) {
     }
 }
 
-/// What another `orders migrate` holds while it is at work; dropping it gives it back.
+/// The lock that another `orders migrate` holds while it runs.
 fn lock_of_another(env: &Env) -> Box<dyn Any> {
     if env.is_embedded() {
         fs::create_dir_all(env.data_dir()).expect("the folder is writable");
@@ -63,7 +63,7 @@ fn table(state: &str) -> String {
     )
 }
 
-/// The same text with the times taken off.
+/// The same text without the times.
 fn without_times(table: &str) -> String {
     let untimed = |line: &str| {
         let end = line.find("  20").unwrap_or(line.len());
@@ -76,36 +76,20 @@ fn an_empty_database_is_migrated_and_a_second_run_has_nothing_to_do(engines: &En
     let env = engines.empty();
     let first = env.orders(&["migrate"]).run().succeeds();
     assert_eq!(without_times(&first.stdout), table("applied"));
-    assert_eq!(
-        first.stderr,
-        "applying 001_init.sql\napplying 002_exactly_once.sql\n"
-    );
+    let applying = "applying 001_init.sql\napplying 002_exactly_once.sql\n";
+    assert_eq!(first.stderr, applying);
     let second = env.orders(&["migrate"]).run().succeeds();
-    assert_eq!(second.stdout, first.stdout);
-    assert_eq!(second.stderr, "nothing to apply\n");
+    second.prints(&first.stdout, "nothing to apply\n");
 }
 
 fn two_runs_at_once_both_succeed_and_apply_everything_once(engines: &Engines) {
     let env = engines.empty();
-    let runs: Vec<_> = std::thread::scope(|scope| {
-        let run = || {
-            env.orders(&["migrate", "--output", "json"])
-                .run()
-                .succeeds()
-        };
-        let threads = [scope.spawn(run), scope.spawn(run)];
-        threads
-            .map(|thread| thread.join().expect("both runs end"))
-            .into()
-    });
+    let run = || env.orders(&["migrate", "--output", "json"]).spawn();
     let mut applied = Vec::new();
-    for run in &runs {
-        assert_eq!(run.json()["pending"], 0);
-        let names = run.json()["applied_now"]
-            .as_array()
-            .expect("a list")
-            .clone();
-        applied.extend(names);
+    for mut run in [run(), run()] {
+        let report = run.finished().succeeds().json();
+        assert_eq!(report["pending"], 0);
+        applied.extend(report["applied_now"].as_array().expect("a list").clone());
     }
     assert_eq!(applied, FILES);
     let versions = env
@@ -121,22 +105,18 @@ fn a_run_waits_for_another_one_and_logs_it(engines: &Engines) {
     let end_of_scheme = engines.select('@', ':');
     let named = env.db_url.rsplit_once(end_of_scheme);
     let (_, database) = named.expect("it is a URL");
-    let said = format!(
+    let expected = format!(
         "another `orders migrate` holds the lock: waiting for it to end\n\
          error: migrating the database `{database}`: another `orders migrate` still held the lock \
          after 1s\n\
          hint: wait for it to end, or give it longer with --wait\n"
     );
-    assert_eq!((impatient.stdout, impatient.stderr), (String::new(), said));
+    impatient.prints("", &expected);
 
     let mut patient = env.orders(&["migrate"]).spawn();
     patient.wait_for_line("another `orders migrate` holds the lock: waiting for it to end");
     drop(other);
-    assert!(
-        patient.wait_exit(TIMEOUT).success(),
-        "{:?}",
-        patient.lines()
-    );
+    patient.finished().succeeds();
     assert_eq!(env.db().count("orders_migrations"), 2);
 }
 
@@ -146,13 +126,9 @@ fn a_table_in_use_is_waited_for_without_holding_a_lock(engines: &Engines) {
     env.db().run(engines.select(GO_ORDERS, GO_ORDERS_IN_A_FILE));
     let lock = env.db().lock_writers();
     let mut waiting = env.orders(&["migrate", "--wait", "60s"]).spawn();
-    wait_for_said(&mut waiting, "must wait, a table is in use");
+    waiting.wait_for_line("must wait, a table is in use");
     drop(lock);
-    assert!(
-        waiting.wait_exit(TIMEOUT).success(),
-        "{:?}",
-        waiting.lines()
-    );
+    waiting.finished().succeeds();
     assert_eq!(env.db().count("orders_migrations"), 2);
 }
 
@@ -163,10 +139,9 @@ fn a_table_that_stays_in_use_is_4_and_changes_nothing() {
     db.run(GO_ORDERS);
     db.run("BEGIN; SELECT * FROM orders; SELECT * FROM items");
     let impatient = env.orders(&["migrate", "--wait", "1s"]).run().exits(4);
-    let error = "applying migration `002_exactly_once.sql`: the database is contended: ";
-    assert!(impatient.stderr.contains(error), "{}", impatient.stderr);
-    let hint = "hint: end what uses it, or try again later\n";
-    assert!(impatient.stderr.ends_with(hint), "{}", impatient.stderr);
+    impatient
+        .reports("applying migration `002_exactly_once.sql`: the database is contended: ")
+        .reports("\nhint: end what uses it, or try again later\n");
     assert_eq!(env.db().count("orders_migrations"), 1);
 }
 
@@ -179,14 +154,6 @@ fn no_verbosity_logs_the_statements_of_the_database() {
     }
 }
 
-fn wait_for_said(process: &mut Process, text: &str) {
-    eventually(text, TIMEOUT, || {
-        assert!(process.is_running(), "{:?}", process.lines());
-        let said = process.lines();
-        said.iter().any(|line| line.contains(text)).then_some(())
-    });
-}
-
 fn a_migration_with_crlf_line_ends_is_the_same_migration(engines: &Engines) {
     let env = engines.empty();
     env.orders(&["migrate"]).run().succeeds();
@@ -195,11 +162,11 @@ fn a_migration_with_crlf_line_ends_is_the_same_migration(engines: &Engines) {
         let path = format!("{}/{folder}/{name}", env!("CARGO_MANIFEST_DIR"));
         let text = fs::read_to_string(path).expect("the migration is there");
         let with_crlf = text.replace("\r\n", "\n").replace('\n', "\r\n");
-        let noted = env.db().text(&format!(
+        let recorded = env.db().text(&format!(
             "SELECT checksum FROM orders_migrations WHERE version = {}",
             version + 1
         ));
-        assert_eq!(noted, orders::migrations::checksum(&with_crlf), "{name}");
+        assert_eq!(recorded, orders::migrations::checksum(&with_crlf), "{name}");
     }
 }
 
@@ -208,14 +175,11 @@ fn a_migration_applied_with_another_text_is_refused(engines: &Engines) {
     env.orders(&["migrate"]).run().succeeds();
     env.db()
         .run("UPDATE orders_migrations SET checksum = 'edited' WHERE version = 2");
-    let refused = env.orders(&["migrate"]).run().exits(1);
-    let text =
-        "migration `002_exactly_once.sql` was applied from another text than this program has";
-    assert!(refused.stderr.contains(text), "{}", refused.stderr);
-    let status = env
-        .orders(&["migrate", "--status", "--output", "json"])
-        .run()
-        .exits(3);
+    env.orders(&["migrate"]).run().exits(1).reports(
+        "migration `002_exactly_once.sql` was applied from another text than this program has",
+    );
+    let status = ["migrate", "--status", "--output", "json"];
+    let status = env.orders(&status).run().exits(3);
     assert_eq!(status.json()["migrations"][1]["state"], "diverged");
 }
 
@@ -226,19 +190,18 @@ fn a_database_with_newer_migrations_is_not_changed(engines: &Engines) {
         "INSERT INTO orders_migrations (version, name, checksum)
               VALUES (999, '999_later.sql', 'x')",
     );
-    let refused = env.orders(&["migrate"]).run().exits(1);
-    let text = "the database knows migration `999_later.sql`, which this program does not\n\
-                hint: use the program that wrote it, or a newer one\n";
-    assert!(refused.stderr.ends_with(text), "{}", refused.stderr);
+    env.orders(&["migrate"]).run().exits(1).reports(
+        "the database knows migration `999_later.sql`, which this program does not\n\
+         hint: use the program that wrote it, or a newer one\n",
+    );
     env.orders(&["migrate", "--status"]).run().exits(3);
 }
 
 fn a_dry_run_writes_nothing_not_even_the_history(engines: &Engines) {
     let env = engines.empty();
     let dry = env.orders(&["migrate", "--dry-run"]).run().succeeds();
-    assert_eq!(dry.stdout, table("pending"));
-    let said = "would apply 001_init.sql, 002_exactly_once.sql; nothing was written\n";
-    assert_eq!(dry.stderr, said);
+    let report = "would apply 001_init.sql, 002_exactly_once.sql; nothing was written\n";
+    dry.prints(&table("pending"), report);
     assert_untouched(&env);
 
     env.orders(&["migrate"]).run().succeeds();
@@ -249,10 +212,7 @@ fn a_dry_run_writes_nothing_not_even_the_history(engines: &Engines) {
 fn the_status_is_3_while_something_is_pending_and_then_0(engines: &Engines) {
     let env = engines.empty();
     let pending = env.orders(&["migrate", "--status"]).run().exits(3);
-    assert_eq!(
-        (pending.stdout, pending.stderr),
-        (table("pending"), String::new())
-    );
+    pending.prints(&table("pending"), "");
     assert_untouched(&env);
     env.orders(&["migrate"]).run().succeeds();
     let done = env.orders(&["migrate", "--status"]).run().succeeds();
@@ -272,10 +232,10 @@ fn a_database_in_another_encoding_is_refused_and_not_changed() {
         "CREATE DATABASE {name} ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0"
     ));
     for args in [&["migrate"][..], &["migrate", "--dry-run"]] {
-        let refused = env.orders(args).run().exits(1);
-        let text = "its encoding is `LATIN1`, which cannot hold every order: create the database \
-                    with ENCODING 'UTF8'";
-        assert!(refused.stderr.contains(text), "{}", refused.stderr);
+        env.orders(args).run().exits(1).reports(
+            "its encoding is `LATIN1`, which cannot hold every order: create the database with \
+             ENCODING 'UTF8'",
+        );
     }
     assert_eq!(env.db().number(TABLES), 0);
 }
@@ -284,10 +244,10 @@ fn a_foreign_table_of_that_name_is_not_changed(engines: &Engines) {
     let env = engines.empty();
     fs::create_dir_all(env.data_dir()).expect("the folder is writable");
     env.db().run("CREATE TABLE orders (id INT, wine TEXT)");
-    let refused = env.orders(&["migrate"]).run().exits(1);
-    let text = "there is a table `orders` that is not an order table, it has no column `order_uid`: \
-                use a database of its own";
-    assert!(refused.stderr.contains(text), "{}", refused.stderr);
+    env.orders(&["migrate"]).run().exits(1).reports(
+        "there is a table `orders` that is not an order table, it has no column `order_uid`: use a \
+         database of its own",
+    );
     let tables = engines.select(TABLES, "SELECT count(*) FROM sqlite_schema");
     assert_eq!(env.db().number(tables), 1);
 }
@@ -310,9 +270,9 @@ fn no_message_about_a_database_contains_its_password() {
         for format in ["table", "json"] {
             let args = ["migrate", "--wait", wait, "--output", format, "-v"];
             let ran = env.orders(&args).env("DB_URL", &url).run().exits(code);
-            let said = format!("{}{}", ran.stdout, ran.stderr);
-            assert!(!said.contains("s3cr3t"), "{url}: {said}");
-            assert!(said.contains("error: "), "{url}: {said}");
+            let ran = ran.reports("error: ");
+            let printed = ran.stdout + &ran.stderr;
+            assert!(!printed.contains("s3cr3t"), "{url}: {printed}");
         }
     }
 }

@@ -1,10 +1,9 @@
 //! The commands as processes: exact output and exit codes.
 //!
-//! Commands that need no server run in an empty folder with an empty environment (`command`); the others
-//! have a database and topics of their own.
+//! Commands that need no server run in an empty folder without settings; the others have a database and
+//! topics of their own.
 
 mod adoption;
-mod command;
 mod completions;
 mod configuration;
 mod create_topics;

@@ -61,7 +61,7 @@ chrt_id  track_number    price  rid                    name      sale  size  tot
 9934930  WBILMTESTTRACK  453    ab4219087a764ae0btest  Mascaras  30    0     317          2389212  Vivienne Sabo  202
 ";
 
-/// A test's world with a running pipeline.
+/// The environment of a test with a running pipeline.
 struct Pipeline {
     // Dropped in this order: the processes before their database.
     api: Process,
@@ -85,10 +85,7 @@ impl Pipeline {
     }
 
     fn run(&self, args: &[&str]) -> Output {
-        self.env
-            .orders(args)
-            .env("ORDERS_API_URL", self.api.url())
-            .run()
+        self.run_with_stdin(args, "")
     }
 
     fn run_with_stdin(&self, args: &[&str], stdin: &str) -> Output {
@@ -96,11 +93,15 @@ impl Pipeline {
         orders.stdin(stdin).run()
     }
 
-    /// The keys of the log, in order.
     fn sent(&self) -> Vec<String> {
-        let records = self.env.log().read_all(&self.env.topic());
-        records.iter().map(|record| record.key_text()).collect()
+        keys(&self.env)
     }
+}
+
+/// The keys of the log, in order.
+fn keys(env: &Env) -> Vec<String> {
+    let records = env.log().read_all(&env.topic());
+    records.iter().map(|record| record.key_text()).collect()
 }
 
 fn lines(orders: &[Value]) -> String {
@@ -110,52 +111,26 @@ fn lines(orders: &[Value]) -> String {
 fn one_order_an_array_lines_and_stdin_are_all_sent(engines: &Engines) {
     let pipeline = Pipeline::start(*engines);
     let one = pipeline.run(&["send", EXAMPLE]).succeeds();
-    assert_eq!(
-        (one.stdout.as_str(), one.stderr.as_str()),
-        ("b563feb7b2b84b6test\n", "")
-    );
+    one.prints("b563feb7b2b84b6test\n", "");
 
-    pipeline.file(
-        "array.json",
-        &format!("{:#}", json!([order("a1"), order("a2")])),
-    );
-    pipeline.file(
-        "lines.ndjson",
-        &lines(&[order("l1"), order("l2"), order("l3")]),
-    );
-    let both = pipeline
-        .run(&["send", "array.json", "lines.ndjson"])
-        .succeeds();
+    let array = json!([order("a1"), order("a2")]);
+    pipeline.file("array.json", &format!("{array:#}"));
+    let three = lines(&["l1", "l2", "l3"].map(order));
+    pipeline.file("lines.ndjson", &three);
+    let files = ["send", "array.json", "lines.ndjson"];
+    let both = pipeline.run(&files).succeeds();
     let table = "file          accepted  refused  failed\n\
                  array.json    2         0        0\n\
                  lines.ndjson  3         0        0\n";
-    assert_eq!((both.stdout.as_str(), both.stderr.as_str()), (table, ""));
+    both.prints(table, "");
 
-    let piped = pipeline
-        .run_with_stdin(&["send", "-"], &order("s1").to_string())
-        .succeeds();
-    assert_eq!(piped.stdout, "s1\n");
+    let piped = |stdin: &str| pipeline.run_with_stdin(&["send", "-"], stdin).succeeds();
+    piped(&order("s1").to_string()).prints("s1\n", "");
     // Detected by its contents, regardless of its name.
-    let streamed = lines(&[order("s2"), order("s3")]);
-    let piped = pipeline
-        .run_with_stdin(&["send", "-"], &streamed)
-        .succeeds();
-    assert_eq!(
-        piped.stdout,
-        "file   accepted  refused  failed\nstdin  2         0        0\n"
-    );
-    let all = [
-        "b563feb7b2b84b6test",
-        "a1",
-        "a2",
-        "l1",
-        "l2",
-        "l3",
-        "s1",
-        "s2",
-        "s3",
-    ];
-    assert_eq!(pipeline.sent(), all);
+    let table = "file   accepted  refused  failed\nstdin  2         0        0\n";
+    piped(&lines(&["s2", "s3"].map(order))).prints(table, "");
+    let all = "b563feb7b2b84b6test a1 a2 l1 l2 l3 s1 s2 s3";
+    assert_eq!(pipeline.sent().join(" "), all);
 }
 
 #[test]
@@ -167,32 +142,23 @@ fn refused_orders_are_listed_with_line_and_reasons_and_the_others_are_sent() {
     pipeline.file("lines.ndjson", &text);
     let ran = pipeline.run(&["send", "lines.ndjson"]).exits(1);
     let table = "file          accepted  refused  failed\nlines.ndjson  2         2        0\n";
-    assert_eq!(ran.stdout, table);
-    let said = "error: lines.ndjson:2: order `wrong` refused (422): /locale must be a text; /sm_id \
-                must be a whole number between -2147483648 and 2147483647\n\
-                error: lines.ndjson:3: refused (400): the document cannot be read: key must be a \
-                string at line 1 column 2\n";
-    assert_eq!(ran.stderr, said);
+    let errors = "error: lines.ndjson:2: order `wrong` refused (422): /locale must be a text; /sm_id \
+                  must be a whole number between -2147483648 and 2147483647\n\
+                  error: lines.ndjson:3: refused (400): the document cannot be read: key must be a \
+                  string at line 1 column 2\n";
+    ran.prints(table, errors);
     assert_eq!(pipeline.sent(), ["first", "last"]);
 
-    let json = pipeline
-        .run(&["send", "lines.ndjson", "--output", "json"])
-        .exits(1)
-        .json();
-    assert_eq!(
-        [&json["accepted"], &json["refused"], &json["failed"]],
-        [2, 2, 0]
-    );
+    let args = ["send", "lines.ndjson", "--output", "json"];
+    let json = pipeline.run(&args).exits(1).json();
+    let counts = ["accepted", "refused", "failed"].map(|name| &json[name]);
+    assert_eq!(counts, [2, 2, 0]);
     let refused = &json["orders"][0];
-    assert_eq!(
-        [&refused["file"], &refused["order_uid"], &refused["outcome"]],
-        ["lines.ndjson", "wrong", "refused"]
-    );
+    let texts = ["file", "order_uid", "outcome"].map(|name| &refused[name]);
+    assert_eq!(texts, ["lines.ndjson", "wrong", "refused"]);
     assert_eq!([&refused["line"], &refused["status"]], [2, 422]);
-    assert_eq!(
-        refused["errors"][0],
-        json!({ "pointer": "/locale", "message": "must be a text" })
-    );
+    let fault = json!({ "pointer": "/locale", "message": "must be a text" });
+    assert_eq!(refused["errors"][0], fault);
 }
 
 #[test]
@@ -213,77 +179,57 @@ fn a_refused_order_of_an_array_is_listed_with_its_first_line() {
 fn nothing_is_sent_when_one_of_the_files_is_missing() {
     let pipeline = Pipeline::start(Engines::Servers);
     let ran = pipeline.run(&["send", EXAMPLE, "absent.json"]).exits(2);
-    let said = "error: reading orders from `absent.json`: No such file or directory (os error 2)\n\
-                hint: name files with orders, or `-` for stdin\n";
-    assert_eq!((ran.stdout.as_str(), ran.stderr.as_str()), ("", said));
+    let error = "error: reading orders from `absent.json`: No such file or directory (os error 2)\n\
+                 hint: name files with orders, or `-` for stdin\n";
+    ran.prints("", error);
     assert!(pipeline.sent().is_empty());
     let ran = pipeline.run(&["send", "-"]).exits(1);
-    assert_eq!(
-        ran.stderr,
-        "error: stdin:1: failed: the file has no order\n"
-    );
+    ran.prints("", "error: stdin:1: failed: the file has no order\n");
 }
 
 fn an_order_is_shown_as_tables_or_as_the_json_it_was_sent_as(engines: &Engines) {
     let pipeline = Pipeline::start(*engines);
     pipeline.run(&["send", EXAMPLE]).succeeds();
-    let shown = pipeline.run(&["get", "b563feb7b2b84b6test"]).succeeds();
-    assert_eq!((shown.stdout.as_str(), shown.stderr.as_str()), (TABLES, ""));
-
-    let json = pipeline
-        .run(&["get", "b563feb7b2b84b6test", "--output", "json"])
-        .succeeds();
+    let get = ["get", "b563feb7b2b84b6test", "--output", "json"];
+    pipeline.run(&get[..2]).succeeds().prints(TABLES, "");
+    let json = pipeline.run(&get).succeeds();
     let example: Value = serde_json::from_str(&fs::read_to_string(EXAMPLE).unwrap()).unwrap();
     assert_eq!(json.json(), example);
 }
 
 fn several_orders_are_an_array_with_an_entry_for_each(engines: &Engines) {
     let pipeline = Pipeline::start(*engines);
-    pipeline.file(
-        "lines.ndjson",
-        &lines(&[order("one"), order_version("two", 2)]),
-    );
-    pipeline.run(&["send", "lines.ndjson"]).succeeds();
-    let found = pipeline
-        .run(&["get", "two", "one", "--output", "json"])
-        .succeeds();
-    assert_eq!(found.json(), json!([order_version("two", 2), order("one")]));
+    let (one, two) = (order("one"), order_version("two", 2));
+    let both = lines(&[one.clone(), two.clone()]);
+    pipeline.run_with_stdin(&["send", "-"], &both).succeeds();
+    let args = ["get", "two", "one", "--output", "json"];
+    let found = pipeline.run(&args).succeeds();
+    assert_eq!(found.json(), json!([two, one]));
 
-    let mixed = pipeline
-        .run(&["get", "one", "absent", "two", "--output", "json"])
-        .exits(3);
+    let args = ["get", "one", "absent", "two", "--output", "json"];
+    let mixed = pipeline.run(&args).exits(3);
     let absent = "order `absent` was not found: no such order";
     let entry = json!({ "order_uid": "absent", "error": absent });
-    assert_eq!(
-        mixed.json(),
-        json!([order("one"), entry, order_version("two", 2)])
-    );
+    assert_eq!(mixed.json(), json!([one, entry, two]));
     assert_eq!(mixed.stderr, format!("error: {absent}\n"));
 }
 
 fn an_unknown_order_is_3(engines: &Engines) {
     let pipeline = Pipeline::start(*engines);
-    let said = "order `absent` was not found: no such order";
+    let error = "order `absent` was not found: no such order";
     for wait in ["0s", "10s"] {
-        let asked = Instant::now();
+        let started = Instant::now();
         let ran = pipeline.run(&["get", "absent", "--wait", wait]).exits(3);
-        assert_eq!(
-            (ran.stdout.as_str(), ran.stderr),
-            ("", format!("error: {said}\n"))
-        );
-        // What is known needs no waiting for.
-        assert!(
-            asked.elapsed() < Duration::from_secs(8),
-            "it took {:?}",
-            asked.elapsed()
-        );
+        let elapsed = started.elapsed();
+        ran.prints("", &format!("error: {error}\n"));
+        // A definite answer ends the wait.
+        assert!(elapsed < Duration::from_secs(8), "it took {elapsed:?}");
     }
-    let json = pipeline
-        .run(&["get", "absent", "--output", "json"])
-        .exits(3);
+    let args = ["get", "absent", "--output", "json"];
+    let json = pipeline.run(&args).exits(3).json();
     assert_eq!(
-        json.json(),
-        json!({ "error": said, "exit_code": 3, "hint": null })
+        json,
+        json!({ "error": error, "exit_code": 3, "hint": null })
     );
 }
 
@@ -296,43 +242,28 @@ fn an_order_that_nobody_can_look_up_yet_is_4_and_a_wait_ends_when_it_is_there(en
         let args = ["get", "stored", "--output", "json", "--wait", wait];
         env.orders(&args).env("ORDERS_API_URL", api.url())
     };
-    let impatient = get("0s").run().exits(4);
-    assert_eq!(
-        impatient.json()["hint"],
-        "try again, or wait with --wait 10s"
-    );
+    let impatient = get("0s").run().exits(4).json();
+    assert_eq!(impatient["hint"], "try again, or wait with --wait 10s");
     let error = "order `stored` is not found yet: the lookup is in progress";
-    assert_eq!(impatient.json()["error"], error);
+    assert_eq!(impatient["error"], error);
 
     let mut patient = get("60s").spawn();
     let _consumer = env.consumer();
-    assert!(
-        patient.wait_exit(Duration::from_secs(30)).success(),
-        "{:?}",
-        patient.lines()
-    );
+    patient.finished().succeeds();
 }
 
 #[test]
-fn an_api_that_is_away_is_5_and_says_what_to_do() {
+fn an_unreachable_api_is_5_with_a_hint() {
     let env = Env::empty();
     let run = |args: &[&str]| {
-        env.orders(args)
-            .env("ORDERS_API_URL", "http://127.0.0.1:1")
-            .run()
-            .exits(5)
+        let orders = env.orders(args).env("ORDERS_API_URL", "http://127.0.0.1:1");
+        orders.run().exits(5)
     };
     let why = "no connection to the API at `http://127.0.0.1:1`: Connection refused (os error 111)\n\
                hint: start it with `orders serve-api`, or name another with --api-url or \
                ORDERS_API_URL\n";
-    let sent = run(&["send", EXAMPLE]);
-    assert_eq!(
-        (sent.stdout, sent.stderr),
-        (String::new(), format!("error: sending orders: {why}"))
-    );
-    let got = run(&["get", "uid"]);
-    let said = format!("error: looking up orders: {why}");
-    assert_eq!((got.stdout, got.stderr), (String::new(), said));
+    run(&["send", EXAMPLE]).prints("", &format!("error: sending orders: {why}"));
+    run(&["get", "uid"]).prints("", &format!("error: looking up orders: {why}"));
     let json = run(&["get", "uid", "--output", "json"]);
     assert_eq!(json.json()["exit_code"], 5);
 }
@@ -357,17 +288,9 @@ fn sending_continues_while_the_api_is_restarted(engines: &Engines) {
     running.kill9();
     assert!(sending.is_running(), "it was still sending");
     let _api = api();
-    assert!(
-        sending.wait_exit(Duration::from_secs(60)).success(),
-        "{:?}",
-        sending.lines()
-    );
-    let mut sent: Vec<String> = env
-        .log()
-        .read_all(&env.topic())
-        .iter()
-        .map(|record| record.key_text())
-        .collect();
+    let status = sending.wait_exit(Duration::from_secs(60));
+    assert!(status.success(), "{:?}", sending.lines());
+    let mut sent = keys(&env);
     sent.dedup();
     let expected: Vec<String> = (0..3000).map(|number| format!("uid-{number}")).collect();
     assert_eq!(sent, expected);

@@ -14,6 +14,7 @@ use openssl::x509::extension::{BasicConstraints, SubjectAlternativeName};
 use openssl::x509::{X509, X509Name};
 use support::Env;
 use support::private::PrivatePostgres;
+use support::process::Output;
 
 /// A key and its certificate.
 struct Identity {
@@ -21,17 +22,8 @@ struct Identity {
     certificate: X509,
 }
 
-/// A certificate authority of its own.
-fn authority(name: &str) -> Identity {
-    sign(name, None)
-}
-
-/// A certificate for the host of that name, signed by the authority.
-fn server_certificate(authority: &Identity, host: &str) -> Identity {
-    sign(host, Some(authority))
-}
-
-fn sign(name: &str, by: Option<&Identity>) -> Identity {
+/// A certificate for the host of that name, signed by an authority; without one, a new authority.
+fn certify(name: &str, by: Option<&Identity>) -> Identity {
     let group = EcGroup::from_curve_name(Nid::X9_62_PRIME256V1).unwrap();
     let key = PKey::from_ec_key(EcKey::generate(&group).unwrap()).unwrap();
     let mut subject = X509Name::builder().unwrap();
@@ -77,7 +69,7 @@ fn sign(name: &str, by: Option<&Identity>) -> Identity {
     Identity { key, certificate }
 }
 
-/// A PostgreSQL that offers TLS with a certificate for `localhost`, and notes every connection.
+/// A PostgreSQL that offers TLS with a certificate for `localhost`, and logs every connection.
 struct TlsPostgres {
     server: PrivatePostgres,
     /// The certificate of the authority that signed the server's.
@@ -89,8 +81,9 @@ struct TlsPostgres {
 impl TlsPostgres {
     fn start() -> TlsPostgres {
         let mut server = PrivatePostgres::stopped();
-        let (right, wrong) = (authority("an authority"), authority("an authority"));
-        let identity = server_certificate(&right, "localhost");
+        let authority = || certify("an authority", None);
+        let (right, wrong) = (authority(), authority());
+        let identity = certify("localhost", Some(&right));
         let data = server.data();
         let folder = data.parent().expect("the data are in a folder").to_owned();
         let give =
@@ -118,8 +111,8 @@ impl TlsPostgres {
         }
     }
 
-    /// Connections of the program that the server let in, each with whether it was encrypted.
-    fn admitted(&self) -> Vec<bool> {
+    /// Whether each connection of the program that the server accepted was encrypted.
+    fn accepted(&self) -> Vec<bool> {
         let data = self.server.data();
         let log = fs::read_to_string(data.with_file_name("postgres.log")).unwrap();
         log.lines()
@@ -138,14 +131,12 @@ fn give_to_the_owner_of(data: &Path, file: &Path, bytes: &[u8]) -> PathBuf {
     file.to_owned()
 }
 
-/// What `orders migrate` does with this host and these parameters: its code and what it said.
-fn migrate(env: &Env, host: &str, parameters: &str) -> (Option<i32>, String) {
+/// Runs `orders migrate --status` with this host and these parameters.
+fn migrate(env: &Env, host: &str, parameters: &str) -> Output {
     let url = env.db_url.replace("127.0.0.1", host);
-    let ran = env
-        .orders(&["migrate", "--status", "--wait", "0s"])
+    env.orders(&["migrate", "--status", "--wait", "0s"])
         .env("DB_URL", format!("{url}?{parameters}"))
-        .run();
-    (ran.code(), ran.stderr)
+        .run()
 }
 
 #[test]
@@ -155,7 +146,7 @@ fn each_sslmode_is_enforced_and_none_falls_back_to_plaintext() {
     let (right, wrong) = (postgres.right.display(), postgres.wrong.display());
     let full = |ca: &dyn std::fmt::Display| format!("sslmode=verify-full&sslrootcert={ca}");
     // `--status` of an empty database is 3: it was connected to.
-    let admitted = [
+    let accepted = [
         ("localhost", full(&right)),
         (
             "127.0.0.1",
@@ -166,11 +157,11 @@ fn each_sslmode_is_enforced_and_none_falls_back_to_plaintext() {
         ("127.0.0.1", "sslmode=prefer".to_owned()),
         ("127.0.0.1", String::new()),
     ];
-    for (index, (host, parameters)) in admitted.iter().enumerate() {
-        let ran = migrate(&env, host, parameters);
-        assert_eq!(ran, (Some(3), String::new()), "{host} {parameters}");
+    for (index, (host, parameters)) in accepted.iter().enumerate() {
+        let ran = migrate(&env, host, parameters).exits(3);
+        assert_eq!(ran.stderr, "", "{host} {parameters}");
         assert_eq!(
-            postgres.admitted(),
+            postgres.accepted(),
             vec![true; index + 1],
             "{host} {parameters}"
         );
@@ -191,45 +182,29 @@ fn each_sslmode_is_enforced_and_none_falls_back_to_plaintext() {
         ),
     ];
     for (host, parameters, reason) in refused {
-        let (code, said) = migrate(&env, host, &parameters);
-        assert_eq!(code, Some(1), "{host} {parameters}: {said}");
-        assert!(said.contains(reason), "{host} {parameters}: {said}");
-        assert!(said.contains(host), "{host} {parameters}: {said}");
-        assert_eq!(
-            postgres.admitted().len(),
-            admitted.len(),
-            "nothing was let in"
-        );
+        let ran = migrate(&env, host, &parameters).exits(1);
+        ran.reports(reason).reports(host);
+        let connections = postgres.accepted().len();
+        assert_eq!(connections, accepted.len(), "{host} {parameters}");
     }
-    assert_eq!(migrate(&env, "127.0.0.1", "sslmode=disable").0, Some(3));
-    assert_eq!(postgres.admitted().last(), Some(&false));
+    migrate(&env, "127.0.0.1", "sslmode=disable").exits(3);
+    assert_eq!(postgres.accepted().last(), Some(&false));
 }
 
 #[test]
 fn a_missing_certificate_file_is_a_configuration_error() {
     let env = Env::empty();
-    let (code, said) = migrate(
-        &env,
-        "127.0.0.1",
-        "sslmode=verify-full&sslrootcert=/no/such/file",
-    );
-    assert_eq!(code, Some(2), "{said}");
-    assert!(
-        said.contains("the certificates of `sslrootcert=/no/such/file` cannot be read"),
-        "{said}"
-    );
+    let parameters = "sslmode=verify-full&sslrootcert=/no/such/file";
+    let ran = migrate(&env, "127.0.0.1", parameters).exits(2);
+    ran.reports("the certificates of `sslrootcert=/no/such/file` cannot be read");
 }
 
 #[test]
 fn a_server_without_tls_is_refused_by_every_mode_that_requires_it() {
     let env = Env::empty();
     for mode in ["require", "verify-ca", "verify-full"] {
-        let (code, said) = migrate(&env, "127.0.0.1", &format!("sslmode={mode}"));
-        assert_eq!(code, Some(1), "{mode}: {said}");
-        assert!(
-            said.contains("server does not support TLS"),
-            "{mode}: {said}"
-        );
+        let ran = migrate(&env, "127.0.0.1", &format!("sslmode={mode}"));
+        ran.exits(1).reports("server does not support TLS");
     }
 }
 
@@ -237,27 +212,20 @@ fn a_server_without_tls_is_refused_by_every_mode_that_requires_it() {
 fn services_stay_unready_and_do_not_connect_to_a_server_with_a_wrong_certificate() {
     let postgres = TlsPostgres::start();
     let env = Env::on_postgres(&postgres.server).prepared(1);
-    let before = postgres.admitted().len();
+    let before = postgres.accepted().len();
     let url = env.db_url.replace("127.0.0.1", "localhost");
     let with_ca = |ca: &Path| format!("{url}?sslmode=verify-full&sslrootcert={}", ca.display());
     let mut refused = env
         .consume()
         .env("DB_URL", with_ca(&postgres.wrong))
         .spawn();
-    support::eventually("readiness names the certificate", support::TIMEOUT, || {
-        let (status, said) = refused.readiness();
-        (status == 503 && said.contains("certificate verify failed")).then_some(())
-    });
+    refused.wait_until_unready("certificate verify failed");
     assert!(refused.is_running());
-    assert_eq!(postgres.admitted().len(), before);
+    assert_eq!(postgres.accepted().len(), before);
     drop(refused);
 
     env.consume()
         .env("DB_URL", with_ca(&postgres.right))
         .start();
-    assert!(
-        postgres.admitted()[before..]
-            .iter()
-            .all(|encrypted| *encrypted)
-    );
+    assert!(!postgres.accepted()[before..].contains(&false));
 }

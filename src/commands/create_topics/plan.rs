@@ -1,37 +1,22 @@
 //! The topics as they must be, and how existing ones differ; pure.
 //!
-//! Owns the settings that the promises rest on (design: "On the wire").
+//! Owns the settings that the guarantees depend on (design: "On the wire").
 //!
 //! # Invariants
 //!
-//! A topic gets more partitions only while it never held a record: growing moves keys to other
-//! partitions, and all versions of an order must stay in one.
+//! A topic gets more partitions only if it never held a record: more partitions move keys to others,
+//! and all versions of an order must stay in one.
 
+use super::Requested;
 use crate::config::{LogEngine, LogSettings};
 use crate::event_log::{TopicDescription, TopicSpec};
-use crate::exit::{Exit, Failure};
-
-/// Partitions of the orders topic unless `--partitions` is given. An embedded log has one writer and
-/// one consumer, which gain nothing from more.
-fn default_partitions(log: &LogEngine) -> i32 {
-    match log {
-        LogEngine::Kafka { .. } => 4,
-        LogEngine::Embedded(_) => 1,
-    }
-}
+use crate::exit::Failure;
 
 /// Thirty days: how much of a lost database can be restored from the log.
 const ORDERS_RETENTION_MS: &str = "2592000000";
 
 /// An hour: no client waits longer for a lookup.
 const LOOKUP_RETENTION_MS: &str = "3600000";
-
-/// What the command line requests.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Requested {
-    pub(super) partitions: Option<i32>,
-    pub(super) replication_factor: Option<i32>,
-}
 
 /// The three topics as they must be on a log with this number of brokers.
 pub(super) fn specs(
@@ -43,13 +28,17 @@ pub(super) fn specs(
     let brokers = i32::try_from(brokers).unwrap_or(i32::MAX);
     let replicas = requested.replication_factor.unwrap_or(brokers.clamp(1, 3));
     if replicas > brokers {
-        let message = format!(
+        return Err(Failure::usage(format!(
             "`--replication-factor` is {replicas}, and the cluster has {brokers} broker(s)"
-        );
-        return Err(
-            Failure::new(Exit::Usage, message).hint("request fewer replicas, or add brokers")
-        );
+        ))
+        .hint("request fewer replicas, or add brokers"));
     }
+    // An embedded log has one writer and one consumer, which gain nothing from more.
+    let default_partitions = match log.engine {
+        LogEngine::Kafka { .. } => 4,
+        LogEngine::Embedded(_) => 1,
+    };
+    let partitions = requested.partitions.unwrap_or(default_partitions);
     // Set even where it is the default: a cluster-wide 2 with one replica accepts no record at all.
     let min_in_sync = if replicas >= 3 { "2" } else { "1" };
     let orders: &[(&str, &str)] = &[
@@ -80,13 +69,7 @@ pub(super) fn specs(
             .collect(),
     };
     Ok([
-        spec(
-            &topics.orders,
-            requested
-                .partitions
-                .unwrap_or_else(|| default_partitions(&log.engine)),
-            orders,
-        ),
+        spec(&topics.orders, partitions, orders),
         spec(&topics.lookup, 1, lookup),
         spec(&topics.found, 1, lookup),
     ])
@@ -99,7 +82,7 @@ pub(super) struct Finding {
     found: Option<TopicDescription>,
 }
 
-/// Compares each wanted topic with what was described.
+/// Compares each wanted topic with the existing one.
 pub(super) fn findings(wanted: &[TopicSpec], described: &[TopicDescription]) -> Vec<Finding> {
     let compare = |spec: &TopicSpec| {
         let topic = described.iter().find(|topic| topic.name == spec.name);
@@ -236,11 +219,9 @@ mod tests {
         assert_eq!(specs[0].settings["retention.ms"], "2592000000");
         assert_eq!(specs[1].settings["retention.ms"], "3600000");
         assert_eq!(specs[0].settings["unclean.leader.election.enable"], "false");
-        assert!(
-            specs
-                .iter()
-                .all(|spec| spec.settings["cleanup.policy"] == "delete")
-        );
+        for spec in specs {
+            assert_eq!(spec.settings["cleanup.policy"], "delete");
+        }
     }
 
     #[test]
@@ -257,15 +238,10 @@ mod tests {
     fn there_are_as_many_replicas_as_brokers_up_to_three_and_with_three_two_must_be_in_sync() {
         let shape = |brokers| {
             let spec = orders_spec(brokers);
-            (
-                spec.replication_factor,
-                spec.settings["min.insync.replicas"].clone(),
-            )
+            let in_sync = spec.settings["min.insync.replicas"].parse().unwrap();
+            (spec.replication_factor, in_sync)
         };
-        assert_eq!(shape(1), (1, "1".into()));
-        assert_eq!(shape(2), (2, "1".into()));
-        assert_eq!(shape(3), (3, "2".into()));
-        assert_eq!(shape(9), (3, "2".into()));
+        assert_eq!([1, 2, 3, 9].map(shape), [(1, 1), (2, 1), (3, 2), (3, 2)]);
     }
 
     #[test]
@@ -283,10 +259,7 @@ mod tests {
     fn a_missing_topic_is_created_and_one_without_differences_is_left_alone() {
         let spec = orders_spec(1);
         let missing = findings(std::slice::from_ref(&spec), &[]).remove(0);
-        assert_eq!(
-            missing.to_create().map(|spec| spec.name.as_str()),
-            Some("orders")
-        );
+        assert_eq!(missing.to_create().unwrap().name, "orders");
         assert_eq!(missing.differences(), ["topic `orders` is missing"]);
         let fine = finding(&spec, as_wanted(&spec));
         assert!(fine.is_as_wanted() && fine.to_create().is_none() && fine.to_grow().is_none());
@@ -300,28 +273,21 @@ mod tests {
         let finding = finding(&spec, small);
         assert_eq!(finding.to_grow(), Some(("orders", 4)));
         assert_eq!(finding.growth_refused(), None);
-        assert_eq!(
-            finding.differences(),
-            ["topic `orders` has 1 partition(s), not 4"]
-        );
+        let difference = "topic `orders` has 1 partition(s), not 4";
+        assert_eq!(finding.differences(), [difference]);
     }
 
     #[test]
     fn a_topic_that_ever_had_a_record_never_grows() {
         let spec = orders_spec(1);
-        for range in [
-            OffsetRange { low: 0, high: 1 },
-            OffsetRange { low: 5, high: 5 },
-        ] {
+        for (low, high) in [(0, 1), (5, 5)] {
             let mut used = as_wanted(&spec);
-            used.ranges = vec![range];
+            used.ranges = vec![OffsetRange { low, high }];
             let finding = finding(&spec, used);
             assert_eq!(finding.to_grow(), None);
             let refused = finding.growth_refused().unwrap();
-            assert!(
-                refused.starts_with("topic `orders` has 1 partition(s), not 4"),
-                "{refused}"
-            );
+            let start = "topic `orders` has 1 partition(s), not 4";
+            assert!(refused.starts_with(start), "{refused}");
             assert_eq!(finding.differences(), [refused]);
         }
     }
@@ -332,10 +298,9 @@ mod tests {
         let mut drifted = as_wanted(&spec);
         drifted.ranges.push(OffsetRange { low: 0, high: 0 });
         drifted.replication_factor = 1;
-        drifted
-            .settings
-            .insert("retention.ms".into(), "604800000".into());
-        drifted.settings.remove("cleanup.policy");
+        let settings = &mut drifted.settings;
+        settings.insert("retention.ms".into(), "604800000".into());
+        settings.remove("cleanup.policy");
         assert_eq!(
             finding(&spec, drifted).differences(),
             [

@@ -6,48 +6,48 @@
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use serde_json::{Map, Value, json};
+use serde_json::json;
 
 use crate::store::StoredDeadLetter;
 
 /// The line, with a newline.
 pub(super) fn line(letter: &StoredDeadLetter) -> Vec<u8> {
-    let mut object = Map::new();
-    let mut put = |name: &str, value: Value| object.insert(name.to_owned(), value);
-    put("topic", json!(letter.topic));
-    put("partition", json!(letter.partition));
-    put("offset", json!(letter.offset));
-    put("order_uid", json!(letter.order_uid));
-    put("reason", json!(letter.reason));
-    put("accepted_at", json!(letter.accepted_at));
-    put("dead_at", json!(letter.dead_at));
+    let mut object = json!({
+        "topic": letter.topic,
+        "partition": letter.partition,
+        "offset": letter.offset,
+        "order_uid": letter.order_uid,
+        "reason": letter.reason,
+        "accepted_at": letter.accepted_at,
+        "dead_at": letter.dead_at,
+        "payload_bytes": letter.payload_bytes,
+    });
     for (name, bytes) in [("key", &letter.key), ("payload", &letter.payload)] {
-        match bytes.as_deref().map(std::str::from_utf8) {
-            None => put(name, Value::Null),
-            Some(Ok(text)) => put(name, json!(text)),
-            Some(Err(_)) => {
-                let bytes = bytes.as_deref().unwrap_or_default();
-                put(
-                    &format!("{name}_base64"),
-                    json!(BASE64_STANDARD.encode(bytes)),
-                )
+        let text = bytes.as_deref().map(std::str::from_utf8).transpose();
+        match (text, bytes) {
+            (Err(_), Some(bytes)) => {
+                object[format!("{name}_base64")] = BASE64_STANDARD.encode(bytes).into();
             }
-        };
+            (text, _) => object[name] = text.ok().flatten().into(),
+        }
     }
-    put("payload_bytes", json!(letter.payload_bytes));
     if let Some(digest) = &letter.payload_sha256 {
         let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
-        put("payload_sha256", json!(hex));
+        object["payload_sha256"] = hex.into();
     }
-    let mut line = Value::Object(object).to_string().into_bytes();
-    line.push(b'\n');
-    line
+    format!("{object}\n").into_bytes()
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::Value;
+
     use super::*;
     use crate::order::Timestamp;
+
+    fn read(letter: &StoredDeadLetter) -> Value {
+        serde_json::from_slice(&line(letter)).unwrap()
+    }
 
     #[test]
     fn bytes_that_are_not_utf8_are_base64_under_another_name() {
@@ -69,17 +69,13 @@ mod tests {
             "payload_bytes": 1, "order_uid": null, "accepted_at": "1970-01-01T00:00:00Z",
             "reason": "it is not JSON", "dead_at": "1970-01-01T00:00:00.000001Z",
         });
-        let read: Value = serde_json::from_slice(&line(&letter)).unwrap();
-        assert_eq!(read, expected);
+        assert_eq!(read(&letter), expected);
         let null = StoredDeadLetter {
             payload: None,
             key: None,
             ..letter
         };
-        let read: Value = serde_json::from_slice(&line(&null)).unwrap();
-        assert_eq!(
-            (&read["key"], &read["payload"]),
-            (&Value::Null, &Value::Null)
-        );
+        let null = read(&null);
+        assert_eq!([&null["key"], &null["payload"]], [&Value::Null; 2]);
     }
 }

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 
 use crate::data_folder::{folder_of, sync_folder};
-use crate::exit::{Exit, Failure};
+use crate::exit::Failure;
 use crate::output::Output;
 
 /// The name of stdout.
@@ -54,7 +54,7 @@ impl<'o> Sink<'o> {
         if fs::metadata(target).is_ok_and(|found| !found.is_file()) {
             let message = format!("`{}` exists and is not a file", target.display());
             let hint = "name a file, or write to stdout and redirect that";
-            return Err(Failure::new(Exit::Usage, message).hint(hint).into());
+            return Err(Failure::usage(message).hint(hint).into());
         }
         let mut path = OsString::from(target.as_os_str());
         path.push(".part");
@@ -65,10 +65,7 @@ impl<'o> Sink<'o> {
             .truncate(true)
             .mode(0o600)
             .open(&path)
-            .with_context(|| {
-                let message = format!("writing `{}`", path.display());
-                Failure::new(Exit::Usage, message)
-            })?;
+            .with_context(|| Failure::usage(format!("writing `{}`", path.display())))?;
         Ok(Sink::new(End::Part(Part {
             file,
             path,
@@ -107,7 +104,7 @@ impl<'o> Sink<'o> {
         Ok(is_open)
     }
 
-    /// Writes the rest, then syncs and renames a file.
+    /// Writes the rest; a file is then synced and renamed.
     pub(super) fn finish(mut self) -> anyhow::Result<()> {
         self.flush()?;
         let End::Part(mut part) = self.end else {

@@ -108,8 +108,8 @@ mod tests {
 
     #[test]
     fn waiting_records_are_listed_by_partition() {
-        let said = "12 record(s) of topic `orders`: 7 in partition 0, 5 in partition 3";
-        assert_eq!(text("orders", &[waiting(0, 7), waiting(3, 5)]), said);
+        let expected = "12 record(s) of topic `orders`: 7 in partition 0, 5 in partition 3";
+        assert_eq!(text("orders", &[waiting(0, 7), waiting(3, 5)]), expected);
         let many: Vec<Waiting> = (0..10).map(|partition| waiting(partition, 1)).collect();
         assert!(text("orders", &many).ends_with("1 in partition 7, and more in 2 others"));
     }

@@ -77,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unhealthy_part_makes_both_unready_and_is_named() {
+    fn an_unhealthy_part_makes_both_unready_and_is_reported_by_name() {
         let both = Both::new(Arc::new(Part(true)), Arc::new(Part(false)));
         assert!(!both.is_ready());
         assert_eq!(both.live(), Err("consumer: stuck".into()));

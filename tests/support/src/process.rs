@@ -12,9 +12,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
 
 use crate::orders::order;
-use crate::{Env, TIMEOUT, eventually, http};
+use crate::{Env, TIMEOUT, eventually, folder, http};
 
 mod lines;
 mod pipes;
@@ -28,7 +29,7 @@ pub use usage::{metric, process_state};
 /// A command of `orders`, with the variables of its test.
 #[must_use = "a command does nothing before run, spawn or start"]
 pub struct Orders<'e> {
-    env: &'e Env,
+    home: Home<'e>,
     command: Command,
     name: String,
     stdin: Vec<u8>,
@@ -36,18 +37,38 @@ pub struct Orders<'e> {
     stderr: Pipe,
 }
 
+/// The folder that a command runs in.
+enum Home<'e> {
+    Test(&'e Env),
+    Own(TempDir),
+}
+
+/// `orders` in an empty folder and without settings, its arguments separated by blanks.
+pub fn orders(arguments: &str) -> Orders<'static> {
+    let args: Vec<&str> = arguments.split_whitespace().collect();
+    Orders::at(Home::Own(folder()), &args)
+}
+
 impl<'e> Orders<'e> {
     pub(super) fn new(env: &'e Env, args: &[&str]) -> Orders<'e> {
+        Orders::at(Home::Test(env), args)
+    }
+
+    fn at(home: Home<'e>, args: &[&str]) -> Orders<'e> {
+        let folder = match &home {
+            Home::Test(env) => env.path(),
+            Home::Own(folder) => folder.path(),
+        };
         let mut command = Command::new(program());
         command
             .args(args)
             .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
-            .env("HOME", env.path())
-            .env("XDG_RUNTIME_DIR", env.path())
-            .current_dir(env.path());
+            .env("HOME", folder)
+            .env("XDG_RUNTIME_DIR", folder)
+            .current_dir(folder);
         Orders {
-            env,
+            home,
             command,
             name: args.join(" "),
             stdin: Vec::new(),
@@ -78,6 +99,13 @@ impl<'e> Orders<'e> {
 
     pub fn current_dir(mut self, dir: &Path) -> Self {
         self.command.current_dir(dir);
+        self
+    }
+
+    /// Writes a file into the folder that it runs in.
+    pub fn file(self, name: &str, text: &str) -> Self {
+        let folder = self.command.get_current_dir().expect("it was set");
+        std::fs::write(folder.join(name), text).expect("the folder is writable");
         self
     }
 
@@ -139,16 +167,23 @@ impl<'e> Orders<'e> {
         let stdout = collect_bytes(child.stdout.take());
         let stderr = Lines::collect(child.stderr.take());
         let name = format!("orders {} (pid {})", self.name, child.id());
-        self.env.record_transcript(Transcript {
-            name: name.clone(),
-            stderr: stderr.clone(),
-        });
+        let folder = match self.home {
+            Home::Test(env) => {
+                env.record_transcript(Transcript {
+                    name: name.clone(),
+                    stderr: stderr.clone(),
+                });
+                None
+            }
+            Home::Own(folder) => Some(folder),
+        };
         Process {
             name,
             child,
             stdout: Some(stdout),
             stderr,
             _unread: [unread_stdout, unread_stderr],
+            _folder: folder,
         }
     }
 
@@ -174,17 +209,36 @@ impl Output {
     }
 
     /// Panics unless the command exited with 0.
+    #[track_caller]
     pub fn succeeds(self) -> Output {
         self.exits(0)
     }
 
     /// Panics with the output of the command unless it exited with `code`.
+    #[track_caller]
     pub fn exits(self, code: i32) -> Output {
         assert_eq!(
             self.code(),
             Some(code),
             "exit code\n-- stdout\n{}\n-- stderr\n{}",
             self.stdout,
+            self.stderr
+        );
+        self
+    }
+
+    /// Panics unless the command printed exactly this.
+    #[track_caller]
+    pub fn prints(&self, stdout: &str, stderr: &str) {
+        assert_eq!((&*self.stdout, &*self.stderr), (stdout, stderr));
+    }
+
+    /// Panics unless stderr contains `text`.
+    #[track_caller]
+    pub fn reports(self, text: &str) -> Output {
+        assert!(
+            self.stderr.contains(text),
+            "no `{text}` in\n{}",
             self.stderr
         );
         self
@@ -209,6 +263,7 @@ pub struct Process {
     stderr: Lines,
     /// Held open and never read.
     _unread: [Option<PipeReader>; 2],
+    _folder: Option<TempDir>,
 }
 
 impl Process {
