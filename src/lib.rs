@@ -56,8 +56,6 @@ pub mod migrations;
 pub mod order;
 pub mod output;
 pub mod pipeline;
-#[cfg(test)]
-mod replayable;
 pub mod shutdown;
 pub mod sqlite_file;
 pub mod store;

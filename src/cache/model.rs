@@ -5,10 +5,10 @@ use std::thread;
 
 use proptest::collection::vec;
 use proptest::prelude::*;
+use support::replayable;
 
 use super::*;
 use crate::pipeline::Source;
-use crate::replayable;
 
 const UIDS: [&str; 3] = ["a", "b", "c"];
 const TOPICS: [&str; 2] = ["t", "u"];

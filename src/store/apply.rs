@@ -182,7 +182,7 @@ fn attempt(
         Strategy::Upsert => upsert(&mut transaction, batch, &orders)?,
         Strategy::Bisect => bisect(&mut transaction, batch, &orders, &mut rejected)?,
     };
-    let judged = rejections::judge(batch, window, &rejected)?;
+    let next_window = window.after(batch, &rejected)?;
     let letters = rejections::dead_letters(batch, &rejected);
     transaction.insert_dead_letters(batch, &letters)?;
     transaction.insert_gaps(batch)?;
@@ -192,7 +192,7 @@ fn attempt(
     failpoint::reach(failpoint::Point::BeforeCommit);
     transaction.commit()?;
     failpoint::reach(failpoint::Point::AfterCommit);
-    *window = judged;
+    *window = next_window;
     Ok(Applied {
         outdated: orders.len() - rejected.len() - written,
         rejected: rejected

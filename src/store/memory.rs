@@ -1,22 +1,27 @@
-//! The tables of a store as a plain value, for the model tests.
+//! An in-memory store, for tests: the tables of a store as a plain value.
 //!
-//! Owns what every engine promises about positions, batches and rejections, and nothing of connections
-//! or outages: the callers add those. A contract test gives it and a real engine the same calls.
-//! Compiled twice: here for the model of a lane and, by its path, into the integration tests.
+//! Owns what every engine guarantees about positions, batches and rejections. It has no connections
+//! and no outages: the model of a lane adds them. A contract test makes the same calls on it and on
+//! the real engines.
 
 use std::collections::BTreeMap;
 
-use super::{
-    Applied, Batch, Claim, DeadLetter, Gap, Holder, LookupResult, Order, PartitionOffset, Position,
-    RejectionWindow, Source, SourcedOrder, StartDecision, StoreError, StoredOrder, Uuid,
-};
+use uuid::Uuid;
 
-/// What one database holds.
+use super::rejections::{self, Rejected, RejectionWindow};
+use super::{
+    Applied, Batch, Claim, DeadLetter, Gap, Holder, LookupResult, Position, SourcedOrder,
+    StartDecision, StoreError, StoredOrder, current_source,
+};
+use crate::order::Order;
+
+/// The rows of one database.
 #[derive(Clone, Debug, Default)]
 pub struct Tables {
     pub positions: Vec<Held>,
     pub orders: BTreeMap<String, Row>,
     pub dead_letters: Vec<Dead>,
+    /// Gaps with the position id and the epoch of each.
     pub gaps: Vec<(i64, i32, Gap)>,
 }
 
@@ -26,8 +31,7 @@ pub struct Held {
     pub log_id: String,
     pub position: Position,
     pub owner: Uuid,
-    pub group: String,
-    pub host: String,
+    pub holder: Holder,
 }
 
 /// An order and its source.
@@ -50,54 +54,54 @@ pub struct Dead {
 }
 
 impl Tables {
-    fn held(&mut self, log_id: &str, partition: i32) -> Option<&mut Held> {
-        let is_it =
-            |held: &&mut Held| held.log_id == log_id && held.position.partition == partition;
-        self.positions.iter_mut().find(is_it)
+    fn index(&self, log_id: &str, partition: i32) -> Option<usize> {
+        self.positions
+            .iter()
+            .position(|held| held.log_id == log_id && held.position.partition == partition)
     }
 
-    /// As `OrderStore::acquire`.
+    /// As [`OrderStore::acquire`](super::OrderStore::acquire).
     pub fn acquire(&mut self, claim: &Claim) -> Option<Position> {
-        let held = self.held(&claim.log_id, claim.partition)?;
-        held.set_owner(claim);
+        let at = self.index(&claim.log_id, claim.partition)?;
+        let held = &mut self.positions[at];
+        held.owner = claim.owner;
+        held.holder = holder(claim);
         Some(held.position.clone())
     }
 
-    /// As `OrderStore::commit_start`.
+    /// As [`OrderStore::commit_start`](super::OrderStore::commit_start).
     pub fn commit_start(
         &mut self,
         claim: &Claim,
         decision: &StartDecision,
     ) -> Result<Position, StoreError> {
-        let next_id = self.positions.len() as i64 + 1;
-        let position = match self.held(&claim.log_id, claim.partition) {
-            Some(held) if held.owner != claim.owner => {
-                return Err(StoreError::Fenced(Some(held.holder())));
-            }
-            Some(held) => {
-                held.set_owner(claim);
-                let position = &mut held.position;
-                if position.epoch != decision.epoch {
-                    position.last_applied = None;
-                }
-                position.topic_id.clone_from(&decision.topic_id);
-                position.epoch = decision.epoch;
-                position.next_offset = decision.next_offset;
-                position.clone()
-            }
-            None => {
-                let position = Position {
-                    id: next_id,
-                    topic_id: decision.topic_id.clone(),
-                    partition: claim.partition,
-                    epoch: decision.epoch,
-                    next_offset: decision.next_offset,
-                    last_applied: None,
-                };
-                self.positions.push(Held::new(claim, position.clone()));
-                position
-            }
+        let known = self.index(&claim.log_id, claim.partition);
+        let at = known.unwrap_or(self.positions.len());
+        let mut position = Position {
+            id: at as i64 + 1,
+            topic_id: decision.topic_id.clone(),
+            partition: claim.partition,
+            epoch: decision.epoch,
+            next_offset: decision.next_offset,
+            last_applied: None,
         };
+        if known.is_some() {
+            let held = &mut self.positions[at];
+            if held.owner != claim.owner {
+                return Err(StoreError::Fenced(Some(held.holder.clone())));
+            }
+            if held.position.epoch == decision.epoch {
+                position.last_applied = held.position.last_applied.take();
+            }
+            held.position = position.clone();
+        } else {
+            self.positions.push(Held {
+                log_id: claim.log_id.clone(),
+                position: position.clone(),
+                owner: claim.owner,
+                holder: holder(claim),
+            });
+        }
         if let Some(gap) = &decision.gap {
             // Once an epoch: the answer to its COMMIT may have been lost.
             let row = (position.id, position.epoch, gap.clone());
@@ -108,7 +112,8 @@ impl Tables {
         Ok(position)
     }
 
-    /// As `OrderStore::apply`, where the database rejects the orders for which `rejects` is true.
+    /// As [`OrderStore::apply`](super::OrderStore::apply), where the database rejects the orders for
+    /// which `rejects` is true.
     pub fn apply(
         &mut self,
         batch: &Batch,
@@ -121,22 +126,24 @@ impl Tables {
                 ..Applied::default()
             });
         };
-        let (rejected, accepted): (Vec<_>, Vec<_>) = batch
+        let (rejected, accepted): (Vec<&SourcedOrder>, Vec<_>) = batch
             .orders
             .iter()
             .partition(|sourced| rejects(&sourced.order));
         if rejected.iter().any(|sourced| sourced.supersedes) {
             return Err(StoreError::Rejected("it supersedes an older one".into()));
         }
-        let judged = judged(batch, window, &rejected)?;
-        // Nothing fails from here on: the transaction is committed.
-        *window = judged;
+        let rejected: Rejected<'_> = rejected
+            .into_iter()
+            .map(|sourced| (sourced, "the test rejects it".to_owned()))
+            .collect();
+        // Nothing fails after this: the transaction is committed.
+        *window = window.after(batch, &rejected)?;
         let mut outdated = 0;
         for sourced in accepted {
             outdated += usize::from(!self.upsert(batch, sourced));
         }
-        let letters = rejected.iter().map(|sourced| rejected_letter(sourced));
-        for letter in batch.dead_letters.iter().cloned().chain(letters) {
+        for letter in rejections::dead_letters(batch, &rejected) {
             self.insert_dead_letter(batch, letter);
         }
         for gap in &batch.gaps {
@@ -148,9 +155,11 @@ impl Tables {
         if batch.last_applied.is_some() {
             position.last_applied.clone_from(&batch.last_applied);
         }
-        let why = |sourced: &&SourcedOrder| (sourced.offset, "refused".to_owned());
         Ok(Applied {
-            rejected: rejected.iter().map(why).collect(),
+            rejected: rejected
+                .into_iter()
+                .map(|(sourced, why)| (sourced.offset, why))
+                .collect(),
             outdated,
             already_applied: false,
         })
@@ -169,12 +178,12 @@ impl Tables {
         if is_ours && position.next_offset == batch.start {
             return Ok(Some(at));
         }
-        let is_there = position.next_offset == batch.end
+        let is_at_end = position.next_offset == batch.end
             && (batch.last_applied.is_none() || position.last_applied == batch.last_applied);
-        if is_ours && is_there {
+        if is_ours && is_at_end {
             return Ok(None);
         }
-        let other = (held.owner != batch.owner).then(|| held.holder());
+        let other = (held.owner != batch.owner).then(|| held.holder.clone());
         Err(StoreError::Fenced(other))
     }
 
@@ -202,8 +211,8 @@ impl Tables {
 
     fn insert_dead_letter(&mut self, batch: &Batch, letter: DeadLetter) {
         let key = (batch.position_id, batch.epoch, letter.offset);
-        let is_there = |dead: &Dead| (dead.position_id, dead.epoch, dead.letter.offset) == key;
-        if !self.dead_letters.iter().any(is_there) {
+        let is_same = |dead: &Dead| (dead.position_id, dead.epoch, dead.letter.offset) == key;
+        if !self.dead_letters.iter().any(is_same) {
             self.dead_letters.push(Dead {
                 position_id: batch.position_id,
                 epoch: batch.epoch,
@@ -213,104 +222,44 @@ impl Tables {
         }
     }
 
-    /// As `OrderStore::position`.
+    /// As [`OrderStore::position`](super::OrderStore::position).
     pub fn position(&self, log_id: &str, partition: i32) -> Option<Position> {
-        self.positions
-            .iter()
-            .find(|held| held.log_id == log_id && held.position.partition == partition)
-            .map(|held| held.position.clone())
+        let at = self.index(log_id, partition)?;
+        Some(self.positions[at].position.clone())
     }
 
-    /// As `OrderStore::holder`.
+    /// As [`OrderStore::holder`](super::OrderStore::holder).
     pub fn holder(&self, claim: &Claim) -> Option<Holder> {
-        self.positions
-            .iter()
-            .find(|held| held.log_id == claim.log_id && held.position.partition == claim.partition)
-            .filter(|held| held.owner != claim.owner)
-            .map(Held::holder)
+        let held = &self.positions[self.index(&claim.log_id, claim.partition)?];
+        (held.owner != claim.owner).then(|| held.holder.clone())
     }
 
-    /// As `OrderStore::lookup`, for one uid.
+    /// As [`OrderStore::lookup`](super::OrderStore::lookup), for one uid.
     pub fn lookup(&self, log_id: &str, uid: &str) -> LookupResult {
         if let Some(row) = self.orders.get(uid) {
+            let of_log = self.positions.iter().filter(|held| held.log_id == log_id);
+            let positions: Vec<Position> = of_log.map(|held| held.position.clone()).collect();
+            let (id, epoch, offset) = (row.position_id, row.epoch, row.offset);
             return LookupResult::Stored(Box::new(StoredOrder {
                 order: row.order.clone(),
-                source: self.source(log_id, row),
+                source: current_source(&positions, Some(id), Some(epoch), Some(offset)),
                 accepted_at_us: Some(row.accepted_at_us),
             }));
         }
-        let dead = |dead: &&Dead| dead.letter.order_uid.as_deref() == Some(uid);
-        match self.dead_letters.iter().rev().find(dead) {
+        let has_uid = |dead: &&Dead| dead.letter.order_uid.as_deref() == Some(uid);
+        match self.dead_letters.iter().rev().find(has_uid) {
             Some(dead) => LookupResult::DeadLettered {
                 location: dead.location.clone(),
             },
             None => LookupResult::Absent,
         }
     }
-
-    fn source(&self, log_id: &str, row: &Row) -> Option<Source> {
-        let held = self.positions.iter().find(|held| {
-            held.log_id == log_id
-                && (held.position.id, held.position.epoch) == (row.position_id, row.epoch)
-        })?;
-        Some(Source {
-            topic_id: held.position.topic_id.clone(),
-            at: PartitionOffset::new(held.position.partition, row.offset),
-        })
-    }
 }
 
-impl Held {
-    fn new(claim: &Claim, position: Position) -> Held {
-        Held {
-            log_id: claim.log_id.clone(),
-            position,
-            owner: claim.owner,
-            group: claim.group.clone(),
-            host: claim.host.clone(),
-        }
-    }
-
-    fn set_owner(&mut self, claim: &Claim) {
-        self.owner = claim.owner;
-        self.group.clone_from(&claim.group);
-        self.host.clone_from(&claim.host);
-    }
-
-    fn holder(&self) -> Holder {
-        Holder {
-            group: self.group.clone(),
-            host: self.host.clone(),
-            since: String::new(),
-        }
-    }
-}
-
-/// Returns the window after this batch, or an error for too many rejections.
-fn judged(
-    batch: &Batch,
-    window: &RejectionWindow,
-    rejected: &[&SourcedOrder],
-) -> Result<RejectionWindow, StoreError> {
-    let mut judged = window.clone();
-    let mut offsets: Vec<i64> = batch.orders.iter().map(|sourced| sourced.offset).collect();
-    offsets.sort_unstable();
-    for offset in offsets {
-        judged.record(rejected.iter().any(|sourced| sourced.offset == offset));
-    }
-    if !rejected.is_empty() && judged.is_schema_problem() {
-        return Err(StoreError::Misconfigured("it rejects too many".into()));
-    }
-    Ok(judged)
-}
-
-fn rejected_letter(sourced: &SourcedOrder) -> DeadLetter {
-    DeadLetter {
-        offset: sourced.offset,
-        key: Some(sourced.order.order_uid.clone().into()),
-        payload: Some(sourced.order.encode().into()),
-        accepted_at_us: sourced.accepted_at_us,
-        order_uid: Some(sourced.order.order_uid.clone()),
-        reason: "the database refuses it".into(),
+fn holder(claim: &Claim) -> Holder {
+    Holder {
+        group: claim.group.clone(),
+        host: claim.host.clone(),
+        since: String::new(),
     }
 }

@@ -22,7 +22,7 @@ pub use self::rejections::RejectionWindow;
 
 mod apply;
 mod existing_tables;
-#[cfg(test)]
+#[cfg(any(test, feature = "memory-store"))]
 pub mod memory;
 mod order_sql;
 pub mod postgres;

@@ -1,7 +1,6 @@
-//! What follows from orders that a database rejects, and what is kept of a record that is no order.
+//! Orders that the database rejects: their dead letters, and when they mean a changed schema.
 //!
-//! Pure, and the same for every engine: the dead letters of a batch, and the verdict that so many
-//! rejections come from a schema that changed.
+//! Pure, and the same for every engine. Owns also how much of a dead letter's payload is stored.
 
 use std::collections::{HashSet, VecDeque};
 
@@ -14,56 +13,60 @@ const WHOLE_PAYLOAD_BYTES: usize = 16 * 1024 * 1024;
 const HEAD_BYTES: usize = 1024 * 1024;
 
 /// Which of the last 200 valid orders the database rejected, across batches. Two or more and more
-/// than 5 % of them mean that the schema changed: the orders are not at fault.
+/// than 5 % of them mean that the schema changed: the orders are not invalid.
 #[derive(Clone, Debug, Default)]
 pub struct RejectionWindow(VecDeque<bool>);
 
 impl RejectionWindow {
-    /// How many orders it remembers.
+    /// How many orders it covers.
     pub const LENGTH: usize = 200;
 
-    pub fn record(&mut self, rejected: bool) {
+    /// Returns the window after this batch, or [`StoreError::Misconfigured`] for too many rejections.
+    pub(super) fn after(
+        &self,
+        batch: &Batch,
+        rejected: &Rejected<'_>,
+    ) -> Result<RejectionWindow, StoreError> {
+        let mut window = self.clone();
+        let offsets: HashSet<i64> = rejected.iter().map(|(order, _)| order.offset).collect();
+        // In log order: sorted by uid, the orders of one sender would be adjacent.
+        let mut all: Vec<i64> = batch.orders.iter().map(|sourced| sourced.offset).collect();
+        all.sort_unstable();
+        for offset in all {
+            window.record(offsets.contains(&offset));
+        }
+        match rejected.first() {
+            Some((_, why)) if window.is_schema_problem() => Err(schema_problem(why)),
+            _ => Ok(window),
+        }
+    }
+
+    fn record(&mut self, rejected: bool) {
         if self.0.len() == Self::LENGTH {
             self.0.pop_front();
         }
         self.0.push_back(rejected);
     }
 
-    pub fn is_schema_problem(&self) -> bool {
+    fn is_schema_problem(&self) -> bool {
         let rejected = self.0.iter().filter(|rejected| **rejected).count();
-        rejected >= 2 && rejected * 20 > self.0.len()
+        are_too_many(rejected, self.0.len())
     }
+}
+
+fn are_too_many(rejected: usize, orders: usize) -> bool {
+    rejected >= 2 && rejected * 20 > orders
 }
 
 /// Orders of a batch that the database rejected, and why.
 pub(super) type Rejected<'b> = Vec<(&'b SourcedOrder, String)>;
 
-/// Returns the window after this batch, or [`StoreError::Misconfigured`] for too many rejections.
-pub(super) fn judge(
-    batch: &Batch,
-    window: &RejectionWindow,
-    rejected: &Rejected<'_>,
-) -> Result<RejectionWindow, StoreError> {
-    let mut judged = window.clone();
-    let dead: HashSet<i64> = rejected.iter().map(|(order, _)| order.offset).collect();
-    // In log order: sorted by uid, the orders of one sender would stand together.
-    let mut offsets: Vec<i64> = batch.orders.iter().map(|sourced| sourced.offset).collect();
-    offsets.sort_unstable();
-    for offset in offsets {
-        judged.record(dead.contains(&offset));
-    }
-    match rejected.first() {
-        Some((_, why)) if judged.is_schema_problem() => Err(schema_problem(why)),
-        _ => Ok(judged),
-    }
-}
-
 /// Returns an error as soon as too many orders of a batch larger than the window are rejected:
 /// finding every rejected order of such a batch would take minutes.
 pub(super) fn too_many(batch: &Batch, rejected: &Rejected<'_>) -> Option<StoreError> {
-    let exceeds_window = batch.orders.len() >= RejectionWindow::LENGTH;
+    let orders = batch.orders.len();
     let (_, why) = rejected.first()?;
-    (exceeds_window && rejected.len() >= 2 && rejected.len() * 20 > batch.orders.len())
+    (orders >= RejectionWindow::LENGTH && are_too_many(rejected.len(), orders))
         .then(|| schema_problem(why))
 }
 
@@ -73,7 +76,7 @@ fn schema_problem(why: &str) -> StoreError {
     ))
 }
 
-/// All dead letters of a batch: records that were no orders, and orders that were rejected.
+/// All dead letters of a batch: records that are not orders, and orders that were rejected.
 pub(super) fn dead_letters(batch: &Batch, rejected: &Rejected<'_>) -> Vec<DeadLetter> {
     let rejected = rejected.iter().map(|(sourced, why)| DeadLetter {
         offset: sourced.offset,
@@ -108,4 +111,30 @@ pub(super) fn payload_bytes(letter: &DeadLetter) -> i64 {
         .payload
         .as_ref()
         .map_or(0, |payload| payload.len() as i64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_rejections_and_more_than_one_in_twenty_are_a_schema_problem() {
+        for (rejected, accepted, expected) in [
+            (1, 0, false),
+            (2, 0, true),
+            (2, 37, true),
+            (2, 38, false),
+            (10, 190, false),
+            (11, 189, true),
+            // The window covers the last 200 orders.
+            (100, 200, false),
+        ] {
+            let mut window = RejectionWindow::default();
+            for number in 0..rejected + accepted {
+                window.record(number < rejected);
+            }
+            let is_problem = window.is_schema_problem();
+            assert_eq!(is_problem, expected, "{rejected} and {accepted}");
+        }
+    }
 }

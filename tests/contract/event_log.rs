@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use orders::event_log::{
-    AppendError, Appended, Durability, LogError, NewRecord, OffsetRange, ReadBack,
+    Ack, AppendError, Appended, Durability, LogError, NewRecord, OffsetRange, ReadBack,
 };
 use orders::pipeline::PartitionOffset;
 use support::TIMEOUT;
@@ -36,24 +36,13 @@ fn an_acknowledged_record_is_read_back_as_it_was(subject: &Subject) {
         value: None,
         headers: &headers,
     };
-    let ack = subject
-        .log
-        .append(Durability::Durable, record)
-        .expect("the record is taken");
-    let at = ack.wait().expect("the record is acknowledged");
-    assert_eq!(
-        at,
-        Appended {
-            partition: 0,
-            offset: Some(0)
-        }
-    );
+    let ack = subject.log.append(Durability::Durable, record);
+    let appended = ack.and_then(Ack::wait).expect("the record is acknowledged");
+    let (partition, offset) = (0, Some(0));
+    assert_eq!(appended, Appended { partition, offset });
 
-    let ReadBack::Record(read) = subject
-        .log
-        .read_from(&topic, PartitionOffset::new(0, 0))
-        .expect("the log answers")
-    else {
+    let read = subject.log.read_from(&topic, PartitionOffset::new(0, 0));
+    let ReadBack::Record(read) = read.expect("the log answers") else {
         panic!("the record is not there")
     };
     assert_eq!((read.partition, read.offset), (0, 0));
@@ -66,34 +55,17 @@ fn an_acknowledged_record_is_read_back_as_it_was(subject: &Subject) {
 
 fn records_of_one_key_keep_their_order(subject: &Subject) {
     let topic = subject.topic(4);
-    let acks: Vec<_> = (0..100)
-        .map(|number| {
-            let text = number.to_string();
-            let record = NewRecord {
-                topic: &topic,
-                key: b"one",
-                value: Some(text.as_bytes()),
-                headers: &[],
-            };
-            subject
-                .log
-                .append(Durability::Durable, record)
-                .expect("the record is taken")
-        })
+    let acks: Vec<Ack> = (0..100)
+        .map(|number| send(&*subject.log, &topic, "one", &number.to_string()))
         .collect();
-    let places: Vec<Appended> = acks
+    let appended: Vec<Appended> = acks
         .into_iter()
-        .map(|ack| ack.wait().expect("acknowledged"))
+        .map(|ack| ack.wait().expect("the record is acknowledged"))
         .collect();
-    let partition = places[0].partition;
-    for (number, place) in (0..).zip(&places) {
-        assert_eq!(
-            *place,
-            Appended {
-                partition,
-                offset: Some(number)
-            }
-        );
+    let partition = appended[0].partition;
+    for (number, appended) in (0..).zip(appended) {
+        let offset = Some(number);
+        assert_eq!(appended, Appended { partition, offset });
     }
 }
 
@@ -104,10 +76,7 @@ fn ends_are_past_every_acknowledged_record(subject: &Subject) {
         let at = subject.append(&topic, &format!("key-{number}"), "x");
         let partition = usize::try_from(at.partition).expect("a partition");
         expected[partition] = at.offset.expect("an offset") + 1;
-        assert_eq!(
-            subject.log.topic(&topic).expect("the log answers").highs,
-            expected
-        );
+        assert_eq!(subject.state(&topic).highs, expected);
     }
     for (partition, high) in (0..).zip(expected) {
         let range = subject.log.range(&topic, partition);
@@ -118,20 +87,16 @@ fn ends_are_past_every_acknowledged_record(subject: &Subject) {
 
 fn reading_past_the_end_returns_the_end(subject: &Subject) {
     let topic = subject.topic(1);
-    assert!(matches!(
-        subject.log.read_from(&topic, PartitionOffset::new(0, 0)),
-        Ok(ReadBack::End(0))
-    ));
-    subject.append(&topic, "key", "only");
-    assert!(matches!(
-        subject.log.read_from(&topic, PartitionOffset::new(0, 1)),
-        Ok(ReadBack::End(1))
-    ));
+    for end in 0..2 {
+        let read = subject.log.read_from(&topic, PartitionOffset::new(0, end));
+        assert!(matches!(read, Ok(ReadBack::End(at)) if at == end));
+        subject.append(&topic, "key", "value");
+    }
 }
 
 fn a_recreated_topic_has_another_id(subject: &Subject) {
     let topic = subject.topic(1);
-    let first = subject.log.topic(&topic).expect("the log answers");
+    let first = subject.state(&topic);
     assert!(first.topic_id.is_known());
     subject.delete_topic(&topic);
     subject.create(&topic, 1);
@@ -147,9 +112,9 @@ fn a_recreated_topic_has_another_id(subject: &Subject) {
 fn creating_a_topic_that_exists_changes_nothing(subject: &Subject) {
     let topic = subject.topic(2);
     subject.append(&topic, "key", "kept");
-    let before = subject.log.topic(&topic).expect("the log answers");
+    let before = subject.state(&topic);
     subject.create(&topic, 5);
-    assert_eq!(subject.log.topic(&topic).expect("the log answers"), before);
+    assert_eq!(subject.state(&topic), before);
 }
 
 fn a_missing_topic_or_partition_is_not_found(subject: &Subject) {
@@ -162,11 +127,8 @@ fn a_missing_topic_or_partition_is_not_found(subject: &Subject) {
         let error = answer.expect_err("there is no such topic");
         assert!(matches!(error, LogError::NotFound(_)), "{error}");
     }
-    let none = subject
-        .admin
-        .describe(Some(&[name]))
-        .expect("the log answers");
-    assert!(none.is_empty());
+    let described = subject.admin.describe(Some(&[name]));
+    assert!(described.expect("the log answers").is_empty());
 }
 
 fn a_flush_waits_for_every_acknowledgement(subject: &Subject) {
@@ -179,7 +141,7 @@ fn a_flush_waits_for_every_acknowledgement(subject: &Subject) {
     for ack in acks {
         ack.wait().expect("the record is acknowledged");
     }
-    assert!(after.elapsed() < Duration::from_secs(1), "they were there");
+    assert!(after.elapsed() < Duration::from_secs(1), "an ack came later");
 }
 
 fn a_record_that_is_too_large_is_refused_and_the_next_one_is_accepted(subject: &Subject) {
@@ -192,7 +154,7 @@ fn a_record_that_is_too_large_is_refused_and_the_next_one_is_accepted(subject: &
         headers: &[],
     };
     let refused = subject.log.append(Durability::Durable, record);
-    let refused = refused.and_then(orders::event_log::Ack::wait);
+    let refused = refused.and_then(Ack::wait);
     assert!(
         matches!(refused, Err(AppendError::TooLarge(_))),
         "{refused:?}"
@@ -205,7 +167,7 @@ fn the_settings_of_a_topic_are_reported_as_requested(subject: &Subject) {
     let topic = format!("{}-settings", subject.group());
     let settings = [("cleanup.policy", "delete"), ("retention.ms", "3600000")];
     subject.create_with(&topic, 2, &settings);
-    let described = subject.until("the topic is told of", || {
+    let described = subject.until("the topic is described", || {
         let mut described = subject.admin.describe(Some(&[&topic])).ok()?;
         described.pop()
     });

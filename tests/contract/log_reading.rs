@@ -3,7 +3,9 @@
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use orders::event_log::{Fetched, Followed, LogFault, Membership, MembershipEvent, Reader};
+use orders::event_log::{
+    EventLog, Fetched, Followed, LogFault, Membership, MembershipEvent, Reader,
+};
 use orders::pipeline::{PartitionOffset, Record};
 use support::TIMEOUT;
 use support::for_each_engine;
@@ -23,19 +25,37 @@ for_each_engine! {
     ]
 }
 
-/// Polls until the group gave this member `count` partitions.
-fn assigned(member: &mut dyn Membership, count: usize) -> Vec<i32> {
-    let deadline = Instant::now() + TIMEOUT;
-    while Instant::now() < deadline {
-        if let Some(MembershipEvent::Assigned(mut partitions)) =
-            member.poll(Duration::from_millis(100))
-            && partitions.len() == count
-        {
-            partitions.sort_unstable();
-            return partitions;
-        }
-    }
-    panic!("the group did not give {count} partitions");
+/// Joins the subject's group and waits until the partitions `0..count` are assigned.
+fn join(subject: &Subject, log: &dyn EventLog, topic: &str, count: i32) -> Box<dyn Membership> {
+    let joined = log.join(&subject.group(), topic);
+    let mut member = joined.expect("the group can be joined");
+    let all: Vec<i32> = (0..count).collect();
+    subject.until("every partition is assigned", || {
+        let event = member.poll(Duration::from_millis(100))?;
+        let MembershipEvent::Assigned(mut partitions) = event else {
+            return None;
+        };
+        partitions.sort_unstable();
+        (partitions == all).then_some(())
+    });
+    member
+}
+
+/// Reads the partitions from these offsets.
+fn assign(member: &mut dyn Membership, starts: &[i64]) -> Vec<Box<dyn Reader>> {
+    let starts: Vec<PartitionOffset> = (0..)
+        .zip(starts)
+        .map(|(partition, offset)| PartitionOffset::new(partition, *offset))
+        .collect();
+    let readers = member.assign(&starts);
+    readers.expect("the partitions can be assigned")
+}
+
+/// A member that reads a topic's only partition from this offset.
+fn reading(subject: &Subject, topic: &str, start: i64) -> (Box<dyn Membership>, Box<dyn Reader>) {
+    let mut member = join(subject, &*subject.log, topic, 1);
+    let reader = assign(&mut *member, &[start]).remove(0);
+    (member, reader)
 }
 
 /// Reads until `count` records came; the member is polled as its thread would.
@@ -55,21 +75,22 @@ fn read(member: &mut dyn Membership, reader: &mut dyn Reader, count: usize) -> V
     records
 }
 
+fn until_the_end(subject: &Subject, member: &mut dyn Membership, reader: &mut dyn Reader) {
+    subject.until("the end", || {
+        member.poll(Duration::ZERO);
+        let fetched = reader.next(10, 1000, Duration::from_millis(50));
+        matches!(fetched, Fetched::End).then_some(())
+    });
+}
+
 fn a_member_is_assigned_every_partition_and_reads_from_its_start_offsets(subject: &Subject) {
     let topic = subject.topic(2);
     for number in 0..40 {
         subject.append(&topic, &format!("key-{number}"), &number.to_string());
     }
-    let ends = subject.log.topic(&topic).expect("the log answers").highs;
-    let mut member = subject
-        .log
-        .join(&subject.group(), &topic)
-        .expect("the group can be joined");
-    assert_eq!(assigned(&mut *member, 2), [0, 1]);
-
-    let mut readers = member
-        .assign(&[PartitionOffset::new(0, 3), PartitionOffset::new(1, 0)])
-        .expect("the partitions can be assigned");
+    let ends = subject.state(&topic).highs;
+    let mut member = join(subject, &*subject.log, &topic, 2);
+    let mut readers = assign(&mut *member, &[3, 0]);
     for (reader, start) in readers.iter_mut().zip([3, 0]) {
         let partition = reader.partition();
         let end = ends[usize::try_from(partition).expect("a partition")];
@@ -89,70 +110,39 @@ fn a_member_is_assigned_every_partition_and_reads_from_its_start_offsets(subject
 fn a_reader_reports_the_end_once(subject: &Subject) {
     let topic = subject.topic(1);
     subject.append(&topic, "key", "first");
-    let mut member = subject
-        .log
-        .join(&subject.group(), &topic)
-        .expect("the group can be joined");
-    assigned(&mut *member, 1);
-    let mut readers = member
-        .assign(&[PartitionOffset::new(0, 0)])
-        .expect("the partition can be assigned");
-    let reader = &mut *readers[0];
-    read(&mut *member, reader, 1);
-    subject.until("the end", || {
-        member.poll(Duration::ZERO);
-        matches!(
-            reader.next(10, 1000, Duration::from_millis(50)),
-            Fetched::End
-        )
-        .then_some(())
-    });
+    let (mut member, mut reader) = reading(subject, &topic, 0);
+    read(&mut *member, &mut *reader, 1);
+    until_the_end(subject, &mut *member, &mut *reader);
     assert!(matches!(
         reader.next(10, 1000, Duration::from_millis(300)),
         Fetched::Nothing
     ));
     subject.append(&topic, "key", "second");
-    assert_eq!(value(&read(&mut *member, reader, 1)[0]), "second");
+    let records = read(&mut *member, &mut *reader, 1);
+    assert_eq!(value(&records[0]), "second");
 }
 
 fn nothing_is_delivered_before_assign(subject: &Subject) {
     let topic = subject.topic(1);
     subject.append(&topic, "key", "first");
-    let mut member = subject
-        .log
-        .join(&subject.group(), &topic)
-        .expect("the group can be joined");
-    assigned(&mut *member, 1);
+    let mut member = join(subject, &*subject.log, &topic, 1);
     // A record through the main poll would be a fault.
     for _ in 0..10 {
         assert!(member.poll(Duration::from_millis(20)).is_none());
     }
-    let mut readers = member
-        .assign(&[PartitionOffset::new(0, 0)])
-        .expect("the partition can be assigned");
+    let mut readers = assign(&mut *member, &[0]);
     assert_eq!(value(&read(&mut *member, &mut *readers[0], 1)[0]), "first");
 }
 
 fn a_reader_notifies_when_records_begin_to_wait(subject: &Subject) {
     let topic = subject.topic(1);
-    let mut member = subject
-        .log
-        .join(&subject.group(), &topic)
-        .expect("the group can be joined");
-    assigned(&mut *member, 1);
-    let mut readers = member
-        .assign(&[PartitionOffset::new(0, 0)])
-        .expect("the partition can be assigned");
-    let reader = &mut *readers[0];
+    let (mut member, mut reader) = reading(subject, &topic, 0);
     let (sender, notified) = mpsc::channel();
     reader.on_ready(Box::new(move || {
         let _ = sender.send(());
     }));
     for number in 0..3 {
-        subject.until("the end", || {
-            let fetched = reader.next(10, 1000, Duration::from_millis(50));
-            matches!(fetched, Fetched::End).then_some(())
-        });
+        until_the_end(subject, &mut *member, &mut *reader);
         while notified.try_recv().is_ok() {}
         let value = number.to_string();
         subject.append(&topic, "key", &value);
@@ -173,17 +163,10 @@ fn a_reader_notifies_when_records_begin_to_wait(subject: &Subject) {
 fn a_missing_offset_is_reported_as_a_reset(subject: &Subject) {
     let topic = subject.topic(1);
     subject.append(&topic, "key", "only");
-    let mut member = subject
-        .log
-        .join(&subject.group(), &topic)
-        .expect("the group can be joined");
-    assigned(&mut *member, 1);
-    let mut readers = member
-        .assign(&[PartitionOffset::new(0, 1000)])
-        .expect("the partition can be assigned");
+    let (mut member, mut reader) = reading(subject, &topic, 1000);
     subject.until("a fault that says so", || {
         member.poll(Duration::ZERO);
-        match readers[0].next(10, 1000, Duration::from_millis(50)) {
+        match reader.next(10, 1000, Duration::from_millis(50)) {
             Fetched::Fault(LogFault::Reset(_)) => Some(()),
             Fetched::Records(records) => panic!("no such records: {records:?}"),
             _ => None,
@@ -196,19 +179,10 @@ fn two_clients_of_one_log_see_each_others_records(subject: &Subject) {
     let other = subject.another();
     let identity = subject.log.topic_id(&topic).expect("the log answers");
     assert_eq!(other.topic_id(&topic).expect("the log answers"), identity);
-    let mut member = other
-        .join(&subject.group(), &topic)
-        .expect("the group can be joined");
-    assigned(&mut *member, 1);
-    let mut readers = member
-        .assign(&[PartitionOffset::new(0, 0)])
-        .expect("the partition can be assigned");
+    let mut member = join(subject, &*other, &topic, 1);
+    let mut readers = assign(&mut *member, &[0]);
     for number in 0..10 {
-        let writer = if number % 2 == 0 {
-            &subject.log
-        } else {
-            &other
-        };
+        let writer = [&subject.log, &other][usize::from(number % 2 != 0)];
         let at = append(&**writer, &topic, "key", &number.to_string());
         assert_eq!(at.offset, Some(number));
         let read = read(&mut *member, &mut *readers[0], 1);
@@ -221,14 +195,9 @@ fn a_follower_starts_at_its_offsets_and_copies_only_unknown_records(subject: &Su
     for number in 0..5 {
         subject.append(&topic, "key", &number.to_string());
     }
-    let mut follower = subject
-        .log
-        .follow(
-            &topic,
-            &[PartitionOffset::new(0, 3)],
-            Duration::from_millis(10),
-        )
-        .expect("the topic can be followed");
+    let (start, interval) = (PartitionOffset::new(0, 3), Duration::from_millis(10));
+    let follower = subject.log.follow(&topic, &[start], interval);
+    let mut follower = follower.expect("the topic can be followed");
     let mut seen = Vec::new();
     let (mut ended, deadline) = (false, Instant::now() + TIMEOUT);
     while !ended || seen.len() < 3 {
@@ -259,19 +228,8 @@ mod groups {
 
     fn two_members_share_the_partitions(subject: &Subject) {
         let topic = subject.topic(4);
-        let mut first = subject
-            .log
-            .join(&subject.group(), &topic)
-            .expect("the group can be joined");
-        assert_eq!(assigned(&mut *first, 4), [0, 1, 2, 3]);
-        first
-            .assign(&[
-                PartitionOffset::new(0, 0),
-                PartitionOffset::new(1, 0),
-                PartitionOffset::new(2, 0),
-                PartitionOffset::new(3, 0),
-            ])
-            .expect("the partitions can be assigned");
+        let mut first = join(subject, &*subject.log, &topic, 4);
+        assign(&mut *first, &[0; 4]);
         let mut second = subject
             .log
             .join(&subject.group(), &topic)

@@ -1,10 +1,12 @@
-//! The logs under test: each engine, with access to it beside the trait.
+//! The logs under test: each engine, with access to it besides the trait.
 
 use std::sync::Arc;
 
 use orders::event_log::kafka::KafkaLog;
 use orders::event_log::sqlite::{Reach, SqliteLog};
-use orders::event_log::{Ack, Appended, Durability, EventLog, NewRecord, TopicAdmin, TopicSpec};
+use orders::event_log::{
+    Ack, Appended, Durability, EventLog, NewRecord, TopicAdmin, TopicSpec, TopicState,
+};
 use support::{EmbeddedLog, Env, TIMEOUT, eventually};
 use tempfile::TempDir;
 
@@ -27,7 +29,7 @@ impl Subject {
     }
 
     pub fn sqlite() -> Subject {
-        let folder = TempDir::with_prefix("orders-log-").expect("a temporary folder can be made");
+        let folder = TempDir::with_prefix("orders-log-").expect("a temporary folder can be created");
         Subject::on(Engine::Sqlite(folder))
     }
 
@@ -72,7 +74,7 @@ impl Subject {
         };
         self.admin
             .create_topics(&[spec])
-            .expect("the topic can be made");
+            .expect("the topic can be created");
         self.until("the topic is there", || self.log.topic(topic).ok());
     }
 
@@ -84,6 +86,10 @@ impl Subject {
                 EmbeddedLog::new(&folder.path().join("log")).delete_topic(topic)
             }
         }
+    }
+
+    pub fn state(&self, topic: &str) -> TopicState {
+        self.log.topic(topic).expect("the log answers")
     }
 
     pub fn append(&self, topic: &str, key: &str, value: &str) -> Appended {
@@ -114,7 +120,7 @@ fn both(log: impl EventLog + TopicAdmin + 'static) -> (Arc<dyn EventLog>, Arc<dy
     (log.clone(), log)
 }
 
-/// Hands a record over.
+/// Sends a record without waiting for its acknowledgement.
 pub fn send(log: &dyn EventLog, topic: &str, key: &str, value: &str) -> Ack {
     let record = NewRecord {
         topic,
@@ -123,7 +129,7 @@ pub fn send(log: &dyn EventLog, topic: &str, key: &str, value: &str) -> Ack {
         headers: &[],
     };
     log.append(Durability::Durable, record)
-        .expect("the record is taken")
+        .expect("the record is sent")
 }
 
 /// Appends a record and waits for its acknowledgement.

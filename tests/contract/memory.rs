@@ -1,27 +1,22 @@
-//! The in-memory store of the lane model behaves like the real engines: both get the same calls, and
-//! every result and their contents at the end are compared.
+//! The in-memory store behaves like the real engines: both get the same calls, and every result and
+//! their contents at the end are compared.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 
-use bytes::Bytes;
 use orders::order::Order;
-use orders::pipeline::{LastApplied, PartitionOffset, Source, TopicId};
-use orders::store::*;
+use orders::pipeline::{LastApplied, TopicId};
+use orders::store::memory::Tables;
+use orders::store::{
+    Applied, Batch, Claim, OrderStore, Position, RejectionWindow, SourcedOrder, StartDecision,
+    StoreError,
+};
 use proptest::collection::vec;
 use proptest::prelude::*;
-use serde_json::json;
-use support::Db;
-use support::orders::order_version;
-use uuid::Uuid;
+use support::{Db, replayable};
 
-use self::tables::Tables;
+use crate::contract::owner::{claim, dead, hole, sourced};
 use crate::contract::stores::Database;
-
-#[path = "../../src/replayable.rs"]
-mod replayable;
-#[path = "../../src/store/memory.rs"]
-mod tables;
 
 const REJECTED_ENTRY: &str = "REFUSED";
 const UIDS: usize = 4;
@@ -35,21 +30,21 @@ enum Kind {
     Hole,
 }
 
-/// Where a batch begins.
+/// Where a batch starts.
 #[derive(Clone, Copy, Debug)]
-enum Aim {
+enum Start {
     AtThePosition,
-    BesideIt(i64),
+    OffBy(i64),
     OtherEpoch,
-    /// The last one of this owner, again.
-    Again,
+    /// The owner's last batch is applied again.
+    Repeated,
 }
 
 #[derive(Clone, Debug)]
 enum Step {
     Acquire,
     CommitStart { epochs: i32, moves: i64, gap: bool },
-    Apply(Aim, Vec<(usize, Kind, i64)>),
+    Apply(Start, Vec<(usize, Kind, i64)>),
     Read,
 }
 
@@ -60,18 +55,18 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(Kind::Dead),
         1 => Just(Kind::Hole),
     ];
-    let aim = prop_oneof![
-        6 => Just(Aim::AtThePosition),
-        1 => (-2..3_i64).prop_map(Aim::BesideIt),
-        1 => Just(Aim::OtherEpoch),
-        2 => Just(Aim::Again),
+    let start = prop_oneof![
+        6 => Just(Start::AtThePosition),
+        1 => (-2..3_i64).prop_map(Start::OffBy),
+        1 => Just(Start::OtherEpoch),
+        2 => Just(Start::Repeated),
     ];
     let records = vec((0..UIDS, kind, 0..6_i64), 0..6);
     prop_oneof![
         2 => Just(Step::Acquire),
         2 => (0..2_i32, -4..3_i64, any::<bool>())
             .prop_map(|(epochs, moves, gap)| Step::CommitStart { epochs, moves, gap }),
-        6 => (aim, records).prop_map(|(aim, records)| Step::Apply(aim, records)),
+        6 => (start, records).prop_map(|(start, records)| Step::Apply(start, records)),
         1 => Just(Step::Read),
     ]
 }
@@ -104,7 +99,7 @@ impl Pair<'_> {
                 assert_eq!(known(acquired), known(self.memory.acquire(claim)));
             }
             Step::CommitStart { epochs, moves, gap } => self.commit_start(by, epochs, moves, gap),
-            Step::Apply(aim, records) => self.apply(by, aim, &records),
+            Step::Apply(start, records) => self.apply(by, start, &records),
             Step::Read => self.read(by),
         }
     }
@@ -126,13 +121,13 @@ impl Pair<'_> {
         assert_eq!(committed, expected);
     }
 
-    fn apply(&mut self, by: usize, aim: Aim, records: &[(usize, Kind, i64)]) {
-        let mut batch = match aim {
-            Aim::Again => match self.owners[by].last.clone() {
+    fn apply(&mut self, by: usize, start: Start, records: &[(usize, Kind, i64)]) {
+        let mut batch = match start {
+            Start::Repeated => match self.owners[by].last.clone() {
                 Some(last) => last,
                 None => return,
             },
-            aim => self.batch(by, aim, records),
+            start => self.batch(by, start, records),
         };
         self.owners[by].last = Some(batch.clone());
         let rejects = |order: &Order| order.entry == REJECTED_ENTRY;
@@ -149,13 +144,13 @@ impl Pair<'_> {
         assert_eq!(format!("{window:?}"), format!("{other:?}"));
     }
 
-    fn batch(&self, by: usize, aim: Aim, records: &[(usize, Kind, i64)]) -> Batch {
+    fn batch(&self, by: usize, start: Start, records: &[(usize, Kind, i64)]) -> Batch {
         let position = self.memory.position(&self.log_id, 0);
         let (id, epoch, next) = position.map_or((-1, 1, 0), |it| (it.id, it.epoch, it.next_offset));
-        let (start, epoch) = match aim {
-            Aim::BesideIt(by) => (next + by, epoch),
-            Aim::OtherEpoch => (next, epoch + 1),
-            Aim::AtThePosition | Aim::Again => (next, epoch),
+        let (start, epoch) = match start {
+            Start::OffBy(by) => (next + by, epoch),
+            Start::OtherEpoch => (next, epoch + 1),
+            Start::AtThePosition | Start::Repeated => (next, epoch),
         };
         let mut orders: BTreeMap<String, SourcedOrder> = BTreeMap::new();
         let (mut dead_letters, mut gaps) = (Vec::new(), Vec::new());
@@ -163,12 +158,15 @@ impl Pair<'_> {
             let uid = self.uid(*number);
             match kind {
                 Kind::Hole => gaps.push(hole(offset, Some(offset + 1))),
-                Kind::Dead => dead_letters.push(dead(offset, &uid)),
+                Kind::Dead => dead_letters.push(dead(offset, Some(&uid))),
                 Kind::Good | Kind::Rejected => {
-                    let is_rejected = matches!(kind, Kind::Rejected);
-                    let mut order = sourced(&uid, offset, *accepted_s, is_rejected);
-                    order.supersedes = orders.contains_key(&uid);
-                    orders.insert(uid, order);
+                    let version = u32::try_from(offset.max(0) + 1).expect("it is small");
+                    let mut sourced = sourced(&uid, version, offset, *accepted_s);
+                    if matches!(kind, Kind::Rejected) {
+                        sourced.order.entry = REJECTED_ENTRY.into();
+                    }
+                    sourced.supersedes = orders.contains_key(&uid);
+                    orders.insert(uid, sourced);
                 }
             }
         }
@@ -205,20 +203,16 @@ impl Pair<'_> {
             known(self.memory.position(&self.log_id, 0))
         );
         let uids: Vec<String> = (0..UIDS).map(|number| self.uid(number)).collect();
-        let asked: Vec<&str> = uids.iter().map(String::as_str).collect();
-        let found = self.store.lookup(&self.log_id, &asked);
+        let uids: Vec<&str> = uids.iter().map(String::as_str).collect();
+        let found = self.store.lookup(&self.log_id, &uids);
         let found = found.expect("the store answers").results;
-        let expected = asked
-            .iter()
-            .map(|uid| self.memory.lookup(&self.log_id, uid));
-        assert_eq!(
-            format!("{found:#?}"),
-            format!("{:#?}", expected.collect::<Vec<_>>())
-        );
+        let in_memory = |uid: &&str| self.memory.lookup(&self.log_id, uid);
+        let expected: Vec<_> = uids.iter().map(in_memory).collect();
+        assert_eq!(format!("{found:#?}"), format!("{expected:#?}"));
     }
 
     /// Gaps and dead letters, which no method of the trait returns.
-    fn compare_dead_letters_and_gaps(&self, db: &mut Db, dialect: Dialect) {
+    fn compare_dead_letters_and_gaps(&self, db: &mut Db) {
         let of_this = format!(
             "position_id IN (SELECT id FROM log_positions WHERE log_id = '{}')",
             self.log_id
@@ -231,54 +225,18 @@ impl Pair<'_> {
             format!("{epoch}|{}|{to}", gap.from)
         });
         assert_eq!(gaps, expected.collect::<Vec<_>>().join("\n"));
-        let payload = match dialect {
-            Dialect::Postgres => "convert_from(payload, 'UTF8')",
-            Dialect::Sqlite => "CAST(payload AS TEXT)",
-        };
         let dead = db.text(&format!(
-            "SELECT epoch, \"offset\", order_uid, {payload} FROM dead_letters
+            "SELECT epoch, \"offset\", order_uid, payload FROM dead_letters
              WHERE {of_this} ORDER BY id"
         ));
         let expected = self.memory.dead_letters.iter().map(|dead| {
             let letter = &dead.letter;
-            let payload = letter.payload.as_deref().unwrap_or_default();
-            let payload = std::str::from_utf8(payload).expect("it was written as text");
+            let payload = letter.payload.iter().flatten();
+            let payload: String = payload.map(|byte| format!("{byte:02x}")).collect();
             let uid = letter.order_uid.as_deref().unwrap_or_default();
-            format!("{}|{}|{uid}|{payload}", dead.epoch, letter.offset)
+            format!("{}|{}|{uid}|\\x{payload}", dead.epoch, letter.offset)
         });
         assert_eq!(dead, expected.collect::<Vec<_>>().join("\n"));
-    }
-}
-
-fn hole(from: i64, to: Option<i64>) -> Gap {
-    Gap {
-        from,
-        to,
-        reason: "a hole".into(),
-    }
-}
-
-fn dead(offset: i64, uid: &str) -> DeadLetter {
-    DeadLetter {
-        offset,
-        key: None,
-        payload: Some(Bytes::from_static(b"{")),
-        accepted_at_us: 1,
-        order_uid: Some(uid.into()),
-        reason: "it is not JSON".into(),
-    }
-}
-
-fn sourced(uid: &str, offset: i64, accepted_s: i64, is_rejected: bool) -> SourcedOrder {
-    let mut order = order_version(uid, u32::try_from(offset.max(0) + 1).expect("it is small"));
-    if is_rejected {
-        order["entry"] = json!(REJECTED_ENTRY);
-    }
-    SourcedOrder {
-        order: Order::decode(order.to_string().as_bytes()).expect("the order is valid"),
-        offset,
-        accepted_at_us: accepted_s * 1_000_000,
-        supersedes: false,
     }
 }
 
@@ -327,10 +285,8 @@ fn compare(database: &Database) {
         let owner = |number: usize| Owner {
             claim: Claim {
                 log_id: log_id.clone(),
-                partition: 0,
-                owner: Uuid::new_v4(),
                 group: format!("group-{number}"),
-                host: "host".into(),
+                ..claim()
             },
             windows: Default::default(),
             last: None,
@@ -345,6 +301,6 @@ fn compare(database: &Database) {
             pair.run(by, step);
         }
         pair.read(0);
-        pair.compare_dead_letters_and_gaps(&mut db.borrow_mut(), database.dialect);
+        pair.compare_dead_letters_and_gaps(&mut db.borrow_mut());
     });
 }

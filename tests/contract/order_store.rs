@@ -2,12 +2,13 @@
 
 use std::thread;
 
-use orders::store::{Applied, Gap, LookupResult, SourcedOrder, StartDecision, StoreError};
-use serde_json::json;
+use orders::store::{Applied, LookupResult, StartDecision, StoreError};
 use support::for_each_engine;
 use support::orders::order_version;
 
-use crate::contract::owner::{AMOUNTS, LOG, claim, commit_start, dead, decoded, sourced};
+use crate::contract::owner::{
+    AMOUNTS, LOG, claim, commit_start, dead, hole, sourced, with_entry,
+};
 use crate::contract::stores::Database;
 
 for_each_engine! {
@@ -36,13 +37,8 @@ fn a_position_exists_from_the_first_start_decision_on(subject: &Database) {
     assert_eq!(owner.position.last_applied, None);
     let found = owner.store.position(LOG, 0).expect("the store answers");
     assert_eq!(found.as_ref(), Some(&owner.position));
-    assert_eq!(
-        owner
-            .store
-            .acquire(&claim())
-            .expect("the partition can be acquired"),
-        found
-    );
+    let acquired = owner.store.acquire(&claim());
+    assert_eq!(acquired.expect("the partition can be acquired"), found);
 }
 
 /// It is written again when the answer to its COMMIT was lost.
@@ -53,11 +49,7 @@ fn a_start_decision_written_twice_leaves_one_gap(subject: &Database) {
             topic_id: "topic-2".into(),
             epoch: 2,
             next_offset: 7,
-            gap: Some(Gap {
-                from: 5,
-                to,
-                reason: "deleted".into(),
-            }),
+            gap: Some(hole(5, to)),
         };
         for _ in 0..2 {
             let committed = owner.store.commit_start(&owner.claim, &decision);
@@ -78,11 +70,8 @@ fn a_batch_is_stored_with_its_position_or_not_at_all(subject: &Database) {
     let batch = owner.batch(vec![sourced("a", 1, 0, 1), sourced("b", 2, 1, 1)]);
     let applied = owner.apply(&batch).expect("the batch is stored");
     assert!(!applied.already_applied && applied.outdated == 0 && applied.rejected.is_empty());
-    let position = owner
-        .store
-        .position(LOG, 0)
-        .expect("the store answers")
-        .expect("there is a position");
+    let position = owner.store.position(LOG, 0).expect("the store answers");
+    let position = position.expect("there is a position");
     assert_eq!(position.next_offset, 2);
     assert_eq!(position.last_applied, batch.last_applied);
     assert_eq!(subject.db().text(AMOUNTS), "a|1\nb|2");
@@ -102,18 +91,10 @@ fn a_batch_is_stored_with_its_position_or_not_at_all(subject: &Database) {
 fn a_batch_applied_twice_is_recognised(subject: &Database) {
     let mut owner = subject.owner();
     let batch = owner.batch(vec![sourced("a", 1, 0, 1)]);
-    assert!(
-        !owner
-            .apply(&batch)
-            .expect("the batch is stored")
-            .already_applied
-    );
-    assert!(
-        owner
-            .apply(&batch)
-            .expect("the batch is known")
-            .already_applied
-    );
+    for already_applied in [false, true] {
+        let applied = owner.apply(&batch).expect("the batch is stored");
+        assert_eq!(applied.already_applied, already_applied);
+    }
     assert_eq!(subject.db().count("items"), 2);
 }
 
@@ -135,63 +116,43 @@ fn an_older_owner_is_fenced(subject: &Database) {
         ("group", "host")
     );
     assert_eq!(subject.db().count("orders"), 0);
-    assert!(
-        old.store
-            .holder(&old.claim)
-            .expect("the store answers")
-            .is_some()
-    );
-    assert!(
-        old.store
-            .holder(&newer)
-            .expect("the store answers")
-            .is_none()
-    );
+    for (claim, is_fenced) in [(&old.claim, true), (&newer, false)] {
+        let holder = old.store.holder(claim).expect("the store answers");
+        assert_eq!(holder.is_some(), is_fenced);
+    }
 }
 
 fn an_older_offset_never_overwrites_a_newer_one(subject: &Database) {
     let mut owner = subject.owner();
-    let batch = owner.batch(vec![sourced("a", 5, 9, 1)]);
-    owner.apply(&batch).expect("the batch is stored");
-    // A rewind: the same incarnation from the start, with a later accept time even.
+    owner.apply_orders(vec![sourced("a", 5, 9, 1)]);
+    // A rewind: the same incarnation from the start, even with a later accept time.
     owner.position = commit_start(&mut *owner.store, &owner.claim, "topic-1", 1, 0);
-    let replay = owner.batch(vec![sourced("a", 3, 4, 100)]);
-    assert_eq!(
-        owner.apply(&replay).expect("a replay is harmless").outdated,
-        1
-    );
+    let replayed = owner.apply_orders(vec![sourced("a", 3, 4, 100)]);
+    assert_eq!(replayed.outdated, 1);
     assert_eq!(subject.db().text(AMOUNTS), "a|5");
 }
 
 fn across_topic_incarnations_the_accept_time_decides(subject: &Database) {
     let mut owner = subject.owner();
-    let batch = owner.batch(vec![
+    owner.apply_orders(vec![
         sourced("a", 5, 9, 50),
         sourced("b", 5, 10, 50),
         sourced("c", 5, 11, 50),
     ]);
-    owner.apply(&batch).expect("the batch is stored");
     owner.position = commit_start(&mut *owner.store, &owner.claim, "topic-2", 2, 0);
-    let recreated = owner.batch(vec![
+    let recreated = owner.apply_orders(vec![
         sourced("a", 6, 0, 49),
         sourced("b", 6, 1, 50),
         sourced("c", 6, 2, 51),
     ]);
-    assert_eq!(
-        owner
-            .apply(&recreated)
-            .expect("the batch is stored")
-            .outdated,
-        1
-    );
+    assert_eq!(recreated.outdated, 1);
     assert_eq!(subject.db().text(AMOUNTS), "a|5\nb|6\nc|6");
 }
 
 fn an_order_is_replaced_whole(subject: &Database) {
     let mut owner = subject.owner();
     for version in 1..=4 {
-        let batch = owner.batch(vec![sourced("a", version, i64::from(version) - 1, 1)]);
-        owner.apply(&batch).expect("the batch is stored");
+        owner.apply_orders(vec![sourced("a", version, i64::from(version) - 1, 1)]);
     }
     let mut found = owner.store.lookup(LOG, &["a"]).expect("the store answers");
     let LookupResult::Stored(stored) = found.results.remove(0) else {
@@ -200,26 +161,8 @@ fn an_order_is_replaced_whole(subject: &Database) {
     let encoded: serde_json::Value = serde_json::from_slice(&stored.order.encode()).expect("JSON");
     assert_eq!(encoded, order_version("a", 4));
     let source = stored.source.expect("it came from this incarnation");
-    assert_eq!(
-        (
-            source.topic_id.as_str(),
-            source.at.partition,
-            source.at.offset
-        ),
-        ("topic-1", 0, 3)
-    );
+    assert_eq!(source.to_string(), "topic-1/0/3");
     assert_eq!(stored.accepted_at_us, Some(1_000_000));
-}
-
-fn with_entry(uid: &str, entry: &str, offset: i64) -> SourcedOrder {
-    let mut order = order_version(uid, 1);
-    order["entry"] = json!(entry);
-    SourcedOrder {
-        order: decoded(order),
-        offset,
-        accepted_at_us: 1,
-        supersedes: false,
-    }
 }
 
 fn a_rejected_order_becomes_a_dead_letter_and_the_others_are_stored(subject: &Database) {
@@ -229,8 +172,7 @@ fn a_rejected_order_becomes_a_dead_letter_and_the_others_are_stored(subject: &Da
         let entry = if number == 57 { "BAD" } else { "GOOD" };
         with_entry(&format!("uid-{number:03}"), entry, number)
     });
-    let batch = owner.batch(orders.collect());
-    let applied = owner.apply(&batch).expect("the batch is stored");
+    let applied = owner.apply_orders(orders.collect());
     let rejected: Vec<i64> = applied.rejected.iter().map(|(offset, _)| *offset).collect();
     assert_eq!(rejected, [57]);
     let mut db = subject.db();
@@ -263,15 +205,14 @@ fn dead_letters_and_gaps_are_stored_with_their_batch(subject: &Database) {
     let mut owner = subject.owner();
     let mut batch = owner.batch(vec![sourced("a", 1, 4, 1)]);
     batch.dead_letters = vec![dead(0, None), dead(3, Some("d"))];
-    batch.gaps = vec![Gap {
-        from: 1,
-        to: Some(3),
-        reason: "a hole".into(),
-    }];
+    batch.gaps = vec![hole(1, Some(3))];
     owner.apply(&batch).expect("the batch is stored");
     let mut db = subject.db();
     assert_eq!(
-        db.text("SELECT topic, partition, \"offset\", order_uid, payload, payload_bytes FROM dead_letters ORDER BY 3"),
+        db.text(
+            "SELECT topic, partition, \"offset\", order_uid, payload, payload_bytes
+             FROM dead_letters ORDER BY 3"
+        ),
         "orders|0|0||\\x00ff726177|5\norders|0|3|d|\\x00ff726177|5"
     );
     assert_eq!(

@@ -1,11 +1,11 @@
-//! An owner of a partition of a new log, and what it writes.
+//! The owner of a partition of a new log, and what it writes.
 
 use bytes::Bytes;
 use orders::order::Order;
 use orders::pipeline::LastApplied;
 use orders::store::{
-    Batch, Claim, DeadLetter, OrderStore, Position, RejectionWindow, SourcedOrder, StartDecision,
-    StoreError,
+    Applied, Batch, Claim, DeadLetter, Gap, OrderStore, Position, RejectionWindow, SourcedOrder,
+    StartDecision, StoreError,
 };
 use support::orders::order_version;
 use uuid::Uuid;
@@ -19,12 +19,8 @@ impl Database {
     pub fn owner(&self) -> Owner {
         let mut store = self.store();
         let claim = claim();
-        assert_eq!(
-            store
-                .acquire(&claim)
-                .expect("the partition can be acquired"),
-            None
-        );
+        let acquired = store.acquire(&claim);
+        assert_eq!(acquired.expect("the partition can be acquired"), None);
         let position = commit_start(&mut *store, &claim, "topic-1", 1, 0);
         Owner {
             store,
@@ -97,10 +93,16 @@ impl Owner {
         }
     }
 
-    pub fn apply(&mut self, batch: &Batch) -> Result<orders::store::Applied, StoreError> {
+    pub fn apply(&mut self, batch: &Batch) -> Result<Applied, StoreError> {
         let applied = self.store.apply(batch, &mut self.window)?;
         self.position.next_offset = batch.end;
         Ok(applied)
+    }
+
+    /// Applies a batch of these orders.
+    pub fn apply_orders(&mut self, orders: Vec<SourcedOrder>) -> Applied {
+        let batch = self.batch(orders);
+        self.apply(&batch).expect("the batch is stored")
     }
 }
 
@@ -112,6 +114,13 @@ pub fn sourced(uid: &str, version: u32, offset: i64, accepted_s: i64) -> Sourced
         accepted_at_us: accepted_s * 1_000_000,
         supersedes: false,
     }
+}
+
+/// An order of another entry than others, for [`Database::reject_entry`].
+pub fn with_entry(uid: &str, entry: &str, offset: i64) -> SourcedOrder {
+    let mut sourced = sourced(uid, 1, offset, 0);
+    sourced.order.entry = entry.into();
+    sourced
 }
 
 pub fn decoded(order: serde_json::Value) -> Order {
@@ -128,5 +137,13 @@ pub fn dead(offset: i64, uid: Option<&str>) -> DeadLetter {
         accepted_at_us: 1,
         order_uid: uid.map(str::to_owned),
         reason: "it is not JSON".into(),
+    }
+}
+
+pub fn hole(from: i64, to: Option<i64>) -> Gap {
+    Gap {
+        from,
+        to,
+        reason: "a hole".into(),
     }
 }

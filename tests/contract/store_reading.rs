@@ -6,9 +6,8 @@ use bytes::Bytes;
 use orders::order::Order;
 use orders::store::{DeadLetter, LookupResult};
 use support::for_each_engine;
-use support::orders::order_version;
 
-use crate::contract::owner::{LOG, dead, decoded, sourced};
+use crate::contract::owner::{LOG, dead, sourced};
 use crate::contract::stores::Database;
 
 for_each_engine! {
@@ -35,9 +34,10 @@ fn a_lookup_tells_stored_dead_lettered_and_absent_orders_apart(subject: &Databas
         .expect("the store answers");
     assert!(matches!(found.results[0], LookupResult::Absent));
     assert!(matches!(found.results[1], LookupResult::Stored(_)));
-    assert!(
-        matches!(&found.results[2], LookupResult::DeadLettered { location } if location == "orders/0/0")
-    );
+    let LookupResult::DeadLettered { location } = &found.results[2] else {
+        panic!("{:?}", found.results[2])
+    };
+    assert_eq!(location, "orders/0/0");
     assert_eq!(found.positions.len(), 1);
     assert_eq!(found.positions[0].next_offset, 2);
 }
@@ -45,8 +45,7 @@ fn a_lookup_tells_stored_dead_lettered_and_absent_orders_apart(subject: &Databas
 fn the_latest_orders_have_their_positions(subject: &Database) {
     let mut owner = subject.owner();
     for number in 0..5 {
-        let batch = owner.batch(vec![sourced(&format!("uid-{number}"), 1, number, number)]);
-        owner.apply(&batch).expect("the batch is stored");
+        owner.apply_orders(vec![sourced(&format!("uid-{number}"), 1, number, number)]);
     }
     let latest = owner.store.latest(LOG, 3).expect("the store answers");
     assert_eq!(latest.orders.len(), 3);
@@ -56,36 +55,30 @@ fn the_latest_orders_have_their_positions(subject: &Database) {
 /// More orders than a page of PostgreSQL's holds, in an order that is not that of their uids.
 fn a_snapshot_has_everything_of_one_moment_and_nothing_later(subject: &Database) {
     let mut owner = subject.owner();
-    let uid = |number: i64| format!("uid-{:03}", number * 7 % 250);
+    let order = |number: i64| {
+        let version = u32::try_from(number % 4).expect("it is small");
+        let uid = format!("uid-{:03}", number * 7 % 250);
+        sourced(&uid, version, number, number)
+    };
     for start in [0, 125] {
-        let orders = (start..start + 125).map(|number| {
-            let version = u32::try_from(number % 4).expect("it is small");
-            sourced(&uid(number), version, number, number)
-        });
-        let batch = owner.batch(orders.collect());
-        owner.apply(&batch).expect("the batch is stored");
+        let orders = (start..start + 125).map(order);
+        owner.apply_orders(orders.collect());
     }
     subject
         .db()
         .run("INSERT INTO orders (order_uid) VALUES ('zz-nulls')");
     let mut snapshot = subject.engine.snapshot().expect("a snapshot can be made");
-    let later = owner.batch(vec![sourced("uid-000", 9, 250, 500)]);
-    owner.apply(&later).expect("no writer waits for a snapshot");
+    // No writer waits for a snapshot.
+    owner.apply_orders(vec![sourced("uid-000", 9, 250, 500)]);
 
     assert_eq!(snapshot.counts().expect("the store answers"), (251, 0));
     let positions = snapshot.positions(LOG).expect("the store answers");
-    let known: Vec<(i32, i64)> = positions
-        .iter()
-        .map(|position| (position.epoch, position.next_offset))
-        .collect();
-    assert_eq!(known, [(1, 250)]);
+    let [position] = &positions[..] else {
+        panic!("{positions:?}")
+    };
+    assert_eq!((position.epoch, position.next_offset), (1, 250));
     assert_eq!(snapshot.positions("other").expect("the store answers"), []);
-    let mut expected: Vec<Order> = (0..250)
-        .map(|number| {
-            let version = u32::try_from(number % 4).expect("it is small");
-            decoded(order_version(&uid(number), version))
-        })
-        .collect();
+    let mut expected: Vec<Order> = (0..250).map(|number| order(number).order).collect();
     expected.sort_by(|one, other| one.order_uid.cmp(&other.order_uid));
     expected.push(Order {
         order_uid: "zz-nulls".into(),

@@ -4,14 +4,13 @@ use std::path::PathBuf;
 
 use orders::store::postgres::PostgresEngine;
 use orders::store::sqlite::SqliteEngine;
-use orders::store::{Dialect, OrderStore, StoreEngine};
+use orders::store::{OrderStore, StoreEngine};
 use support::{Db, Env};
 use tempfile::TempDir;
 
 /// An engine with its own migrated database.
 pub struct Database {
     pub engine: Box<dyn StoreEngine>,
-    pub dialect: Dialect,
     location: Location,
 }
 
@@ -26,21 +25,19 @@ impl Database {
         env.orders(&["migrate"]).run().succeeds();
         Database {
             engine: Box::new(PostgresEngine::new(&env.db_url).expect("the URL is right")),
-            dialect: Dialect::Postgres,
             location: Location::Server(env),
         }
     }
 
     pub fn sqlite() -> Database {
-        let folder = TempDir::with_prefix("orders-test-").expect("a temporary folder can be made");
+        let folder = TempDir::with_prefix("orders-test-").expect("a temporary folder can be created");
         let path = folder.path().join("store.db");
         let engine = SqliteEngine::new(&path);
         let mut schema = engine.schema().expect("nothing is opened yet");
         orders::migrations::run(&mut *schema, support::TIMEOUT, &|_| {})
-            .expect("the file can be made");
+            .expect("the file can be created");
         Database {
             engine: Box::new(engine),
-            dialect: Dialect::Sqlite,
             location: Location::File {
                 file: path,
                 _folder: folder,
@@ -59,7 +56,7 @@ impl Database {
         }
     }
 
-    /// Adds a check that rejects orders with this entry, as a later version of the database may have.
+    /// Adds a check that rejects orders with this entry, as a later schema may have one.
     pub fn reject_entry(&self, entry: &str) {
         self.db()
             .add_check("entries", &format!("entry = '{entry}'"));

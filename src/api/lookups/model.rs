@@ -4,10 +4,10 @@
 use bytes::Bytes;
 use proptest::collection::vec;
 use proptest::prelude::*;
+use support::replayable;
 
 use super::*;
 use crate::pipeline::lookup_protocol::LOOKUP_TTL;
-use crate::replayable;
 
 const UIDS: [&str; 2] = ["a", "b"];
 

@@ -8,11 +8,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use support::replayable;
+
 use self::process::Process;
 use self::script::Script;
 use self::world::World;
 use crate::consumer::clock::SimulatedClock;
-use crate::replayable;
 
 mod database;
 mod fakes;

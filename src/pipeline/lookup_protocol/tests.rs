@@ -3,10 +3,10 @@
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
+use support::replayable;
 
 use super::*;
 use crate::pipeline::PartitionOffset;
-use crate::replayable;
 
 const NOW_US: i64 = 1_700_000_000_000_000;
 const ID: &str = "67e55044-10b1-426f-9247-bb680e5fe0c8";

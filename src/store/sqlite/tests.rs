@@ -5,6 +5,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use support::replayable;
 use tempfile::TempDir;
 use uuid::Uuid;
 
@@ -12,7 +13,6 @@ use super::*;
 use crate::migrations;
 use crate::order::Order;
 use crate::order::properties::order;
-use crate::replayable;
 use crate::store::{Dialect, LookupResult, SourcedOrder};
 
 const LOG: &str = "log";

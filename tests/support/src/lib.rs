@@ -27,6 +27,7 @@ pub mod orders;
 pub mod private;
 pub mod process;
 pub mod proxy;
+pub mod replayable;
 pub mod sqlite;
 
 pub use database::Db;

@@ -1,8 +1,7 @@
 //! Property tests whose failures can be run again: a failure prints its seed.
 //!
 //! `PROPTEST_CASES` sets the number of cases, `PROPTEST_RNG_SEED` takes the seed that a failure
-//! printed. Nothing is written into the source tree. The tests against real servers compile this file
-//! a second time, by its path.
+//! printed. Nothing is written into the source tree.
 
 use std::env::var_os;
 use std::hash::{BuildHasher, RandomState};
@@ -10,8 +9,8 @@ use std::hash::{BuildHasher, RandomState};
 use proptest::strategy::Strategy;
 use proptest::test_runner::{Config, RngSeed, TestRunner};
 
-/// Runs `holds` on that many values, or as many as PROPTEST_CASES says. Panics when the property does
-/// not hold, with the smallest value that breaks it and the seed.
+/// Runs `holds` on that many values, or as many as PROPTEST_CASES says. Panics with the seed and the
+/// smallest value that breaks the property.
 pub fn check<S: Strategy>(cases: u32, values: S, holds: impl Fn(S::Value)) {
     let given = Config::default();
     let seed = match given.rng_seed {
