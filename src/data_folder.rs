@@ -1,8 +1,8 @@
 //! The folder of the embedded engines: where their files are, and which processes may use them.
 //!
-//! Owns the layout (`log/` for the topics, `store.db` for the orders), the folder's creation and the
-//! role locks: one API and one consumer per folder, as each file has one writer. A lock is the
-//! kernel's and ends with its process, however that ends; the lock file stays and means nothing then.
+//! Owns the layout (`log/` for the topics, `store.db` for the orders), the folder's creation and
+//! the role locks: one API and one consumer per folder, as each file has one writer. A lock is the
+//! kernel's and ends with its process, however that ends; a lock file that stays is not a lock.
 
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -99,15 +99,14 @@ impl DataFolder {
         self.0.join("store.db")
     }
 
-    /// Creates the folder, and every missing folder above it, readable by this user alone. It is on
-    /// the disk when this returns.
+    /// Creates the folder and its missing parents, readable by this user alone, and syncs them.
     pub fn create(&self) -> Result<(), FolderError> {
         create_durably(&self.0)
             .map_err(|error| FolderError::unusable("create the data folder", &self.0, error))
     }
 
-    /// Locks a role in the folder, which is created where it is missing. A role that another process
-    /// has is an error that names the process.
+    /// Locks a role in the folder, which is created where it is missing. The error of a role that
+    /// another process has names the process.
     pub fn lock(&self, role: Role) -> Result<RoleLock, FolderError> {
         self.create()?;
         let path = self.0.join(role.file());
@@ -122,7 +121,8 @@ impl DataFolder {
         if !try_lock(&file).map_err(failed)? {
             return Err(self.locked(role, &mut file));
         }
-        // For people: which process. The lock is what counts, so a full disk does not matter here.
+        // For the error of another process. The lock does not depend on it, so a full disk is
+        // ignored.
         let _ = file
             .set_len(0)
             .and_then(|()| write!(file, "{}", std::process::id()));
@@ -143,8 +143,8 @@ impl DataFolder {
     }
 }
 
-/// Tries to lock an open file or folder; `false` when another process has the lock. It is the kernel's
-/// and ends when the file is closed.
+/// Tries to lock an open file or folder; `false` when another process has the lock. It is the
+/// kernel's lock and ends when the file is closed.
 pub fn try_lock(file: &File) -> io::Result<bool> {
     match flock(file, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(true),
@@ -153,17 +153,17 @@ pub fn try_lock(file: &File) -> io::Result<bool> {
     }
 }
 
-/// Creates `folder` and what is missing above it; it is on the disk when this returns. Also when it
-/// existed: the process that created it may have been killed before it was synced.
+/// Creates `folder` and its missing parents, and syncs them. Syncs an existing one too: the process
+/// that created it may have been killed before that.
 pub fn create_durably(folder: &Path) -> io::Result<()> {
     if !folder.is_dir() {
         let above = folder_of(folder);
         if !above.is_dir() {
-            // Each is on the disk before the one in it is created.
+            // Each is synced before the one in it is created.
             create_durably(above)?;
         }
         match DirBuilder::new().mode(0o700).create(folder) {
-            // Another process has created it meanwhile, or something else is there.
+            // Another process has created it meanwhile, or it is not a folder.
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                 if !folder.is_dir() {
                     return Err(io::ErrorKind::NotADirectory.into());
@@ -174,7 +174,7 @@ pub fn create_durably(folder: &Path) -> io::Result<()> {
     }
     sync_folder(folder)?;
     match sync_folder(folder_of(folder)) {
-        // A folder of another user, which may be entered but not read.
+        // The folder of another user, with permission to enter but not to read.
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
         synced => synced,
     }
@@ -188,7 +188,7 @@ pub fn folder_of(path: &Path) -> &Path {
     }
 }
 
-/// Syncs the entries of `folder`: a new file is not on the disk before that.
+/// Syncs the entries of `folder`: a new file is not durable before that.
 pub fn sync_folder(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
@@ -218,12 +218,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("data");
         fs::write(&file, "").unwrap();
-        let refused = DataFolder::new(&file).create().unwrap_err().to_string();
-        let said = format!(
-            "could not create the data folder `{}`: not a dir",
-            file.display()
-        );
-        assert!(refused.starts_with(&said), "{refused}");
+        let error = DataFolder::new(&file).create().unwrap_err().to_string();
+        let file = file.display();
+        let expected = format!("could not create the data folder `{file}`: not a dir");
+        assert!(error.starts_with(&expected), "{error}");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The schema's migrations: the files, the plan, and the run that applies it.
 //!
-//! Owns the embedded files of `migrations/`, their checksums and the pure plan (history, files) →
-//! pending files; the engine applies one ([`Schema`]). Each dialect has files of the same numbers and
+//! Owns the embedded files of `migrations/`, their checksums and the pure plan: which files are
+//! pending. The engine applies one ([`Schema`]). Each dialect has files of the same numbers and
 //! names. Blocks; waits are bounded by the caller's limit.
 
 use std::fmt;
@@ -22,46 +22,16 @@ const RETRY_PAUSE: Duration = Duration::from_millis(200);
 /// How often a wait is reported.
 const REPORT_INTERVAL: Duration = Duration::from_secs(5);
 
-/// One embedded file.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct File {
-    /// The number its name begins with.
-    pub version: i32,
-    pub name: &'static str,
-    /// See [`checksum`].
-    pub checksum: String,
-    pub sql: &'static str,
-}
-
-impl File {
-    fn new(version: i32, name: &'static str, sql: &'static str) -> File {
-        File {
-            version,
-            name,
-            checksum: checksum(sql),
-            sql,
-        }
-    }
-
-    fn migration(&self) -> Migration<'_> {
-        Migration {
-            version: self.version,
-            name: self.name,
-            checksum: &self.checksum,
-            sql: self.sql,
-        }
-    }
-}
-
-/// The files of one dialect, in order of version: those of `migrations/`, or of its folder `sqlite/`.
-pub fn files(dialect: Dialect) -> &'static [File] {
-    static POSTGRES: LazyLock<[File; 2]> = LazyLock::new(|| {
+/// The embedded files of one dialect, in order of version: those of `migrations/`, or of its folder
+/// `sqlite/`.
+pub fn files(dialect: Dialect) -> &'static [Migration] {
+    static POSTGRES: LazyLock<[Migration; 2]> = LazyLock::new(|| {
         embedded([
             include_str!("../migrations/001_init.sql"),
             include_str!("../migrations/002_exactly_once.sql"),
         ])
     });
-    static SQLITE: LazyLock<[File; 2]> = LazyLock::new(|| {
+    static SQLITE: LazyLock<[Migration; 2]> = LazyLock::new(|| {
         embedded([
             include_str!("../migrations/sqlite/001_init.sql"),
             include_str!("../migrations/sqlite/002_exactly_once.sql"),
@@ -73,11 +43,20 @@ pub fn files(dialect: Dialect) -> &'static [File] {
     }
 }
 
-fn embedded([init, exactly_once]: [&'static str; 2]) -> [File; 2] {
+fn embedded([init, exactly_once]: [&'static str; 2]) -> [Migration; 2] {
     [
-        File::new(1, "001_init.sql", init),
-        File::new(2, "002_exactly_once.sql", exactly_once),
+        migration(1, "001_init.sql", init),
+        migration(2, "002_exactly_once.sql", exactly_once),
     ]
+}
+
+fn migration(version: i32, name: &'static str, sql: &'static str) -> Migration {
+    Migration {
+        version,
+        name,
+        checksum: checksum(sql),
+        sql,
+    }
 }
 
 /// The checksum of a migration's text: SHA-256 in hex. CRLF counts as LF, so that a checkout on
@@ -87,7 +66,7 @@ pub fn checksum(sql: &str) -> String {
     digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// The schema of a database, compared with the files.
+/// The schema of a database compared with the files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SchemaState {
     Current,
@@ -117,21 +96,13 @@ pub fn state(history: &[AppliedMigration]) -> SchemaState {
     state_of(history, files(Dialect::Postgres))
 }
 
-fn state_of(history: &[AppliedMigration], files: &[File]) -> SchemaState {
-    let statuses_of = statuses_of(history, files);
-    let count = |state| {
-        statuses_of
-            .iter()
-            .filter(|line| line.state == state)
-            .count()
-    };
-    match (
-        count(MigrationState::Unknown),
-        count(MigrationState::Pending),
-    ) {
-        (0, 0) => SchemaState::Current,
-        (0, pending) => SchemaState::Pending(pending),
-        _ => SchemaState::Newer,
+fn state_of(history: &[AppliedMigration], files: &[Migration]) -> SchemaState {
+    let statuses = statuses_of(history, files);
+    let count = |state| statuses.iter().filter(|it| it.state == state).count();
+    match count(MigrationState::Pending) {
+        _ if count(MigrationState::Unknown) > 0 => SchemaState::Newer,
+        0 => SchemaState::Current,
+        pending => SchemaState::Pending(pending),
     }
 }
 
@@ -174,7 +145,7 @@ pub fn statuses(history: &[AppliedMigration], dialect: Dialect) -> Vec<Migration
     statuses_of(history, files(dialect))
 }
 
-fn statuses_of(history: &[AppliedMigration], files: &[File]) -> Vec<MigrationStatus> {
+fn statuses_of(history: &[AppliedMigration], files: &[Migration]) -> Vec<MigrationStatus> {
     let ours = files.iter().map(|file| {
         let applied = history
             .iter()
@@ -201,9 +172,9 @@ fn statuses_of(history: &[AppliedMigration], files: &[File]) -> Vec<MigrationSta
             state: MigrationState::Unknown,
             applied_at: Some(applied.applied_at.clone()),
         });
-    let mut lines: Vec<MigrationStatus> = ours.chain(unknown).collect();
-    lines.sort_by_key(|line| line.version);
-    lines
+    let mut statuses: Vec<MigrationStatus> = ours.chain(unknown).collect();
+    statuses.sort_by_key(|status| status.version);
+    statuses
 }
 
 /// Why this program cannot migrate a database.
@@ -220,41 +191,31 @@ pub enum PlanError {
     OutOfOrder { missing: String, applied: String },
 }
 
-/// The plan: the pending files, in order; pure.
+/// Returns the pending files, in order. Pure.
 pub fn plan<'a>(
     history: &[AppliedMigration],
-    files: &'a [File],
-) -> Result<Vec<&'a File>, PlanError> {
-    let lines = statuses_of(history, files);
-    for line in &lines {
-        match line.state {
-            MigrationState::Diverged => return Err(PlanError::Diverged(line.name.clone())),
-            MigrationState::Unknown => return Err(PlanError::Newer(line.name.clone())),
+    files: &'a [Migration],
+) -> Result<Vec<&'a Migration>, PlanError> {
+    for MigrationStatus { state, name, .. } in statuses_of(history, files) {
+        match state {
+            MigrationState::Diverged => return Err(PlanError::Diverged(name)),
+            MigrationState::Unknown => return Err(PlanError::Newer(name)),
             MigrationState::Applied | MigrationState::Pending => {}
         }
     }
-    let first_pending = lines
-        .iter()
-        .position(|line| line.state == MigrationState::Pending);
-    let last_applied = lines
-        .iter()
-        .rposition(|line| line.state == MigrationState::Applied);
-    if let (Some(pending), Some(applied)) = (first_pending, last_applied)
-        && pending < applied
-    {
-        let (missing, applied) = (lines[pending].name.clone(), lines[applied].name.clone());
-        return Err(PlanError::OutOfOrder { missing, applied });
+    let is_pending = |file: &&Migration| history.iter().all(|it| it.version != file.version);
+    let pending: Vec<&Migration> = files.iter().filter(is_pending).collect();
+    match (pending.first(), history.last()) {
+        (Some(first), Some(last)) if first.version < last.version => Err(PlanError::OutOfOrder {
+            missing: first.name.to_owned(),
+            applied: last.name.clone(),
+        }),
+        _ => Ok(pending),
     }
-    let is_pending = |file: &&File| {
-        history
-            .iter()
-            .all(|applied| applied.version != file.version)
-    };
-    Ok(files.iter().filter(is_pending).collect())
 }
 
 /// Checks a database without writing to it, and returns the files that would be applied.
-pub fn dry_run(schema: &mut dyn Schema) -> anyhow::Result<Vec<&'static File>> {
+pub fn dry_run(schema: &mut dyn Schema) -> anyhow::Result<Vec<&'static Migration>> {
     schema.check()?;
     let pending = planned(schema)?;
     // Tables that cannot be adopted are an error here, as in `run`.
@@ -263,13 +224,13 @@ pub fn dry_run(schema: &mut dyn Schema) -> anyhow::Result<Vec<&'static File>> {
 }
 
 /// Applies pending files, one transaction each, under the lock against parallel runs, and returns
-/// them. Waits at most `within` for the lock and for locks on tables, and passes messages to `report`.
-/// On an error the files before the failing one stay applied.
+/// them. Waits at most `within` for the lock and for locks on tables, and passes messages to
+/// `report`. On an error the files before the failing one stay applied.
 pub fn run(
     schema: &mut dyn Schema,
     within: Duration,
     report: &dyn Fn(&str),
-) -> anyhow::Result<Vec<&'static File>> {
+) -> anyhow::Result<Vec<&'static Migration>> {
     let deadline = Instant::now() + within;
     schema.check()?;
     lock(schema, deadline, within, report)?;
@@ -280,15 +241,13 @@ pub fn run(
     }
     for file in &pending {
         report(&format!("applying {}", file.name));
-        retry_while_contended(file.name, deadline, report, || {
-            schema.apply(file.migration())
-        })
-        .with_context(|| format!("applying migration `{}`", file.name))?;
+        retry_while_contended(file.name, deadline, report, || schema.apply(file))
+            .with_context(|| format!("applying migration `{}`", file.name))?;
     }
     Ok(pending)
 }
 
-fn planned(schema: &mut dyn Schema) -> anyhow::Result<Vec<&'static File>> {
+fn planned(schema: &mut dyn Schema) -> anyhow::Result<Vec<&'static Migration>> {
     let history = schema.history()?;
     plan(&history, files(schema.dialect())).map_err(|error| {
         let hint = match error {
@@ -308,23 +267,24 @@ fn lock(
     within: Duration,
     report: &dyn Fn(&str),
 ) -> anyhow::Result<()> {
-    let mut mentioned: Option<Instant> = None;
+    let mut reported: Option<Instant> = None;
     while !retry_while_contended("a lock", deadline, report, || schema.try_lock())? {
         if Instant::now() >= deadline {
             let message = format!("another `orders migrate` still held the lock after {within:?}");
             let hint = "wait for it to end, or give it longer with --wait";
             return Err(Failure::new(Exit::TimedOut, message).hint(hint).into());
         }
-        if mentioned.is_none_or(|at| at.elapsed() >= REPORT_INTERVAL) {
+        if reported.is_none_or(|at| at.elapsed() >= REPORT_INTERVAL) {
             report("another `orders migrate` holds the lock: waiting for it to end");
-            mentioned = Some(Instant::now());
+            reported = Some(Instant::now());
         }
         thread::sleep(RETRY_PAUSE);
     }
     Ok(())
 }
 
-/// Retries an attempt until the deadline while others hold locks: a failed one has changed nothing.
+/// Retries an attempt until the deadline while other sessions hold locks: a failed attempt has
+/// changed nothing.
 fn retry_while_contended<T>(
     what: &str,
     deadline: Instant,

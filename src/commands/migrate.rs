@@ -9,7 +9,7 @@ use crate::commands::{Context, connect, open};
 use crate::config::{DataArgs, StoreArgs, duration};
 use crate::exit::Exit;
 use crate::migrations::{self, MigrationState, MigrationStatus};
-use crate::store::{Schema, StoreEngine};
+use crate::store::{Migration, Schema, StoreEngine};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -77,7 +77,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     })
 }
 
-fn names(files: Vec<&'static migrations::File>) -> Vec<&'static str> {
+fn names(files: Vec<&'static Migration>) -> Vec<&'static str> {
     files.into_iter().map(|file| file.name).collect()
 }
 

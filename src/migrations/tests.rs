@@ -7,7 +7,7 @@ use std::path::Path;
 
 use super::*;
 
-fn applied(file: &File) -> AppliedMigration {
+fn applied(file: &Migration) -> AppliedMigration {
     AppliedMigration {
         version: file.version,
         name: file.name.to_owned(),
@@ -16,15 +16,15 @@ fn applied(file: &File) -> AppliedMigration {
     }
 }
 
-fn three() -> Vec<File> {
+fn three() -> Vec<Migration> {
     let names = ["001_a.sql", "002_b.sql", "003_c.sql"];
     (1..)
         .zip(names)
-        .map(|(version, name)| File::new(version, name, "SELECT 1;\n"))
+        .map(|(version, name)| migration(version, name, "SELECT 1;\n"))
         .collect()
 }
 
-fn names(files: &[&File]) -> Vec<&'static str> {
+fn names(files: &[&Migration]) -> Vec<&'static str> {
     files.iter().map(|file| file.name).collect()
 }
 
@@ -135,13 +135,15 @@ fn a_schema_is_current_pending_or_newer() {
     assert_eq!(state_of(&history, &files[..2]), SchemaState::Newer);
 }
 
-/// A database in memory; `busy` and `held` are failures before it succeeds.
+/// A database in memory.
 #[derive(Default)]
 struct Fake {
     history: Vec<AppliedMigration>,
+    /// How often another run has the lock.
     held: usize,
-    busy: VecDeque<StoreError>,
-    is_foreign: bool,
+    /// The results of the first attempts to apply a migration.
+    failures: VecDeque<StoreError>,
+    has_preexisting_tables: bool,
 }
 
 impl Schema for Fake {
@@ -158,7 +160,7 @@ impl Schema for Fake {
     }
 
     fn has_preexisting_tables(&mut self) -> Result<bool, StoreError> {
-        Ok(self.is_foreign)
+        Ok(self.has_preexisting_tables)
     }
 
     fn try_lock(&mut self) -> Result<bool, StoreError> {
@@ -167,15 +169,11 @@ impl Schema for Fake {
         Ok(is_free)
     }
 
-    fn apply(&mut self, migration: Migration<'_>) -> Result<(), StoreError> {
-        if let Some(error) = self.busy.pop_front() {
+    fn apply(&mut self, migration: &Migration) -> Result<(), StoreError> {
+        if let Some(error) = self.failures.pop_front() {
             return Err(error);
         }
-        let file = files(Dialect::Postgres)
-            .iter()
-            .find(|file| file.version == migration.version)
-            .unwrap();
-        self.history.push(applied(file));
+        self.history.push(applied(migration));
         Ok(())
     }
 }
@@ -233,10 +231,9 @@ fn a_lock_held_past_the_limit_is_a_timeout() {
 
 #[test]
 fn a_table_in_use_is_retried() {
-    let busy = VecDeque::from([StoreError::Contended("lock timeout".into())]);
     let mut fake = Fake {
-        busy,
-        is_foreign: true,
+        failures: [StoreError::Contended("lock timeout".into())].into(),
+        has_preexisting_tables: true,
         ..Fake::default()
     };
     let (outcome, reports) = run_fake(&mut fake, Duration::from_secs(30));
@@ -250,9 +247,8 @@ fn a_table_in_use_is_retried() {
 
 #[test]
 fn a_failing_file_is_named_and_ends_the_run() {
-    let busy = VecDeque::from([StoreError::Misconfigured("permission denied".into())]);
     let mut fake = Fake {
-        busy,
+        failures: [StoreError::Misconfigured("permission denied".into())].into(),
         ..Fake::default()
     };
     let (outcome, _) = run_fake(&mut fake, Duration::ZERO);

@@ -1,8 +1,8 @@
 //! The one description of an order's fields: the name in JSON, the column, the kind.
 //!
-//! JSON, validation messages, SQL, rows and the tables of `orders get` follow from the tables at the
-//! end of this file. A new field of an order is a field of its struct, a line in one of these tables, a
-//! migration for each engine, and the documents (`src/api/openapi.json`, README).
+//! JSON, validation messages, SQL, rows and the tables of `orders get` follow from the tables at
+//! the end of this file. A new field of an order is a field of its struct, a line in one of these
+//! tables, a migration for each engine, and the documents (`src/api/openapi.json`, README).
 
 use std::fmt;
 
@@ -102,8 +102,8 @@ pub trait ColumnReader: Sized {
     }
 }
 
-/// Describes the fields of one struct, in the order of its JSON. Fields in brackets are objects of
-/// their own, with tables of their own. A column is named like its field unless `as` says otherwise.
+/// Describes the fields of one struct, in the order of its JSON. Fields in brackets are objects
+/// with tables of their own. A column is named like its field, or as `as` names it.
 macro_rules! table {
     ($object:ident in $table:literal {
         $($field:ident $(as $name:ident)?: $kind:ident,)+

@@ -1,8 +1,8 @@
 //! Decodes an [`Order`](super::Order) from bytes of unknown origin.
 //!
-//! Serde's derived code decodes nearly every document. What it refuses (an unknown field, a null, `-0`,
-//! a wrong type, broken JSON) is left to the diagnosing pass, which alone decides whether the document
-//! is refused. The rules on values are checked after either.
+//! Serde's derived code decodes nearly every document. A document that it refuses (an unknown
+//! field, a null, `-0`, a wrong type, malformed JSON) is read by the diagnosing pass, which alone
+//! decides whether it is refused. The rules on values are checked after either.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -21,8 +21,8 @@ impl<'d, T: HoldsText<'d>> OrderOf<T> {
     ///
     /// # Errors
     ///
-    /// A [`Refusal`] that names every fault at once and repeats nothing of the document but a valid
-    /// uid.
+    /// A [`Refusal`] that names every fault at once and contains nothing of the document but a
+    /// valid uid.
     pub fn decode(bytes: &'d [u8]) -> Result<OrderOf<T>, Refusal> {
         let text = text_of(bytes)?;
         let (order, mut found) = match decode(text) {
@@ -33,12 +33,12 @@ impl<'d, T: HoldsText<'d>> OrderOf<T> {
         found.into_result(order)
     }
 
-    /// Decodes an order that was read from a store. Rows that other programs wrote may break the rules on
-    /// values, so only the types are checked.
+    /// Decodes an order that was read from a store. Rows that other programs wrote may break the
+    /// rules on values, so only the types are checked.
     ///
     /// # Errors
     ///
-    /// A [`Refusal`] where the document is no JSON or has a field of a wrong type.
+    /// A [`Refusal`] where the document is not JSON or has a field of a wrong type.
     pub fn decode_stored(bytes: &'d [u8]) -> Result<OrderOf<T>, Refusal> {
         let text = text_of(bytes)?;
         match decode(text) {
@@ -48,14 +48,12 @@ impl<'d, T: HoldsText<'d>> OrderOf<T> {
     }
 }
 
-/// Checks the whole document before any JSON is read: UTF-8, because serde_json skips the strings of
-/// unknown fields without looking at their bytes, and the length.
+/// Checks the whole document before any JSON is read: its length, and that it is UTF-8, because
+/// serde_json skips the strings of unknown fields without validating them.
 fn text_of(bytes: &[u8]) -> Result<&str, Refusal> {
     let text = std::str::from_utf8(bytes).map_err(|error| {
-        Refusal::not_json(format!(
-            "is not valid UTF-8 at byte {}",
-            error.valid_up_to()
-        ))
+        let at = error.valid_up_to();
+        Refusal::not_json(format!("is not valid UTF-8 at byte {at}"))
     })?;
     if text.is_empty() {
         return Err(Refusal::not_json("is empty"));
@@ -64,10 +62,8 @@ fn text_of(bytes: &[u8]) -> Result<&str, Refusal> {
         return Err(Refusal::not_json("must not start with a byte order mark"));
     }
     if bytes.len() > MAX_DOCUMENT_BYTES {
-        let order_uid = serde_json::from_str::<OnlyUid>(text)
-            .ok()
-            .map(|only| only.order_uid);
-        return Err(Refusal::too_long(order_uid));
+        let order_uid = serde_json::from_str(text).map(|OnlyUid { order_uid }| order_uid);
+        return Err(Refusal::too_long(order_uid.ok()));
     }
     Ok(text)
 }
@@ -78,7 +74,7 @@ struct OnlyUid {
     order_uid: String,
 }
 
-/// Reads one order of known fields of the right types; `None` where the document is anything else.
+/// Reads one order of known fields of the right types; `None` for any other document.
 pub(super) fn decode<'d, T: HoldsText<'d>>(text: &'d str) -> Option<OrderOf<T>> {
     let mut json = serde_json::Deserializer::from_str(text);
     let order = object(&mut json).ok()?;
@@ -117,7 +113,7 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for ObjectOnly<T> {
     }
 }
 
-/// Deserialises at most [`MAX_ITEMS`] objects; null is none (Go writes a nil slice so).
+/// Deserialises at most [`MAX_ITEMS`] objects; null, as Go encodes a nil slice, is none.
 pub(super) fn objects<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
 where
     D: Deserializer<'de>,

@@ -1,9 +1,9 @@
 //! The diagnosing pass: reads a whole document and reports every field of a wrong type.
 //!
-//! Runs only where [`decode`](super::decode) did not take the document. Holds it as a small tree that
-//! borrows its texts and keeps repeated keys, which `serde_json::Value` would merge. serde_json reads
-//! every value of the tree in full, unknown fields too: nesting beyond 128, lone surrogates and
-//! numbers beyond a double are broken JSON in any field.
+//! Runs only where [`decode`](super::decode) refused the document. Holds it as a tree that borrows
+//! its texts and keeps repeated keys, which `serde_json::Value` would merge. serde_json reads every
+//! value of the tree in full, unknown fields too: nesting beyond 128, lone surrogates and numbers
+//! beyond a double are malformed JSON in any field.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -13,7 +13,7 @@ use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor}
 use super::faults::{Faults, items_message};
 use super::{HoldsText, MAX_ITEMS, OrderOf, Refusal, Text, Timestamp};
 
-/// Builds an order of what is there and reports what is of a wrong type; such a field is "" or 0.
+/// Builds an order and reports each field of a wrong type; such a field is "" or 0 in it.
 ///
 /// # Errors
 ///
@@ -37,12 +37,12 @@ pub(super) fn diagnose<'d, T: HoldsText<'d>>(
     Ok((order, faults))
 }
 
-/// What is built from a JSON object, whatever its members are.
+/// A struct that is built from any JSON object.
 pub(super) trait Diagnose<'d>: Default {
     fn diagnose(json: &mut Object<'_, 'd>) -> Self;
 }
 
-/// A JSON value, as far as an order needs it.
+/// A JSON value, in as much detail as an order needs.
 enum Node<'d> {
     Null,
     Bool,
@@ -66,7 +66,8 @@ pub(super) struct Object<'r, 'd> {
 }
 
 impl<'r, 'd> Object<'r, 'd> {
-    /// The value of a field; `None` when it is absent or null. One that is given twice is a fault.
+    /// The value of a field; `None` when it is absent or null. A field that occurs twice is a
+    /// fault.
     fn find(&mut self, name: &str) -> Option<&'r Node<'d>> {
         let members = self.members;
         let mut named = members

@@ -18,7 +18,7 @@ impl<T: AsRef<str>> OrderOf<T> {
     }
 }
 
-/// What is written as a JSON object.
+/// A struct that is written as a JSON object.
 pub(super) trait Encode {
     /// Writes each member with a comma before it, the first one too.
     fn encode_members(&self, json: &mut Writer);
@@ -83,8 +83,8 @@ impl Writer {
     }
 }
 
-/// Whether JSON cannot hold a text as it is. Looks at every byte without leaving early, so that the
-/// compiler makes vector instructions of it.
+/// Whether a text needs escapes in JSON. Checks every byte without an early return, so that the
+/// compiler can use vector instructions.
 fn needs_escapes(text: &str) -> bool {
     let is_special = |byte: u8| byte < b' ' || byte == b'"' || byte == b'\\';
     text.bytes()

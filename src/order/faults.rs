@@ -1,8 +1,8 @@
 //! Describes what is wrong with a document, and checks the rules on values.
 //!
-//! A fault has a JSON pointer (RFC 6901) and the rule that is broken there; it never contains a value,
-//! so a refusal is safe to log, to store and to send back. The rules on types are in
-//! `diagnose`; those on values are in [`check`], which allocates nothing when all is well.
+//! A fault has a JSON pointer (RFC 6901) and the rule that is broken there; it never contains a
+//! value, so a refusal is safe to log, to store and to send back. The rules on types are in
+//! `diagnose`; those on values are in [`check`], which allocates nothing for a valid order.
 
 use std::fmt;
 
@@ -31,11 +31,11 @@ pub struct Fault {
 pub enum RefusalKind {
     /// Not one JSON document, or a document in which a field occurs twice.
     NotJson,
-    /// JSON, but no order.
+    /// JSON, but not a valid order.
     Invalid,
 }
 
-/// The reasons why a document is no order. Displays as one line that is safe to log.
+/// The reasons why a document is refused. Displays as one line that is safe to log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
     pub kind: RefusalKind,
@@ -45,28 +45,25 @@ pub struct Refusal {
 }
 
 impl Refusal {
-    pub(super) fn not_json(message: impl Into<String>) -> Refusal {
-        let fault = Fault {
-            pointer: String::new(),
-            message: message.into(),
-        };
+    /// One fault of the whole document.
+    fn of_document(kind: RefusalKind, message: String) -> Refusal {
+        let pointer = String::new();
         Refusal {
-            kind: RefusalKind::NotJson,
-            faults: vec![fault],
+            kind,
+            faults: vec![Fault { pointer, message }],
             order_uid: None,
         }
     }
 
+    pub(super) fn not_json(message: impl Into<String>) -> Refusal {
+        Refusal::of_document(RefusalKind::NotJson, message.into())
+    }
+
     pub(super) fn too_long(order_uid: Option<String>) -> Refusal {
-        let fault = Fault {
-            pointer: String::new(),
-            message: format!("must be at most {MAX_DOCUMENT_BYTES} bytes"),
-        };
-        let order_uid = order_uid.filter(|uid| is_uid(uid));
+        let message = format!("must be at most {MAX_DOCUMENT_BYTES} bytes");
         Refusal {
-            kind: RefusalKind::Invalid,
-            faults: vec![fault],
-            order_uid,
+            order_uid: order_uid.filter(|uid| is_uid(uid)),
+            ..Refusal::of_document(RefusalKind::Invalid, message)
         }
     }
 }
@@ -99,8 +96,8 @@ impl fmt::Display for Fault {
     }
 }
 
-/// Whether an order with this uid is accepted: `[A-Za-z0-9._:-]{1,128}`, but not `.` or `..`. Rows that
-/// other programs wrote may have other uids.
+/// Whether an order with this uid is accepted: `[A-Za-z0-9._:-]{1,128}`, but not `.` or `..`. Rows
+/// that other programs wrote may have other uids.
 pub fn is_uid(text: &str) -> bool {
     let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._:-".contains(&byte);
     let has_only_allowed = text.bytes().all(is_allowed);
@@ -108,7 +105,7 @@ pub fn is_uid(text: &str) -> bool {
 }
 
 /// Clients remove these from a path before they send it, escaped or not: an order of that uid could
-/// never be requested, and the `Location` of its POST would lead elsewhere.
+/// never be requested, and the `Location` of its POST would be another path.
 fn is_dot_segment(text: &str) -> bool {
     matches!(text, "." | "..")
 }
@@ -117,7 +114,7 @@ fn is_dot_segment(text: &str) -> bool {
 #[derive(Default)]
 pub(super) struct Faults {
     list: Vec<Fault>,
-    /// A field occurs twice: which one was meant cannot be known, so the document is no order.
+    /// A field occurs twice: which one was meant cannot be known, so the document is refused whole.
     ambiguous: bool,
 }
 
@@ -163,7 +160,7 @@ impl Faults {
 /// Adds the faults of values whose types are right. A field that already has a fault gets no second
 /// one.
 pub(super) fn check<T: AsRef<str>>(order: &OrderOf<T>, faults: &mut Faults) {
-    // A document that is no object has no fields.
+    // A document that is not an object has no fields.
     if faults.has("") {
         return;
     }
@@ -192,7 +189,7 @@ fn uid_message(uid: &str) -> String {
     format!("must be 1 to {MAX_UID_BYTES} of the characters A-Z a-z 0-9 . _ : -")
 }
 
-/// Checks the texts of a row that stands at `pointer`.
+/// Checks the texts of the object at `pointer`.
 fn check_texts(row: &impl TableRow, pointer: impl fmt::Display, faults: &mut Faults) {
     for (column, value) in row.columns() {
         if column.kind == Kind::Text

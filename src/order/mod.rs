@@ -1,9 +1,9 @@
 //! The order: its fields, and how it is decoded, validated, normalised and encoded. No I/O.
 //!
 //! One set of rules serves the API and the consumer, so that what one accepts the other stores:
-//! [`Order::decode`] is the only way in for bytes from outside. What an order lacks reads as "" or 0,
-//! as in go-orders; only `order_uid` and `date_created` are required. [`columns`] describes every
-//! field once, for JSON and for the store.
+//! [`Order::decode`] decodes all bytes from outside. A missing field reads as "" or 0, as in
+//! go-orders; only `order_uid` and `date_created` are required. [`columns`] describes every field
+//! once, for JSON and for the store.
 
 use serde::{Deserialize, Serialize};
 
@@ -20,8 +20,8 @@ pub use faults::{Fault, Refusal, RefusalKind, is_uid};
 pub use text::{HoldsText, Text};
 pub use timestamp::{Timestamp, TimestampError};
 
-/// The longest document that is read as an order. The API accepts less (512 KiB), and what it encodes
-/// from that is never longer than this; a broker accepts 1,000,012 bytes by default.
+/// The longest document that is read as an order. The API accepts less (512 KiB), and what it
+/// encodes from that is never longer than this; a broker accepts 1,000,012 bytes by default.
 pub const MAX_DOCUMENT_BYTES: usize = 1 << 20;
 
 /// The longest text in one field, in bytes.
@@ -40,9 +40,10 @@ pub type Delivery = DeliveryOf<String>;
 pub type Payment = PaymentOf<String>;
 pub type Item = ItemOf<String>;
 
-/// An order, normalised, with texts of type `T`. [`Order::encode`] writes go-orders' JSON, field for field and in its order; so does
-/// `Serialize`, for documents that hold an order among other things. `Deserialize` is a part of
-/// [`Order::decode`]: it refuses more than the rules do (unknown fields, nulls) and checks no values.
+/// An order, normalised, with texts of type `T`. [`Order::encode`] writes go-orders' JSON, field
+/// for field and in its order; so does `Serialize`, for documents that contain an order.
+/// `Deserialize` is a part of [`Order::decode`]: it refuses more than the rules do (unknown fields,
+/// nulls) and checks no values.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields, bound(deserialize = "T: HoldsText<'de>"))]
 pub struct OrderOf<T> {

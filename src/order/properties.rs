@@ -170,7 +170,8 @@ proptest! {
     fn a_truncated_document_is_no_order(order in order(), at in any::<prop::sample::Index>()) {
         let document = order.encode();
         let cut = &document[..at.index(document.len())];
-        prop_assert_eq!(Order::decode(cut).map_err(|refusal| refusal.kind), Err(RefusalKind::NotJson));
+        let refused = Order::decode(cut).map_err(|refusal| refusal.kind);
+        prop_assert_eq!(refused, Err(RefusalKind::NotJson));
     }
 
     #[test]
@@ -189,7 +190,8 @@ proptest! {
     fn a_number_is_kept_to_the_last_digit_or_refused(number in any::<i128>(), shift in 0..127) {
         let number = number >> shift;
         let document = format!(
-            r#"{{"payment":{{"amount":{number}}},"sm_id":{number},"order_uid":"a","date_created":"2021-11-26T06:22:19Z"}}"#
+            r#"{{"payment":{{"amount":{number}}},"sm_id":{number},
+            "order_uid":"a","date_created":"2021-11-26T06:22:19Z"}}"#
         );
         let found = Order::decode(document.as_bytes());
         match (i32::try_from(number), i64::try_from(number)) {
@@ -229,7 +231,9 @@ proptest! {
     }
 
     #[test]
-    fn any_member_of_a_wrong_shape_is_refused_or_read_without_a_panic(member in "[\\[\\]{}\":,0-9a-e.\\\\-]{0,24}") {
+    fn any_member_of_a_wrong_shape_is_refused_or_read_without_a_panic(
+        member in "[\\[\\]{}\":,0-9a-e.\\\\-]{0,24}",
+    ) {
         let document = format!(r#"{{"items":{member},"order_uid":"a"}}"#);
         let refused = Order::decode(document.as_bytes()).err();
         prop_assert_eq!(BorrowedOrder::decode(document.as_bytes()).err(), refused);

@@ -1,8 +1,8 @@
 //! The texts of an order: owned, or borrowed from the document it was read from.
 //!
 //! The API checks an order and encodes it within one function, so it borrows and copies no text; an
-//! order that is kept owns its texts. Serde always makes an owned `Cow`; [`Text`] borrows every text
-//! without escapes.
+//! order that is kept owns its texts. Serde always creates an owned `Cow`; [`Text`] borrows every
+//! text without escapes.
 
 use std::borrow::Cow;
 use std::fmt;

@@ -1,9 +1,9 @@
 //! Timestamps to the microsecond, in UTC: read from RFC 3339, written back in one canonical form.
 //!
-//! jiff reads, calculates and writes. The shape is checked before, because PostgreSQL, Go and serde
-//! must all agree on what was meant: a zone is required, seconds end at 59, and the year stays within
-//! 0001-9999 before and after the conversion to UTC. A fraction is cut to microseconds, which is what
-//! the store keeps.
+//! jiff parses, calculates and formats. The shape is checked before, because PostgreSQL, Go and
+//! serde must all read the same time: a zone is required, seconds end at 59, and the year stays
+//! within 0001-9999 before and after the conversion to UTC. A fraction is truncated to
+//! microseconds, which is what the store keeps.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -23,9 +23,9 @@ const EPOCH: DateTime = date(1970, 1, 1).at(0, 0, 0, 0);
 /// jiff reads fractions of at most so many digits.
 const MAX_FRACTION: usize = 9;
 
-/// A time to the microsecond, in UTC. `None` only in rows that other programs wrote; a decoded order
-/// always has one. Serialises as RFC 3339 in UTC, with a fraction only when it is
-/// not zero, and `None` as "".
+/// A time to the microsecond, in UTC. `None` only in rows that other programs wrote; a decoded
+/// order always has one. Serialises as RFC 3339 in UTC, with a fraction only when it is not zero,
+/// and `None` as "".
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Timestamp(
     /// Microseconds since the Unix epoch.
@@ -56,8 +56,8 @@ impl Timestamp {
         Timestamp(Some(micros).filter(|micros| Timestamp::MICROS.contains(micros)))
     }
 
-    /// Writes all six digits of the fraction, as in `2021-11-26T06:22:19.000000Z`: the order of such
-    /// texts is the order of time. `None` for `None`.
+    /// Formats with all six digits of the fraction, as in `2021-11-26T06:22:19.000000Z`: such texts
+    /// sort by time. `None` for `None`.
     pub fn sortable(&self) -> Option<String> {
         self.civil().map(|utc| format!("{utc:.6}Z"))
     }
@@ -113,7 +113,7 @@ impl Timestamp {
 /// The parts of `YYYY-MM-DDTHH:MM:SS[.fraction](Z|±HH:MM)`, not yet checked against the calendar.
 struct Shape<'t> {
     clock: &'t str,
-    /// The digits behind the point; "" where there is none.
+    /// The digits after the point; "" where there is none.
     fraction: &'t str,
     zone: &'t str,
 }
@@ -145,7 +145,7 @@ impl<'t> Shape<'t> {
     }
 }
 
-/// Whether a text is like the pattern, where `0` stands for any digit and letters for either case.
+/// Whether a text matches a pattern in which `0` is any digit and letters are of either case.
 fn matches_pattern(text: &str, pattern: &str) -> bool {
     let generalise = |byte: u8| match byte {
         b'0'..=b'9' => b'0',

@@ -17,7 +17,6 @@ use super::{
     StoreError,
 };
 use crate::failpoint;
-use crate::pipeline::LastApplied;
 
 /// A connection that can begin write transactions.
 pub(super) trait WriteConnection {
@@ -32,12 +31,15 @@ pub(super) trait WriteConnection {
 ///
 /// [`commit`]: WriteTransaction::commit
 pub(super) trait WriteTransaction {
-    /// Moves the position from the batch's start to its end if the batch's owner and epoch still
-    /// hold it and it is at the start; whether it did.
+    /// Moves the position from the batch's start to its end, if it is at the start and still has
+    /// the batch's owner and epoch; whether it did.
     fn advance(&mut self, batch: &Batch) -> Result<bool, StoreError>;
 
-    /// Reads the position row that a batch moves.
-    fn owned_position(&mut self, position_id: i64) -> Result<Option<OwnedPosition>, StoreError>;
+    /// Reads the position row with this id.
+    fn find_position_by_id(&mut self, id: i64) -> Result<Option<OwnedPosition>, StoreError>;
+
+    /// Reads the position row of the claim's partition.
+    fn find_position(&mut self, claim: &Claim) -> Result<Option<OwnedPosition>, StoreError>;
 
     /// Inserts the orders whose uids are not stored.
     fn insert_new<'b>(
@@ -84,9 +86,6 @@ pub(super) trait WriteTransaction {
     /// Inserts a gap unless the same one is there.
     fn insert_gap_once(&mut self, position: &Position, gap: &Gap) -> Result<(), StoreError>;
 
-    /// Returns the owner of the claim's partition; `None` when the claim owns it.
-    fn holder(&mut self, claim: &Claim) -> Result<Option<Holder>, StoreError>;
-
     /// Fails in a transaction that was already rolled back, where COMMIT would answer Ok.
     fn check(&mut self) -> Result<(), StoreError> {
         Ok(())
@@ -97,20 +96,24 @@ pub(super) trait WriteTransaction {
 
 /// A position row with its owner.
 pub(super) struct OwnedPosition {
+    pub position: Position,
     pub owner: Uuid,
     pub holder: Holder,
-    pub epoch: i32,
-    pub next_offset: i64,
-    pub last_applied: Option<LastApplied>,
 }
 
 impl OwnedPosition {
     /// Whether it is where the batch moves it, by the same owner.
     fn is_after(&self, batch: &Batch) -> bool {
+        let position = &self.position;
         self.owner == batch.owner
-            && self.epoch == batch.epoch
-            && self.next_offset == batch.end
-            && (batch.last_applied.is_none() || self.last_applied == batch.last_applied)
+            && position.epoch == batch.epoch
+            && position.next_offset == batch.end
+            && (batch.last_applied.is_none() || position.last_applied == batch.last_applied)
+    }
+
+    /// Returns the holder; `None` when it is this owner.
+    pub(super) fn other_than(self, owner: Uuid) -> Option<Holder> {
+        (self.owner != owner).then_some(self.holder)
     }
 }
 
@@ -179,7 +182,7 @@ fn attempt(
     let mut rejected = Vec::new();
     let written = match strategy {
         Strategy::InsertNew => insert_new(&mut transaction, batch, &orders)?,
-        Strategy::Upsert => upsert(&mut transaction, batch, &orders)?,
+        Strategy::Upsert => write_parts(&mut transaction, batch, Vec::new(), &orders)?,
         Strategy::Bisect => bisect(&mut transaction, batch, &orders, &mut rejected)?,
     };
     let next_window = window.after(batch, &rejected)?;
@@ -188,7 +191,7 @@ fn attempt(
     transaction.insert_gaps(batch)?;
     transaction.check()?;
     // From here on the orders and the position past them are one fact. When the answer to COMMIT is
-    // lost, the same batch is applied again on another connection, and `advance` finds out.
+    // lost, the same batch is applied again on another connection, and `advance` detects it.
     failpoint::reach(failpoint::Point::BeforeCommit);
     transaction.commit()?;
     failpoint::reach(failpoint::Point::AfterCommit);
@@ -208,13 +211,11 @@ fn advance(transaction: &mut impl WriteTransaction, batch: &Batch) -> Result<boo
     if transaction.advance(batch)? {
         return Ok(true);
     }
-    match transaction.owned_position(batch.position_id)? {
-        Some(position) if position.is_after(batch) => Ok(false),
-        Some(position) => {
-            let is_other = position.owner != batch.owner;
-            Err(StoreError::Fenced(is_other.then_some(position.holder)))
-        }
-        None => Err(StoreError::Fenced(None)),
+    match transaction.find_position_by_id(batch.position_id)? {
+        Some(found) if found.is_after(batch) => Ok(false),
+        found => Err(StoreError::Fenced(
+            found.and_then(|found| found.other_than(batch.owner)),
+        )),
     }
 }
 
@@ -229,14 +230,6 @@ fn insert_new(
     }
     let Inserted { new, known } = transaction.insert_new(batch, orders)?;
     Ok(write_parts(transaction, batch, new, &known)?)
-}
-
-fn upsert(
-    transaction: &mut impl WriteTransaction,
-    batch: &Batch,
-    orders: &[&SourcedOrder],
-) -> Result<usize, StoreError> {
-    write_parts(transaction, batch, Vec::new(), orders)
 }
 
 /// Upserts `known`, and writes the parts of the orders that passed and of those just inserted.
@@ -268,7 +261,7 @@ fn bisect<'b>(
     rejected: &mut Rejected<'b>,
 ) -> Result<usize, StoreError> {
     transaction.execute("SAVEPOINT bisect")?;
-    let why = match upsert(transaction, batch, orders) {
+    let why = match write_parts(transaction, batch, Vec::new(), orders) {
         Ok(written) => {
             transaction.execute("RELEASE bisect")?;
             return Ok(written);
@@ -302,10 +295,15 @@ pub(super) fn commit_start<C: WriteConnection>(
 ) -> Result<Position, StoreError> {
     let mut transaction = connection.begin()?;
     let Some(position) = transaction.upsert_position(claim, decision)? else {
-        return Err(match transaction.holder(claim)? {
-            Some(holder) => StoreError::Fenced(Some(holder)),
-            None => StoreError::Contended("the position row changed while it was acquired".into()),
-        });
+        let found = transaction.find_position(claim)?;
+        return Err(
+            match found.and_then(|found| found.other_than(claim.owner)) {
+                Some(holder) => StoreError::Fenced(Some(holder)),
+                None => {
+                    StoreError::Contended("the position row changed while it was acquired".into())
+                }
+            },
+        );
     };
     if let Some(gap) = &decision.gap {
         // The decision is written again when the answer to its COMMIT was lost.

@@ -112,8 +112,8 @@ impl Tables {
         Ok(position)
     }
 
-    /// As [`OrderStore::apply`](super::OrderStore::apply), where the database rejects the orders for
-    /// which `rejects` is true.
+    /// As [`OrderStore::apply`](super::OrderStore::apply), where the database rejects the orders
+    /// for which `rejects` is true.
     pub fn apply(
         &mut self,
         batch: &Batch,

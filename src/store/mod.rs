@@ -1,13 +1,14 @@
 //! The store: orders, and how far each partition of the log is applied.
 //!
-//! Owns the values (positions, batches, lookup results, the five kinds of error) and the traits that
-//! both engines implement; knows nothing of Kafka clients or HTTP. Every call blocks: one thread owns
-//! one connection.
+//! Owns the values (positions, batches, lookup results, the five kinds of error) and the traits
+//! that both engines implement; knows nothing of Kafka clients or HTTP. Every call blocks: one
+//! thread owns one connection.
 //!
 //! # Invariants
 //!
 //! - A position, the fence against a second consumer and the orders of a batch change in one
-//!   transaction. The position row therefore also tells whether a COMMIT without an answer happened.
+//!   transaction. The position row therefore also shows whether a COMMIT without an answer
+//!   happened.
 //! - An older version of an order never overwrites a newer one.
 
 use std::ops::ControlFlow;
@@ -25,6 +26,7 @@ mod existing_tables;
 #[cfg(any(test, feature = "memory-store"))]
 pub mod memory;
 mod order_sql;
+mod position_sql;
 pub mod postgres;
 mod rejections;
 pub mod sqlite;
@@ -32,10 +34,10 @@ pub mod sqlite;
 /// The five kinds of failure; what the consumer does follows from the kind alone.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum StoreError {
-    /// The database cannot be reached: reconnect and retry, without limit. Nothing is dead-lettered.
+    /// The database cannot be reached: reconnect and retry, without limit; dead-letter nothing.
     #[error("the database is unavailable: {0}")]
     Unavailable(String),
-    /// Another session held a lock: retry, then in smaller batches.
+    /// Another session held a lock: retry, then retry in smaller batches.
     #[error("the database is contended: {0}")]
     Contended(String),
     /// The database rejects this data: find the one record and dead-letter it.
@@ -44,8 +46,8 @@ pub enum StoreError {
     /// Schema, rights or settings are wrong: stop, report it, retry slowly, dead-letter nothing.
     #[error("the database is misconfigured: {0}")]
     Misconfigured(String),
-    /// The position was moved or belongs to another owner: this consumer must not write it. `None`
-    /// when there is no other owner: the row was moved or deleted.
+    /// The position was moved, deleted or acquired by another owner: this consumer must not write
+    /// it. `None` when there is no other owner.
     #[error("another consumer owns the partition")]
     Fenced(Option<Holder>),
 }
@@ -184,8 +186,8 @@ impl StoredOrder {
     }
 }
 
-/// Where a row came from, by its source columns; `None` when that incarnation of its partition is not
-/// the current one.
+/// Where a row came from, by its source columns; `None` when that incarnation of its partition is
+/// not the current one.
 fn current_source(
     positions: &[Position],
     position_id: Option<i64>,
@@ -237,14 +239,14 @@ pub trait StoreEngine: Send + Sync {
     /// Opens a connection for `orders migrate`. Blocks as long as [`connect`](Self::connect).
     fn schema(&self) -> Result<Box<dyn Schema>, StoreError>;
 
-    /// Opens a snapshot of everything stored, for as long as it is kept; writers do not wait for it.
-    /// Blocks until it is there (SQLite: until the file is copied).
+    /// Opens a snapshot of everything stored; writers do not wait for it. Blocks until it is
+    /// complete (SQLite: until the file is copied).
     fn snapshot(&self) -> Result<Box<dyn Snapshot>, StoreError>;
 
     /// Host and database, without secrets.
     fn describe(&self) -> String;
 
-    /// A problem that operators should know of although the store works. Never blocks.
+    /// A problem of a store that works, for operators. Never blocks.
     fn warning(&self) -> Option<String> {
         None
     }
@@ -284,7 +286,7 @@ pub trait OrderStore: Send {
     fn holder(&mut self, claim: &Claim) -> Result<Option<Holder>, StoreError>;
 
     /// Lists the applied migrations in order of version; empty when there is no history table.
-    /// `migrations::state` judges them.
+    /// `migrations::state` compares them with the files.
     fn applied_migrations(&mut self) -> Result<Vec<AppliedMigration>, StoreError>;
 
     /// Makes one round trip that changes nothing.
@@ -310,7 +312,7 @@ pub struct StoredDeadLetter {
     pub dead_at: Timestamp,
 }
 
-/// Everything that one database holds, at one moment. Memory is bounded, whatever its size.
+/// Everything that one database holds, at one moment. Reading it takes bounded memory.
 pub trait Snapshot {
     /// Reads the positions of a log.
     fn positions(&mut self, log_id: &str) -> Result<Vec<Position>, StoreError>;
@@ -351,12 +353,14 @@ pub struct AppliedMigration {
 }
 
 /// A migration to apply.
-#[derive(Clone, Copy, Debug)]
-pub struct Migration<'a> {
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Migration {
+    /// The number its name begins with.
     pub version: i32,
-    pub name: &'a str,
-    pub checksum: &'a str,
-    pub sql: &'a str,
+    pub name: &'static str,
+    /// As in [`AppliedMigration`].
+    pub checksum: String,
+    pub sql: &'static str,
 }
 
 /// What `orders migrate` needs of a database; one connection.
@@ -379,5 +383,5 @@ pub trait Schema {
     fn try_lock(&mut self) -> Result<bool, StoreError>;
 
     /// Applies one migration and its history row in one transaction.
-    fn apply(&mut self, migration: Migration<'_>) -> Result<(), StoreError>;
+    fn apply(&mut self, migration: &Migration) -> Result<(), StoreError>;
 }

@@ -1,7 +1,7 @@
 //! The SQL that both engines derive from the columns of an order.
 //!
-//! The columns of an order are described in [`order`](crate::order); this module adds its source and
-//! the rule by which a stored version is overwritten.
+//! The columns of an order are described in [`order`](crate::order); this module adds its source
+//! and the rule by which a stored version is overwritten.
 
 use crate::order::{Column, Delivery, Item, Kind, Order, Payment, TableRow, Timestamp, Value};
 
@@ -90,8 +90,8 @@ pub(super) fn overwriting_older(mut columns: Vec<Column>) -> String {
     format!("\nON CONFLICT (order_uid) DO UPDATE SET {new}{GUARD}")
 }
 
-/// The select list of an order without its items, from tables named `o`, `d` and `p`; `cast` follows
-/// what is read of a column.
+/// The select list of an order without its items, from tables named `o`, `d` and `p`; `cast` is
+/// appended to the expression of a column.
 pub(super) fn select_order(cast: impl Fn(Kind) -> String) -> String {
     let tables = [
         ("o", Order::COLUMNS),

@@ -45,8 +45,8 @@ mod tls;
 mod transaction;
 mod url;
 
-/// Server-side limits of a connection. They do not help against a server that stopped responding: the
-/// consumer abandons such a lane.
+/// Server-side limits of a connection. They do not help against a server that stopped responding:
+/// the consumer abandons such a lane.
 const SESSION: &str = "-c statement_timeout=30000 -c lock_timeout=10000 \
      -c idle_in_transaction_session_timeout=30000 -c timezone=UTC -c synchronous_commit=on";
 
@@ -79,8 +79,8 @@ impl PostgresEngine {
             .keepalives_idle(Duration::from_secs(10));
         let options = config.get_options().map_or_else(
             || SESSION.to_string(),
-            // Ours come last: a promise must not depend on the URL.
-            |theirs| format!("{theirs} {SESSION}"),
+            // The last value of an option applies: the URL must not override these.
+            |options| format!("{options} {SESSION}"),
         );
         config.options(&options);
         Ok(PostgresEngine {
@@ -97,7 +97,7 @@ impl PostgresEngine {
         let failed =
             |what: &str| StoreError::Unavailable(format!("{what} (at `{}`)", self.address));
         let unresponsive = || failed("it accepts connections and does not respond");
-        // Each attempt could leave another thread behind: none starts before the server responds.
+        // Each attempt could leave another thread behind: none is made before the server responds.
         if self.stuck_threads.load(Ordering::Relaxed) > 0 && !handshake::responds(&self.config) {
             return Err(unresponsive());
         }
@@ -120,8 +120,8 @@ impl PostgresEngine {
                 self.stuck_threads.fetch_add(1, Ordering::Relaxed);
                 Err(unresponsive())
             }
-            // The client panics on its thread when no descriptor is left for its event loop, which
-            // passes.
+            // The client panics on its thread when no descriptor is left for its event loop. That
+            // is temporary.
             Err(RecvTimeoutError::Disconnected) => Err(failed(
                 "the client could not be set up for lack of descriptors or memory",
             )),
@@ -203,11 +203,13 @@ impl OrderStore for PostgresStore {
     }
 
     fn position(&mut self, log_id: &str, partition: i32) -> Result<Option<Position>, StoreError> {
-        Ok(positions::find(&mut self.client, log_id, partition)?)
+        let found = positions::find(&mut self.client, log_id, partition)?;
+        Ok(found.map(|found| found.position))
     }
 
     fn holder(&mut self, claim: &Claim) -> Result<Option<Holder>, StoreError> {
-        Ok(positions::holder(&mut self.client, claim)?)
+        let found = positions::find(&mut self.client, &claim.log_id, claim.partition)?;
+        Ok(found.and_then(|found| found.other_than(claim.owner)))
     }
 
     fn applied_migrations(&mut self) -> Result<Vec<AppliedMigration>, StoreError> {

@@ -21,7 +21,8 @@ impl RejectionWindow {
     /// How many orders it covers.
     pub const LENGTH: usize = 200;
 
-    /// Returns the window after this batch, or [`StoreError::Misconfigured`] for too many rejections.
+    /// Returns the window after this batch, or [`StoreError::Misconfigured`] for too many
+    /// rejections.
     pub(super) fn after(
         &self,
         batch: &Batch,

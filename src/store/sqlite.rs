@@ -1,14 +1,14 @@
 //! The store in a SQLite file: the embedded engine. No other software is required.
 //!
-//! Owns opening the file and what its errors mean for the consumer; the parts live in `sqlite/`:
-//! `transaction` (the steps of a write), `positions`, `rows`, `dead_letters` and `gaps` (its
-//! statements), `lookup` and `snapshot` (reading) and `schema` (migrations).
+//! Owns opening the file and what its errors mean for the consumer. In `sqlite/`: `transaction`
+//! provides the steps of a write, `positions`, `dead_letters`, `gaps` and `rows` their statements,
+//! `lookup` and `snapshot` read, `schema` migrates.
 //!
 //! # Invariants
 //!
-//! - Only `orders migrate` creates a file: a consumer with a wrong path must not begin a second store.
-//!   To connect where there is none is no error. As with a server whose database has no tables, the
-//!   answer is `orders migrate`.
+//! Only `orders migrate` creates a file: a consumer with a wrong path must not create a second
+//! store. Connecting to a missing file succeeds and the calls fail with a hint at `orders migrate`,
+//! as with a server whose database has no tables.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -31,15 +31,15 @@ mod schema;
 mod snapshot;
 mod transaction;
 
-/// Per connection. A commit of a thousand orders writes some thousand pages: a checkpoint after each
-/// (the default is at 1000 pages) would write every page of an index once a batch.
+/// Settings of a connection. A commit of a thousand orders writes some thousand pages: a checkpoint
+/// after each (the default is at 1000 pages) would write every page of an index once a batch.
 const SETTINGS: &str = "PRAGMA cache_size = -24576; PRAGMA wal_autocheckpoint = 8000;";
 
 /// What to do about a path that cannot be used.
 const HINT: &str = "it must be a file on a local disk, in a folder that can be written; DB_URL \
     names another, as in sqlite:/var/lib/orders/store.db";
 
-/// More than there are statements.
+/// The capacity of the cache of prepared statements; larger than their number.
 const STATEMENTS: usize = 48;
 
 /// A SQLite file that connections can be opened to.
@@ -48,7 +48,7 @@ pub struct SqliteEngine {
 }
 
 impl SqliteEngine {
-    /// Names a file; touches nothing.
+    /// Stores the path; opens nothing.
     pub fn new(file: &Path) -> SqliteEngine {
         SqliteEngine {
             file: Arc::new(GuardedFile::new(file.to_owned(), HINT)),
@@ -103,7 +103,7 @@ fn configure(file: &GuardedFile) -> impl FnOnce(&Connection) -> Result<(), FileE
     }
 }
 
-/// Opens the file for questions; `None` when there is none.
+/// Opens the file for reading; `None` when there is none.
 fn inspect(file: &Arc<GuardedFile>) -> Result<Option<OpenFile>, StoreError> {
     if file.is_missing() {
         return Ok(None);
@@ -121,8 +121,8 @@ struct SqliteStore {
 }
 
 impl SqliteStore {
-    /// The open file, if it is still the one at the path. Writes would go on into a file that has no
-    /// name any more, and be lost with the process.
+    /// Returns the open file, if it is still the one at the path. Writes to a file without a name
+    /// would be lost at the end of the process.
     fn open(&mut self) -> Result<&mut OpenFile, StoreError> {
         let Some(open) = &mut self.open else {
             return Err(missing(&self.file));
@@ -131,7 +131,7 @@ impl SqliteStore {
         Ok(open)
     }
 
-    /// Runs `work` in a transaction that writes; it is rolled back unless `work` commits it.
+    /// Runs `work` in a write transaction, which is rolled back unless `work` commits it.
     fn writing<T>(
         &mut self,
         work: impl FnOnce(Transaction<'_>) -> Result<T, SqliteError>,
@@ -139,7 +139,7 @@ impl SqliteStore {
         self.within(TransactionBehavior::Immediate, work)
     }
 
-    /// Runs `work` on one snapshot. It must be short: the WAL cannot be emptied meanwhile.
+    /// Runs `work` on one snapshot. It must be short: meanwhile the WAL cannot be truncated.
     fn reading<T>(
         &mut self,
         work: impl FnOnce(&Transaction<'_>) -> Result<T, SqliteError>,
@@ -162,18 +162,16 @@ impl SqliteStore {
             .and_then(work)
             .map_err(|error| self.file.classify(&error).into())
     }
-}
 
-impl SqliteStore {
-    /// Empties the WAL if nobody has written since the last ping, or if it is large. A failure is a
-    /// warning alone, as orders can be stored all the same.
+    /// Truncates the WAL if no connection has written since the last ping, or if it is large. A
+    /// failure is only a warning, because orders can still be stored.
     fn maintain_wal(&mut self) {
         let Some(open) = &self.open else {
             return;
         };
         let version = open.data_version().map_err(|error| open.error(&error));
         let maintained = version.and_then(|version| {
-            // A commit that comes after this only puts it off.
+            // A later commit only postpones it.
             let is_idle = self.data_version.replace(version) == Some(version);
             open.maintain_wal(is_idle)
         });
@@ -182,14 +180,16 @@ impl SqliteStore {
     }
 }
 
-/// An error in no list is [`StoreError::Misconfigured`]: to stop is harmless, to lose is not.
+/// What cannot be retried is [`StoreError::Misconfigured`]: stopping is harmless, losing data is
+/// not.
 impl From<FileError> for StoreError {
     fn from(error: FileError) -> StoreError {
         let reason = error.to_string();
         match error.kind {
             FileErrorKind::Busy => StoreError::Contended(reason),
             FileErrorKind::Refused => StoreError::Rejected(reason),
-            // A failed COMMIT may be on the disk or not: on the next connection the position tells.
+            // A failed COMMIT may be on the disk or not: the position shows it to the next
+            // connection.
             FileErrorKind::Full
             | FileErrorKind::ReadOnly
             | FileErrorKind::Missing
@@ -237,11 +237,14 @@ impl OrderStore for SqliteStore {
     }
 
     fn position(&mut self, log_id: &str, partition: i32) -> Result<Option<Position>, StoreError> {
-        self.reading(|transaction| positions::find(transaction, log_id, partition))
+        let found = self.reading(|transaction| positions::find(transaction, log_id, partition))?;
+        Ok(found.map(|found| found.position))
     }
 
     fn holder(&mut self, claim: &Claim) -> Result<Option<Holder>, StoreError> {
-        self.reading(|transaction| positions::holder(transaction, claim))
+        let (log_id, partition) = (&claim.log_id, claim.partition);
+        let found = self.reading(|transaction| positions::find(transaction, log_id, partition))?;
+        Ok(found.and_then(|found| found.other_than(claim.owner)))
     }
 
     fn applied_migrations(&mut self) -> Result<Vec<AppliedMigration>, StoreError> {
@@ -264,7 +267,7 @@ impl OrderStore for SqliteStore {
     }
 }
 
-/// A timestamp as its column has it. The years 0001 to 9999 are the limits: no accept time and no date
+/// A timestamp as it is stored. The years 0001 to 9999 are the limits: no accept time and no date
 /// of an order lies outside.
 fn timestamp_text(micros: i64) -> String {
     let (first, last) = Timestamp::MICROS.into_inner();

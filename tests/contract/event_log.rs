@@ -141,7 +141,10 @@ fn a_flush_waits_for_every_acknowledgement(subject: &Subject) {
     for ack in acks {
         ack.wait().expect("the record is acknowledged");
     }
-    assert!(after.elapsed() < Duration::from_secs(1), "an ack came later");
+    assert!(
+        after.elapsed() < Duration::from_secs(1),
+        "an ack came later"
+    );
 }
 
 fn a_record_that_is_too_large_is_refused_and_the_next_one_is_accepted(subject: &Subject) {

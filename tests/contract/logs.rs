@@ -29,7 +29,8 @@ impl Subject {
     }
 
     pub fn sqlite() -> Subject {
-        let folder = TempDir::with_prefix("orders-log-").expect("a temporary folder can be created");
+        let folder =
+            TempDir::with_prefix("orders-log-").expect("a temporary folder can be created");
         Subject::on(Engine::Sqlite(folder))
     }
 

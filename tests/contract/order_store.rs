@@ -6,9 +6,7 @@ use orders::store::{Applied, LookupResult, StartDecision, StoreError};
 use support::for_each_engine;
 use support::orders::order_version;
 
-use crate::contract::owner::{
-    AMOUNTS, LOG, claim, commit_start, dead, hole, sourced, with_entry,
-};
+use crate::contract::owner::{AMOUNTS, LOG, claim, commit_start, dead, hole, sourced, with_entry};
 use crate::contract::stores::Database;
 
 for_each_engine! {

@@ -30,7 +30,8 @@ impl Database {
     }
 
     pub fn sqlite() -> Database {
-        let folder = TempDir::with_prefix("orders-test-").expect("a temporary folder can be created");
+        let folder =
+            TempDir::with_prefix("orders-test-").expect("a temporary folder can be created");
         let path = folder.path().join("store.db");
         let engine = SqliteEngine::new(&path);
         let mut schema = engine.schema().expect("nothing is opened yet");

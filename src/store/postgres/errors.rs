@@ -1,4 +1,4 @@
-//! What database errors mean for the consumer.
+//! Classifies the errors of rust-postgres: what each means for the consumer.
 
 use std::error::Error as _;
 use std::io;
@@ -7,8 +7,8 @@ use ::postgres::Error as PgError;
 
 use crate::store::StoreError;
 
-/// A failed statement. The match is by SQLSTATE class; what is in no list is
-/// [`StoreError::Misconfigured`], because stopping is harmless and losing is not.
+/// A failed statement, by its SQLSTATE. What is in no list is [`StoreError::Misconfigured`]:
+/// stopping is harmless, losing data is not.
 impl From<PgError> for StoreError {
     fn from(error: PgError) -> StoreError {
         let Some(db_error) = error.as_db_error() else {
@@ -39,7 +39,7 @@ impl From<PgError> for StoreError {
     }
 }
 
-/// What a failed connection attempt means: without a SQLSTATE it is the network, or TLS.
+/// A failed connection attempt. Without a SQLSTATE the network failed, or TLS.
 pub(super) fn connect_error(error: PgError, address: &str) -> StoreError {
     let at = |reason: String| format!("{reason} (at `{address}`)");
     if error.as_db_error().is_none() {
@@ -64,7 +64,7 @@ fn is_network_error(error: &PgError) -> bool {
     error.is_closed() || error.source().is_none_or(|source| source.is::<io::Error>())
 }
 
-/// The error with its causes, each said once.
+/// The error with its causes, none repeated.
 fn chain(error: &PgError) -> String {
     let mut text = error.to_string();
     let mut source = error.source();

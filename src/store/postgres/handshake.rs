@@ -1,8 +1,8 @@
 //! Whether a server responds at all.
 //!
-//! The client has no timeout for a server that accepts a connection and then sends nothing: the thread
-//! that connects stays behind. After that has happened once, the server is probed first, on a socket
-//! with a timeout.
+//! The client has no timeout for a server that accepts a connection and then sends nothing: the
+//! thread that connects stays blocked. After that has happened once, the server is probed before
+//! each attempt, on a socket with a timeout.
 
 use std::io::{self, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
@@ -30,7 +30,7 @@ pub(super) fn responds(config: &Config) -> bool {
     let mut hosts = config.get_hosts().iter().enumerate();
     hosts.any(|(at, host)| match host {
         Host::Tcp(name) => probe((name.as_str(), port(at))).is_ok(),
-        // A local server: connecting tells.
+        // Local: the attempt to connect fails at once where no server listens.
         Host::Unix(_) => true,
     })
 }

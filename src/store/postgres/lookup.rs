@@ -1,4 +1,4 @@
-//! Reads orders: one joined statement, hence one snapshot, returns rows and positions.
+//! Reads orders: one joined statement, and therefore one snapshot, returns rows and positions.
 //!
 //! Rows that other programs wrote may hold NULL in every column but the key, and may lack their
 //! delivery or payment row: such values are read as "" and 0.
@@ -33,8 +33,8 @@ pub(super) fn order_columns() -> String {
 }
 
 /// Every table is read by its key, so one plan fits every lookup. Planning five joins takes a
-/// millisecond, thirty times as long as running them; and a plan made while the tables are empty, which
-/// reads them whole, must not be kept.
+/// millisecond, thirty times as long as running them; and a plan made while the tables are empty,
+/// which reads them whole, must not be kept.
 pub(super) const PLAN_BY_KEY: &str =
     "SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off;
     SET enable_hashjoin = off; SET enable_mergejoin = off";
@@ -48,15 +48,15 @@ pub(super) const WITH_POSITIONS: &str = "WITH positions AS MATERIALIZED (
 static LOOKUP: LazyLock<String> = LazyLock::new(|| {
     format!(
         r#"{WITH_POSITIONS}
-    SELECT {}, q.place, CASE WHEN o.order_uid IS NULL THEN (
+    SELECT {}, q.ordinal, CASE WHEN o.order_uid IS NULL THEN (
             SELECT l.topic || '/' || l.partition || '/' || l."offset" FROM dead_letters l
             WHERE l.order_uid = q.uid ORDER BY l.id DESC LIMIT 1) END
-    FROM positions s CROSS JOIN unnest($2::text[]) WITH ORDINALITY AS q(uid, place)
+    FROM positions s CROSS JOIN unnest($2::text[]) WITH ORDINALITY AS q(uid, ordinal)
     LEFT JOIN orders o ON o.order_uid = q.uid
     LEFT JOIN delivery d ON d.order_uid = q.uid
     LEFT JOIN payment p ON p.order_uid = q.uid
     LEFT JOIN items i ON i.order_uid = q.uid
-    ORDER BY q.place, i.id"#,
+    ORDER BY q.ordinal, i.id"#,
         order_columns()
     )
 });
@@ -90,19 +90,21 @@ impl PostgresStore {
         let positions = rows.first().map(positions).unwrap_or_default();
         let mut results: Vec<LookupResult> = Vec::with_capacity(uids.len());
         for row in &rows {
-            let place: i64 = row.get(PLACE);
-            if place as usize == results.len() {
+            let ordinal: i64 = row.get(ORDINAL);
+            if ordinal as usize == results.len() {
                 // The next item of the previous order.
                 if let Some(LookupResult::Stored(stored)) = results.last_mut() {
                     stored.order.items.extend(item(row));
                 }
                 continue;
             }
-            results.push(match (row.get::<_, Option<&str>>(0), row.get(PLACE + 1)) {
-                (Some(_), _) => LookupResult::Stored(Box::new(stored(row, &positions))),
-                (None, Some(location)) => LookupResult::DeadLettered { location },
-                (None, None) => LookupResult::Absent,
-            });
+            results.push(
+                match (row.get::<_, Option<&str>>(0), row.get(ORDINAL + 1)) {
+                    (Some(_), _) => LookupResult::Stored(Box::new(stored(row, &positions))),
+                    (None, Some(location)) => LookupResult::DeadLettered { location },
+                    (None, None) => LookupResult::Absent,
+                },
+            );
         }
         Ok(LookupResults { results, positions })
     }
@@ -134,7 +136,7 @@ impl PostgresStore {
 const ITEM: usize = Order::COLUMNS.len() + Delivery::COLUMNS.len() + Payment::COLUMNS.len();
 const SOURCE: usize = ITEM + 1 + Item::COLUMNS.len();
 const POSITIONS: usize = SOURCE + 4;
-const PLACE: usize = POSITIONS + 5;
+const ORDINAL: usize = POSITIONS + 5;
 
 fn positions(row: &Row) -> Vec<Position> {
     let Some(ids) = row.get::<_, Option<Vec<i64>>>(POSITIONS) else {

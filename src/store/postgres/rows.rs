@@ -1,7 +1,7 @@
 //! Writes orders into the four tables, whole columns at a time.
 //!
-//! From a hundred orders on an insert is a binary COPY, which is about a tenth faster there and slower
-//! below.
+//! An insert of a hundred orders or more is a binary COPY, which is about a tenth faster there and
+//! slower below.
 
 use std::collections::HashSet;
 use std::error::Error;
@@ -20,6 +20,7 @@ use crate::store::order_sql::{
 };
 use crate::store::{Batch, SourcedOrder};
 
+/// The number of orders from which on COPY is used.
 const COPY_FROM: usize = 100;
 
 static SQL: LazyLock<Sql> = LazyLock::new(Sql::new);
@@ -46,7 +47,7 @@ impl Sql {
             orders.statement,
             overwriting_older(order_columns())
         );
-        let in_order = "\nORDER BY place";
+        let in_order = "\nORDER BY ordinal";
         Sql {
             orders,
             upsert_orders,
@@ -57,8 +58,8 @@ impl Sql {
     }
 }
 
-/// The two ways of inserting rows into a table: a statement that takes an array for each column, and
-/// COPY.
+/// The two ways of inserting rows into a table: a statement that takes an array for each column,
+/// and COPY.
 struct Insert {
     statement: String,
     copy: String,
@@ -76,7 +77,7 @@ impl Insert {
         Insert {
             statement: format!(
                 "INSERT INTO {table} ({names})\nSELECT {names}\nFROM unnest({})\n    \
-                 WITH ORDINALITY AS given({names}, place){order}",
+                 WITH ORDINALITY AS given({names}, ordinal){order}",
                 arrays.join(", ")
             ),
             copy: format!("COPY {table} ({names}) FROM STDIN BINARY"),
@@ -85,7 +86,7 @@ impl Insert {
     }
 }
 
-/// The type of a column, as the first migration makes it.
+/// The type of a column, as in the first migration.
 pub(super) fn sql_type(kind: Kind) -> Type {
     match kind {
         Kind::Uid | Kind::Text => Type::TEXT,
@@ -128,7 +129,8 @@ pub(super) struct RowWriter<'w, 't> {
 type Orders<'o> = [&'o SourcedOrder];
 
 impl RowWriter<'_, '_> {
-    /// Inserts orders whose uids are not stored; 23505 when another session has inserted one.
+    /// Inserts orders whose uids are not stored. Fails with SQLSTATE 23505 when another session has
+    /// inserted one of them.
     pub(super) fn insert_orders(
         &mut self,
         batch: &Batch,
@@ -220,14 +222,14 @@ mod tests {
 
     #[test]
     fn an_insert_takes_an_array_for_each_column() {
-        let insert = Insert::new("sample", &SAMPLE, "\nORDER BY place");
+        let insert = Insert::new("sample", &SAMPLE, "\nORDER BY ordinal");
         assert_eq!(
             insert.statement,
             "INSERT INTO sample (order_uid, size_name, sale, amount, at)
 SELECT order_uid, size_name, sale, amount, at
 FROM unnest($1::text[], $2::text[], $3::int4[], $4::int8[], $5::timestamptz[])
-    WITH ORDINALITY AS given(order_uid, size_name, sale, amount, at, place)
-ORDER BY place"
+    WITH ORDINALITY AS given(order_uid, size_name, sale, amount, at, ordinal)
+ORDER BY ordinal"
         );
         assert_eq!(
             insert.copy,

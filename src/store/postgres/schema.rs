@@ -1,8 +1,8 @@
 //! The schema of a PostgreSQL database, for `orders migrate`.
 //!
-//! Owns the history table `orders_migrations`, the advisory lock and the check that the database can
-//! hold orders; `migrations` plans. The lock is tried, never waited for in a statement: a waiting session
-//! holds a snapshot, which can deadlock with the very migration that it waits for.
+//! Owns the history table `orders_migrations`, the advisory lock and the check that the database
+//! can hold orders; `migrations` plans. No statement waits for the lock: a waiting session holds a
+//! snapshot, which can deadlock with the migration that it waits for.
 
 use ::postgres::Client;
 
@@ -11,8 +11,8 @@ use crate::store::{AppliedMigration, Dialect, Migration, Schema, StoreError, exi
 /// The key of the advisory lock: "orders" in ASCII.
 const LOCK: i64 = 0x6f72_6465_7273;
 
-/// Migrations may be long: no timeout of the session may end them. `lock_timeout` stays, because a
-/// migration that queues for a table makes every other session queue behind it.
+/// Migrations may take long: no timeout of the session may end them. `lock_timeout` stays, because
+/// other sessions queue behind a migration that waits for a table.
 pub(super) const NO_TIMEOUTS: &str = "SELECT set_config(name, '0', false) FROM pg_settings
     WHERE name IN ('statement_timeout', 'idle_in_transaction_session_timeout',
                    'idle_session_timeout', 'transaction_timeout')";
@@ -105,7 +105,7 @@ impl Schema for PostgresSchema {
         Ok(row.get(0))
     }
 
-    fn apply(&mut self, migration: Migration<'_>) -> Result<(), StoreError> {
+    fn apply(&mut self, migration: &Migration) -> Result<(), StoreError> {
         let Migration {
             version,
             name,
@@ -115,8 +115,9 @@ impl Schema for PostgresSchema {
         let mut transaction = self.client.transaction()?;
         transaction.batch_execute(CREATE_HISTORY)?;
         transaction.batch_execute(sql)?;
-        // Last before COMMIT: it fails in a transaction that was rolled back, where COMMIT answers Ok.
-        transaction.execute(INSERT_HISTORY, &[&version, &name, &checksum])?;
+        // The last statement before COMMIT: it fails in a transaction that was rolled back, where
+        // COMMIT returns Ok.
+        transaction.execute(INSERT_HISTORY, &[version, name, checksum])?;
         Ok(transaction.commit()?)
     }
 }

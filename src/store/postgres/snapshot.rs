@@ -1,8 +1,8 @@
 //! A snapshot of everything stored: a read-only transaction, read page by page along the keys.
 //!
-//! There is no cursor: a page starts after the last key of the previous one, so no plan sorts the whole
-//! table, and both sides hold one page. While the snapshot is open, PostgreSQL cannot vacuum rows that
-//! were replaced since it began.
+//! There is no cursor: a page starts after the last key of the previous one, so no plan sorts the
+//! whole table, and client and server hold one page. While the snapshot is open, PostgreSQL cannot
+//! vacuum rows that were replaced since it began.
 
 use std::ops::ControlFlow;
 use std::sync::LazyLock;
@@ -22,7 +22,8 @@ const BEGIN: &str = "BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY
 
 const PAGE_SIZE: i64 = 100;
 
-/// A page of the orders that match `condition`; `$1` names no log here.
+/// A page of the orders that match `condition`; `$1` is an empty log id, as no positions are
+/// needed.
 fn page(condition: &str) -> String {
     format!(
         "{WITH_POSITIONS}, page AS MATERIALIZED (
@@ -38,10 +39,6 @@ fn page(condition: &str) -> String {
 
 static FIRST_PAGE: LazyLock<String> = LazyLock::new(|| page(""));
 static NEXT_PAGE: LazyLock<String> = LazyLock::new(|| page("WHERE order_uid > $3"));
-
-const POSITIONS: &str = "
-    SELECT id, topic_id, partition, epoch, next_offset, NULL::int8, NULL::bytea
-    FROM log_positions WHERE log_id = $1";
 
 const COUNTS: &str = "SELECT (SELECT count(*) FROM orders), (SELECT count(*) FROM dead_letters)";
 
@@ -92,7 +89,7 @@ impl PostgresSnapshot {
 
 impl Snapshot for PostgresSnapshot {
     fn positions(&mut self, log_id: &str) -> Result<Vec<Position>, StoreError> {
-        let rows = self.query(POSITIONS, &[&log_id])?;
+        let rows = self.query(&positions::SQL.of_log, &[&log_id])?;
         Ok(rows.iter().map(positions::position).collect())
     }
 

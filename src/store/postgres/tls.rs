@@ -17,7 +17,7 @@ pub(super) fn client_mode(mode: SslMode) -> ClientSslMode {
     }
 }
 
-/// Builds a connector that verifies what the mode promises, and fails closed.
+/// Builds a connector that verifies what the mode requires. Fails rather than verify less.
 pub(super) fn connector(
     mode: SslMode,
     root_cert: Option<&str>,

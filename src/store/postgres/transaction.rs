@@ -1,7 +1,7 @@
 //! A write transaction on PostgreSQL: the steps that `store::apply` puts in order.
 //!
-//! Most uids are new, so `insert_new` first asks which are known and inserts the others plainly (or by
-//! COPY), which is faster than an upsert of all.
+//! Most uids are new, so `insert_new` first selects those that are known and inserts the others by
+//! INSERT or COPY, which is faster than an upsert of all.
 
 use std::collections::HashSet;
 
@@ -15,7 +15,7 @@ use crate::store::apply::{
     InsertError, Inserted, OwnedPosition, WriteConnection, WriteTransaction,
 };
 use crate::store::{
-    Batch, Claim, DeadLetter, Gap, Holder, Position, SourcedOrder, StartDecision, StoreError,
+    Batch, Claim, DeadLetter, Gap, Position, SourcedOrder, StartDecision, StoreError,
 };
 
 const KNOWN: &str = "SELECT order_uid FROM orders WHERE order_uid = ANY($1)";
@@ -59,8 +59,13 @@ impl WriteTransaction for PostgresTransaction<'_> {
         Ok(positions::advance(transaction, statements, batch)?)
     }
 
-    fn owned_position(&mut self, position_id: i64) -> Result<Option<OwnedPosition>, StoreError> {
-        Ok(positions::owned(&mut self.transaction, position_id)?)
+    fn find_position_by_id(&mut self, id: i64) -> Result<Option<OwnedPosition>, StoreError> {
+        Ok(positions::find_by_id(&mut self.transaction, id)?)
+    }
+
+    fn find_position(&mut self, claim: &Claim) -> Result<Option<OwnedPosition>, StoreError> {
+        let (log_id, partition) = (&claim.log_id, claim.partition);
+        Ok(positions::find(&mut self.transaction, log_id, partition)?)
     }
 
     fn insert_new<'b>(
@@ -131,10 +136,6 @@ impl WriteTransaction for PostgresTransaction<'_> {
 
     fn insert_gap_once(&mut self, position: &Position, gap: &Gap) -> Result<(), StoreError> {
         Ok(gaps::insert_once(&mut self.transaction, position, gap)?)
-    }
-
-    fn holder(&mut self, claim: &Claim) -> Result<Option<Holder>, StoreError> {
-        Ok(positions::holder(&mut self.transaction, claim)?)
     }
 
     fn check(&mut self) -> Result<(), StoreError> {

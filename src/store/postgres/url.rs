@@ -2,7 +2,8 @@
 
 use percent_encoding::percent_decode_str;
 
-/// libpq's `sslmode`. `allow` is refused: it would send orders unencrypted to a server that offers TLS.
+/// libpq's `sslmode`. `allow` is refused: it would send orders unencrypted to a server that offers
+/// TLS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum SslMode {
     Disable,
@@ -20,7 +21,7 @@ pub(super) struct Parts {
     pub root_cert: Option<String>,
 }
 
-/// Takes `sslmode` and `sslrootcert` out of a `postgresql://` URL. The error never contains the URL.
+/// Splits `sslmode` and `sslrootcert` off a `postgresql://` URL. The error never contains the URL.
 pub(super) fn split(url: &str) -> Result<Parts, String> {
     if !url.starts_with("postgresql://") && !url.starts_with("postgres://") {
         return Err("the database URL must begin with `postgresql://`".into());
@@ -68,7 +69,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tls_parameters_are_taken_out_of_the_url() {
+    fn tls_parameters_are_split_off_the_url() {
         let url = "postgresql://u:p@h:1/d?sslmode=verify-full&sslrootcert=%2Fetc%2Fca.pem&x=1";
         let expected = Parts {
             plain: "postgresql://u:p@h:1/d?x=1".into(),

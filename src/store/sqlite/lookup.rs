@@ -1,4 +1,5 @@
-//! Reads orders: short queries inside one transaction, hence one snapshot of rows and positions.
+//! Reads orders: short queries in one transaction, and therefore one snapshot of rows and
+//! positions.
 //!
 //! Rows that other programs wrote may hold NULL in every column but the key, and may lack their
 //! delivery or payment row: such values are read as "" and 0, and a malformed date as no date.
@@ -8,7 +9,7 @@ use std::sync::LazyLock;
 use rusqlite::types::FromSql;
 use rusqlite::{Connection, Error as SqliteError, OptionalExtension, Row};
 
-use super::SqliteStore;
+use super::{SqliteStore, positions};
 use crate::order::{
     ColumnReader, Delivery, FromColumns, Item, Order, Payment, TableRow, Timestamp,
 };
@@ -46,9 +47,6 @@ const DEAD_LETTER: &str = r#"
     SELECT topic || '/' || partition || '/' || "offset" FROM dead_letters
     WHERE order_uid = ?1 ORDER BY id DESC LIMIT 1"#;
 
-const POSITIONS: &str = "
-    SELECT id, topic_id, partition, epoch, next_offset FROM log_positions WHERE log_id = ?1";
-
 impl SqliteStore {
     pub(super) fn read_uids(
         &mut self,
@@ -56,7 +54,7 @@ impl SqliteStore {
         uids: &[&str],
     ) -> Result<LookupResults, StoreError> {
         self.reading(|transaction| {
-            let positions = positions(transaction, log_id)?;
+            let positions = positions::of_log(transaction, log_id)?;
             let mut results = Vec::with_capacity(uids.len());
             for uid in uids {
                 results.push(lookup(transaction, uid, &positions)?);
@@ -72,7 +70,7 @@ impl SqliteStore {
     ) -> Result<LatestOrders, StoreError> {
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         self.reading(|transaction| {
-            let positions = positions(transaction, log_id)?;
+            let positions = positions::of_log(transaction, log_id)?;
             let mut statement = transaction.prepare_cached(&LATEST)?;
             let mut rows = statement.query([limit])?;
             let mut orders = Vec::new();
@@ -105,24 +103,6 @@ fn lookup(
     })
 }
 
-pub(super) fn positions(
-    connection: &Connection,
-    log_id: &str,
-) -> Result<Vec<Position>, SqliteError> {
-    let mut statement = connection.prepare_cached(POSITIONS)?;
-    let positions = statement.query_map([log_id], |row| {
-        Ok(Position {
-            id: row.get(0)?,
-            topic_id: row.get::<_, String>(1)?.into(),
-            partition: row.get(2)?,
-            epoch: row.get(3)?,
-            next_offset: row.get(4)?,
-            last_applied: None,
-        })
-    })?;
-    positions.collect()
-}
-
 /// The first column of the source.
 const SOURCE: usize = Order::COLUMNS.len() + Delivery::COLUMNS.len() + Payment::COLUMNS.len();
 
@@ -145,7 +125,7 @@ pub(super) fn stored(
     })
 }
 
-/// Reads a timestamp; none for NULL and for a text that is no timestamp.
+/// Reads a timestamp; none for NULL and for a text that is not a timestamp.
 pub(super) fn timestamp(row: &Row<'_>, column: usize) -> Result<Timestamp, SqliteError> {
     let text = row.get_ref(column)?.as_str_or_null()?;
     let parsed = text.and_then(|text| Timestamp::parse(text).ok());

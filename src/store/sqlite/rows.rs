@@ -1,4 +1,4 @@
-//! Writes orders into the four tables, by statements prepared once.
+//! Writes orders into the four tables, row by row.
 
 use std::sync::LazyLock;
 

@@ -1,8 +1,8 @@
-//! What `orders migrate` does to a SQLite file.
+//! The schema of a SQLite file, for `orders migrate`.
 //!
-//! Owns creating the file and its folder, the history table `orders_migrations` and the lock against
-//! parallel runs; `migrations` plans. The lock is the kernel's, on the folder: a lock inside the file
-//! would end with each migration's transaction, and a lock file would stay behind.
+//! Owns creating the file and its folder, the history table `orders_migrations` and the lock
+//! against parallel runs; `migrations` plans. The lock is the kernel's, on the folder: a lock
+//! inside the file would end with each migration's transaction, and a lock file would be left over.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -34,8 +34,7 @@ const RECORD: &str = "INSERT INTO orders_migrations (version, name, checksum) VA
 
 const COLUMNS: &str = "SELECT name FROM pragma_table_info(?1)";
 
-/// A file for `orders migrate`. It is created when it is locked, not before: `--status` writes
-/// nothing.
+/// A file for `orders migrate`. Locking creates it, nothing else does: `--status` writes nothing.
 pub(super) struct SqliteSchema {
     file: Arc<GuardedFile>,
     open: Option<OpenFile>,
@@ -74,7 +73,7 @@ impl SqliteSchema {
         }
         sync_folder(folder_of(self.file.path()))
             .map_err(|error| self.failed("sync the folder", &error))?;
-        // Also where the file existed: one that is not in WAL mode is put into it.
+        // Also where the file existed: this switches it to WAL mode.
         self.open = Some(self.file.open(Access::Create, configure(&self.file))?);
         Ok(())
     }
@@ -116,7 +115,7 @@ impl Schema for SqliteSchema {
     }
 
     fn check(&mut self) -> Result<(), StoreError> {
-        // Reads the head of the file: one that is no database, or cut short, says so here.
+        // Reads the file's header: a file that is not a database, or truncated, is an error here.
         self.query(|connection| {
             connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))
         })
@@ -148,13 +147,13 @@ impl Schema for SqliteSchema {
         if !try_lock(&folder).map_err(|error| self.failed("lock the folder", &error))? {
             return Ok(false);
         }
-        // If this fails the folder is closed, and so unlocked for the next attempt.
+        // If this fails the folder is closed, which unlocks it for the next attempt.
         self.create()?;
         self.lock = Some(folder);
         Ok(true)
     }
 
-    fn apply(&mut self, migration: Migration<'_>) -> Result<(), StoreError> {
+    fn apply(&mut self, migration: &Migration) -> Result<(), StoreError> {
         let Some(open) = &mut self.open else {
             return Err(StoreError::Misconfigured(
                 "the database is not locked for migration".into(),

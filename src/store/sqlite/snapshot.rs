@@ -1,9 +1,9 @@
-//! Everything at one moment: a copy of the file, which is read for as long as it takes.
+//! A snapshot of everything stored: a copy of the file.
 //!
-//! A long read of the file itself would keep its WAL from ever being emptied. The copy is unlinked as
-//! soon as it is complete, so it ends with this process, however that ends. Only a process that was
-//! killed while it copied leaves a file behind; the next one removes it, as the kernel's lock tells
-//! that no process writes it.
+//! A long read of the file itself would prevent its WAL from being truncated. The copy is unlinked
+//! as soon as it is complete, so it ends with this process, however that ends. Only a process that
+//! is killed while it copies leaves a file; the next one removes it, because its lock, which is the
+//! kernel's, is free.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -14,8 +14,8 @@ use std::sync::Arc;
 
 use rusqlite::{Connection, Error as SqliteError, Row};
 
-use super::lookup::{ALL_ORDERS, positions, stored, timestamp};
-use super::{inspect, missing};
+use super::lookup::{ALL_ORDERS, stored, timestamp};
+use super::{inspect, missing, positions};
 use crate::data_folder::{folder_of, try_lock};
 use crate::order::Order;
 use crate::sqlite_file::{Access, FileError, GuardedFile, open, with_suffix};
@@ -58,7 +58,7 @@ impl SqliteSnapshot {
             .execute("VACUUM INTO ?1", [&name])
             .map_err(failed)?;
         let connection = open(&copy.path, Access::Read)?;
-        // One transaction, and the copy is definitely open before it is unlinked.
+        // One transaction; reading also opens the copy before it is unlinked.
         connection
             .execute_batch("BEGIN; SELECT count(*) FROM sqlite_schema;")
             .map_err(failed)?;
@@ -70,21 +70,21 @@ impl SqliteSnapshot {
         })
     }
 
-    fn ask<T>(
+    fn query<T>(
         &self,
-        question: impl FnOnce(&Connection) -> Result<T, SqliteError>,
+        query: impl FnOnce(&Connection) -> Result<T, SqliteError>,
     ) -> Result<T, StoreError> {
-        question(&self.connection).map_err(|error| self.file.classify(&error).into())
+        query(&self.connection).map_err(|error| self.file.classify(&error).into())
     }
 }
 
 impl Snapshot for SqliteSnapshot {
     fn positions(&mut self, log_id: &str) -> Result<Vec<Position>, StoreError> {
-        self.ask(|connection| positions(connection, log_id))
+        self.query(|connection| positions::of_log(connection, log_id))
     }
 
     fn counts(&mut self) -> Result<(u64, u64), StoreError> {
-        self.ask(|connection| {
+        self.query(|connection| {
             connection.query_row(COUNTS, [], |row| {
                 let count = |column| row.get(column).map(i64::unsigned_abs);
                 Ok((count(0)?, count(1)?))
@@ -96,7 +96,7 @@ impl Snapshot for SqliteSnapshot {
         &mut self,
         visit: &mut dyn FnMut(Order) -> ControlFlow<()>,
     ) -> Result<(), StoreError> {
-        self.ask(|connection| {
+        self.query(|connection| {
             let mut statement = connection.prepare(&ALL_ORDERS)?;
             let mut rows = statement.query([])?;
             while let Some(row) = rows.next()? {
@@ -112,7 +112,7 @@ impl Snapshot for SqliteSnapshot {
         &mut self,
         visit: &mut dyn FnMut(StoredDeadLetter) -> ControlFlow<()>,
     ) -> Result<(), StoreError> {
-        self.ask(|connection| {
+        self.query(|connection| {
             let mut statement = connection.prepare(LETTERS)?;
             let mut rows = statement.query([])?;
             while let Some(row) = rows.next()? {
@@ -149,7 +149,7 @@ struct Copy {
 }
 
 impl Copy {
-    /// Creates an empty file, which SQLite takes for the copy; readable by this user alone.
+    /// Creates an empty file for SQLite to write the copy to; readable by this user alone.
     fn create(file: &Path) -> io::Result<Copy> {
         let number = uuid::Uuid::new_v4().simple();
         let path = with_suffix(file, &format!("{SUFFIX}{number}"));
@@ -163,9 +163,9 @@ impl Copy {
         Ok(copy)
     }
 
-    /// Unlinks it, and a journal which an interrupted copy may have.
+    /// Unlinks it, and the journal that an interrupted copy may have.
     fn unlink(&self) {
-        // What cannot be removed now is removed by the next snapshot.
+        // The next snapshot removes what cannot be removed now.
         let _ = fs::remove_file(&self.path);
         let _ = fs::remove_file(with_suffix(&self.path, "-journal"));
     }
@@ -196,7 +196,7 @@ fn remove_stale(file: &Path) -> io::Result<()> {
             continue;
         };
         if try_lock(&lock).is_ok_and(|is_locked| is_locked) {
-            // Dropped at once: it is unlinked.
+            // Dropping it unlinks it.
             let path = entry.path();
             drop(Copy { path, _lock: lock });
         }

@@ -1,5 +1,5 @@
-//! What only this engine has: a file that is missing, replaced, truncated or locked, and that every
-//! order is read back unchanged.
+//! Tests of this engine alone: a file that is missing, replaced, truncated or locked. And that
+//! every order is read back unchanged.
 
 use std::fs;
 use std::path::PathBuf;
@@ -317,22 +317,22 @@ fn a_snapshot_leaves_no_file_and_removes_those_of_killed_exports() {
     let stale = format!("store.db.export-{number}");
     let file = world.file.with_file_name(&stale);
     fs::write(&file, "half of it").unwrap();
-    let own = world.file.with_file_name("store.db.export-of-mine");
-    fs::write(&own, "somebody's own").unwrap();
-    // A copy that another export is making.
-    let made = snapshot::SqliteSnapshot::take(&guarded(&world)).unwrap();
+    let foreign = world.file.with_file_name("store.db.export-of-mine");
+    fs::write(&foreign, "a file of the user").unwrap();
+    let first = snapshot::SqliteSnapshot::take(&guarded(&world)).unwrap();
     assert_eq!(names(&world), ["store.db.export-of-mine"]);
+    // A copy that another export is writing.
     fs::write(&file, "half of it").unwrap();
-    let maker = fs::File::open(&file).unwrap();
-    rustix::fs::flock(&maker, rustix::fs::FlockOperation::LockExclusive).unwrap();
+    let writer = fs::File::open(&file).unwrap();
+    rustix::fs::flock(&writer, rustix::fs::FlockOperation::LockExclusive).unwrap();
     let mut second = snapshot::SqliteSnapshot::take(&guarded(&world)).unwrap();
     assert_eq!(names(&world), [stale.as_str(), "store.db.export-of-mine"]);
-    drop(made);
+    drop(first);
     assert_eq!(second.counts().unwrap(), (1, 0));
 }
 
 #[test]
-fn a_snapshot_of_a_missing_file_says_to_migrate() {
+fn the_error_of_a_snapshot_of_a_missing_file_names_migrate() {
     let (_folder, file) = folder();
     let error = SqliteEngine::new(&file).snapshot().err().unwrap();
     assert!(error.to_string().contains("run `orders migrate`"));

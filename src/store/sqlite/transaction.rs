@@ -1,6 +1,6 @@
 //! A write transaction on a SQLite file: the steps that `store::apply` puts in order.
 //!
-//! One statement a row is as fast as any other way here, as no statement leaves the process.
+//! One statement a row is as fast as any other way, because no statement leaves the process.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use crate::store::apply::{
     InsertError, Inserted, OwnedPosition, WriteConnection, WriteTransaction,
 };
 use crate::store::{
-    Batch, Claim, DeadLetter, Gap, Holder, Position, SourcedOrder, StartDecision, StoreError,
+    Batch, Claim, DeadLetter, Gap, Position, SourcedOrder, StartDecision, StoreError,
 };
 
 impl WriteConnection for SqliteStore {
@@ -58,8 +58,12 @@ impl WriteTransaction for SqliteTransaction<'_> {
         self.run(|connection| positions::advance(connection, batch))
     }
 
-    fn owned_position(&mut self, position_id: i64) -> Result<Option<OwnedPosition>, StoreError> {
-        self.run(|connection| positions::owned(connection, position_id))
+    fn find_position_by_id(&mut self, id: i64) -> Result<Option<OwnedPosition>, StoreError> {
+        self.run(|connection| positions::find_by_id(connection, id))
+    }
+
+    fn find_position(&mut self, claim: &Claim) -> Result<Option<OwnedPosition>, StoreError> {
+        self.run(|connection| positions::find(connection, &claim.log_id, claim.partition))
     }
 
     fn insert_new<'b>(
@@ -129,10 +133,6 @@ impl WriteTransaction for SqliteTransaction<'_> {
 
     fn insert_gap_once(&mut self, position: &Position, gap: &Gap) -> Result<(), StoreError> {
         self.run(|connection| gaps::insert_once(connection, position, gap))
-    }
-
-    fn holder(&mut self, claim: &Claim) -> Result<Option<Holder>, StoreError> {
-        self.run(|connection| positions::holder(connection, claim))
     }
 
     fn commit(self) -> Result<(), StoreError> {

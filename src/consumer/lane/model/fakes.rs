@@ -173,7 +173,7 @@ impl OrderStore for Connected {
     }
 
     fn applied_migrations(&mut self) -> Result<Vec<AppliedMigration>, StoreError> {
-        let applied = |file: &migrations::File| AppliedMigration {
+        let applied = |file: &Migration| AppliedMigration {
             version: file.version,
             name: file.name.into(),
             checksum: file.checksum.clone(),
