@@ -418,7 +418,7 @@ _orders() {
             return 0
             ;;
         orders__subcmd__serve__subcmd__api)
-            opts="-X -q -v -h --brokers --topic --lookup-topic --found-topic --kafka-properties --db-url --data-dir --http-addr --keep-alive-s --max-connections --lookup-wait-ms --admin-addr --cache-load-limit --cache-ttl-seconds --cache-max-bytes --output --quiet --verbose --log-format --env-file --help"
+            opts="-X -q -v -h --brokers --topic --lookup-topic --found-topic --kafka-properties --db-url --data-dir --http-addr --keep-alive-s --max-connections --lookup-wait-ms --drain-delay --admin-addr --cache-load-limit --cache-ttl-seconds --cache-max-bytes --output --quiet --verbose --log-format --env-file --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -472,6 +472,10 @@ _orders() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --drain-delay)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --admin-addr)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -508,7 +512,7 @@ _orders() {
             return 0
             ;;
         orders__subcmd__up)
-            opts="-X -q -v -h --demo --wait --brokers --topic --lookup-topic --found-topic --kafka-properties --db-url --data-dir --group --lookup-group --http-addr --keep-alive-s --max-connections --lookup-wait-ms --admin-addr --cache-load-limit --cache-ttl-seconds --cache-max-bytes --output --quiet --verbose --log-format --env-file --help"
+            opts="-X -q -v -h --demo --wait --brokers --topic --lookup-topic --found-topic --kafka-properties --db-url --data-dir --group --lookup-group --http-addr --keep-alive-s --max-connections --lookup-wait-ms --drain-delay --admin-addr --cache-load-limit --cache-ttl-seconds --cache-max-bytes --output --quiet --verbose --log-format --env-file --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -571,6 +575,10 @@ _orders() {
                     return 0
                     ;;
                 --lookup-wait-ms)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --drain-delay)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -177,6 +177,7 @@ impl Api {
             let listener = tokio::net::TcpListener::from_std(listener)?;
             tokio::spawn(heartbeat(app.clone()));
             app.listener.set(true, &format!("listening on {address}"));
+            tokio::spawn(announce_stop(app.clone(), shutdown.announced()));
             info!("listening on http://{address}");
             let (router, app) = (routes::router(app.clone()), app.clone());
             let connections = app.connections.clone();
@@ -255,6 +256,12 @@ async fn heartbeat(app: Arc<App>) {
         app.heartbeat.record();
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
+}
+
+/// Makes the API unready as soon as its stop is announced: requests are served for a while still.
+async fn announce_stop(app: Arc<App>, announced: impl Future<Output = ()>) {
+    announced.await;
+    app.listener.set(false, "stopping");
 }
 
 /// After the drain: requests that are left are dropped, and what the producers hold is sent.

@@ -1,5 +1,7 @@
 //! `orders consume`: stores every record of the topic, and answers lookups.
 
+use std::time::Duration;
+
 use crate::admin::Admin;
 use crate::commands::{Context, open};
 use crate::config::{AdminArgs, EngineArgs, GroupArgs};
@@ -15,8 +17,8 @@ Examples:
   orders consume --admin-addr 127.0.0.1:0        a second one on this machine
   orders consume --accept-gap orders/3:100-249   skip records that were deleted";
 
-/// Runs until it is stopped: the first SIGINT or SIGTERM drains, a second one ends the process at
-/// once. Starts and keeps running while Kafka or the database is unavailable.
+/// Runs until it is stopped: the first SIGINT, SIGTERM or SIGHUP drains, a second SIGINT or SIGTERM
+/// ends the process at once. Starts and keeps running while Kafka or the database is unavailable.
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
 #[command(mut_arg("admin_addr", |argument| argument.default_value("127.0.0.1:8082")))]
@@ -48,7 +50,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
         accepted_gaps: args.accepted_gaps,
     };
 
-    let shutdown = Shutdown::install()?;
+    let shutdown = Shutdown::install(Duration::ZERO)?;
     let _role = open::lock_role(&log_settings, Role::Consumer)?;
     let log = open::log(&log_settings, Reach::OtherProcesses)?;
     let store = open::store(&store_settings)?;

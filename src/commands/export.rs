@@ -88,7 +88,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     }
     drop(store);
     // Until here a signal ends the process at once, and there is nothing to clean up.
-    let shutdown = Shutdown::install()?;
+    let shutdown = Shutdown::install(Duration::ZERO)?;
     let database = engine.describe();
     let at_database = || format!("reading the database `{database}`");
     let mut snapshot = engine.snapshot().with_context(at_database)?;

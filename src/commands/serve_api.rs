@@ -15,8 +15,8 @@ Examples:
   orders serve-api --brokers 127.0.0.1:9092
   orders serve-api --http-addr 127.0.0.1:0     on a free port, which it prints";
 
-/// Runs until it is stopped: the first SIGINT or SIGTERM drains, a second one ends the process at
-/// once. Starts and keeps running while Kafka or the database is unavailable. Without a database the
+/// Runs until it is stopped: the first SIGINT, SIGTERM or SIGHUP drains, a second SIGINT or SIGTERM
+/// ends the process at once. Starts and keeps running while Kafka or the database is unavailable. Without a database the
 /// cache is not warmed up at start.
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
@@ -40,7 +40,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     args.admin.warn();
     CacheArgs::warn(&context.settings)?;
 
-    let shutdown = Shutdown::install()?;
+    let shutdown = Shutdown::install(args.http.drain_delay)?;
     let _role = open::lock_role(&log_settings, Role::Api)?;
     let listener = http_server::bind(args.http.http_addr, "--http-addr", "HTTP_ADDR")?;
     let log = open::log(&log_settings, Reach::OtherProcesses)?;

@@ -43,8 +43,8 @@ Examples:
 /// The pause between two checks of readiness.
 const POLL_INTERVAL: Duration = Duration::from_millis(5);
 
-/// Runs until it is stopped: the first SIGINT or SIGTERM drains, a second one ends the process at
-/// once. Creates missing tables and topics.
+/// Runs until it is stopped: the first SIGINT, SIGTERM or SIGHUP drains, a second SIGINT or SIGTERM
+/// ends the process at once. Creates missing tables and topics.
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
@@ -92,7 +92,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     migrate::apply_pending(&*store, args.wait, context)?;
     create_topics::create_missing(&log_settings, args.wait, context)?;
 
-    let shutdown = Shutdown::install()?;
+    let shutdown = Shutdown::install(args.http.drain_delay)?;
     let api = Api::new(api_settings, log.clone(), Some(store.clone()));
     let status = Status::new();
     let both = Arc::new(Both::new(api.health(), status.clone()));

@@ -4,6 +4,7 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use super::duration::duration;
 use super::invalid::Invalid;
 use super::settings::Settings;
 use super::variables::CACHE_JANITOR_S;
@@ -41,6 +42,11 @@ pub struct HttpArgs {
     )]
     #[arg(value_parser = whole(0..=30_000, "milliseconds", Duration::from_millis))]
     pub lookup_wait: Duration,
+
+    /// How long requests are still served after the first signal, while /readyz says 503
+    #[arg(long, env = "DRAIN_DELAY", value_name = "DURATION")]
+    #[arg(default_value = "0s", value_parser = drain_delay, hide_short_help = true)]
+    pub drain_delay: Duration,
 }
 
 impl HttpArgs {
@@ -160,6 +166,10 @@ fn listen_address(text: &str) -> Result<SocketAddr, Invalid> {
     v4.or(found.first()).copied().ok_or_else(invalid)
 }
 
+fn drain_delay(text: &str) -> Result<Duration, Invalid> {
+    duration(text).map_err(|_| Invalid::expected(text, "a duration such as 500ms, 30s or 2m"))
+}
+
 /// The parser of a whole number of `unit`.
 fn whole<T>(
     range: RangeInclusive<u64>,
@@ -214,6 +224,7 @@ mod tests {
         assert_eq!(settings.keep_alive, Duration::from_secs(75));
         assert_eq!(settings.max_connections, 1_000);
         assert_eq!(settings.lookup_wait, Duration::from_secs(2));
+        assert_eq!(settings.drain_delay, Duration::ZERO);
         let admin: AdminArgs = from_variables(&[]).unwrap();
         assert_eq!(admin.admin_addr.to_string(), "127.0.0.1:8081");
     }

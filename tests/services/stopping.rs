@@ -89,6 +89,68 @@ fn while_kafka_is_frozen_one_signal_answers_pending_posts_and_a_second_exits_at_
     posted.audit(&env);
 }
 
+#[test]
+fn a_terminal_that_closes_drains_a_service_and_loses_no_order_under_way() {
+    let env = Env::ready();
+    let stalls = env
+        .serve_api()
+        .env("ORDERS_FAILPOINT", "after_ack=stall 2s");
+    let (mut api, mut consumer) = (stalls.start(), env.consumer());
+    let mut under_way = Connection::open(&api.url()).expect("the API takes connections");
+    under_way
+        .send(&super::post_bytes("under-way"))
+        .expect("the API reads");
+    eventually("the order in the log", TIMEOUT, || {
+        (env.log().ends(&env.topic())[0] > 0).then_some(())
+    });
+    // The shell and the kernel send one each.
+    for service in [&api, &consumer] {
+        service.signal(Signal::HUP);
+        service.wait_for_line("stopping: draining, a second signal ends the process at once");
+        service.signal(Signal::HUP);
+    }
+    assert_eq!(under_way.receive().expect("it is answered").status, 202);
+    assert_eq!(api.wait_exit(TIMEOUT).code(), Some(0));
+    assert_eq!(consumer.wait_exit(TIMEOUT).code(), Some(0));
+    api.wait_for_line(LAST_WORD);
+}
+
+#[test]
+fn a_service_under_nohup_goes_on_when_its_terminal_closes() {
+    let env = Env::embedded();
+    let mut up = env.orders(&["up"]).wrapped_in(&["nohup"]).start();
+    up.signal(Signal::HUP);
+    assert_eq!(up.post_order("later").status, 202);
+    assert_eq!(up.stop().code(), Some(0));
+    let stops = up.lines().into_iter().filter(|it| it.contains("stopping:"));
+    assert_eq!(stops.count(), 1);
+}
+
+#[test]
+fn a_balancer_sees_503_before_clients_are_refused() {
+    let delay = Duration::from_secs(3);
+    let env = Env::embedded();
+    let mut up = env.orders(&["up", "--drain-delay", "3s"]).start();
+    let asked = Instant::now();
+    up.signal(Signal::TERM);
+    let check = up.wait_until_unready("listener");
+    assert_eq!(check, "FAIL api listener: stopping");
+    // A connection of a client that the balancer still sends here.
+    assert_eq!(up.post_order("late").status, 202);
+    assert!(asked.elapsed() < delay, "the delay may be over");
+    assert_eq!(up.get_order("late").status, 200);
+    assert_eq!(up.wait_exit(TIMEOUT).code(), Some(0));
+    let took = asked.elapsed();
+    assert!(took >= delay, "it stopped after {took:?}");
+
+    // A second signal does not wait for the delay.
+    let mut hurried = env.orders(&["up", "--drain-delay", "1h"]).start();
+    hurried.signal(Signal::TERM);
+    hurried.wait_for_line("stopping: not ready from now on, draining in 3600s");
+    hurried.signal(Signal::TERM);
+    assert_eq!(hurried.wait_exit(TIMEOUT).code(), Some(143));
+}
+
 /// Posts an order that a frozen Kafka will not confirm, and waits until it is under way.
 fn post_unanswered(api: &Process) -> Connection {
     let mut connection = Connection::open(&api.url()).expect("the API takes connections");
