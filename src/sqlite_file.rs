@@ -22,7 +22,7 @@ pub use connection::{Access, LockTimeout, open, with_suffix};
 pub use disk_space::DiskSpace;
 pub use error::{FileError, FileErrorKind};
 pub use guarded::{Checkpoint, GuardedFile, OpenFile};
-pub use warnings::Warnings;
+pub use warnings::{Warning, Warnings};
 
 #[cfg(test)]
 mod tests;

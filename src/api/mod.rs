@@ -1,7 +1,7 @@
 //! The public API: accepts orders and serves them.
 //!
-//! Owns the async runtime, its threads and how they start and stop. Requests are answered on the
-//! runtime; everything that may block (following the log, queries to it, the database) has a plain
+//! Owns the async runtime, the threads beside it, and how they start and stop. Requests are answered
+//! on the runtime; everything that may block (following the log, queries to it, the database) has a plain
 //! thread.
 //!
 //! # Invariants
@@ -103,6 +103,16 @@ struct App {
     warm_up: CheckState,
 }
 
+/// Starts the runtime for [`Api::serve`], on which the log may handle its acknowledgements too.
+pub fn start_runtime() -> anyhow::Result<Runtime> {
+    Builder::new_multi_thread()
+        .thread_name("api")
+        .enable_io()
+        .enable_time()
+        .build()
+        .context("starting the async runtime")
+}
+
 /// The API before and while it serves; share its health with the operators' port first.
 pub struct Api {
     app: Arc<App>,
@@ -161,18 +171,17 @@ impl Api {
 
     /// Serves until a stop is requested, then drains: at most about 11 s, the rest of which is
     /// dropped. Starts, and stays, while the log and the database are away.
-    pub fn serve(self, listener: TcpListener, shutdown: &Shutdown) -> anyhow::Result<()> {
+    pub fn serve(
+        self,
+        listener: TcpListener,
+        runtime: Runtime,
+        shutdown: &Shutdown,
+    ) -> anyhow::Result<()> {
         let app = &self.app;
-        let runtime = Builder::new_multi_thread()
-            .thread_name("api")
-            .enable_io()
-            .enable_time()
-            .build()
-            .context("starting the async runtime")?;
         let address = listener
             .local_addr()
             .context("asking for the address listened on")?;
-        let threads = self.start_threads(&runtime, shutdown)?;
+        let threads = self.start_threads(shutdown)?;
         let serving = async {
             let listener = tokio::net::TcpListener::from_std(listener)?;
             tokio::spawn(heartbeat(app.clone()));
@@ -195,17 +204,12 @@ impl Api {
         served
     }
 
-    fn start_threads(
-        &self,
-        runtime: &Runtime,
-        shutdown: &Shutdown,
-    ) -> anyhow::Result<Vec<JoinHandle<()>>> {
+    fn start_threads(&self, shutdown: &Shutdown) -> anyhow::Result<Vec<JoinHandle<()>>> {
         let log = |run: fn(&dyn EventLog, &ReadModel, &Shutdown)| {
             move |app: &App, shutdown: &Shutdown| run(&*app.log, &app.read_model, shutdown)
         };
-        let runtime = runtime.handle().clone();
-        let producers = move |app: &App, shutdown: &Shutdown| {
-            warm_up::warm_producers(&*app.log, &runtime, &app.producer, shutdown)
+        let producers = |app: &App, shutdown: &Shutdown| {
+            warm_up::warm_producers(&*app.log, &app.producer, shutdown)
         };
         let mut threads = vec![
             self.start("follow-orders", shutdown, log(followers::follow_orders))?,

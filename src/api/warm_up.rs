@@ -12,7 +12,6 @@ use std::time::{Duration, Instant};
 
 use anyhow::ensure;
 use bytes::Bytes;
-use tokio::runtime::Handle;
 use tracing::{info, warn};
 
 use super::App;
@@ -34,16 +33,11 @@ const FOLLOWER_PAUSE: Duration = Duration::from_millis(20);
 const CATCH_UP_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Opens the producers' connections, so that the first order does not pay for it; retries for ever.
-pub fn warm_producers(
-    log: &dyn EventLog,
-    runtime: &Handle,
-    check: &CheckState,
-    shutdown: &Shutdown,
-) {
+pub fn warm_producers(log: &dyn EventLog, check: &CheckState, shutdown: &Shutdown) {
     let mut pause = FIRST_PAUSE;
     let mut failed = false;
     loop {
-        match log.warm_up(runtime) {
+        match log.warm_up() {
             Ok(()) => return check.set(true, "connected"),
             Err(error) => {
                 check.set(false, &error.to_string());

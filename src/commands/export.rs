@@ -108,7 +108,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
 
 fn read_ends(args: &Args, context: &Context) -> anyhow::Result<Topic> {
     let settings = args.engines.log()?;
-    let log = open::log(&settings, Reach::OtherProcesses)?;
+    let log = open::log(&settings, Reach::OtherProcesses, None)?;
     let hint = "start it, wait longer with --wait, or export what is stored with --partial";
     connect::to_log(&settings, hint, args.wait, context, || {
         Topic::read(&*log, &settings.topics.orders)

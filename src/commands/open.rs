@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use tokio::runtime::Handle;
 
 use crate::config::{LogEngine, LogSettings, Property, StoreSettings};
 use crate::data_folder::{Role, RoleLock};
@@ -17,13 +18,18 @@ use crate::store::StoreEngine;
 use crate::store::postgres::PostgresEngine;
 use crate::store::sqlite::SqliteEngine;
 
-/// The event log; it connects in the background. `reach` tells which processes use an embedded log.
-pub fn log(settings: &LogSettings, reach: Reach) -> anyhow::Result<Arc<dyn EventLog>> {
+/// The event log; it connects in the background. `reach` tells which processes use an embedded log;
+/// delivery reports of Kafka are handled on `runtime`, or by threads without one.
+pub fn log(
+    settings: &LogSettings,
+    reach: Reach,
+    runtime: Option<&Handle>,
+) -> anyhow::Result<Arc<dyn EventLog>> {
     Ok(match &settings.engine {
         LogEngine::Kafka {
             brokers,
             properties,
-        } => Arc::new(kafka(brokers, properties)?),
+        } => Arc::new(kafka(brokers, properties, runtime)?),
         LogEngine::Embedded(folder) => Arc::new(SqliteLog::open(&folder.log(), reach)),
     })
 }
@@ -34,18 +40,22 @@ pub fn topic_admin(settings: &LogSettings) -> anyhow::Result<Box<dyn TopicAdmin>
         LogEngine::Kafka {
             brokers,
             properties,
-        } => Box::new(kafka(brokers, properties)?),
+        } => Box::new(kafka(brokers, properties, None)?),
         LogEngine::Embedded(folder) => {
             Box::new(SqliteLog::open(&folder.log(), Reach::OtherProcesses))
         }
     })
 }
 
-fn kafka(brokers: &str, properties: &[Property]) -> anyhow::Result<KafkaLog> {
+fn kafka(
+    brokers: &str,
+    properties: &[Property],
+    runtime: Option<&Handle>,
+) -> anyhow::Result<KafkaLog> {
     let properties = properties.iter().cloned();
     let properties: Vec<_> = properties.map(|it| (it.key, it.value)).collect();
     let reading = "reading the Kafka settings (`-X`, KAFKA_PROPERTIES)";
-    KafkaLog::open(brokers, &properties).context(Failure::usage(reading))
+    KafkaLog::open(brokers, &properties, runtime).context(Failure::usage(reading))
 }
 
 /// The store; each thread connects for itself.

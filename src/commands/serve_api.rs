@@ -1,7 +1,7 @@
 //! `orders serve-api`: accepts orders and returns them.
 
 use crate::admin::Admin;
-use crate::api::{Api, Settings};
+use crate::api::{self, Api, Settings};
 use crate::commands::{Context, open};
 use crate::config::{AdminArgs, CacheArgs, EngineArgs, HttpArgs, LogSettings};
 use crate::data_folder::Role;
@@ -43,13 +43,15 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     let shutdown = Shutdown::install(args.http.drain_delay)?;
     let _role = open::lock_role(&log_settings, Role::Api)?;
     let listener = http_server::bind(args.http.http_addr, "--http-addr", "HTTP_ADDR")?;
-    let log = open::log(&log_settings, Reach::OtherProcesses)?;
+    let runtime = api::start_runtime()?;
+    let runtime_handle = Some(runtime.handle());
+    let log = open::log(&log_settings, Reach::OtherProcesses, runtime_handle)?;
     let store = store_settings.as_ref().map(open::store).transpose()?;
     let api = Api::new(settings, log, store);
     let service = context.service("api", Some(listener.local_addr()?));
     let _admin = Admin::start(args.admin.admin_addr, service, api.health())?;
 
-    api.serve(listener, &shutdown)?;
+    api.serve(listener, runtime, &shutdown)?;
     tracing::info!("stopped: every order that was answered with 202 is in the log");
     Ok(Exit::Done)
 }

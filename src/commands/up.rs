@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, anyhow};
 
 use crate::admin::Admin;
-use crate::api::Api;
+use crate::api::{self, Api};
 use crate::commands::serve_api::api_settings;
 use crate::commands::{Context, create_topics, migrate, open};
 use crate::config::{AdminArgs, CacheArgs, EngineArgs, GroupArgs, HttpArgs, duration};
@@ -87,7 +87,8 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     let _api_role = open::lock_role(&log_settings, Role::Api)?;
     let _consumer_role = open::lock_role(&log_settings, Role::Consumer)?;
     let listener = http_server::bind(args.http.http_addr, "--http-addr", "HTTP_ADDR")?;
-    let log = open::log(&log_settings, Reach::ThisProcess)?;
+    let runtime = api::start_runtime()?;
+    let log = open::log(&log_settings, Reach::ThisProcess, Some(runtime.handle()))?;
     let store = open::store(&store_settings)?;
     migrate::apply_pending(&*store, args.wait, context)?;
     create_topics::create_missing(&log_settings, args.wait, context)?;
@@ -120,7 +121,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
         thread::spawn(move || announce(&summary, &both, began, demo, &output, &shutdown))
     };
 
-    let served = api.serve(listener, &shutdown);
+    let served = api.serve(listener, runtime, &shutdown);
     // Also when serving failed: the consumer must stop.
     shutdown.request();
     let consumed = consuming.stop();

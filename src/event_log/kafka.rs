@@ -38,6 +38,8 @@ mod membership;
 mod producer_selector;
 mod producers;
 mod queries;
+#[cfg(test)]
+mod tests;
 mod topic_admin;
 
 /// How long a request to the brokers may take.
@@ -51,13 +53,18 @@ pub struct KafkaLog {
 }
 
 impl KafkaLog {
-    /// A log on `brokers` (`host:port,…`) with librdkafka properties on top of ours. Connects in
-    /// the background: an unreachable broker is not an error here, a wrong property is.
-    pub fn open(brokers: &str, properties: &[(String, String)]) -> Result<KafkaLog, LogError> {
+    /// A log on `brokers` (`host:port,…`) with librdkafka properties on top of ours. Delivery reports
+    /// are handled on `runtime`, or by threads without one. Connects in the background: an
+    /// unreachable broker is not an error here, a wrong property is.
+    pub fn open(
+        brokers: &str,
+        properties: &[(String, String)],
+        runtime: Option<&Handle>,
+    ) -> Result<KafkaLog, LogError> {
         let clients = Arc::new(Clients::new(brokers, properties));
         Ok(KafkaLog {
             queries: Queries::new(&clients)?,
-            producers: Producers::new(&clients),
+            producers: Producers::new(&clients, runtime),
             clients,
         })
     }
@@ -68,8 +75,8 @@ impl EventLog for KafkaLog {
         self.producers.append(durability, record)
     }
 
-    fn warm_up(&self, runtime: &Handle) -> Result<(), LogError> {
-        self.producers.warm_up(runtime)
+    fn warm_up(&self) -> Result<(), LogError> {
+        self.producers.warm_up()
     }
 
     fn flush(&self, timeout: Duration) {

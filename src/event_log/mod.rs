@@ -13,7 +13,6 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 use crate::pipeline::{PartitionOffset, Record, TopicId};
@@ -161,10 +160,9 @@ pub trait EventLog: Send + Sync {
     /// [`AppendError::NotAccepted`]. The record is in the log when the [`Ack`] is `Ok`.
     fn append(&self, durability: Durability, record: NewRecord<'_>) -> Result<Ack, AppendError>;
 
-    /// Connects what [`EventLog::append`] needs, so that the first order does not wait for it. An
-    /// engine that needs a runtime for acknowledgements uses this one from then on. Blocks up to
-    /// 15 s.
-    fn warm_up(&self, runtime: &Handle) -> Result<(), LogError>;
+    /// Connects what [`EventLog::append`] needs, so that the first order does not wait for it. Blocks
+    /// up to 15 s.
+    fn warm_up(&self) -> Result<(), LogError>;
 
     /// Waits until everything appended is acknowledged or has failed, at most `timeout`.
     fn flush(&self, timeout: Duration);

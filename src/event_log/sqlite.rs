@@ -9,22 +9,20 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
-
-use tokio::runtime::Handle;
 
 use self::follower::SqliteFollower;
 use self::membership::SqliteMembership;
 use self::queue::QueuedRecord;
-use self::tables::Counters;
-use self::topic::{ReadError, Topic};
+use self::topic::Topic;
 use super::{
     Ack, AppendError, Durability, EventLog, Follower, LogError, Membership, NewRecord, OffsetRange,
-    ReadBack, TopicAdmin, TopicDescription, TopicSpec, TopicState,
+    ReadBack, TopicState,
 };
 use crate::pipeline::{PartitionOffset, TopicId, time};
-use crate::sqlite_file::{Access, FileError};
+use crate::sqlite_file::{Access, Warning};
+use crate::sync::lock;
 
 mod append_failure;
 mod appender;
@@ -63,32 +61,24 @@ pub struct SqliteLog {
 struct Folder {
     path: PathBuf,
     reach: Reach,
-    topics: RwLock<BTreeMap<String, Arc<Topic>>>,
+    topics: Mutex<BTreeMap<String, Arc<Topic>>>,
     is_watching: Mutex<bool>,
 }
 
 impl Folder {
     /// The topic of that name, whether it exists or not.
     fn topic(&self, name: &str) -> Arc<Topic> {
-        let known = self.topics.read().unwrap_or_else(PoisonError::into_inner);
+        let mut known = lock(&self.topics);
         if let Some(topic) = known.get(name) {
             return topic.clone();
         }
-        drop(known);
-        let mut known = self.topics.write().unwrap_or_else(PoisonError::into_inner);
-        let new = || Arc::new(Topic::new(&self.path, name));
-        known.entry(name.into()).or_insert_with(new).clone()
+        let topic = Arc::new(Topic::new(&self.path, name));
+        known.insert(name.into(), topic.clone());
+        topic
     }
 
     fn topics(&self) -> Vec<Arc<Topic>> {
-        let known = self.topics.read().unwrap_or_else(PoisonError::into_inner);
-        known.values().cloned().collect()
-    }
-
-    fn is_watching(&self) -> MutexGuard<'_, bool> {
-        self.is_watching
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        lock(&self.topics).values().cloned().collect()
     }
 }
 
@@ -99,7 +89,7 @@ impl SqliteLog {
             folder: Arc::new(Folder {
                 path: folder.into(),
                 reach,
-                topics: RwLock::default(),
+                topics: Mutex::default(),
                 is_watching: Mutex::default(),
             }),
         }
@@ -143,7 +133,7 @@ impl EventLog for SqliteLog {
         }
         let topic = self.folder.topic(record.topic);
         if durability == Durability::Durable
-            && let Some(shortage) = topic.file.warnings.shortage()
+            && let Some(shortage) = topic.file.warnings.get(Warning::Shortage)
         {
             return Err(AppendError::Full(shortage));
         }
@@ -156,7 +146,7 @@ impl EventLog for SqliteLog {
         Ok(ack)
     }
 
-    fn warm_up(&self, _: &Handle) -> Result<(), LogError> {
+    fn warm_up(&self) -> Result<(), LogError> {
         let names = self.folder.topic_names()?;
         if names.is_empty() {
             let folder = self.folder.path.display();
@@ -205,38 +195,23 @@ impl EventLog for SqliteLog {
 
     fn range(&self, topic: &str, partition: i32) -> Result<OffsetRange, LogError> {
         let topic = self.folder.topic(topic);
-        let read = topic.counters();
-        let (_, counters) = read.map_err(|error| topic.error("read", &error))?;
-        let at = usize::try_from(partition).ok();
-        let counters = at.and_then(|at| counters.get(at));
-        let range = counters.map(Counters::range);
-        range.ok_or_else(|| topic.has_no(partition))
+        topic.read_partition(partition, |_, counters| Ok(counters.range()))
     }
 
     fn read_from(&self, topic: &str, start: PartitionOffset) -> Result<ReadBack, LogError> {
         let topic = self.folder.topic(topic);
-        let failed = |error: FileError| topic.error("read", &error);
-        let (topic_id, counters) = topic.counters().map_err(failed)?;
-        let at = usize::try_from(start.partition).ok();
-        let Some(counters) = at.and_then(|at| counters.get(at)) else {
-            return Err(topic.has_no(start.partition));
-        };
-        let offset = start.offset.max(counters.low);
-        if offset >= counters.next {
-            return Ok(ReadBack::End(counters.next));
-        }
-        let from = PartitionOffset::new(start.partition, offset);
-        match topic.records(&topic_id, from, 1, usize::MAX) {
-            Ok(mut records) => Ok(records
-                .pop()
-                .map_or(ReadBack::End(counters.next), ReadBack::Record)),
-            Err(ReadError::File(error)) => Err(failed(error)),
-            Err(ReadError::Gone(reason)) => {
-                let name = &topic.name;
-                let message = format!("could not read topic `{name}`: {reason}");
-                Err(LogError::NotFound(message))
+        let partition = start.partition;
+        topic.read_partition(partition, |open, counters| {
+            let mut found = ReadBack::End(counters.next);
+            let from = start.offset.max(counters.low);
+            if from < counters.next {
+                tables::records(open, partition, (from, from + 1), usize::MAX, |row| {
+                    found = ReadBack::Record(row.record(partition)?);
+                    Some(())
+                })?;
             }
-        }
+            Ok(found)
+        })
     }
 
     fn join(&self, _group: &str, topic: &str) -> Result<Box<dyn Membership>, LogError> {
@@ -251,24 +226,6 @@ impl EventLog for SqliteLog {
     ) -> Result<Box<dyn Follower>, LogError> {
         let follower = SqliteFollower::open(&self.folder, topic, starts, max_delay)?;
         Ok(Box::new(follower))
-    }
-}
-
-impl TopicAdmin for SqliteLog {
-    fn brokers(&self) -> Result<usize, LogError> {
-        Ok(1)
-    }
-
-    fn describe(&self, names: Option<&[&str]>) -> Result<Vec<TopicDescription>, LogError> {
-        self.folder.describe_topics(names)
-    }
-
-    fn create_topics(&self, specs: &[TopicSpec]) -> Result<(), LogError> {
-        self.folder.create_topics(specs)
-    }
-
-    fn add_partitions(&self, topic: &str, partitions: i32) -> Result<(), LogError> {
-        self.folder.grow_topic(topic, partitions)
     }
 }
 

@@ -5,28 +5,25 @@ use std::fs::{self, Metadata};
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use rusqlite::{Connection, Error as SqlError, Result as SqlResult};
 
-use super::warnings::{LARGE_WAL, Warnings};
-use super::{Access, DiskSpace, FileError, FileErrorKind, LockTimeout, open, with_suffix};
+use super::disk_space::mebibytes;
+use super::{
+    Access, DiskSpace, FileError, FileErrorKind, LockTimeout, Warning, Warnings, open, with_suffix,
+};
 use crate::data_folder::folder_of;
+use crate::sync::lock;
 
-/// Identifies a file whatever it is called.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Identity {
-    device: u64,
-    inode: u64,
-}
+/// From here on a WAL that cannot be emptied is a warning.
+const LARGE_WAL: u64 = 256 << 20;
 
-impl Identity {
-    fn of(found: &Metadata) -> Identity {
-        Identity {
-            device: found.dev(),
-            inode: found.ino(),
-        }
-    }
+/// Device and inode, which identify a file whatever it is called.
+type Identity = (u64, u64);
+
+fn identity(found: &Metadata) -> Identity {
+    (found.dev(), found.ino())
 }
 
 /// What is at a path: the file and its WAL.
@@ -96,15 +93,11 @@ impl GuardedFile {
             return Err(self.error(FileErrorKind::NotAFile, reason));
         }
         Ok(Seen {
-            file: Identity::of(&file),
-            wal: wal.as_ref().map(Identity::of),
+            file: identity(&file),
+            wal: wal.as_ref().map(identity),
             length: file.len(),
             wal_length: wal.map_or(0, |wal| wal.len()),
         })
-    }
-
-    fn last(&self) -> MutexGuard<'_, Option<Seen>> {
-        self.last.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Opens the file at the path in WAL mode, after `prepare` has configured the connection. A file
@@ -136,7 +129,7 @@ impl GuardedFile {
         let target = fs::canonicalize(&self.path).unwrap_or_else(|_| self.path.clone());
         let wal_path = with_suffix(&target, "-wal");
         let before = self.look(&wal_path)?;
-        if let Some(last) = *self.last()
+        if let Some(last) = *lock(&self.last)
             && last.file != before.file
             && last.wal.is_some()
             && last.wal == before.wal
@@ -167,7 +160,7 @@ impl GuardedFile {
         if seen.file != before.file || (in_wal_mode && seen.wal.is_none()) {
             return Err(self.error(FileErrorKind::Busy, "it was replaced while it was opened"));
         }
-        *self.last() = Some(seen);
+        *lock(&self.last) = Some(seen);
         Ok(OpenFile {
             connection,
             file: self.clone(),
@@ -193,7 +186,7 @@ impl GuardedFile {
         // file that was longer once may be shorter only when it says so itself.
         let in_wal = seen.wal_length / (page_size + 24);
         let whole = pages * page_size;
-        let last = self.last().filter(|last| last.file == seen.file);
+        let last = lock(&self.last).filter(|last| last.file == seen.file);
         let least = last.map_or(0, |last| last.length.min(whole));
         if seen.length < least || seen.length / page_size + in_wal < pages {
             let reason = format!("it is cut short: {} bytes of {whole}", seen.length);
@@ -272,7 +265,7 @@ impl OpenFile {
             }
             return false;
         }
-        match &mut *self.file.last() {
+        match &mut *lock(&self.file.last) {
             Some(last) if last.file == seen.file => {
                 let before = last.length;
                 last.length = before.max(seen.length);
@@ -344,8 +337,15 @@ impl OpenFile {
     }
 
     fn set_wal_warning(&self, length: u64, is_complete: bool) {
-        let warnings = &self.file.warnings;
-        warnings.set_wal(&self.wal_path, length, is_complete);
+        let warning = (!is_complete && length >= LARGE_WAL).then(|| {
+            format!(
+                "`{}` has grown to {} and cannot be emptied: another program has been reading the \
+                 file for long, end that",
+                self.wal_path.display(),
+                mebibytes(length),
+            )
+        });
+        self.file.warnings.set(Warning::LargeWal, warning);
     }
 
     fn run_checkpoint(&self, mode: Checkpoint) -> SqlResult<bool> {

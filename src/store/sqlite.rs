@@ -20,7 +20,7 @@ use super::{
     Position, RejectionWindow, Schema, Snapshot, StartDecision, StoreEngine, StoreError, apply,
 };
 use crate::order::Timestamp;
-use crate::sqlite_file::{Access, FileError, FileErrorKind, GuardedFile, OpenFile};
+use crate::sqlite_file::{Access, FileError, FileErrorKind, GuardedFile, OpenFile, Warning};
 
 mod dead_letters;
 mod gaps;
@@ -176,7 +176,7 @@ impl SqliteStore {
             open.maintain_wal(is_idle)
         });
         let failure = maintained.err().map(|error| error.to_string());
-        self.file.warnings.set_failure(failure);
+        self.file.warnings.set(Warning::Failure, failure);
     }
 }
 

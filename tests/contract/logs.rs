@@ -106,7 +106,7 @@ impl Engine {
     fn open(&self) -> (Arc<dyn EventLog>, Arc<dyn TopicAdmin>) {
         match self {
             Engine::Kafka(env) => {
-                both(KafkaLog::open(&env.brokers, &[]).expect("the settings are right"))
+                both(KafkaLog::open(&env.brokers, &[], None).expect("the settings are right"))
             }
             Engine::Sqlite(folder) => both(SqliteLog::open(
                 &folder.path().join("log"),

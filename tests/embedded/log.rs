@@ -14,7 +14,6 @@ use orders::pipeline::PartitionOffset;
 use rusqlite::Connection;
 use support::{TIMEOUT, eventually};
 use tempfile::TempDir;
-use tokio::runtime::Builder;
 
 /// A folder with a log, and a topic in it.
 pub struct Folder {
@@ -136,14 +135,12 @@ fn opening_a_log_writes_nothing_and_a_missing_folder_is_a_missing_topic() {
     assert!(matches!(refused, AppendError::NotAccepted(_)), "{refused}");
     assert!(refused.to_string().contains("run `orders create-topics`"));
     assert_eq!(log.describe(None).expect("that is no error").len(), 0);
-    let runtime = Builder::new_current_thread().build();
-    let runtime = runtime.expect("a runtime starts");
-    assert!(log.warm_up(runtime.handle()).is_err());
+    assert!(log.warm_up().is_err());
     assert!(!folder.path.exists());
 
     create(&log, 2, &[]).expect("the topic can be made");
     append(&log, "key").expect("it is there now");
-    log.warm_up(runtime.handle()).expect("it is there now");
+    log.warm_up().expect("it is there now");
 }
 
 #[test]

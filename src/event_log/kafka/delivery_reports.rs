@@ -1,9 +1,9 @@
 //! Polls a producer for the delivery reports of its records.
 //!
-//! On a tokio runtime where there is one: a thread that only polls is woken for every report, to
-//! wake the runtime's threads in turn, and with a few dozen clients that is a good part of what an
-//! order costs (benches/README.md). Otherwise by a thread of its own, and also when the runtime has
-//! ended before the producer.
+//! On a tokio runtime where one is given: a thread that only polls is woken for every report, only to
+//! wake the runtime's threads, and with a few dozen clients that is a good part of what an order
+//! costs (benches/README.md). Otherwise by a thread of its own, and also when the runtime has ended
+//! before the producer.
 //!
 //! # Invariants
 //!
@@ -26,6 +26,7 @@ use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::time::{MissedTickBehavior, interval};
 
+use super::clients::drop_in_background;
 use super::delivery::DeliveryContext;
 
 /// How often a producer is polled and its brokers are checked without any report.
@@ -55,13 +56,10 @@ impl PolledProducer {
             // SAFETY: the notify is kept until `drop` has disabled its use.
             unsafe { EventQueue::of(&producer).enable_notify(Arc::as_ptr(&notify)) };
             let notified = notify.clone();
-            // Outside of the future, so that its end is noticed even where the runtime accepts no
-            // more tasks.
-            let task = PollTask(poller);
-            runtime.spawn(async move { task.run(&notified).await });
+            runtime.spawn(async move { poller.run_task(&notified).await });
             (Some(notify), None)
         } else {
-            let thread = thread::spawn(move || poller.run());
+            let thread = thread::spawn(move || poller.run_thread());
             (None, Some(JoinOnDrop(Some(thread))))
         };
         PolledProducer {
@@ -95,26 +93,19 @@ impl Drop for JoinOnDrop {
     }
 }
 
-/// Polls a producer until nobody else holds it.
+/// Polls a producer until nobody else holds it. A task takes it along, so that it is dropped, and
+/// polling goes on, even where the runtime accepts no more tasks.
 struct Poller(Weak<BaseProducer<DeliveryContext>>);
 
 impl Poller {
-    fn run(&self) {
+    fn run_thread(&self) {
         while let Some(producer) = self.0.upgrade() {
             producer.poll(POLL_INTERVAL);
             check_brokers(&producer);
         }
     }
-}
 
-fn check_brokers(producer: &BaseProducer<DeliveryContext>) {
-    producer.context().watchdog.check(producer.client());
-}
-
-struct PollTask(Poller);
-
-impl PollTask {
-    async fn run(&self, notify: &Notify) {
+    async fn run_task(&self, notify: &Notify) {
         let mut ticks = interval(POLL_INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -123,7 +114,7 @@ impl PollTask {
                 () = notify.notified() => false,
                 _ = ticks.tick() => true,
             };
-            let Some(producer) = self.0.0.upgrade() else {
+            let Some(producer) = self.0.upgrade() else {
                 return;
             };
             if is_tick {
@@ -139,20 +130,24 @@ impl PollTask {
             }
             // Closing it takes up to half a second, which the runtime's threads do not have.
             if let Some(last) = Arc::into_inner(producer) {
-                thread::spawn(move || drop(last));
+                drop_in_background(last);
             }
         }
     }
 }
 
-impl Drop for PollTask {
-    /// The task may end because the runtime does: others may still use the producer.
+impl Drop for Poller {
+    /// A task may end because the runtime does: others may still use the producer.
     fn drop(&mut self) {
-        if self.0.0.strong_count() > 0 {
-            let poller = Poller(self.0.0.clone());
-            thread::spawn(move || poller.run());
+        if self.0.strong_count() > 0 {
+            let poller = Poller(self.0.clone());
+            thread::spawn(move || poller.run_thread());
         }
     }
+}
+
+fn check_brokers(producer: &BaseProducer<DeliveryContext>) {
+    producer.context().watchdog.check(producer.client());
 }
 
 /// The queue of a producer's events, which rdkafka's safe interface keeps to itself.
@@ -208,6 +203,3 @@ unsafe extern "C" fn on_event(_: *mut native::rd_kafka_t, notify: *mut c_void) {
     // SAFETY: as the caller promises.
     unsafe { &*notify.cast::<Notify>() }.notify_one();
 }
-
-#[cfg(test)]
-mod tests;

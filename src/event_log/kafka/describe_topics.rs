@@ -7,13 +7,15 @@
 
 use std::ffi::{CStr, CString, c_char};
 use std::marker::PhantomData;
-use std::time::Duration;
 
 use rdkafka::client::{Client, ClientContext};
 use rdkafka_sys as native;
 
+use super::REQUEST_TIMEOUT;
 use crate::event_log::LogError;
 use crate::pipeline::TopicId;
+
+const REQUEST_TIMEOUT_MS: i32 = REQUEST_TIMEOUT.as_millis() as i32;
 
 /// One topic as the cluster describes it.
 pub(super) struct Described {
@@ -34,7 +36,6 @@ impl<F: FnMut()> Drop for Guard<F> {
 /// A request that was sent; others may be sent before its response is received.
 pub(super) struct Request<'client> {
     responses: *mut native::rd_kafka_queue_t,
-    timeout_ms: i32,
     client: PhantomData<&'client ()>,
 }
 
@@ -49,7 +50,6 @@ impl Drop for Request<'_> {
 pub(super) fn send<'client, C: ClientContext>(
     client: &'client Client<C>,
     topics: &[&str],
-    timeout: Duration,
 ) -> Result<Request<'client>, LogError> {
     let names: Vec<CString> = topics
         .iter()
@@ -57,7 +57,6 @@ pub(super) fn send<'client, C: ClientContext>(
         .collect::<Result<_, _>>()
         .map_err(|_| LogError::Refused(failure("a topic name holds a NUL")))?;
     let mut pointers: Vec<_> = names.iter().map(|name| name.as_ptr()).collect();
-    let timeout_ms = i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX);
     let client = client.native_ptr();
 
     // SAFETY: `client` is live as long as it is borrowed; librdkafka copies the names and the
@@ -65,7 +64,6 @@ pub(super) fn send<'client, C: ClientContext>(
     unsafe {
         let request = Request {
             responses: native::rd_kafka_queue_new(client),
-            timeout_ms,
             client: PhantomData,
         };
         let collection =
@@ -79,7 +77,7 @@ pub(super) fn send<'client, C: ClientContext>(
         let mut reason = [0; 256];
         native::rd_kafka_AdminOptions_set_request_timeout(
             options,
-            timeout_ms,
+            REQUEST_TIMEOUT_MS,
             reason.as_mut_ptr(),
             reason.len(),
         );
@@ -90,14 +88,13 @@ pub(super) fn send<'client, C: ClientContext>(
 
 impl Request<'_> {
     /// The topics in the order of the request, `None` for one that does not exist. Blocks for at most
-    /// the timeout given to [`send`] and half a second.
+    /// 5.5 s.
     pub(super) fn receive(self) -> Result<Vec<Option<Described>>, LogError> {
         let unavailable = |reason: &str| LogError::Unavailable(failure(reason));
         // SAFETY: the queue lives as long as `self`; the result's parts are borrowed from `event`,
         // whose guard is dropped after they are read.
         unsafe {
-            let timeout_ms = self.timeout_ms.saturating_add(500);
-            let event = native::rd_kafka_queue_poll(self.responses, timeout_ms);
+            let event = native::rd_kafka_queue_poll(self.responses, REQUEST_TIMEOUT_MS + 500);
             if event.is_null() {
                 return Err(unavailable("no response in time"));
             }

@@ -21,6 +21,7 @@ use super::connectivity::{KafkaConnectivity, KafkaContext};
 use super::errors::{log_error, log_fault};
 use crate::event_log::{Fetched, LogError, LogFault, Membership, MembershipEvent, Reader};
 use crate::pipeline::PartitionOffset;
+use crate::sync::lock;
 
 /// How long leaving a group may take.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -62,10 +63,7 @@ impl ConsumerContext for GroupContext {
             }
             MembershipEvent::Revoked
         };
-        self.state
-            .lock()
-            .expect("no thread panics while holding this lock")
-            .push_back(event);
+        lock(&self.state).push_back(event);
     }
 }
 
@@ -88,13 +86,7 @@ impl KafkaMembership {
     }
 
     fn next_event(&self) -> Option<MembershipEvent> {
-        let mut events = self
-            .consumer
-            .context()
-            .state
-            .lock()
-            .expect("no thread panics while holding this lock");
-        events.pop_front()
+        lock(&self.consumer.context().state).pop_front()
     }
 }
 
@@ -188,6 +180,7 @@ impl Reader for KafkaReader {
         if let Some(event) = self.event.take() {
             return event;
         }
+        let mut event = None;
         let mut records = Vec::new();
         let mut bytes = 0;
         // Each record that was the last for a moment is followed by an end: only an end that nothing
@@ -208,21 +201,16 @@ impl Reader for KafkaReader {
                 }
                 Some(Err(KafkaError::PartitionEOF(_))) => is_at_end = true,
                 Some(Err(error)) => {
-                    self.event = Some(Fetched::Fault(log_fault(&error)));
+                    event = Some(Fetched::Fault(log_fault(&error)));
                     break;
                 }
             }
         }
+        let event = event.or(is_at_end.then_some(Fetched::End));
         if records.is_empty() {
-            return match self.event.take() {
-                Some(event) => event,
-                None if is_at_end => Fetched::End,
-                None => Fetched::Nothing,
-            };
+            return event.unwrap_or(Fetched::Nothing);
         }
-        if is_at_end && self.event.is_none() {
-            self.event = Some(Fetched::End);
-        }
+        self.event = event;
         self.connectivity.responded();
         Fetched::Records(records)
     }

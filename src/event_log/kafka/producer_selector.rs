@@ -13,8 +13,10 @@
 
 use std::collections::BTreeSet;
 use std::hash::{BuildHasher, RandomState};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use crate::sync::lock;
 
 /// With so many orders in flight batching is tried, for some hundred orders.
 const TRY_BATCHING_FROM: usize = 64;
@@ -122,7 +124,7 @@ impl ProducerSelector {
     /// a later record of the partition is acknowledged.
     pub(super) fn unknown_outcome(&self, record: InFlight, partition: i32) {
         self.in_flight.fetch_sub(1, Ordering::Relaxed);
-        let mut unknown = self.lock_unknown_outcomes();
+        let mut unknown = lock(&self.unknown_outcomes);
         self.has_unknown_outcomes.store(true, Ordering::Release);
         if !unknown.insert((record.kind, partition, record.group)) {
             // An earlier record holds the group already.
@@ -132,7 +134,7 @@ impl ProducerSelector {
 
     #[cold]
     fn decide_outcomes(&self, kind: ProducerKind, partition: i32) {
-        let mut unknown = self.lock_unknown_outcomes();
+        let mut unknown = lock(&self.unknown_outcomes);
         unknown.retain(|(of_kind, of_partition, group)| {
             let stays = (*of_kind, *of_partition) != (kind, partition);
             if !stays {
@@ -146,12 +148,6 @@ impl ProducerSelector {
 
     fn release(&self, group: usize) {
         self.groups[group].fetch_sub(2, Ordering::AcqRel);
-    }
-
-    fn lock_unknown_outcomes(&self) -> MutexGuard<'_, BTreeSet<(ProducerKind, i32, usize)>> {
-        self.unknown_outcomes
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -325,6 +321,6 @@ mod tests {
         while !selector.load.is_busy(TRY_BATCHING_FROM) {}
         let key = separate_key(&selector, &others);
         selector.acknowledged(selector.select(key.as_bytes()), 0);
-        assert!(selector.lock_unknown_outcomes().is_empty());
+        assert!(lock(&selector.unknown_outcomes).is_empty());
     }
 }

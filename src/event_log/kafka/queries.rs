@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -21,6 +21,7 @@ use super::describe_topics::{self, Described, Request};
 use super::errors::{log_error, log_fault};
 use crate::event_log::{LogError, LogFault, OffsetRange, ReadBack, TopicState};
 use crate::pipeline::PartitionOffset;
+use crate::sync::lock;
 
 /// Sends queries by a client of its own.
 pub(super) struct Queries {
@@ -44,20 +45,19 @@ impl Queries {
     /// number of partitions is known from before; if it has changed, the ends are listed again.
     pub(super) fn topic(&self, topic: &str) -> Result<TopicState, LogError> {
         let request = self.send_describe(&[topic])?;
-        let expected = self.partition_counts().get(topic).copied();
+        let expected = lock(&self.partition_counts).get(topic).copied();
         let early = expected.map(|count| self.offsets(topic, 0..count, Offset::End));
         let described = self.receive_one(request, topic).inspect_err(|error| {
             // The offsets of a missing topic would be listed by a fresh client each time.
             if matches!(error, LogError::NotFound(_)) {
-                self.partition_counts().remove(topic);
+                lock(&self.partition_counts).remove(topic);
             }
         })?;
         let highs = match early {
             Some(highs) if expected == Some(described.partitions) => highs?,
             _ => self.offsets(topic, 0..described.partitions, Offset::End)?,
         };
-        self.partition_counts()
-            .insert(topic.into(), described.partitions);
+        lock(&self.partition_counts).insert(topic.into(), described.partitions);
         // Known to the client since its first metadata response.
         let cluster = self.client.client().fetch_cluster_id(REQUEST_TIMEOUT);
         let cluster = cluster.ok_or_else(|| self.no_response("get the cluster id"))?;
@@ -111,7 +111,7 @@ impl Queries {
 
     fn send_describe(&self, topics: &[&str]) -> Result<Request<'_>, LogError> {
         self.serve_events();
-        describe_topics::send(self.client.client(), topics, REQUEST_TIMEOUT)
+        describe_topics::send(self.client.client(), topics)
     }
 
     fn receive(&self, request: Request<'_>) -> Result<Vec<Option<Described>>, LogError> {
@@ -132,12 +132,6 @@ impl Queries {
                 "there is no topic `{topic}`: run `orders create-topics`"
             ))
         })
-    }
-
-    fn partition_counts(&self) -> MutexGuard<'_, BTreeMap<String, i32>> {
-        self.partition_counts
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The low (`Beginning`) or high (`End`) of existing partitions, in one request a broker.

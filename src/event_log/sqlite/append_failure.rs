@@ -1,11 +1,11 @@
 //! A transaction that failed, and whether its records may be in the file all the same.
 //!
-//! Owns the line between "not accepted" and "unknown", which decides what a client is told. The
-//! [`FileErrorKind`], made for people, cannot draw it.
+//! Decides between "not accepted" and "unknown" for the client. A
+//! [`FileErrorKind`](crate::sqlite_file::FileErrorKind), made for people, cannot tell them apart.
 
 use rusqlite::{Error as SqlError, ErrorCode};
 
-use crate::sqlite_file::{FileError, FileErrorKind};
+use crate::sqlite_file::FileError;
 
 /// A transaction that failed.
 pub(super) struct AppendFailure {
@@ -22,10 +22,6 @@ impl AppendFailure {
             is_unknown: !is_definitely_absent(cause),
         }
     }
-
-    pub(super) fn kind(&self) -> FileErrorKind {
-        self.error.kind
-    }
 }
 
 impl From<FileError> for AppendFailure {
@@ -40,8 +36,8 @@ impl From<FileError> for AppendFailure {
 
 /// Whether a COMMIT that failed with `error` has definitely left nothing. Records that did not fit
 /// were not written to their end, so no recovery takes them for a commit; a lock that was not given
-/// was asked for before anything was written. The [`FileErrorKind`] does not tell: an index that does
-/// not fit beside the file is a full disk to people, but SQLite notices it when the records are
+/// was requested before anything was written. The kind of the [`FileError`] does not tell: an index
+/// that does not fit beside the file is a full disk to people, but SQLite notices it when the records are
 /// written and synced already.
 fn is_definitely_absent(error: &SqlError) -> bool {
     matches!(

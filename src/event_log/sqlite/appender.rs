@@ -21,7 +21,7 @@ use super::topic::Topic;
 use super::{consumer_positions, now_ms};
 use crate::event_log::{AppendError, Appended, Durability};
 use crate::sqlite_file::{
-    Access, Checkpoint, DiskSpace, FileError, FileErrorKind, LockTimeout, OpenFile,
+    Access, Checkpoint, DiskSpace, FileError, FileErrorKind, LockTimeout, OpenFile, Warning,
 };
 
 const INSERT: &str = "INSERT INTO records (id, timestamp_ms, key, value, headers, sum)
@@ -134,8 +134,8 @@ impl Appender {
         let space = self.disk_space;
         let has_room =
             space.has_room(bytes, 0) || space.has_room(bytes, self.open.free_bytes().unwrap_or(0));
-        let shortage = || space.shortage(&topic.folder);
-        topic.file.warnings.set_shortage((!has_room).then(shortage));
+        let shortage = (!has_room).then(|| space.shortage(&topic.folder));
+        topic.file.warnings.set(Warning::Shortage, shortage);
         has_room
     }
 

@@ -11,7 +11,7 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use super::Folder;
@@ -20,6 +20,7 @@ use super::notify::Subscription;
 use super::topic::{RECREATED, Topic};
 use crate::event_log::{Fetched, LogError, LogFault, Membership, MembershipEvent, Reader};
 use crate::pipeline::{PartitionOffset, TopicId};
+use crate::sync::lock;
 
 /// How often the topic is compared with what the member knows.
 const CHECK_INTERVAL: Duration = Duration::from_millis(200);
@@ -76,11 +77,8 @@ impl SqliteMembership {
         if self.known.as_ref() == Some(&found) {
             return;
         }
-        if self
-            .known
-            .as_ref()
-            .is_some_and(|(known, _)| *known != found.0)
-        {
+        let known = self.known.as_ref();
+        if known.is_some_and(|(topic_id, _)| *topic_id != found.0) {
             let fault = LogFault::Reset(RECREATED.into());
             self.events.push_back(MembershipEvent::Fault(fault));
         }
@@ -139,11 +137,7 @@ impl Membership for SqliteMembership {
             return;
         };
         // Nothing is lost without them: retention only deletes less.
-        let mut writer = self
-            .positions
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        if let Err(error) = writer.write(topic_id, positions) {
+        if let Err(error) = lock(&self.positions).write(topic_id, positions) {
             tracing::debug!("cannot write positions for retention: {error}");
         }
     }

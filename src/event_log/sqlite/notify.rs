@@ -11,13 +11,14 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use super::topic::Topic;
 use super::{Folder, Reach};
 use crate::event_log::LogError;
 use crate::sqlite_file::{Access, OpenFile};
+use crate::sync::lock;
 
 /// How often the watcher asks for commits of other processes (measured: 2.6 ms late at the median,
 /// 0.9 % of a core), and how often where there should be none.
@@ -47,7 +48,7 @@ impl Notify {
     /// Wakes the readers: something is new, or may be.
     pub(super) fn notify(&self) {
         self.sequence.fetch_add(1, Ordering::AcqRel);
-        let callbacks: Vec<Callback> = self.readers().values().flatten().cloned().collect();
+        let callbacks: Vec<Callback> = lock(&self.readers).values().flatten().cloned().collect();
         self.changed.notify_all();
         for callback in callbacks {
             callback();
@@ -56,7 +57,7 @@ impl Notify {
 
     /// Waits for a notification after number `seen`; false when none came by `until`.
     pub(super) fn wait(&self, seen: u64, until: Instant) -> bool {
-        let mut readers = self.readers();
+        let mut readers = lock(&self.readers);
         while self.sequence() == seen {
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
@@ -69,11 +70,7 @@ impl Notify {
     }
 
     fn has_readers(&self) -> bool {
-        !self.readers().is_empty()
-    }
-
-    fn readers(&self) -> MutexGuard<'_, BTreeMap<u64, Option<Callback>>> {
-        self.readers.lock().unwrap_or_else(PoisonError::into_inner)
+        !lock(&self.readers).is_empty()
     }
 }
 
@@ -90,13 +87,13 @@ impl Subscription {
     pub(super) fn new(folder: &Arc<Folder>, topic: &Arc<Topic>) -> Result<Subscription, LogError> {
         static NUMBERS: AtomicU64 = AtomicU64::new(0);
         let number = NUMBERS.fetch_add(1, Ordering::Relaxed);
-        topic.notify.readers().insert(number, None);
+        lock(&topic.notify.readers).insert(number, None);
         let subscription = Subscription {
             topic: topic.clone(),
             _folder: folder.clone(),
             number,
         };
-        let mut is_watching = folder.is_watching();
+        let mut is_watching = lock(&folder.is_watching);
         if !*is_watching {
             let weak = Arc::downgrade(folder);
             let reach = folder.reach;
@@ -114,7 +111,7 @@ impl Subscription {
     /// Calls `callback` at each notification.
     pub(super) fn on_notify(&self, callback: Box<dyn Fn() + Send + Sync>) {
         let callback: Callback = callback.into();
-        let mut readers = self.topic.notify.readers();
+        let mut readers = lock(&self.topic.notify.readers);
         let replaced = readers.insert(self.number, Some(callback.clone()));
         // A callback may do anything, so none is called or dropped under the lock.
         drop(readers);
@@ -126,7 +123,7 @@ impl Subscription {
 
 impl Drop for Subscription {
     fn drop(&mut self) {
-        let callback = self.topic.notify.readers().remove(&self.number);
+        let callback = lock(&self.topic.notify.readers).remove(&self.number);
         drop(callback);
     }
 }
@@ -153,7 +150,7 @@ fn watch(folder: &Weak<Folder>, reach: Reach) {
         let mut topics = folder.topics();
         topics.retain(|topic| topic.notify.has_readers());
         if topics.is_empty() {
-            let mut is_watching = folder.is_watching();
+            let mut is_watching = lock(&folder.is_watching);
             // A reader that came meanwhile saw this thread and relies on it.
             if !folder
                 .topics()

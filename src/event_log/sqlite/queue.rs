@@ -4,10 +4,11 @@
 //! records are refused at once.
 
 use std::collections::VecDeque;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::event_log::{AckSender, AppendError, Appended, Durability};
+use crate::sync::lock;
 
 const MAX_RECORDS: usize = 10_000;
 const MAX_BYTES: usize = 32 << 20;
@@ -60,7 +61,7 @@ pub(super) enum Taken {
 
 impl Queue {
     pub(super) fn push(&self, record: QueuedRecord) -> Result<(), AppendError> {
-        let mut state = self.state();
+        let mut state = lock(&self.state);
         if state.closed {
             let reason = "the log is being closed".into();
             return Err(AppendError::NotAccepted(reason));
@@ -81,7 +82,9 @@ impl Queue {
     /// most `wait` for the first and not at all for the rest.
     pub(super) fn take(&self, max_records: usize, max_bytes: usize, wait: Duration) -> Taken {
         let is_idle = |state: &mut State| state.waiting.is_empty() && !state.closed;
-        let waited = self.filled.wait_timeout_while(self.state(), wait, is_idle);
+        let waited = self
+            .filled
+            .wait_timeout_while(lock(&self.state), wait, is_idle);
         let mut state = waited.unwrap_or_else(PoisonError::into_inner).0;
         let (mut taken, mut bytes) = (Vec::new(), 0);
         while taken.len() < max_records && bytes < max_bytes {
@@ -105,7 +108,7 @@ impl Queue {
 
     /// Records that what was taken is completed.
     pub(super) fn completed(&self) {
-        let mut state = self.state();
+        let mut state = lock(&self.state);
         state.in_flight = 0;
         if state.waiting.is_empty() {
             self.emptied.notify_all();
@@ -117,7 +120,7 @@ impl Queue {
         let wait = until.saturating_duration_since(Instant::now());
         let waited = self
             .filled
-            .wait_timeout_while(self.state(), wait, |state| !state.closed);
+            .wait_timeout_while(lock(&self.state), wait, |state| !state.closed);
         drop(waited);
     }
 
@@ -125,18 +128,16 @@ impl Queue {
     pub(super) fn flush(&self, until: Instant) -> usize {
         let wait = until.saturating_duration_since(Instant::now());
         let is_busy = |state: &mut State| state.in_flight > 0 || !state.waiting.is_empty();
-        let waited = self.emptied.wait_timeout_while(self.state(), wait, is_busy);
+        let waited = self
+            .emptied
+            .wait_timeout_while(lock(&self.state), wait, is_busy);
         let state = waited.unwrap_or_else(PoisonError::into_inner).0;
         state.in_flight + state.waiting.len()
     }
 
     /// Takes no more records; the writer ends when it has completed those that are queued.
     pub(super) fn close(&self) {
-        self.state().closed = true;
+        lock(&self.state).closed = true;
         self.filled.notify_all();
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -45,16 +45,10 @@ impl Retention {
     }
 }
 
-/// The limits of a topic.
-#[derive(Clone, Copy)]
+/// What a topic keeps at most.
 struct Limits {
-    ms: Option<i64>,
-    bytes: Option<i64>,
-}
-
-/// What is over the limits in one partition.
-struct Expired {
-    records: i64,
+    /// Records with an earlier timestamp are too old.
+    since_ms: i64,
     bytes: i64,
 }
 
@@ -65,16 +59,17 @@ pub(super) fn step(
     stored: &BTreeMap<i32, i64>,
     now_ms: i64,
 ) -> Result<usize, FileError> {
-    let limits = Limits {
-        ms: head.limit("retention.ms"),
-        bytes: head.limit("retention.bytes"),
-    };
-    if limits.ms.is_none() && limits.bytes.is_none() {
+    let (ms, bytes) = (head.limit("retention.ms"), head.limit("retention.bytes"));
+    if ms.is_none() && bytes.is_none() {
         return Ok(0);
     }
+    let limits = Limits {
+        since_ms: ms.map_or(i64::MIN, |ms| now_ms.saturating_sub(ms)),
+        bytes: bytes.unwrap_or(i64::MAX),
+    };
     open.run(|connection| {
         connection.execute_batch("BEGIN IMMEDIATE")?;
-        let deleted = delete_expired(connection, head.holds_durable, limits, stored, now_ms);
+        let deleted = delete_expired(connection, head.holds_durable, &limits, stored);
         match deleted {
             Ok(deleted) if deleted > 0 => connection.execute_batch("COMMIT")?,
             _ => connection.execute_batch("ROLLBACK")?,
@@ -86,9 +81,8 @@ pub(super) fn step(
 fn delete_expired(
     connection: &Connection,
     holds_durable: bool,
-    limits: Limits,
+    limits: &Limits,
     stored: &BTreeMap<i32, i64>,
-    now_ms: i64,
 ) -> SqlResult<usize> {
     let mut deleted = 0;
     for (partition, counters) in (0..).zip(tables::counters(connection)?) {
@@ -98,33 +92,41 @@ fn delete_expired(
         } else {
             counters.next
         };
-        let most = STEP_RECORDS - deleted as i64;
-        let end = end.min(counters.next).min(counters.low + most);
-        let expired = expired(connection, partition, counters, end, limits, now_ms)?;
-        if expired.records > 0 {
-            delete(connection, partition, counters, &expired)?;
-            deleted += expired.records as usize;
+        let end = end
+            .min(counters.next)
+            .min(counters.low + STEP_RECORDS - deleted);
+        let (records, bytes) = expired(connection, partition, counters, end, limits)?;
+        if records > 0 {
+            let low = counters.low + records;
+            connection.execute(
+                "DELETE FROM records WHERE id >= ?1 AND id < ?2",
+                [
+                    tables::id(partition, counters.low),
+                    tables::id(partition, low),
+                ],
+            )?;
+            connection.execute(
+                "UPDATE partitions SET low = ?2, bytes = bytes - ?3 WHERE partition = ?1",
+                (partition, low, bytes),
+            )?;
+            deleted += records;
         }
     }
-    Ok(deleted)
+    Ok(deleted as usize)
 }
 
-/// Finds the records from low on that are too old or too many, up to `end` and to the first that is
-/// neither.
+/// How many records from low on, and of how many bytes, are too old or too many: up to `end` and to
+/// the first that is neither.
 fn expired(
     connection: &Connection,
     partition: i32,
     counters: Counters,
     end: i64,
-    limits: Limits,
-    now_ms: i64,
-) -> SqlResult<Expired> {
-    let mut expired = Expired {
-        records: 0,
-        bytes: 0,
-    };
+    limits: &Limits,
+) -> SqlResult<(i64, i64)> {
+    let (mut records, mut bytes) = (0, 0);
     if end <= counters.low {
-        return Ok(expired);
+        return Ok((records, bytes));
     }
     let mut statement = connection.prepare_cached(
         "SELECT timestamp_ms, ifnull(length(key), 0) + ifnull(length(value), 0)
@@ -136,39 +138,14 @@ fn expired(
         tables::id(partition, end),
     ];
     for row in statement.query_map(range, |row| row.try_into())? {
-        let (timestamp_ms, bytes): (i64, i64) = row?;
-        let is_old = limits
-            .ms
-            .is_some_and(|limit| timestamp_ms < now_ms.saturating_sub(limit));
-        let are_many = limits
-            .bytes
-            .is_some_and(|limit| counters.bytes - expired.bytes > limit);
-        if !is_old && !are_many {
+        let (timestamp_ms, size): (i64, i64) = row?;
+        if timestamp_ms >= limits.since_ms && counters.bytes - bytes <= limits.bytes {
             break;
         }
-        expired.records += 1;
-        expired.bytes += bytes;
+        records += 1;
+        bytes += size;
     }
-    Ok(expired)
-}
-
-fn delete(
-    connection: &Connection,
-    partition: i32,
-    counters: Counters,
-    expired: &Expired,
-) -> SqlResult<()> {
-    let low = counters.low + expired.records;
-    connection
-        .prepare_cached("DELETE FROM records WHERE id >= ?1 AND id < ?2")?
-        .execute([
-            tables::id(partition, counters.low),
-            tables::id(partition, low),
-        ])?;
-    connection
-        .prepare_cached("UPDATE partitions SET low = ?2, bytes = bytes - ?3 WHERE partition = ?1")?
-        .execute((partition, low, expired.bytes))?;
-    Ok(())
+    Ok((records, bytes))
 }
 
 #[cfg(test)]

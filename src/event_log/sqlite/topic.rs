@@ -6,7 +6,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use rusqlite::config::DbConfig;
 
@@ -16,9 +16,9 @@ use super::tables::{self, Counters};
 use super::writer::Writer;
 use crate::data_folder::HINT;
 use crate::event_log::{LogError, LogFault};
-use crate::pipeline::Record;
-use crate::pipeline::{PartitionOffset, TopicId};
+use crate::pipeline::{PartitionOffset, Record, TopicId};
 use crate::sqlite_file::{Access, FileError, FileErrorKind, GuardedFile, OpenFile};
+use crate::sync::lock;
 
 /// How many idle connections are kept.
 const MAX_IDLE: usize = 4;
@@ -89,7 +89,7 @@ impl Topic {
         let snapshot = open.run(|connection| connection.unchecked_transaction())?;
         let answer = question(&open)?;
         snapshot.commit().map_err(|error| open.error(&error))?;
-        let mut idle = self.idle();
+        let mut idle = lock(&self.idle);
         if idle.len() < MAX_IDLE {
             idle.push(open);
         }
@@ -99,17 +99,13 @@ impl Topic {
     fn connection(&self) -> Result<OpenFile, FileError> {
         loop {
             // The lock is not held while the path is examined.
-            let idle = self.idle().pop();
+            let idle = lock(&self.idle).pop();
             match idle {
                 Some(open) if open.is_current() => return Ok(open),
                 Some(_) => {}
                 None => return self.open(Access::Read),
             }
         }
-    }
-
-    fn idle(&self) -> MutexGuard<'_, Vec<OpenFile>> {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn topic_id(&self) -> Result<TopicId, FileError> {
@@ -124,6 +120,25 @@ impl Topic {
                 let topic_id = tables::topic_id(connection)?;
                 Ok((topic_id, tables::counters(connection)?))
             })
+        })
+    }
+
+    /// Answers a question about one partition from one snapshot.
+    pub(super) fn read_partition<T>(
+        &self,
+        partition: i32,
+        question: impl FnOnce(&OpenFile, Counters) -> Result<T, FileError>,
+    ) -> Result<T, LogError> {
+        let read = self.read(|open| {
+            let counters = open.run(|connection| tables::counters_of(connection, partition))?;
+            counters
+                .map(|counters| question(open, counters))
+                .transpose()
+        });
+        let read = read.map_err(|error| self.error("read", &error))?;
+        read.ok_or_else(|| {
+            let name = &self.name;
+            LogError::NotFound(format!("topic `{name}` has no partition {partition}"))
         })
     }
 
@@ -182,11 +197,6 @@ impl Topic {
         }
     }
 
-    pub(super) fn has_no(&self, partition: i32) -> LogError {
-        let name = &self.name;
-        LogError::NotFound(format!("topic `{name}` has no partition {partition}"))
-    }
-
     pub(super) fn not_found(&self) -> LogError {
         let name = &self.name;
         LogError::NotFound(format!(
@@ -196,7 +206,7 @@ impl Topic {
 
     /// The queue of this topic's writer, whose thread starts with the first record.
     pub(super) fn queue(self: &Arc<Topic>) -> io::Result<Arc<Queue>> {
-        let mut writer = self.writer();
+        let mut writer = lock(&self.writer);
         match &*writer {
             Some(running) if running.is_alive() => Ok(running.queue.clone()),
             _ => Ok(writer.insert(Writer::start(self)?).queue.clone()),
@@ -205,11 +215,8 @@ impl Topic {
 
     /// The queue if there is one.
     pub(super) fn queue_in_use(&self) -> Option<Arc<Queue>> {
-        self.writer().as_ref().map(|writer| writer.queue.clone())
-    }
-
-    fn writer(&self) -> MutexGuard<'_, Option<Writer>> {
-        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+        let writer = lock(&self.writer);
+        writer.as_ref().map(|writer| writer.queue.clone())
     }
 }
 

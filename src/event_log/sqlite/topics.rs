@@ -12,11 +12,11 @@ use std::path::Path;
 use rusqlite::{Connection, Error as SqlError, Result as SqlResult};
 use rustix::fs::{FlockOperation, flock};
 
-use super::Folder;
 use super::tables::{self, Counters};
 use super::topic::Topic;
+use super::{Folder, SqliteLog};
 use crate::data_folder::{HINT, create_durably, sync_folder};
-use crate::event_log::{LogError, TopicDescription, TopicSpec};
+use crate::event_log::{LogError, TopicAdmin, TopicDescription, TopicSpec};
 use crate::sqlite_file::{Access, FileError, FileErrorKind, open, with_suffix};
 
 /// The name of the log, in its folder; no topic's file can have that name.
@@ -24,6 +24,90 @@ const ID: &str = "id";
 
 /// With `.db-wal` behind it a name must fit into what a directory takes.
 const LONGEST_NAME: usize = 240;
+
+impl TopicAdmin for SqliteLog {
+    fn brokers(&self) -> Result<usize, LogError> {
+        Ok(1)
+    }
+
+    fn describe(&self, names: Option<&[&str]>) -> Result<Vec<TopicDescription>, LogError> {
+        let names = match names {
+            Some(names) => names.iter().map(|name| (*name).to_owned()).collect(),
+            None => self.folder.topic_names()?,
+        };
+        let mut described = Vec::new();
+        for name in names {
+            let topic = self.folder.topic(&name);
+            let read = topic.read(|open| {
+                open.run(|connection| {
+                    let head = tables::head(connection)?;
+                    Ok((head, tables::counters(connection)?))
+                })
+            });
+            let (head, counters) = match read.map_err(|error| topic.error("describe", &error)) {
+                Ok(found) => found,
+                Err(LogError::NotFound(_)) => continue,
+                Err(error) => return Err(error),
+            };
+            described.push(TopicDescription {
+                name,
+                topic_id: head.topic_id,
+                replication_factor: 1,
+                ranges: counters.iter().map(Counters::range).collect(),
+                settings: head.settings,
+            });
+        }
+        Ok(described)
+    }
+
+    fn create_topics(&self, specs: &[TopicSpec]) -> Result<(), LogError> {
+        let _lock = self.folder.lock()?;
+        for spec in specs {
+            let topic = self.folder.topic(&spec.name);
+            let failed = |reason: &str| format!("could not create topic `{}`: {reason}", spec.name);
+            if let Some(reason) = refusal(spec) {
+                return Err(LogError::Refused(failed(&reason)));
+            }
+            if topic.file.is_missing() {
+                self.folder
+                    .create_topic(&topic, spec)
+                    .map_err(|error| LogError::Unavailable(failed(&error.to_string())))?;
+                topic.notify.notify();
+            }
+        }
+        Ok(())
+    }
+
+    fn add_partitions(&self, name: &str, partitions: i32) -> Result<(), LogError> {
+        let _lock = self.folder.lock()?;
+        let topic = self.folder.topic(name);
+        let failed = |error: FileError| topic.error("grow", &error);
+        let open = topic.open(Access::Write).map_err(failed)?;
+        // Closing the connection rolls back.
+        let counters = open
+            .run(|connection| {
+                connection.execute_batch("BEGIN IMMEDIATE")?;
+                tables::counters(connection)
+            })
+            .map_err(failed)?;
+        let has_records = counters.iter().any(|counters| counters.next > 0);
+        let has = i32::try_from(counters.len()).unwrap_or(i32::MAX);
+        if has_records || partitions <= has || partitions > tables::MAX_PARTITIONS {
+            return Err(LogError::Refused(format!(
+                "could not grow topic `{name}` from {has} to {partitions} partitions: only a \
+                 topic without records grows, to {} at most",
+                tables::MAX_PARTITIONS
+            )));
+        }
+        open.run(|connection| {
+            insert_partitions(connection, has..partitions)?;
+            connection.execute_batch("COMMIT")
+        })
+        .map_err(failed)?;
+        topic.notify.notify();
+        Ok(())
+    }
+}
 
 impl Folder {
     /// Names this log for positions, wherever its folder is moved to.
@@ -38,23 +122,6 @@ impl Folder {
         let text = fs::read_to_string(&path).map_err(|error| refused(error.to_string()))?;
         let id = uuid::Uuid::try_parse(text.trim()).map_err(|error| refused(error.to_string()))?;
         Ok(format!("{id}/{topic}"))
-    }
-
-    pub(super) fn create_topics(&self, specs: &[TopicSpec]) -> Result<(), LogError> {
-        let _lock = self.lock()?;
-        for spec in specs {
-            let topic = self.topic(&spec.name);
-            let failed = |reason: &str| format!("could not create topic `{}`: {reason}", spec.name);
-            if let Some(reason) = refusal(spec) {
-                return Err(LogError::Refused(failed(&reason)));
-            }
-            if topic.file.is_missing() {
-                self.create_topic(&topic, spec)
-                    .map_err(|error| LogError::Unavailable(failed(&error.to_string())))?;
-                topic.notify.notify();
-            }
-        }
-        Ok(())
     }
 
     /// Creates the folder and its name where they are missing, and keeps other processes from
@@ -109,69 +176,6 @@ impl Folder {
             let _ = fs::remove_file(&new);
         }
         created
-    }
-
-    pub(super) fn grow_topic(&self, name: &str, partitions: i32) -> Result<(), LogError> {
-        let _lock = self.lock()?;
-        let topic = self.topic(name);
-        let failed = |error: FileError| topic.error("grow", &error);
-        let open = topic.open(Access::Write).map_err(failed)?;
-        // Closing the connection rolls back.
-        let counters = open
-            .run(|connection| {
-                connection.execute_batch("BEGIN IMMEDIATE")?;
-                tables::counters(connection)
-            })
-            .map_err(failed)?;
-        let has_records = counters.iter().any(|counters| counters.next > 0);
-        let has = i32::try_from(counters.len()).unwrap_or(i32::MAX);
-        if has_records || partitions <= has || partitions > tables::MAX_PARTITIONS {
-            return Err(LogError::Refused(format!(
-                "could not grow topic `{name}` from {has} to {partitions} partitions: only a \
-                 topic without records grows, to {} at most",
-                tables::MAX_PARTITIONS
-            )));
-        }
-        open.run(|connection| {
-            insert_partitions(connection, has..partitions)?;
-            connection.execute_batch("COMMIT")
-        })
-        .map_err(failed)?;
-        topic.notify.notify();
-        Ok(())
-    }
-
-    pub(super) fn describe_topics(
-        &self,
-        names: Option<&[&str]>,
-    ) -> Result<Vec<TopicDescription>, LogError> {
-        let names = match names {
-            Some(names) => names.iter().map(|name| (*name).to_owned()).collect(),
-            None => self.topic_names()?,
-        };
-        let mut described = Vec::new();
-        for name in names {
-            let topic = self.topic(&name);
-            let read = topic.read(|open| {
-                open.run(|connection| {
-                    let head = tables::head(connection)?;
-                    Ok((head, tables::counters(connection)?))
-                })
-            });
-            let (head, counters) = match read.map_err(|error| topic.error("describe", &error)) {
-                Ok(found) => found,
-                Err(LogError::NotFound(_)) => continue,
-                Err(error) => return Err(error),
-            };
-            described.push(TopicDescription {
-                name,
-                topic_id: head.topic_id,
-                replication_factor: 1,
-                ranges: counters.iter().map(Counters::range).collect(),
-                settings: head.settings,
-            });
-        }
-        Ok(described)
     }
 
     /// The topics that exist, by their files.

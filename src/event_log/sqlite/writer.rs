@@ -14,7 +14,7 @@ use super::appender::Appender;
 use super::queue::{Queue, QueuedRecord, Taken};
 use super::topic::Topic;
 use crate::event_log::AppendError;
-use crate::sqlite_file::FileErrorKind;
+use crate::sqlite_file::{FileErrorKind, Warning};
 
 /// A batch is what is queued, up to this much.
 const MAX_RECORDS: usize = 1_000;
@@ -142,7 +142,7 @@ impl WriterThread {
             let topic = &self.topic.name;
             let reason = outage.reason;
             tracing::info!(topic, "topic can be written again; it could not: {reason}");
-            self.topic.file.warnings.set_failure(None);
+            self.topic.file.warnings.set(Warning::Failure, None);
         }
         Ok(())
     }
@@ -153,10 +153,13 @@ impl WriterThread {
         // Everything that is known of the file is read again: the counters too.
         self.appender = None;
         self.must_checkpoint |= failure.is_unknown
-            || matches!(failure.kind(), FileErrorKind::Disk | FileErrorKind::Changed);
+            || matches!(
+                failure.error.kind,
+                FileErrorKind::Disk | FileErrorKind::Changed
+            );
         self.back_off(reason.clone());
         for record in batch {
-            record.complete(Err(match failure.kind() {
+            record.complete(Err(match failure.error.kind {
                 _ if failure.is_unknown => AppendError::Unknown(reason.clone()),
                 // The transaction was rolled back, or never begun.
                 FileErrorKind::Full => AppendError::Full(reason.clone()),
@@ -182,7 +185,8 @@ impl WriterThread {
                 FIRST_PAUSE
             }
         };
-        self.topic.file.warnings.set_failure(Some(reason.clone()));
+        let warnings = &self.topic.file.warnings;
+        warnings.set(Warning::Failure, Some(reason.clone()));
         self.outage = Some(Outage {
             reason,
             retry_at: Instant::now() + pause,
@@ -211,7 +215,7 @@ impl WriterThread {
         if is_due && !appender.open.is_current() {
             self.appender = None;
             // Whether there is room is asked for the next record: until one comes nobody asks.
-            self.topic.file.warnings.set_shortage(None);
+            self.topic.file.warnings.set(Warning::Shortage, None);
             return;
         }
         if let Err(error) = appender.maintain(&self.topic, is_due) {

@@ -55,7 +55,7 @@ impl EventLog for Engines {
     fn append(&self, _: Durability, _: NewRecord<'_>) -> Result<Ack, AppendError> {
         unreachable!("a lane only reads")
     }
-    fn warm_up(&self, _: &tokio::runtime::Handle) -> Result<(), LogError> {
+    fn warm_up(&self) -> Result<(), LogError> {
         unreachable!("a lane only reads")
     }
     fn flush(&self, _: Duration) {

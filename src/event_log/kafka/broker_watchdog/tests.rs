@@ -114,7 +114,7 @@ fn metadata(response: &mut Vec<u8>, port: u16, is_fenced: bool) {
 #[test]
 fn a_client_that_lost_all_brokers_gets_them_back() {
     let broker = Broker::start();
-    let log = KafkaLog::open(&broker.address(), &[]).expect("the log opens");
+    let log = KafkaLog::open(&broker.address(), &[], None).expect("the log opens");
     let until = Instant::now() + Duration::from_secs(30);
     let wait_for = |brokers: usize| {
         while log.brokers().ok() != Some(brokers) {

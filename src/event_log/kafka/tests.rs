@@ -1,4 +1,4 @@
-//! Against the mock cluster of librdkafka: what matters here is who polls, not what Kafka does.
+//! Appending to the mock cluster of librdkafka: who polls for reports, and which producer is used.
 
 use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
@@ -7,21 +7,23 @@ use std::time::{Duration, Instant};
 
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::DefaultProducerContext;
+use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 use tokio::runtime::{Builder, Runtime};
 
-use crate::event_log::kafka::KafkaLog;
-use crate::event_log::{Ack, Durability, EventLog, NewRecord};
+use super::KafkaLog;
+use crate::event_log::{Ack, AppendError, Durability, EventLog, NewRecord};
 
 const TIMEOUT: Duration = Duration::from_secs(20);
 
 type Cluster = MockCluster<'static, DefaultProducerContext>;
 
-fn open_log() -> (Cluster, KafkaLog) {
+fn open_log(runtime: Option<&Runtime>) -> (Cluster, KafkaLog) {
     let cluster = MockCluster::new(1).expect("a mock cluster starts");
     cluster
         .create_topic("orders", 4, 1)
         .expect("the topic is created");
-    let log = KafkaLog::open(&cluster.bootstrap_servers(), &[]).expect("the log opens");
+    let brokers = cluster.bootstrap_servers();
+    let log = KafkaLog::open(&brokers, &[], runtime.map(Runtime::handle)).expect("the log opens");
     (cluster, log)
 }
 
@@ -31,7 +33,7 @@ fn start_runtime() -> Runtime {
     runtime.expect("a runtime starts")
 }
 
-fn append(log: &KafkaLog, key: usize) -> Ack {
+fn append(log: &KafkaLog, key: usize) -> Result<Ack, AppendError> {
     let key = key.to_string();
     let record = NewRecord {
         topic: "orders",
@@ -40,28 +42,35 @@ fn append(log: &KafkaLog, key: usize) -> Ack {
         headers: &[],
     };
     log.append(Durability::Durable, record)
-        .expect("the record is accepted")
 }
 
 /// Appends, and waits on a thread that may wait for ever.
 fn is_acknowledged(log: &KafkaLog, key: usize) -> bool {
-    let ack = append(log, key);
+    let ack = append(log, key).expect("the record is accepted");
     let (sender, outcome) = sync_channel(1);
     thread::spawn(move || sender.send(ack.wait().is_ok()));
     outcome.recv_timeout(TIMEOUT).unwrap_or(false)
 }
 
+fn wait_until(what: &str, is_so: impl Fn() -> bool) {
+    let deadline = Instant::now() + TIMEOUT;
+    while !is_so() {
+        assert!(Instant::now() < deadline, "{what}: not in time");
+        thread::yield_now();
+    }
+}
+
 #[test]
 fn every_record_is_acknowledged_on_the_runtime_and_by_a_thread_when_it_has_ended() {
-    let (_cluster, log) = open_log();
     let runtime = start_runtime();
-    log.warm_up(runtime.handle()).expect("the cluster responds");
+    let (_cluster, log) = open_log(Some(&runtime));
+    log.warm_up().expect("the cluster responds");
     runtime.block_on(async {
         let all = async {
             for batch in 0..20 {
                 let keys = batch * 200..(batch + 1) * 200;
-                let acks: Vec<Ack> = keys.map(|key| append(&log, key)).collect();
-                for ack in acks {
+                let acks: Result<Vec<Ack>, _> = keys.map(|key| append(&log, key)).collect();
+                for ack in acks.expect("the records are accepted") {
                     ack.await.expect("the cluster has the record");
                 }
             }
@@ -75,26 +84,25 @@ fn every_record_is_acknowledged_on_the_runtime_and_by_a_thread_when_it_has_ended
 
 #[test]
 fn a_producer_ends_with_its_log() {
-    let (_cluster, on_a_runtime) = open_log();
-    let (_other_cluster, on_threads) = open_log();
     let runtime = start_runtime();
-    on_a_runtime
-        .warm_up(runtime.handle())
-        .expect("the cluster responds");
-    for log in [on_a_runtime, on_threads] {
+    for runtime in [Some(&runtime), None] {
+        let (_cluster, log) = open_log(runtime);
         assert!(is_acknowledged(&log, 1));
         let selector = log.producers.selector.clone();
         drop(log);
-        let deadline = Instant::now() + TIMEOUT;
-        while Arc::strong_count(&selector) > 1 {
-            assert!(Instant::now() < deadline, "a producer lives on");
-            thread::yield_now();
-        }
+        wait_until("the producer ends", || Arc::strong_count(&selector) == 1);
     }
     let metrics = runtime.metrics();
-    let deadline = Instant::now() + TIMEOUT;
-    while metrics.num_alive_tasks() > 0 {
-        assert!(Instant::now() < deadline, "its task lives on");
-        thread::yield_now();
-    }
+    wait_until("its task ends", || metrics.num_alive_tasks() == 0);
+}
+
+#[test]
+fn a_producer_with_a_fatal_error_is_replaced_and_orders_are_accepted_again() {
+    let (cluster, log) = open_log(None);
+    let refused = RDKafkaRespErr::RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED;
+    cluster.request_errors(RDKafkaApiKey::InitProducerId, &[refused]);
+    let append = || append(&log, 1)?.wait();
+    let first = append();
+    assert!(first.is_err(), "the producer was to fail: {first:?}");
+    wait_until("orders are accepted again", || append().is_ok());
 }
