@@ -2,13 +2,13 @@
 //!
 //! Owns the settings that the promises rest on (a commit is on the disk, a waiting writer is not
 //! starved), the comparison of what is open with what is at the path, the WAL, the free space of the
-//! disk, and what operators are told of each. Knows nothing of topics, orders or tables.
+//! disk, and the warnings about each. Knows nothing of topics, orders or tables.
 //!
 //! # Invariants
 //!
-//! - SQLite goes on writing to a file that was deleted, replaced or cut short, and reports success.
-//!   So every use of a connection begins with [`OpenFile::is_current`], and the log acknowledges
-//!   nothing without asking it again.
+//! - SQLite goes on writing to a file that was deleted, replaced or truncated, and reports success.
+//!   So every use of a connection begins with [`OpenFile::is_current`], and the log calls it again
+//!   before each acknowledgement.
 //! - A path is examined by `stat` alone. Opening and closing the file by other means than SQLite
 //!   would drop the locks that SQLite holds on it.
 

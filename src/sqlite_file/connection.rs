@@ -8,7 +8,7 @@ use rusqlite::{Connection, OpenFlags};
 
 use super::{FileError, FileErrorKind};
 
-/// Pause before a lock is asked for again.
+/// Pause before a lock is requested again.
 const BUSY_PAUSE: Duration = Duration::from_micros(200);
 
 /// Before this version two processes could damage a WAL (sqlite.org/wal.html#walresetbug).
@@ -53,6 +53,8 @@ pub enum Access {
     Create,
     /// Writing to a file that exists.
     Write,
+    /// Writing to a file that exists and may have any journal mode, which is not changed.
+    Inspect,
     /// Reading a file that exists; it must be writable all the same, as readers share its index.
     Read,
 }
@@ -70,11 +72,11 @@ pub fn open(path: &Path, access: Access) -> Result<Connection, FileError> {
     }
     let failed = |error: rusqlite::Error| FileError::of(path, &error);
     let connection = Connection::open_with_flags(path, flags).map_err(failed)?;
-    // SQLite opens a file that may not be written all the same. What it then creates beside the file
-    // could not be written either, not even when the file can.
+    // SQLite opens a file that is not writable all the same. What it then creates beside the file would
+    // not be writable either, not even once the file is.
     let must_write = access != Access::Read || !with_suffix(path, "-wal").exists();
     if must_write && connection.is_readonly("main").unwrap_or(false) {
-        let reason = "it may not be written";
+        let reason = "it is not writable";
         return Err(FileError::new(FileErrorKind::ReadOnly, path, reason));
     }
     configure(&connection, access).map_err(failed)?;
@@ -98,7 +100,7 @@ fn configure(connection: &Connection, access: Access) -> rusqlite::Result<()> {
     )?;
     match access {
         Access::Create => connection.execute_batch("PRAGMA journal_mode = WAL"),
-        Access::Write => Ok(()),
+        Access::Write | Access::Inspect => Ok(()),
         Access::Read => connection.execute_batch("PRAGMA query_only = ON"),
     }
 }

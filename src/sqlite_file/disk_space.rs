@@ -1,4 +1,4 @@
-//! The free space of the disk that a file is on: appends end before the disk is full.
+//! The free space of the disk that a file is on: appends are refused before the disk is full.
 //!
 //! Pages whose rows were deleted stay in the file, so they count as free space.
 
@@ -17,7 +17,7 @@ pub struct DiskSpace {
 }
 
 impl DiskSpace {
-    /// Asks the disk that `folder` is on.
+    /// Of the disk that `folder` is on.
     pub fn of(folder: &Path) -> io::Result<DiskSpace> {
         let found = rustix::fs::statvfs(folder)?;
         Ok(DiskSpace {
@@ -43,7 +43,7 @@ impl DiskSpace {
         self.free >= (self.reserve() / 8).saturating_add(bytes.saturating_mul(2))
     }
 
-    /// Says that there is no room, and what to do about it.
+    /// The message that there is no room, and what to do about it.
     pub fn shortage(self, folder: &Path) -> String {
         format!(
             "the disk of `{}` has {} left, and the last {} stay free: make room, work then resumes \
@@ -55,7 +55,7 @@ impl DiskSpace {
     }
 }
 
-/// A size as it is shown to people.
+/// A size as messages show it.
 pub(super) fn mebibytes(bytes: u64) -> String {
     format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20))
 }

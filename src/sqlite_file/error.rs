@@ -18,7 +18,7 @@ pub enum FileErrorKind {
     Missing,
     /// The path leads to a folder, or through a file: waiting does not help.
     NotAFile,
-    /// The file at the path is not the one that is open, or it was cut short.
+    /// The file at the path is not the one that is open, or it was truncated.
     Changed,
     /// The file was replaced, and the WAL beside it belongs to the one before.
     ForeignWal,
@@ -96,7 +96,7 @@ impl fmt::Display for FileError {
 
 fn kind(error: &rusqlite::Error) -> FileErrorKind {
     match error.sqlite_extended_error_code() {
-        // The index beside the file could not be made as long as it must be.
+        // The index beside the file could not be extended.
         Some(ffi::SQLITE_IOERR_SHMSIZE) => return FileErrorKind::Full,
         Some(
             ffi::SQLITE_CONSTRAINT_CHECK

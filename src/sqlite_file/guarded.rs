@@ -35,8 +35,8 @@ struct Seen {
     wal_length: u64,
 }
 
-/// A path of a SQLite file, what was last seen there, and what operators are told of it. Shared by
-/// the connections to it.
+/// A path of a SQLite file, what was last seen there, and its warnings. Shared by the connections to
+/// it.
 pub struct GuardedFile {
     path: PathBuf,
     /// What to do about a path that cannot be used.
@@ -74,7 +74,7 @@ impl GuardedFile {
         FileError::new(kind, &self.path, reason)
     }
 
-    /// Looks at the path, and at the WAL.
+    /// Reads what is at the path, and the WAL.
     fn look(&self, wal: &Path) -> Result<Seen, FileError> {
         // In this order: a checkpoint moves pages out of the WAL into the file.
         let wal = fs::metadata(wal).ok();
@@ -100,31 +100,15 @@ impl GuardedFile {
         })
     }
 
-    /// Opens the file at the path in WAL mode, after `prepare` has configured the connection. A file
-    /// that `prepare` refuses, that was cut short or that lies beside the WAL of another is left as
-    /// it is.
+    /// Opens the file at the path, in WAL mode unless it is inspected, after `prepare` has configured
+    /// the connection. A file that `prepare` refuses, that was truncated or that lies beside the WAL
+    /// of another is left as it is.
     pub fn open(
         self: &Arc<Self>,
         access: Access,
         prepare: impl FnOnce(&Connection) -> Result<(), FileError>,
     ) -> Result<OpenFile, FileError> {
-        self.open_as(access, true, prepare)
-    }
-
-    /// The same for questions, which leave the journal mode of the file alone.
-    pub fn inspect(
-        self: &Arc<Self>,
-        prepare: impl FnOnce(&Connection) -> Result<(), FileError>,
-    ) -> Result<OpenFile, FileError> {
-        self.open_as(Access::Write, false, prepare)
-    }
-
-    fn open_as(
-        self: &Arc<Self>,
-        access: Access,
-        in_wal_mode: bool,
-        prepare: impl FnOnce(&Connection) -> Result<(), FileError>,
-    ) -> Result<OpenFile, FileError> {
+        let in_wal_mode = access != Access::Inspect;
         // SQLite keeps the WAL beside the file that a link leads to.
         let target = fs::canonicalize(&self.path).unwrap_or_else(|_| self.path.clone());
         let wal_path = with_suffix(&target, "-wal");
@@ -134,7 +118,7 @@ impl GuardedFile {
             && last.wal.is_some()
             && last.wal == before.wal
         {
-            // SQLite would write what is in there into the new file.
+            // SQLite would write the pages of that WAL into the new file.
             let reason = format!(
                 "the file was replaced, and `{}` beside it belongs to the one before: remove it, \
                  and its -shm",
@@ -155,7 +139,7 @@ impl GuardedFile {
                 return Err(self.error(FileErrorKind::Misused, reason));
             }
         }
-        // Only now the WAL is sure to exist, and to stay while this connection is open.
+        // From here on the WAL exists, as long as this connection is open.
         let seen = self.look(&wal_path)?;
         if seen.file != before.file || (in_wal_mode && seen.wal.is_none()) {
             return Err(self.error(FileErrorKind::Busy, "it was replaced while it was opened"));
@@ -167,38 +151,38 @@ impl GuardedFile {
             identity: seen.file,
             wal: seen.wal,
             wal_path,
-            is_writer: in_wal_mode && access != Access::Read,
+            is_writer: matches!(access, Access::Create | Access::Write),
             lock_timeout: Cell::new(LockTimeout::Default),
         })
     }
 
-    /// Refuses a file that is shorter than it says, or than it once was.
+    /// Refuses a file that is shorter than its header says, or than it once was.
     fn check_length(&self, connection: &Connection, wal: &Path) -> Result<(), FileError> {
-        let asked = || -> SqlResult<[u64; 2]> {
+        let header = || -> SqlResult<[u64; 2]> {
             Ok([
                 number(connection, "page_count")?,
                 number(connection, "page_size")?,
             ])
         };
-        let [pages, page_size] = asked().map_err(|error| self.classify(&error))?;
+        let [pages, page_size] = header().map_err(|error| self.classify(&error))?;
         let seen = self.look(wal)?;
         // A page that is not in the file must be in the WAL, where each has a header of 24 bytes. A
-        // file that was longer once may be shorter only when it says so itself.
+        // file that was longer once may be shorter only when its header says so.
         let in_wal = seen.wal_length / (page_size + 24);
         let whole = pages * page_size;
         let last = lock(&self.last).filter(|last| last.file == seen.file);
         let least = last.map_or(0, |last| last.length.min(whole));
         if seen.length < least || seen.length / page_size + in_wal < pages {
-            let reason = format!("it is cut short: {} bytes of {whole}", seen.length);
+            let reason = format!("it was truncated to {} of {whole} bytes", seen.length);
             return Err(self.error(FileErrorKind::Damaged, reason));
         }
         Ok(())
     }
 
-    /// Asks how full the disk is.
+    /// The free space of the file's disk.
     pub fn disk_space(&self) -> Result<DiskSpace, FileError> {
         DiskSpace::of(folder_of(&self.path)).map_err(|error| {
-            let reason = format!("the disk does not say how full it is: {error}");
+            let reason = format!("could not read the free space of its disk: {error}");
             self.error(FileErrorKind::Disk, reason)
         })
     }
@@ -207,9 +191,9 @@ impl GuardedFile {
 /// How much of the WAL a checkpoint moves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Checkpoint {
-    /// What nobody reads or writes at the moment.
+    /// The pages that no connection is reading or writing.
     Passive,
-    /// Everything, after a wait for the others; the WAL is empty then.
+    /// All pages, after a wait for other connections; the WAL is empty then.
     Truncate,
 }
 
@@ -244,11 +228,11 @@ impl OpenFile {
         self.file.error(FileErrorKind::Damaged, reason)
     }
 
-    /// Whether the file at the path is the one that is open, with its WAL, and was not cut short. If
+    /// Whether the file at the path is the one that is open, with its WAL, and was not truncated. If
     /// not, this connection must not be used any more.
     ///
     /// A file that an operator made smaller (VACUUM) counts as changed once, and is examined when it
-    /// is opened again. A WAL that was taken away from a writer is moved into the file: no other
+    /// is opened again. A WAL that was removed under a writer is moved into the file: no other
     /// process still has what was written last.
     pub fn is_current(&self) -> bool {
         let Ok(seen) = self.file.look(&self.wal_path) else {
@@ -261,7 +245,7 @@ impl OpenFile {
             if self.is_writer {
                 let moved = self.run_checkpoint(Checkpoint::Truncate);
                 let wal = self.wal_path.display();
-                tracing::error!("`{wal}` was removed while in use, moved its pages: {moved:?}");
+                tracing::error!("`{wal}` was removed while in use, checkpointed it: {moved:?}");
             }
             return false;
         }
@@ -280,7 +264,7 @@ impl OpenFile {
         if self.is_current() {
             return Ok(());
         }
-        let reason = "it was deleted, replaced or cut short while it was in use";
+        let reason = "it was deleted, replaced or truncated while it was in use";
         Err(self.file.error(FileErrorKind::Changed, reason))
     }
 
@@ -296,7 +280,7 @@ impl OpenFile {
         Ok(pages * number(&self.connection, "page_size")?)
     }
 
-    /// Makes this connection wait so long for the locks of others; returns how long it did before.
+    /// Makes this connection wait so long for the locks of others; returns the timeout before.
     pub fn set_lock_timeout(&self, timeout: LockTimeout) -> SqlResult<LockTimeout> {
         timeout.set(&self.connection)?;
         Ok(self.lock_timeout.replace(timeout))
@@ -304,7 +288,7 @@ impl OpenFile {
 
     /// Moves pages of the WAL into the file; returns whether that was all of them.
     pub fn checkpoint(&self, mode: Checkpoint) -> Result<bool, FileError> {
-        // Into a file that was cut short nothing is written: that would hide it.
+        // Nothing is written into a truncated file: that would hide the damage.
         self.ensure_current()?;
         let is_complete = self.run_checkpoint(mode);
         let is_complete = is_complete.map_err(|error| self.error(&error))?;
@@ -313,15 +297,15 @@ impl OpenFile {
     }
 
     /// Empties the WAL if nobody writes or if it is large, unless another connection uses it right
-    /// now; returns whether it is empty. SQLite itself moves pages only while it commits: what grew
-    /// under a long reader would stay, and on a full disk no commit ever comes.
+    /// now; returns whether it is empty. SQLite itself moves pages only while it commits: a WAL that
+    /// grew under a long reader would stay large, and on a full disk no commit ever comes.
     pub fn maintain_wal(&self, is_idle: bool) -> Result<bool, FileError> {
         let length = self.wal_length();
         if length == 0 || (!is_idle && length < LARGE_WAL) {
             self.set_wal_warning(length, true);
             return Ok(length == 0);
         }
-        // Writers need not wait for the long part.
+        // Writers do not wait for this, which is the long part.
         if !self.checkpoint(Checkpoint::Passive)? {
             return Ok(false);
         }

@@ -1,4 +1,4 @@
-//! What happens to a file under the hands of a connection: replaced, cut short, its WAL removed or held.
+//! A file that changes while it is open: replaced, truncated, its WAL removed or held.
 
 use std::fs::{self, OpenOptions};
 use std::path::PathBuf;
@@ -70,7 +70,7 @@ fn a_replaced_file_is_not_opened_beside_the_wal_of_the_one_before() {
 }
 
 #[test]
-fn a_file_that_was_cut_short_is_neither_used_nor_opened_again() {
+fn a_truncated_file_is_neither_used_nor_opened_again() {
     let world = World::new();
     assert!(world.open.maintain_wal(true).unwrap());
     assert!(world.open.is_current());
@@ -82,7 +82,7 @@ fn a_file_that_was_cut_short_is_neither_used_nor_opened_again() {
     assert_eq!(error.kind, FileErrorKind::Changed);
     let error = world.reopen().err().unwrap();
     assert_eq!(error.kind, FileErrorKind::Damaged);
-    assert!(error.to_string().contains("cut short"), "{error}");
+    assert!(error.to_string().contains("truncated"), "{error}");
 }
 
 #[test]
@@ -130,7 +130,7 @@ fn a_file_behind_a_link_is_guarded_with_the_wal_beside_it() {
 }
 
 #[test]
-fn a_path_that_cannot_be_a_file_is_told_with_the_hint() {
+fn a_path_that_cannot_be_a_file_is_an_error_with_the_hint() {
     let folder = TempDir::new().unwrap();
     fs::write(folder.path().join("file"), "").unwrap();
     for (path, kind) in [

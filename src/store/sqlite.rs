@@ -108,7 +108,7 @@ fn inspect(file: &Arc<GuardedFile>) -> Result<Option<OpenFile>, StoreError> {
     if file.is_missing() {
         return Ok(None);
     }
-    Ok(Some(file.inspect(configure(file))?))
+    Ok(Some(file.open(Access::Inspect, configure(file))?))
 }
 
 /// One connection with its prepared statements.

@@ -1,7 +1,7 @@
 //! The records that wait for a topic's writer.
 //!
-//! Bounded, so that a disk that does not answer costs memory for so many records and no more: further
-//! records are refused at once.
+//! Bounded, so that a disk that does not respond costs a bounded amount of memory: further records are
+//! refused at once.
 
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, PoisonError};
@@ -46,17 +46,9 @@ pub(super) struct Queue {
 struct State {
     waiting: VecDeque<QueuedRecord>,
     bytes: usize,
-    /// Taken out and not completed yet.
+    /// Removed by the writer and not completed yet.
     in_flight: usize,
     closed: bool,
-}
-
-/// What the writer finds in the queue.
-pub(super) enum Taken {
-    Records(Vec<QueuedRecord>),
-    Nothing,
-    /// Everything is completed and no more will come.
-    Closed,
 }
 
 impl Queue {
@@ -78,9 +70,15 @@ impl Queue {
         Ok(())
     }
 
-    /// Takes what is queued, in order, up to so many records or bytes (at least one record); waits at
-    /// most `wait` for the first and not at all for the rest.
-    pub(super) fn take(&self, max_records: usize, max_bytes: usize, wait: Duration) -> Taken {
+    /// Removes what is queued, in order, up to so many records or bytes (at least one record); waits
+    /// at most `wait` for the first and not at all for the rest. `None` when the queue is closed and
+    /// empty.
+    pub(super) fn take(
+        &self,
+        max_records: usize,
+        max_bytes: usize,
+        wait: Duration,
+    ) -> Option<Vec<QueuedRecord>> {
         let is_idle = |state: &mut State| state.waiting.is_empty() && !state.closed;
         let waited = self
             .filled
@@ -94,19 +92,12 @@ impl Queue {
             bytes += record.size();
             taken.push(record);
         }
-        if taken.is_empty() {
-            return if state.closed {
-                Taken::Closed
-            } else {
-                Taken::Nothing
-            };
-        }
         state.bytes -= bytes;
         state.in_flight = taken.len();
-        Taken::Records(taken)
+        (!taken.is_empty() || !state.closed).then_some(taken)
     }
 
-    /// Records that what was taken is completed.
+    /// Records that what the writer removed is completed.
     pub(super) fn completed(&self) {
         let mut state = lock(&self.state);
         state.in_flight = 0;
@@ -135,7 +126,7 @@ impl Queue {
         state.in_flight + state.waiting.len()
     }
 
-    /// Takes no more records; the writer ends when it has completed those that are queued.
+    /// Refuses further records; the writer ends when it has completed those that are queued.
     pub(super) fn close(&self) {
         lock(&self.state).closed = true;
         self.filled.notify_all();

@@ -1,8 +1,8 @@
 //! The writer of one topic: the one thread of a process that changes its file.
 //!
-//! Owns the life of that thread and the acknowledgements: it takes what is queued, has it appended in
-//! one transaction, and only then acknowledges it; between two batches it maintains the file. No
-//! timer collects records: while one commit waits for the disk, the next batch queues up by itself.
+//! Owns that thread and the acknowledgements: it appends what is queued in one transaction, and only
+//! then acknowledges it; between two batches it maintains the file. There is no batching delay: while
+//! one commit waits for the disk, the next batch is queued.
 
 use std::io;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use super::append_failure::AppendFailure;
 use super::appender::Appender;
-use super::queue::{Queue, QueuedRecord, Taken};
+use super::queue::{Queue, QueuedRecord};
 use super::topic::Topic;
 use crate::event_log::AppendError;
 use crate::sqlite_file::{FileErrorKind, Warning};
@@ -22,7 +22,7 @@ const MAX_BYTES: usize = 4 << 20;
 
 const MAINTENANCE_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Pause before a retry, doubled up to the longest: a client waits five seconds for its answer.
+/// Pause before a retry, doubled up to the longest: a client waits five seconds for its response.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
@@ -50,7 +50,7 @@ impl Writer {
         })
     }
 
-    /// False after a panic: the records that it had are answered as unknown, and another is started.
+    /// False after a panic: the outcome of the records that it had is unknown, and another is started.
     pub(super) fn is_alive(&self) -> bool {
         !self.thread.is_finished()
     }
@@ -79,13 +79,15 @@ impl WriterThread {
             if let Some(outage) = &self.outage {
                 self.queue.wait_until_closed(outage.retry_at);
             }
-            match self.queue.take(MAX_RECORDS, MAX_BYTES, self.max_wait()) {
-                Taken::Records(batch) => {
-                    self.write(batch);
-                    self.queue.completed();
-                }
-                Taken::Nothing => self.recover(),
-                Taken::Closed => break,
+            let wait = self.max_wait();
+            let Some(batch) = self.queue.take(MAX_RECORDS, MAX_BYTES, wait) else {
+                break;
+            };
+            if batch.is_empty() {
+                self.recover();
+            } else {
+                self.write(batch);
+                self.queue.completed();
             }
             self.maintain();
         }
@@ -141,13 +143,16 @@ impl WriterThread {
         if let Some(outage) = self.outage.take() {
             let topic = &self.topic.name;
             let reason = outage.reason;
-            tracing::info!(topic, "topic can be written again; it could not: {reason}");
+            tracing::info!(
+                topic,
+                "topic can be written again, it failed with: {reason}"
+            );
             self.topic.file.warnings.set(Warning::Failure, None);
         }
         Ok(())
     }
 
-    /// Fails the batch and everything behind it: no client waits for a broken disk.
+    /// Fails the batch and everything queued behind it: no client waits for a broken disk.
     fn fail(&mut self, batch: Vec<QueuedRecord>, failure: &AppendFailure) {
         let reason = self.topic.error("append to", &failure.error).to_string();
         // Everything that is known of the file is read again: the counters too.
@@ -166,13 +171,12 @@ impl WriterThread {
                 _ => AppendError::NotAccepted(reason.clone()),
             }));
         }
-        while let Taken::Records(behind) = self.queue.take(MAX_RECORDS, MAX_BYTES, Duration::ZERO) {
-            for record in behind {
-                record.complete(Err(AppendError::NotAccepted(reason.clone())));
-            }
+        let behind = self.queue.take(usize::MAX, usize::MAX, Duration::ZERO);
+        for record in behind.unwrap_or_default() {
+            record.complete(Err(AppendError::NotAccepted(reason.clone())));
         }
         self.queue.completed();
-        // Readers may have to report it, too.
+        // Readers may have to report it too.
         self.topic.notify.notify();
     }
 
@@ -214,7 +218,7 @@ impl WriterThread {
         // A deleted file is closed, even if nobody ever writes to it again.
         if is_due && !appender.open.is_current() {
             self.appender = None;
-            // Whether there is room is asked for the next record: until one comes nobody asks.
+            // The free space is read again for the next record, and not before.
             self.topic.file.warnings.set(Warning::Shortage, None);
             return;
         }
