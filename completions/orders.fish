@@ -57,7 +57,7 @@ complete -c orders -n "__fish_orders_using_subcommand up" -l http-addr -d 'Addre
 complete -c orders -n "__fish_orders_using_subcommand up" -l keep-alive-s -d 'How long an idle connection is kept' -r
 complete -c orders -n "__fish_orders_using_subcommand up" -l max-connections -d 'How many connections there may be' -r
 complete -c orders -n "__fish_orders_using_subcommand up" -l lookup-wait-ms -d 'How long a GET waits for its lookup before it answers 202' -r
-complete -c orders -n "__fish_orders_using_subcommand up" -l drain-delay -d 'How long requests are still served after the first signal, while /readyz says 503' -r
+complete -c orders -n "__fish_orders_using_subcommand up" -l drain-delay -d 'How long requests are still served after the first signal, while /readyz returns 503' -r
 complete -c orders -n "__fish_orders_using_subcommand up" -l admin-addr -d 'Address of /livez, /readyz and /metrics; port 0 picks one' -r
 complete -c orders -n "__fish_orders_using_subcommand up" -l cache-load-limit -d 'How many of the newest orders are loaded at start; 0: none' -r
 complete -c orders -n "__fish_orders_using_subcommand up" -l cache-ttl-seconds -d 'How long an order stays' -r
@@ -116,7 +116,7 @@ complete -c orders -n "__fish_orders_using_subcommand serve-api" -l http-addr -d
 complete -c orders -n "__fish_orders_using_subcommand serve-api" -l keep-alive-s -d 'How long an idle connection is kept' -r
 complete -c orders -n "__fish_orders_using_subcommand serve-api" -l max-connections -d 'How many connections there may be' -r
 complete -c orders -n "__fish_orders_using_subcommand serve-api" -l lookup-wait-ms -d 'How long a GET waits for its lookup before it answers 202' -r
-complete -c orders -n "__fish_orders_using_subcommand serve-api" -l drain-delay -d 'How long requests are still served after the first signal, while /readyz says 503' -r
+complete -c orders -n "__fish_orders_using_subcommand serve-api" -l drain-delay -d 'How long requests are still served after the first signal, while /readyz returns 503' -r
 complete -c orders -n "__fish_orders_using_subcommand serve-api" -l admin-addr -d 'Address of /livez, /readyz and /metrics; port 0 picks one' -r
 complete -c orders -n "__fish_orders_using_subcommand serve-api" -l cache-load-limit -d 'How many of the newest orders are loaded at start; 0: none' -r
 complete -c orders -n "__fish_orders_using_subcommand serve-api" -l cache-ttl-seconds -d 'How long an order stays' -r

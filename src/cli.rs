@@ -208,16 +208,10 @@ mod tests {
     fn every_command_and_flag_is_explained_in_help() {
         fn check(command: &clap::Command) {
             let name = command.get_name();
-            assert!(
-                command.get_about().is_some(),
-                "`{name}` has no line of help"
-            );
+            assert!(command.get_about().is_some(), "`{name}` has no help");
             for argument in command.get_arguments() {
-                assert!(
-                    argument.get_help().is_some(),
-                    "`{name}`: {} has no help",
-                    argument.get_id()
-                );
+                let id = argument.get_id();
+                assert!(argument.get_help().is_some(), "`{name}`: {id} has no help");
             }
             command.get_subcommands().for_each(check);
         }

@@ -115,18 +115,13 @@ mod tests {
     #[test]
     fn a_text_line_is_time_level_message_and_fields() {
         let line = written(LogFormat::Text, || {
-            tracing::info!(
-                partition = 3,
-                topic = "orders",
-                "processed order a (offset 7)"
-            );
+            let (partition, topic) = (3, "orders");
+            tracing::info!(partition, topic, "processed order a (offset 7)");
         });
         let (time, rest) = line.split_once(' ').unwrap();
         assert!(time.parse::<Timestamp>().is_ok(), "{time}");
-        assert_eq!(
-            rest,
-            " INFO processed order a (offset 7) partition=3 topic=\"orders\"\n"
-        );
+        let expected = " INFO processed order a (offset 7) partition=3 topic=\"orders\"\n";
+        assert_eq!(rest, expected);
     }
 
     #[test]

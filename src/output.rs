@@ -10,7 +10,7 @@
 
 use std::io::{self, IsTerminal, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
@@ -19,6 +19,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 
 use crate::escape::{escape, escape_lines};
+use crate::sync::lock;
 
 /// How data is printed.
 #[derive(clap::ValueEnum, Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -94,11 +95,7 @@ impl Output {
     /// Prints whole lines of data as they are; `false` when the pipe is closed.
     pub fn lines(&self, lines: &[u8]) -> anyhow::Result<bool> {
         self.shared.has_data.store(true, Ordering::Relaxed);
-        let mut stdout = self
-            .shared
-            .stdout
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut stdout = lock(&self.shared.stdout);
         let written = stdout.write_all(lines).and_then(|()| stdout.flush());
         match written {
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
@@ -166,11 +163,7 @@ impl Output {
 
     /// Prints text on stderr. An error of stderr is ignored: it cannot be reported anywhere.
     pub fn message(&self, text: &str) {
-        let mut stderr = self
-            .shared
-            .stderr
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut stderr = lock(&self.shared.stderr);
         let _ = writeln!(stderr, "{}", escape_lines(text)).and_then(|()| stderr.flush());
     }
 }

@@ -15,7 +15,7 @@ use std::mem;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -29,6 +29,7 @@ use super::control_folder::{is_listening, prepare, remove_stale, socket_path};
 use super::{Check, Health};
 use crate::config::Entry;
 use crate::shutdown::Shutdown;
+use crate::sync::lock;
 
 /// How often the socket is probed while there is no request.
 const PROBE_INTERVAL: Duration = Duration::from_secs(2);
@@ -121,8 +122,7 @@ impl Drop for ControlSocket {
 impl Shared {
     /// Replaces the server to wake; returns the previous one.
     fn set_server(&self, server: Option<Arc<Server>>) -> Option<Arc<Server>> {
-        let mut current = self.server.lock().unwrap_or_else(PoisonError::into_inner);
-        mem::replace(&mut current, server)
+        mem::replace(&mut lock(&self.server), server)
     }
 }
 

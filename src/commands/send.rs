@@ -251,14 +251,10 @@ impl Sending<'_> {
             (None, 0 | 1) => return Ok(()),
             _ => {}
         }
-        let rows = self
-            .summary
-            .files
-            .iter()
-            .map(|FileSummary { file, counts }| {
-                let counts = counts.numbers().map(|count| count.to_string());
-                [file.clone()].into_iter().chain(counts).collect()
-            });
+        let rows = self.summary.files.iter().map(|file| {
+            let counts = file.counts.numbers().map(|count| count.to_string());
+            [file.file.clone()].into_iter().chain(counts).collect()
+        });
         self.output
             .table(&["file", "accepted", "refused", "failed"], rows)
     }

@@ -16,8 +16,8 @@ Examples:
   orders serve-api --http-addr 127.0.0.1:0     on a free port, which it prints";
 
 /// Runs until it is stopped: the first SIGINT, SIGTERM or SIGHUP drains, a second SIGINT or SIGTERM
-/// ends the process at once. Starts and keeps running while Kafka or the database is unavailable. Without a database the
-/// cache is not warmed up at start.
+/// ends the process at once. Starts and keeps running while Kafka or the database is unavailable.
+/// Without a database the cache is not warmed up at start.
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {

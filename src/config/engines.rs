@@ -71,17 +71,12 @@ mod tests {
 
     #[test]
     fn defaults_are_those_of_go_orders() {
-        let settings = log(&[
-            ("KAFKA_BROKERS", "localhost:9092, b:1"),
-            ("DB_URL", "sqlite:x"),
-        ]);
-        let settings = settings.unwrap();
+        let brokers = ("KAFKA_BROKERS", "localhost:9092, b:1");
+        let settings = log(&[brokers, ("DB_URL", "sqlite:x")]).unwrap();
         assert_eq!(kafka(&settings).0, "localhost:9092,b:1");
         let topics = settings.topics;
-        assert_eq!(
-            [topics.orders, topics.lookup, topics.found],
-            ["orders", "order-lookup", "order-found"]
-        );
+        let names = [topics.orders, topics.lookup, topics.found];
+        assert_eq!(names, ["orders", "order-lookup", "order-found"]);
         let groups: GroupArgs = from_variables(&[]).unwrap();
         assert_eq!(groups.group, "order-service-group");
         assert_eq!(groups.lookup_group, "order-lookup-group");
@@ -132,12 +127,8 @@ mod tests {
 
     #[test]
     fn the_url_of_an_unknown_database_is_not_repeated() {
-        for url in [
-            "mysql://me:s3cret@db/orders",
-            "postgresql://",
-            "sqlite:",
-            "sqlite://",
-        ] {
+        let mysql = "mysql://me:s3cret@db/orders";
+        for url in [mysql, "postgresql://", "sqlite:", "sqlite://"] {
             let error = store(&[("DB_URL", url)]).unwrap_err();
             assert_eq!(error, "`DB_URL` is not a database URL", "{url}");
         }
@@ -175,10 +166,8 @@ mod tests {
         let settings = args.log().unwrap();
         let properties = kafka(&settings).1.iter();
         let properties: Vec<_> = properties.map(|it| (&*it.key, &*it.value)).collect();
-        assert_eq!(
-            properties,
-            [("client.id", "you"), ("sasl.password", "s3cret")]
-        );
+        let expected = [("client.id", "you"), ("sasl.password", "s3cret")];
+        assert_eq!(properties, expected);
         let printed = format!("{args:?} {settings:?} {:?}", args.store());
         assert!(!printed.contains("s3cret"), "{printed}");
     }

@@ -43,7 +43,7 @@ pub struct HttpArgs {
     #[arg(value_parser = whole(0..=30_000, "milliseconds", Duration::from_millis))]
     pub lookup_wait: Duration,
 
-    /// How long requests are still served after the first signal, while /readyz says 503
+    /// How long requests are still served after the first signal, while /readyz returns 503
     #[arg(long, env = "DRAIN_DELAY", value_name = "DURATION")]
     #[arg(default_value = "0s", value_parser = drain_delay, hide_short_help = true)]
     pub drain_delay: Duration,

@@ -254,10 +254,8 @@ mod tests {
         for entry in refused {
             let key = entry.split_once('=').unwrap().0.trim();
             let error = read_one(entry).unwrap_err();
-            assert!(
-                error.starts_with(&format!("sets `{key}`, which must stay")),
-                "{error}"
-            );
+            let expected = format!("sets `{key}`, which must stay");
+            assert!(error.starts_with(&expected), "{error}");
         }
     }
 
@@ -279,10 +277,8 @@ mod tests {
 
     #[test]
     fn an_entry_without_an_equals_sign_is_named_by_number_and_not_repeated() {
-        assert_eq!(
-            read_one("s3cret").unwrap_err(),
-            "is not of the form key=value"
-        );
+        let error = read_one("s3cret").unwrap_err();
+        assert_eq!(error, "is not of the form key=value");
         let error = list("a=1,s3cret").unwrap_err().to_string();
         assert_eq!(error, "holds entry 2, which is not of the form key=value");
     }

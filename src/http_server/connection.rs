@@ -7,14 +7,15 @@
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Sleep, sleep};
+
+use crate::sync::lock;
 
 /// How long a client may leave unread what is written to it.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -40,69 +41,55 @@ impl Waiting {
     }
 }
 
-/// The clocks of one connection. Only its own task writes them; they are atomics because tasks move
-/// between threads.
-pub struct Activity {
-    opened: Instant,
-    busy: AtomicBool,
-    /// A head has begun (the first is expected from the start) and is not whole.
-    in_head: AtomicBool,
-    /// Milliseconds after `opened`: when the head began, or when the last byte was written.
-    since: AtomicU64,
+/// The state of one connection, and since when it lasts. Only the connection's own task changes it; the
+/// loop reads it in order to cut silent connections.
+pub struct Activity(Mutex<(State, Instant)>);
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    Busy,
+    /// A head has begun (the first is expected from the start) and is not complete.
+    Head,
+    /// Since the last byte was written.
+    Idle,
 }
 
 impl Activity {
     pub fn new() -> Activity {
-        Activity {
-            opened: Instant::now(),
-            busy: AtomicBool::new(false),
-            in_head: AtomicBool::new(true),
-            since: AtomicU64::new(0),
-        }
+        Activity(Mutex::new((State::Head, Instant::now())))
     }
 
     /// A whole head has been read.
     pub fn begin_request(&self) {
-        self.busy.store(true, Ordering::Relaxed);
-        self.in_head.store(false, Ordering::Relaxed);
+        *lock(&self.0) = (State::Busy, Instant::now());
     }
 
     /// The response is ready and is being written.
     pub fn end_request(&self) {
-        self.busy.store(false, Ordering::Relaxed);
-        self.touch();
+        *lock(&self.0) = (State::Idle, Instant::now());
     }
 
     fn has_read(&self) {
-        let is_new_head =
-            !self.busy.load(Ordering::Relaxed) && !self.in_head.swap(true, Ordering::Relaxed);
-        if is_new_head {
-            self.touch();
+        let mut state = lock(&self.0);
+        if state.0 == State::Idle {
+            *state = (State::Head, Instant::now());
         }
     }
 
     fn has_written(&self) {
-        if !self.in_head.load(Ordering::Relaxed) {
-            self.touch();
+        let mut state = lock(&self.0);
+        if state.0 == State::Idle {
+            state.1 = Instant::now();
         }
-    }
-
-    fn touch(&self) {
-        self.since
-            .store(self.opened.elapsed().as_millis() as u64, Ordering::Relaxed);
     }
 
     /// What it waits for now.
     pub fn waiting(&self) -> Waiting {
-        if self.busy.load(Ordering::Relaxed) {
-            return Waiting::Busy;
-        }
-        let since = Duration::from_millis(self.since.load(Ordering::Relaxed));
-        let waited = self.opened.elapsed().saturating_sub(since);
-        if self.in_head.load(Ordering::Relaxed) {
-            Waiting::Head(waited)
-        } else {
-            Waiting::Idle(waited)
+        let (state, since) = *lock(&self.0);
+        match state {
+            State::Busy => Waiting::Busy,
+            State::Head => Waiting::Head(since.elapsed()),
+            State::Idle => Waiting::Idle(since.elapsed()),
         }
     }
 }

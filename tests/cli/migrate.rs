@@ -44,8 +44,8 @@ fn assert_untouched(env: &Env) {
 fn lock_of_another(env: &Env) -> Box<dyn Any> {
     if env.is_embedded() {
         fs::create_dir_all(env.data_dir()).expect("the folder is writable");
-        let folder = File::open(env.data_dir()).expect("it was just made");
-        flock(&folder, FlockOperation::LockExclusive).expect("nobody has it");
+        let folder = File::open(env.data_dir()).expect("it was just created");
+        flock(&folder, FlockOperation::LockExclusive).expect("it is free");
         return Box::new(folder);
     }
     let mut other = env.db();
@@ -256,10 +256,10 @@ fn a_foreign_table_of_that_name_is_not_changed(engines: &Engines) {
 fn no_message_about_a_database_contains_its_password() {
     let env = Env::empty();
     let server = env.db_url.replace("postgres@", "postgres:s3cr3t@");
-    let away = "postgresql://me:s3cr3t@127.0.0.1:1/orders".to_owned();
+    let unreachable = "postgresql://me:s3cr3t@127.0.0.1:1/orders".to_owned();
     let cases = [
-        (away.clone(), "0s", 5),
-        (away, "1s", 5),
+        (unreachable.clone(), "0s", 5),
+        (unreachable, "1s", 5),
         (format!("{server}_absent"), "0s", 1),
         (format!("{server}?sslmode=require"), "0s", 1),
         (format!("{server}?sslmode=nonsense"), "0s", 2),

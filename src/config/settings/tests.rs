@@ -93,10 +93,8 @@ fn refused(flags: &[&str], variables: Variables) -> String {
 fn a_flag_beats_the_process_and_the_process_beats_the_file() {
     let expected = "`--limit` is `flag`, expected a number";
     assert_eq!(refused(&["--limit", "flag"], variables()), expected);
-    assert_eq!(
-        refused(&[], variables()),
-        "`LIMIT` is `process`, expected a number"
-    );
+    let expected = "`LIMIT` is `process`, expected a number";
+    assert_eq!(refused(&[], variables()), expected);
     let mut variables = variables();
     for unset in ["", " "] {
         variables.process.insert("LIMIT".into(), unset.into());
@@ -115,10 +113,8 @@ fn a_variable_that_a_flag_overrides_is_not_parsed() {
 
 #[test]
 fn an_empty_flag_is_an_error() {
-    assert_eq!(
-        refused(&["--limit", ""], Variables::default()),
-        "`--limit` is empty"
-    );
+    let error = refused(&["--limit", ""], Variables::default());
+    assert_eq!(error, "`--limit` is empty");
 }
 
 #[test]
