@@ -26,7 +26,7 @@ pub enum Point {
     AfterCommit,
     /// First hit: a lane has claimed its partitions. Second hit: it has written their start positions.
     InAssign,
-    /// The polling thread begins a round.
+    /// The polling thread begins a turn of its loop.
     InPoll,
 }
 
@@ -96,7 +96,7 @@ pub fn arm(failpoint: Failpoint) {
     ARMED.get_or_init(|| Armed::new(failpoint));
 }
 
-/// Fails here when the armed failpoint says so.
+/// Fails when this is the armed failpoint.
 #[inline]
 pub fn reach(point: Point) {
     if let Some(armed) = ARMED.get() {

@@ -1,7 +1,7 @@
 //! Timeouts that a test may shorten, so that no test waits as long as production does.
 //!
 //! `ORDERS_TEST_TIMEOUTS=NAME=TIME,…` replaces some for the whole process, which logs a warning
-//! when it starts. Everybody else reads the constants of [`PRODUCTION`].
+//! when it starts. Otherwise the values are those of [`PRODUCTION`].
 
 use std::str::FromStr;
 use std::sync::OnceLock;
@@ -18,7 +18,7 @@ pub struct Timeouts {
     pub lane: Duration,
     /// A position past the end of the log: from then on the log counts as truncated.
     pub truncation: Duration,
-    /// The client of Kafka asks for metadata this often, and so finds new partitions.
+    /// The Kafka client requests metadata this often, and so finds new partitions.
     pub metadata: Duration,
     /// A database that accepts a connection and answers nothing.
     pub handshake: Duration,

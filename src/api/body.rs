@@ -31,25 +31,20 @@ const MIN_GRANT_BYTES: usize = 4 << 10;
 /// How much of a body that is too large is read before the response.
 const DISCARDED_BYTES: usize = 4 << 20;
 
-/// A body and its share of the budget, which is kept until the request is answered.
-pub struct Granted {
-    pub bytes: Bytes,
-    pub grant: OwnedSemaphorePermit,
-}
-
-/// Reads the whole body within `deadline`.
+/// Reads the whole body within `deadline`. Its share of the budget is kept until the request is
+/// answered.
 pub async fn read(
     body: Body,
     headers: &HeaderMap,
     budget: &Arc<Semaphore>,
     deadline: Duration,
-) -> Result<Granted, Problem> {
+) -> Result<(Bytes, OwnedSemaphorePermit), Problem> {
     let announced = body
         .size_hint()
         .exact()
         .and_then(|bytes| usize::try_from(bytes).ok());
     if announced.is_some_and(|bytes| bytes > MAX_BYTES) && headers.contains_key(EXPECT) {
-        // The client asks before it sends, so nothing has to be read.
+        // The client waits for permission to send its body, so nothing has to be read.
         return Err(Problem::TooLarge { limit: MAX_BYTES });
     }
     match timeout(deadline, collect(body, announced, budget)).await {
@@ -62,7 +57,7 @@ async fn collect(
     mut body: Body,
     announced: Option<usize>,
     budget: &Arc<Semaphore>,
-) -> Result<Granted, Problem> {
+) -> Result<(Bytes, OwnedSemaphorePermit), Problem> {
     if announced.is_some_and(|bytes| bytes > MAX_BYTES) {
         return Err(refuse(body).await);
     }
@@ -99,7 +94,7 @@ async fn collect(
     } else {
         whole.freeze()
     };
-    Ok(Granted { bytes, grant })
+    Ok((bytes, grant))
 }
 
 fn acquire(budget: &Arc<Semaphore>, bytes: usize) -> Result<OwnedSemaphorePermit, Problem> {
@@ -133,7 +128,7 @@ mod tests {
         let deadline = Duration::from_secs(5);
         runtime
             .block_on(read(body, headers, budget, deadline))
-            .map(|granted| granted.bytes)
+            .map(|(bytes, _)| bytes)
     }
 
     fn budget(bytes: usize) -> Arc<Semaphore> {
@@ -153,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_over_the_limit_is_refused_with_or_without_asking_first() {
+    fn a_body_over_the_limit_is_refused_with_or_without_expect() {
         let budget = budget(BUDGET_BYTES);
         let mut headers = HeaderMap::new();
         for _ in 0..2 {

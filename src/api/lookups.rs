@@ -73,16 +73,20 @@ pub struct LookupHandle {
     pub to_send: Option<Uuid>,
 }
 
-enum Slot {
-    Pending(Pending),
-    NotFound {
-        not_found: NotFound,
-        until: Instant,
-        misses: u32,
-    },
+/// A miss that is remembered.
+struct Miss {
+    not_found: NotFound,
+    /// How many there were, and until when they count.
+    misses: u32,
+    until: Instant,
 }
 
-type Shard = HashMap<Box<str>, Slot>;
+/// A uid is in one of the two at most.
+#[derive(Default)]
+struct Shard {
+    pending: HashMap<Box<str>, Pending>,
+    misses: HashMap<Box<str>, Miss>,
+}
 
 /// All lookups of this instance.
 pub struct Lookups {
@@ -103,7 +107,7 @@ impl Default for Lookups {
 }
 
 impl Lookups {
-    /// Joins the lookup of `uid`, or starts one. `cached` reads the cache once more under the lock
+    /// Joins the lookup of `uid`, or starts one. `cached` reads the cache again, under the lock
     /// that a put must take: what enters between the caller's miss and this call is not missed.
     /// Remembered misses are only answered while the followers are `live`.
     pub fn join(
@@ -117,62 +121,52 @@ impl Lookups {
         if let Some(entry) = cached() {
             return Joined::Found(entry);
         }
-        let (misses, misses_until) = match shard.get_mut(uid) {
-            Some(Slot::Pending(pending)) => {
-                return Joined::Waiting(pending.join(now));
+        if let Some(pending) = shard.pending.get_mut(uid) {
+            return Joined::Waiting(pending.join(now));
+        }
+        let miss = shard.misses.get(uid).filter(|miss| now < miss.until);
+        let (misses, misses_until) = match miss {
+            Some(miss) if live && miss.misses >= MISSES_LOOKED_UP => {
+                return Joined::NotFound(miss.not_found.clone());
             }
-            Some(Slot::NotFound {
-                not_found,
-                until,
-                misses,
-            }) if now < *until => {
-                if live && *misses >= MISSES_LOOKED_UP {
-                    return Joined::NotFound(not_found.clone());
-                }
-                (*misses, *until)
-            }
-            Some(Slot::NotFound { .. }) | None => (0, now + NOT_FOUND_TTL),
+            Some(miss) => (miss.misses, miss.until),
+            None => (0, now + NOT_FOUND_TTL),
         };
         if self.pending.load(Ordering::Relaxed) >= MAX_PENDING {
             return Joined::Full;
         }
         let mut pending = Pending::new(now, misses, misses_until);
         let handle = pending.join(now);
-        shard.insert(uid.into(), Slot::Pending(pending));
+        shard.misses.remove(uid);
+        shard.pending.insert(uid.into(), pending);
         self.pending.fetch_add(1, Ordering::Relaxed);
         Joined::Waiting(handle)
     }
 
     /// The correlation id with which the lookup of `uid` is to be sent again now, if it is.
     pub fn resend(&self, uid: &str, now: Instant) -> Option<Uuid> {
-        match self.shard(uid).get_mut(uid) {
-            Some(Slot::Pending(pending)) => pending.due_request(now),
-            Some(Slot::NotFound { .. }) | None => None,
-        }
+        self.shard(uid).pending.get_mut(uid)?.due_request(now)
     }
 
     /// The lookup could not be sent as `correlation_id`; the caller still waits. Another GET that waits
     /// sends it next; where there is none, the slot is removed.
     pub fn not_sent(&self, uid: &str, correlation_id: Uuid) {
         let mut shard = self.shard(uid);
-        let is_useless = match shard.get_mut(uid) {
-            // Once the log has a request, its reply may still come.
-            Some(Slot::Pending(pending))
-                if pending.correlation_id == correlation_id && !pending.acknowledged =>
-            {
-                pending.renew();
-                pending.waiters() <= 1
+        // Once the log has a request, its reply may still come.
+        if let Some(pending) = shard.pending.get_mut(uid)
+            && pending.correlation_id == correlation_id
+            && !pending.acknowledged
+        {
+            pending.renew();
+            if pending.waiters() <= 1 {
+                self.remove(&mut shard, uid);
             }
-            Some(_) | None => false,
-        };
-        if is_useless {
-            self.remove(&mut shard, uid);
         }
     }
 
     /// The log has acknowledged the lookup sent as `correlation_id`.
     pub fn acknowledged(&self, uid: &str, correlation_id: Uuid) {
-        if let Some(Slot::Pending(pending)) = self.shard(uid).get_mut(uid)
+        if let Some(pending) = self.shard(uid).pending.get_mut(uid)
             && pending.correlation_id == correlation_id
         {
             pending.acknowledged = true;
@@ -181,13 +175,18 @@ impl Lookups {
 
     /// Whether the log has a lookup of `uid` that may still be replied to.
     pub fn is_queued(&self, uid: &str) -> bool {
-        matches!(self.shard(uid).get(uid), Some(Slot::Pending(pending)) if pending.acknowledged)
+        let shard = self.shard(uid);
+        shard
+            .pending
+            .get(uid)
+            .is_some_and(|pending| pending.acknowledged)
     }
 
     /// Completes the lookup of an order that has entered the cache by another way, and forgets the
     /// misses of its uid.
     pub fn complete(&self, uid: &str, entry: &Arc<Entry>) {
         let mut shard = self.shard(uid);
+        shard.misses.remove(uid);
         let removed = self.remove(&mut shard, uid);
         drop(shard);
         complete(removed, Completion::Found(entry.clone()));
@@ -203,13 +202,9 @@ impl Lookups {
         keep: impl FnOnce() -> Arc<Entry>,
     ) -> bool {
         let mut shard = self.shard(uid);
-        let is_ours = match shard.get(uid) {
-            Some(Slot::Pending(pending)) => {
-                correlation_id.is_none_or(|it| it == pending.correlation_id)
-            }
-            Some(Slot::NotFound { .. }) | None => false,
-        };
-        if !is_ours {
+        let is_ours =
+            |pending: &Pending| correlation_id.is_none_or(|it| it == pending.correlation_id);
+        if !shard.pending.get(uid).is_some_and(is_ours) {
             return false;
         }
         let held = keep();
@@ -231,7 +226,7 @@ impl Lookups {
         now: Instant,
     ) -> bool {
         let mut shard = self.shard(uid);
-        let Some(Slot::Pending(pending)) = shard.get_mut(uid) else {
+        let Some(pending) = shard.pending.get_mut(uid) else {
             return false;
         };
         if pending.correlation_id != correlation_id {
@@ -257,13 +252,13 @@ impl Lookups {
             }
         }
         let removed = self.remove(&mut shard, uid);
-        if may_remember(&mut shard, now) {
-            let slot = Slot::NotFound {
+        if shard.may_remember(now) {
+            let miss = Miss {
                 not_found: not_found.clone(),
-                until,
                 misses,
+                until,
             };
-            shard.insert(uid.into(), slot);
+            shard.misses.insert(uid.into(), miss);
         }
         drop(shard);
         complete(removed, Completion::NotFound(not_found));
@@ -274,10 +269,9 @@ impl Lookups {
     /// earlier requests may be older.
     pub fn invalidate(&self, uid: &str) {
         let mut shard = self.shard(uid);
-        match shard.get_mut(uid) {
-            Some(Slot::Pending(pending)) => pending.renew(),
-            Some(Slot::NotFound { .. }) => drop(shard.remove(uid)),
-            None => {}
+        shard.misses.remove(uid);
+        if let Some(pending) = shard.pending.get_mut(uid) {
+            pending.renew();
         }
     }
 
@@ -285,28 +279,21 @@ impl Lookups {
     /// every lookup gets another correlation id and is sent again; misses are forgotten.
     pub fn renew(&self) {
         for shard in &self.shards {
-            lock(shard).retain(|_, slot| match slot {
-                Slot::Pending(pending) => {
-                    pending.renew();
-                    true
-                }
-                Slot::NotFound { .. } => false,
-            });
+            let mut shard = lock(shard);
+            shard.misses.clear();
+            shard.pending.values_mut().for_each(Pending::renew);
         }
     }
 
     /// Drops expired lookups for which no GET waits, and expired misses.
     pub fn expire(&self, now: Instant) {
         for shard in &self.shards {
-            let mut expired = 0;
-            lock(shard).retain(|_, slot| match slot {
-                Slot::Pending(pending) => {
-                    let is_expired = now >= pending.until && pending.waiters() == 0;
-                    expired += usize::from(is_expired);
-                    !is_expired
-                }
-                Slot::NotFound { until, .. } => now < *until,
-            });
+            let mut shard = lock(shard);
+            shard.misses.retain(|_, miss| now < miss.until);
+            let before = shard.pending.len();
+            let is_kept = |pending: &Pending| now < pending.until || pending.waiters() > 0;
+            shard.pending.retain(|_, pending| is_kept(pending));
+            let expired = before - shard.pending.len();
             self.pending.fetch_sub(expired, Ordering::Relaxed);
         }
     }
@@ -316,12 +303,10 @@ impl Lookups {
         self.pending.load(Ordering::Relaxed)
     }
 
-    fn remove(&self, shard: &mut Shard, uid: &str) -> Option<Slot> {
-        let removed = shard.remove(uid);
-        if matches!(removed, Some(Slot::Pending(_))) {
-            self.pending.fetch_sub(1, Ordering::Relaxed);
-        }
-        removed
+    fn remove(&self, shard: &mut Shard, uid: &str) -> Option<Pending> {
+        let removed = shard.pending.remove(uid)?;
+        self.pending.fetch_sub(1, Ordering::Relaxed);
+        Some(removed)
     }
 
     fn shard(&self, uid: &str) -> MutexGuard<'_, Shard> {
@@ -330,21 +315,21 @@ impl Lookups {
     }
 }
 
-fn complete(removed: Option<Slot>, completion: Completion) {
-    if let Some(Slot::Pending(pending)) = removed {
+fn complete(removed: Option<Pending>, completion: Completion) {
+    if let Some(pending) = removed {
         pending.complete(completion);
     }
 }
 
-/// Whether a shard has fewer misses than its share of [`MAX_NOT_FOUND`], once expired ones are gone.
-fn may_remember(shard: &mut Shard, now: Instant) -> bool {
-    let is_miss = |slot: &Slot| matches!(slot, Slot::NotFound { .. });
-    let share = MAX_NOT_FOUND / SHARDS;
-    if shard.len() < share {
-        return true;
+impl Shard {
+    /// Whether it has fewer misses than its share of [`MAX_NOT_FOUND`], once expired ones are removed.
+    fn may_remember(&mut self, now: Instant) -> bool {
+        let share = MAX_NOT_FOUND / SHARDS;
+        if self.misses.len() >= share {
+            self.misses.retain(|_, miss| now < miss.until);
+        }
+        self.misses.len() < share
     }
-    shard.retain(|_, slot| !matches!(slot, Slot::NotFound { until, .. } if now >= *until));
-    shard.values().filter(|slot| is_miss(slot)).count() < share
 }
 
 #[cfg(test)]

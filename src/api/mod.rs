@@ -170,7 +170,7 @@ impl Api {
     }
 
     /// Serves until a stop is requested, then drains: at most about 11 s, the rest of which is
-    /// dropped. Starts, and stays, while the log and the database are away.
+    /// dropped. Starts, and stays, while the log and the database are unavailable.
     pub fn serve(
         self,
         listener: TcpListener,
@@ -180,7 +180,7 @@ impl Api {
         let app = &self.app;
         let address = listener
             .local_addr()
-            .context("asking for the address listened on")?;
+            .context("reading the address listened on")?;
         let threads = self.start_threads(shutdown)?;
         let serving = async {
             let listener = tokio::net::TcpListener::from_std(listener)?;

@@ -68,7 +68,7 @@ async function lookUp(uid) {
   const turn = ++latest;
   const path = `/api/order/${encodeURIComponent(uid)}`;
   at('order').hidden = true;
-  notice('Looking…');
+  notice('Looking it up…');
   for (let attempt = 0; attempt < 15; attempt += 1) {
     const started = performance.now();
     const response = await fetch(path, { headers: { Accept: 'application/json' } });
@@ -83,7 +83,7 @@ async function lookUp(uid) {
       notice([body.title, body.detail].filter(Boolean).join(': '), true);
       return;
     }
-    notice('The lookup is queued, asking again…');
+    notice('The lookup is queued, requesting it again…');
     await pause(Number(response.headers.get('Retry-After') ?? 1));
     if (turn !== latest) return;
   }

@@ -20,12 +20,10 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{sleep, timeout};
 use tracing::{debug, info, warn};
 
-use super::App;
-use super::body::{self, Granted};
-use super::get_order;
 use super::problem::Problem;
 use super::read_model::FollowerEpoch;
 use super::response::{JSON, response};
+use super::{App, body, get_order};
 use crate::event_log::{AppendError, Appended, Durability, NewRecord};
 use crate::failpoint;
 use crate::order::BorrowedOrder;
@@ -68,8 +66,7 @@ async fn read(
     } else {
         BODY_TIMEOUT
     };
-    let Granted { bytes, grant } =
-        body::read(body, &head.headers, &app.body_budget, deadline).await?;
+    let (bytes, grant) = body::read(body, &head.headers, &app.body_budget, deadline).await?;
     let order = BorrowedOrder::decode(&bytes).map_err(Problem::Refused)?;
     let encoded = Bytes::from(order.encode().into_boxed_slice());
     Ok((order.order_uid.to_string(), encoded, grant))
@@ -145,8 +142,8 @@ fn report(app: &App, order_uid: &str, appended: &Result<Appended, AppendError>) 
     }
 }
 
-/// Requires `application/json`, with any parameters, and no compression: nothing that the form of a
-/// foreign page could send, and nothing that grows when it is read.
+/// Requires `application/json`, with any parameters, and no compression: nothing that a cross-site
+/// form could send, and nothing that grows when it is decompressed.
 fn check_type(headers: &HeaderMap) -> Result<(), Problem> {
     let essence = headers
         .get(CONTENT_TYPE)

@@ -31,7 +31,7 @@ pub fn router(app: Arc<App>) -> Router {
     let style = || fixed("text/css; charset=utf-8", include_str!("page.css"));
     let script = || fixed("text/javascript; charset=utf-8", include_str!("page.js"));
     let description = || fixed(JSON, include_str!("openapi.json"));
-    // As in go-orders: says that the process answers. Readiness is on the operators' port.
+    // As in go-orders: the process answers. Readiness is on the operators' port.
     let healthz = || fixed("text/plain; charset=utf-8", "ok\n");
     Router::new()
         .route(ORDERS, post(post_order))

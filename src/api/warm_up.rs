@@ -139,12 +139,10 @@ mod tests {
 
     fn position(partition: i32, topic_id: &str, next_offset: i64) -> Position {
         Position {
-            id: 1,
             topic_id: topic_id.into(),
             partition,
-            epoch: 1,
             next_offset,
-            last_applied: None,
+            ..Position::default()
         }
     }
 

@@ -74,20 +74,30 @@ pub struct Facts<'a> {
     pub accepted: &'a [AcceptedGap],
 }
 
-/// What to do with a partition.
+/// Where a partition is read from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Decision {
-    /// Read on from the position as it is.
+    /// The position as it is.
     Continue,
     /// Commit this first, then read from its `next_offset`.
     Start {
         start: StartDecision,
         why: &'static str,
     },
-    /// Unread records were deleted: read nothing until an operator accepts the gap.
-    Stop { gap: AcceptedGap },
-    /// The position is past the end: the log may be catching up. Decide again soon.
-    Wait,
+}
+
+/// Why a partition is not read now.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unread {
+    /// Until an operator accepts the gap.
+    #[error(
+        "stopped: offsets {}-{} were deleted before they were read; to go on without them: \
+         orders consume --accept-gap {gap}", .gap.from, .gap.to
+    )]
+    Deleted { gap: AcceptedGap },
+    /// The log may be catching up: decide again soon.
+    #[error("the position is past the end of the log; waiting a minute for the log")]
+    PastEnd,
 }
 
 /// Whether the decision depends on what the log has below the position.
@@ -104,13 +114,13 @@ pub fn needs_last_applied_check(
 }
 
 /// Decides where a partition is read from.
-pub fn decide(facts: &Facts<'_>) -> Decision {
+pub fn decide(facts: &Facts<'_>) -> Result<Decision, Unread> {
     let OffsetRange { low, high } = facts.range;
     let Some(position) = facts.position else {
-        return Decision::Start {
+        return Ok(Decision::Start {
             start: start_at(facts, 1, low, None),
             why: "no consumer has read it before",
-        };
+        });
     };
     let next = position.next_offset;
     let new_epoch = |why: &'static str| {
@@ -121,7 +131,7 @@ pub fn decide(facts: &Facts<'_>) -> Decision {
             reason: why.into(),
         };
         let start = start_at(facts, position.epoch + 1, low, Some(gap));
-        Decision::Start { start, why }
+        Ok(Decision::Start { start, why })
     };
     if position.topic_id.contradicts(facts.topic_id) {
         return new_epoch("the topic was deleted and created again");
@@ -133,24 +143,24 @@ pub fn decide(facts: &Facts<'_>) -> Decision {
         return if facts.is_truncated {
             new_epoch("the log was truncated below the position")
         } else {
-            Decision::Wait
+            Err(Unread::PastEnd)
         };
     }
     if facts.last_applied == LastAppliedCheck::Different {
         return new_epoch("the log was rewritten: the last record applied is a different one now");
     }
     if !position.topic_id.is_known() && facts.topic_id.is_known() {
-        return Decision::Start {
+        return Ok(Decision::Start {
             start: start_at(facts, position.epoch, next, None),
             why: "its topic id is known now",
-        };
+        });
     }
-    Decision::Continue
+    Ok(Decision::Continue)
 }
 
 /// Records between the position and the log's low were deleted before they were read. Only an
 /// operator may skip them, and only those that the operator named.
-fn deleted_unread(facts: &Facts<'_>, position: &Position) -> Decision {
+fn deleted_unread(facts: &Facts<'_>, position: &Position) -> Result<Decision, Unread> {
     let (next, low) = (position.next_offset, facts.range.low);
     let gap = AcceptedGap {
         topic: facts.topic.into(),
@@ -166,7 +176,7 @@ fn deleted_unread(facts: &Facts<'_>, position: &Position) -> Decision {
             && accepted.to <= gap.to
     });
     let Some(accepted) = accepted else {
-        return Decision::Stop { gap };
+        return Err(Unread::Deleted { gap });
     };
     let resume_at = accepted.to + 1;
     let row = Gap {
@@ -174,10 +184,10 @@ fn deleted_unread(facts: &Facts<'_>, position: &Position) -> Decision {
         to: Some(resume_at),
         reason: "deleted before it was read; accepted by an operator".into(),
     };
-    Decision::Start {
+    Ok(Decision::Start {
         start: start_at(facts, position.epoch, resume_at, Some(row)),
         why: "an operator accepted the gap before it",
-    }
+    })
 }
 
 fn start_at(facts: &Facts<'_>, epoch: i32, next_offset: i64, gap: Option<Gap>) -> StartDecision {
@@ -196,15 +206,14 @@ mod tests {
 
     fn position(next_offset: i64) -> Position {
         Position {
-            id: 1,
             topic_id: "one".into(),
-            partition: 0,
             epoch: 3,
             next_offset,
             last_applied: Some(LastApplied {
                 offset: next_offset - 1,
                 digest: [0; 32],
             }),
+            ..Position::default()
         }
     }
 
@@ -213,7 +222,7 @@ mod tests {
         topic_id: &str,
         (low, high): (i64, i64),
         change: impl FnOnce(&mut Facts<'_>),
-    ) -> Decision {
+    ) -> Result<Decision, Unread> {
         let topic_id = topic_id.into();
         let mut facts = Facts {
             topic: "orders",
@@ -229,8 +238,8 @@ mod tests {
         decide(&facts)
     }
 
-    fn start(decision: Decision) -> (i32, i64, Option<(i64, Option<i64>)>) {
-        let Decision::Start { start, .. } = decision else {
+    fn start(decision: Result<Decision, Unread>) -> (i32, i64, Option<(i64, Option<i64>)>) {
+        let Ok(Decision::Start { start, .. }) = decision else {
             panic!("no start: {decision:?}");
         };
         let gap = start.gap.map(|gap| (gap.from, gap.to));
@@ -246,7 +255,7 @@ mod tests {
     fn a_position_inside_the_log_is_continued() {
         for next in [4, 6, 9] {
             let decision = decided(Some(&position(next)), "one", (4, 9), |_| ());
-            assert_eq!(decision, Decision::Continue);
+            assert_eq!(decision, Ok(Decision::Continue));
         }
     }
 
@@ -261,7 +270,7 @@ mod tests {
     #[test]
     fn an_unknown_topic_id_is_not_a_recreated_topic() {
         let decision = decided(Some(&position(6)), "", (4, 9), |_| ());
-        assert_eq!(decision, Decision::Continue);
+        assert_eq!(decision, Ok(Decision::Continue));
     }
 
     #[test]
@@ -275,7 +284,8 @@ mod tests {
     fn deleted_unread_records_stop_the_partition_until_that_gap_is_accepted() {
         let gap: AcceptedGap = "orders/0:6-9".parse().unwrap();
         let stop = decided(Some(&position(6)), "one", (10, 20), |_| ());
-        assert_eq!(stop, Decision::Stop { gap: gap.clone() });
+        let deleted = Unread::Deleted { gap: gap.clone() };
+        assert_eq!(stop, Err(deleted.clone()));
 
         let other = [
             "orders/0:6-10".parse().unwrap(),
@@ -284,7 +294,7 @@ mod tests {
         let still = decided(Some(&position(6)), "one", (10, 20), |facts| {
             facts.accepted = Box::leak(Box::new(other));
         });
-        assert_eq!(still, Decision::Stop { gap: gap.clone() });
+        assert_eq!(still, Err(deleted));
 
         let accepted = decided(Some(&position(6)), "one", (10, 20), |facts| {
             facts.accepted = Box::leak(Box::new([gap]));
@@ -295,7 +305,7 @@ mod tests {
     #[test]
     fn a_position_past_the_end_waits_before_the_log_counts_as_truncated() {
         let early = decided(Some(&position(12)), "one", (4, 9), |_| ());
-        assert_eq!(early, Decision::Wait);
+        assert_eq!(early, Err(Unread::PastEnd));
         let timed_out = decided(Some(&position(12)), "one", (4, 9), |facts| {
             facts.is_truncated = true;
         });

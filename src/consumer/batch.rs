@@ -76,7 +76,7 @@ pub fn empty(target: &Target, start: i64, end: i64, reason: &str) -> Batch {
 }
 
 /// Whether an order of the batch supersedes another of its records, so that smaller batches could
-/// tell them apart.
+/// separate them.
 pub fn holds_superseded(batch: &Batch) -> bool {
     batch.orders.iter().any(|sourced| sourced.supersedes)
 }

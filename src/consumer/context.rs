@@ -20,7 +20,7 @@ use crate::sync::lock;
 /// The largest batch; larger ones are not faster.
 const MAX_RECORDS: usize = 1_000;
 
-/// What `orders consume` was asked to do.
+/// The settings of `orders consume`.
 #[derive(Clone, Debug)]
 pub struct Settings {
     pub topics: Topics,

@@ -34,7 +34,7 @@ mod storing;
 
 /// A batch is what is waiting, up to `Context::batch_limit` records or this much; never a timer.
 const MAX_BYTES: usize = 4 * 1024 * 1024;
-/// How often a lane looks after its partitions, and repeats what the log did not answer.
+/// How often a lane does its maintenance, and repeats a failed query to the log.
 const MAINTENANCE_INTERVAL: Duration = Duration::from_secs(1);
 /// How long an idle lane waits to be notified before it polls its queues all the same.
 const POLL_INTERVAL: Duration = Duration::from_millis(200);
@@ -58,7 +58,7 @@ struct LanePartition {
     /// Everything below is stored.
     next: i64,
     reader: Option<Box<dyn Reader>>,
-    /// Its reader came to a corrupt batch, and is past it: it must not be read from any more.
+    /// Its reader has passed a corrupt batch: it must not be read from any more.
     is_corrupt: bool,
     /// Since when its reader has had nothing to give; time spent storing does not count.
     idle_since: Option<Instant>,
@@ -93,7 +93,7 @@ impl Drop for ReportOnDrop {
     fn drop(&mut self) {
         let panicked = || LaneExit::Reacquire("a lane panicked".into());
         let exit = self.exit.take().unwrap_or_else(panicked);
-        // The polling thread may be gone: then nobody needs to know.
+        // The polling thread may have ended: then nobody receives it.
         let _ = self.reports.send(LaneReport::Exited(exit));
     }
 }
@@ -127,18 +127,18 @@ impl Lane {
     /// Reads one record with a client of its own.
     fn read_from(&self, start: PartitionOffset) -> Result<ReadBack, LaneExit> {
         let topic = &self.context.settings.topics.orders;
-        self.ask_log(|| self.context.log.read_from(topic, start))
+        self.query_log(|| self.context.log.read_from(topic, start))
     }
 
     fn range(&self, partition: i32) -> Result<OffsetRange, LaneExit> {
         let topic = &self.context.settings.topics.orders;
-        self.ask_log(|| self.context.log.range(topic, partition))
+        self.query_log(|| self.context.log.range(topic, partition))
     }
 
-    /// Repeats a question about the topic until the log answers, also while there is no such topic.
-    fn wait_for_log<T>(&self, ask: impl Fn() -> Result<T, LogError>) -> Result<T, LaneExit> {
+    /// Repeats a query about the topic until it succeeds, also while there is no such topic.
+    fn wait_for_log<T>(&self, query: impl Fn() -> Result<T, LogError>) -> Result<T, LaneExit> {
         loop {
-            match ask() {
+            match query() {
                 Ok(answer) => return Ok(answer),
                 Err(error) => self.context.status.unhealthy(status::LOG, error),
             }
@@ -146,10 +146,10 @@ impl Lane {
         }
     }
 
-    /// Repeats a question about a partition while the log is unavailable.
-    fn ask_log<T>(&self, ask: impl Fn() -> Result<T, LogError>) -> Result<T, LaneExit> {
+    /// Repeats a query about a partition while the log is unavailable.
+    fn query_log<T>(&self, query: impl Fn() -> Result<T, LogError>) -> Result<T, LaneExit> {
         loop {
-            match ask() {
+            match query() {
                 Ok(answer) => return Ok(answer),
                 Err(LogError::Unavailable(reason)) => {
                     self.context.status.unhealthy(status::LOG, reason);

@@ -1,13 +1,13 @@
-//! Lookups: an API instance asks for an order that it does not have, and gets a reply that is final,
-//! or says how many records it may be behind.
+//! Lookups: an API instance requests an order that it does not have. The reply is final, or carries how
+//! many records the store may be behind.
 //!
-//! Lost replies are harmless: an API asks again while somebody waits.
+//! Lost replies are harmless: an API sends its request again while a GET waits.
 //!
 //! # Invariants
 //!
 //! The ends of the orders topic are taken before rows and positions are read, which is one snapshot.
-//! Only a store whose positions reach those ends can say that there is no such order; otherwise an
-//! absent one is looked for again after each commit, until its deadline.
+//! Only when the positions reach those ends is it known that there is no such order; otherwise an
+//! absent one is looked up again after each commit, until its deadline.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,7 +22,7 @@ use crate::pipeline::{Lag, PartitionOffset, Record, lag, time};
 use crate::store::{LookupResult, LookupResults, OrderStore, Position};
 
 const MAX_PENDING: usize = 10_000;
-/// How many uids one query asks for.
+/// How many uids one query looks up.
 const MAX_UIDS: usize = 500;
 const MAX_BYTES: usize = 1024 * 1024;
 /// How often pending lookups are tried again when nothing is committed.
@@ -87,7 +87,7 @@ impl Lookups {
         }
     }
 
-    /// `false` when this client is of no use any more.
+    /// `false` when the group must be joined again.
     fn handle(&mut self, event: MembershipEvent) -> bool {
         match event {
             MembershipEvent::Assigned(partitions) => self.read(&partitions),
@@ -136,8 +136,8 @@ impl Lookups {
         }
     }
 
-    /// Keeps the requests that have arrived; `false` when this client is of no use any more: after a
-    /// reset it would never deliver again.
+    /// Keeps the requests that have arrived; `false` when the group must be joined again:
+    /// after a reset this client would never deliver anything.
     fn receive(&mut self) -> bool {
         for at in 0..self.readers.len() {
             match self.readers[at].next(MAX_UIDS, MAX_BYTES, Duration::ZERO) {
@@ -163,7 +163,7 @@ impl Lookups {
             .filter(|request| request.deadline_us > now_us)
             .filter(|_| self.pending.len() < MAX_PENDING);
         let Some(request) = request else {
-            // Malformed, late, or one too many: the API asks again while somebody waits.
+            // Malformed, late, or one too many: the API sends it again while a GET waits.
             self.context.status.lookups_dropped.inc();
             return;
         };
@@ -173,7 +173,7 @@ impl Lookups {
         );
         let mut pending = self.pending.iter_mut();
         match pending.find(|pending| pending.request.repeats(&request)) {
-            // Sent again while somebody waits: one reply is enough.
+            // Sent again while a GET waits: one reply is enough.
             Some(pending) => pending.request.deadline_us = request.deadline_us,
             None => self.pending.push(PendingLookup {
                 request,
@@ -209,8 +209,8 @@ impl Lookups {
         let context = self.context.clone();
         // Before the snapshot: whatever was acknowledged before these requests is below these ends.
         let topic = &context.settings.topics.orders;
-        let ask = || context.log.topic(topic).map_err(|error| error.to_string());
-        let ends = ask()?;
+        let read_ends = || context.log.topic(topic).map_err(|error| error.to_string());
+        let ends = read_ends()?;
         for pending in batch.iter().filter(|pending| !pending.logged) {
             tracing::info!("DB QUERY order_uid={}", pending.request.order_uid);
         }
@@ -219,8 +219,8 @@ impl Lookups {
         let lag = lag_behind(&ends, &positions);
         let mut behind = lag.records_behind();
         if behind == Some(0) && lag.is_past_end() {
-            // Progress since the ends were asked for, or a truncated log.
-            let lag = lag_behind(&ask()?, &positions);
+            // Progress since the ends were read, or a truncated log.
+            let lag = lag_behind(&read_ends()?, &positions);
             behind = lag.records_behind().filter(|_| !lag.is_past_end());
         }
         for (mut pending, result) in std::mem::take(batch).into_iter().zip(results) {

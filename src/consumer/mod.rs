@@ -62,7 +62,7 @@ pub fn run(
     let outcome = polling::Polling::new(context.clone()).run();
     context.shutdown.request();
     context.lookups_ready.notify();
-    // A reply that is lost costs only time: the API asks again.
+    // A reply that is lost costs only time: the API sends its request again.
     let until = Instant::now() + FLUSH_TIMEOUT;
     while !lookups.is_finished() && Instant::now() < until {
         thread::sleep(Duration::from_millis(10));

@@ -1,5 +1,5 @@
-//! What was last seen of the topic and the database, so that nothing on the way of an order asks
-//! twice.
+//! What was last observed of the topic and the database, so that storing an order need not query
+//! them again.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -11,7 +11,7 @@ use crate::event_log::{LogError, TopicState};
 use crate::pipeline::TopicId;
 use crate::sync::lock;
 
-/// How long the topic's identity, once asked for, is valid for records that are read. To delete a
+/// How long the topic's identity, once queried, is valid for records that are read. To delete a
 /// topic, create and fill it again and fetch from it takes longer: the client alone waits half a
 /// second after the fetch that failed.
 const TOPIC_ID_TTL: Duration = Duration::from_millis(100);
@@ -44,22 +44,22 @@ impl Observed {
         self.recoveries.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// The topic's identity, at most [`TOPIC_ID_TTL`] old: a loaded lane asks ten times a second, an
+    /// The topic's identity, at most [`TOPIC_ID_TTL`] old: a busy lane calls `query` ten times a second, an
     /// idle one pays a fifth of a millisecond.
     pub fn topic_id(
         &self,
-        ask: impl FnOnce() -> Result<TopicId, LogError>,
+        query: impl FnOnce() -> Result<TopicId, LogError>,
     ) -> Result<TopicId, LogError> {
         let known = lock(&self.topic_id).clone();
-        if let Some((asked_at, topic_id)) = known
-            && clock::now() - asked_at < TOPIC_ID_TTL
+        if let Some((queried_at, topic_id)) = known
+            && clock::now() - queried_at < TOPIC_ID_TTL
         {
             return Ok(topic_id);
         }
-        // Before the question: the answer may be old when it comes.
-        let asked_at = clock::now();
-        let topic_id = ask()?;
-        *lock(&self.topic_id) = Some((asked_at, topic_id.clone()));
+        // Before the query: its result may be old when it comes.
+        let queried_at = clock::now();
+        let topic_id = query()?;
+        *lock(&self.topic_id) = Some((queried_at, topic_id.clone()));
         Ok(topic_id)
     }
 }

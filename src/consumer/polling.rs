@@ -47,7 +47,7 @@ pub struct Polling {
     /// Threads that wait for an answer of the database, perhaps for ever.
     abandoned: Vec<JoinHandle<()>>,
     useless_clients: u32,
-    /// What the group was last told.
+    /// What was last reported to the group.
     reported: BTreeMap<i32, i64>,
     reported_at: Instant,
 }
@@ -198,7 +198,7 @@ impl Polling {
             LaneExit::Reacquire(reason) => tracing::warn!("reacquiring the partitions: {reason}"),
             LaneExit::Corrupt(reason) => self.handle_corrupt(&reason),
             // Partitions that the group moved are acquired by their new member a moment before this
-            // one is told; and a client that went silent is reported by several lanes.
+            // one sees the revocation; and a client that delivers nothing is reported by several lanes.
             LaneExit::Fenced(_) | LaneExit::Stalled(_) if self.stopping_since.is_some() => {}
             LaneExit::Stalled(reason) => self.reconnect(&reason)?,
             LaneExit::Fenced(None) => {
@@ -224,7 +224,8 @@ impl Polling {
         self.request_stop();
     }
 
-    /// Makes a new client: this one is dead, or has gone silent although records are there.
+    /// Makes a new client: this one has failed for good, or delivers nothing although records are
+    /// there.
     fn reconnect(&mut self, reason: &str) -> anyhow::Result<()> {
         tracing::warn!("reconnecting to the log: {reason}");
         if self.context.take_delivered() {

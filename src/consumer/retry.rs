@@ -13,18 +13,13 @@ const CONTENDED_PAUSE: Duration = Duration::from_millis(50);
 /// Contention is usual, but not for this long.
 const CONTENDED_UNHEALTHY_AFTER: Duration = Duration::from_secs(1);
 
-/// What to do after a failure.
+/// The pause before the same call is made again.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Next {
-    /// Try the same again after a pause.
-    Retry {
-        pause: Duration,
-        reconnect: bool,
-        /// Why the partition is unhealthy; `None` while that is not worth a report.
-        unhealthy: Option<String>,
-    },
-    /// Another consumer has the partition: stop writing at once.
-    Fenced(Option<Holder>),
+pub struct Pause {
+    pub pause: Duration,
+    pub reconnect: bool,
+    /// Why the partition is unhealthy; `None` while that is not worth a report.
+    pub unhealthy: Option<String>,
 }
 
 /// Counts the failures of one piece of work.
@@ -35,30 +30,28 @@ pub struct Retry {
 }
 
 impl Retry {
-    /// Decides what follows the failure that came at `now`.
-    pub fn after(&mut self, error: StoreError, now: Instant) -> Next {
+    /// Decides what follows the failure that came at `now`. `Err` when another consumer has the
+    /// partition: stop writing at once.
+    pub fn after(&mut self, error: StoreError, now: Instant) -> Result<Pause, Option<Holder>> {
         self.attempts += 1;
         let elapsed = now.saturating_duration_since(*self.since.get_or_insert(now));
-        match error {
-            StoreError::Unavailable(_) => Next::Retry {
-                pause: back_off(self.attempts),
-                reconnect: true,
-                unhealthy: Some(error.to_string()),
-            },
-            StoreError::Contended(_) => Next::Retry {
-                pause: CONTENDED_PAUSE,
-                reconnect: false,
-                unhealthy: (elapsed >= CONTENDED_UNHEALTHY_AFTER).then(|| error.to_string()),
-            },
+        let (pause, reconnect, is_unhealthy) = match &error {
+            StoreError::Unavailable(_) => (back_off(self.attempts), true, true),
+            StoreError::Contended(_) => {
+                (CONTENDED_PAUSE, false, elapsed >= CONTENDED_UNHEALTHY_AFTER)
+            }
             // `apply` finds the one record and dead-letters it; what arrives here concerns no
             // record, so it is the schema.
-            StoreError::Rejected(_) | StoreError::Misconfigured(_) => Next::Retry {
-                pause: MISCONFIGURED_PAUSE,
-                reconnect: true,
-                unhealthy: Some(error.to_string()),
-            },
-            StoreError::Fenced(holder) => Next::Fenced(holder),
-        }
+            StoreError::Rejected(_) | StoreError::Misconfigured(_) => {
+                (MISCONFIGURED_PAUSE, true, true)
+            }
+            StoreError::Fenced(holder) => return Err(holder.clone()),
+        };
+        Ok(Pause {
+            pause,
+            reconnect,
+            unhealthy: is_unhealthy.then(|| error.to_string()),
+        })
     }
 }
 
@@ -71,23 +64,13 @@ fn back_off(attempts: u32) -> Duration {
 mod tests {
     use super::*;
 
-    fn retried(next: Next) -> (Duration, bool, Option<String>) {
-        match next {
-            Next::Retry {
-                pause,
-                reconnect,
-                unhealthy,
-            } => (pause, reconnect, unhealthy),
-            Next::Fenced(_) => panic!("fenced"),
-        }
-    }
-
     #[test]
     fn an_outage_is_retried_for_ever_with_a_pause_of_five_seconds_at_most() {
         let mut retry = Retry::default();
         let now = Instant::now();
         let pauses: Vec<_> = (0..20)
-            .map(|_| retried(retry.after(StoreError::Unavailable("gone".into()), now)).0)
+            .map(|_| retry.after(StoreError::Unavailable("refused".into()), now))
+            .map(|pause| pause.unwrap().pause)
             .collect();
         assert_eq!(pauses[0], Duration::from_millis(100));
         assert!(pauses.windows(2).all(|pair| pair[0] <= pair[1]));
@@ -99,11 +82,15 @@ mod tests {
         let mut retry = Retry::default();
         let now = Instant::now();
         let contended = || StoreError::Contended("a lock".into());
-        let first = retried(retry.after(contended(), now));
-        assert_eq!(first, (CONTENDED_PAUSE, false, None));
+        let first = Pause {
+            pause: CONTENDED_PAUSE,
+            reconnect: false,
+            unhealthy: None,
+        };
+        assert_eq!(retry.after(contended(), now), Ok(first));
         let later = now + CONTENDED_UNHEALTHY_AFTER;
-        let (_, reconnect, unhealthy) = retried(retry.after(contended(), later));
-        assert!(!reconnect && unhealthy.is_some());
+        let later = retry.after(contended(), later).unwrap();
+        assert!(!later.reconnect && later.unhealthy.is_some());
     }
 
     #[test]
@@ -113,7 +100,8 @@ mod tests {
             host: "h".into(),
             since: "2026-01-01T00:00:00Z".into(),
         };
-        let next = Retry::default().after(StoreError::Fenced(Some(holder.clone())), Instant::now());
-        assert_eq!(next, Next::Fenced(Some(holder)));
+        let fenced = StoreError::Fenced(Some(holder.clone()));
+        let next = Retry::default().after(fenced, Instant::now());
+        assert_eq!(next, Err(Some(holder)));
     }
 }

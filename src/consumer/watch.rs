@@ -22,9 +22,9 @@ pub fn start(context: &Arc<Context>) {
 }
 
 fn watch_topic(context: &Context) {
-    let mut is_away = false;
+    let mut has_failed = false;
     loop {
-        check_topic(context, &mut is_away);
+        check_topic(context, &mut has_failed);
         if context.observed.database.waiting_for() > SILENCE {
             context.status.unhealthy(DATABASE, "it does not answer");
         }
@@ -34,8 +34,8 @@ fn watch_topic(context: &Context) {
     }
 }
 
-/// Asks once; `is_away` says whether the log did not answer the last time.
-pub fn check_topic(context: &Context, is_away: &mut bool) {
+/// Queries the topic once; `has_failed` is whether the last query failed.
+pub fn check_topic(context: &Context, has_failed: &mut bool) {
     let name = &context.settings.topics.orders;
     match context.log.topic(name) {
         Ok(topic) => {
@@ -47,12 +47,12 @@ pub fn check_topic(context: &Context, is_away: &mut bool) {
             };
             context.status.healthy(LOG, detail);
             context.observed.set_topic(topic);
-            if std::mem::take(is_away) {
+            if std::mem::take(has_failed) {
                 context.observed.add_recovery();
             }
         }
         Err(error) => {
-            *is_away = true;
+            *has_failed = true;
             context.status.unhealthy(LOG, error);
         }
     }
@@ -60,23 +60,24 @@ pub fn check_topic(context: &Context, is_away: &mut bool) {
 
 fn watch_database(context: &Context) {
     let mut store = None;
-    let mut is_away = false;
+    let mut has_failed = false;
     loop {
-        check_database(context, &mut store, &mut is_away);
+        check_database(context, &mut store, &mut has_failed);
         if context.shutdown.wait_timeout(INTERVAL) {
             return;
         }
     }
 }
 
-/// Asks once, on the connection of the last time; `is_away` says whether there was no answer since.
+/// Queries the database once, on the connection of the last time; `has_failed` is whether a query has
+/// failed since the last recovery.
 pub fn check_database(
     context: &Context,
     store: &mut Option<Box<dyn OrderStore>>,
-    is_away: &mut bool,
+    has_failed: &mut bool,
 ) {
     let status = &context.status;
-    match context.observed.database.measure(|| ask(context, store)) {
+    match context.observed.database.measure(|| query(context, store)) {
         Ok(SchemaState::Current) => {
             match context.store.warning() {
                 Some(warning) => status.unhealthy(DATABASE, warning),
@@ -92,17 +93,17 @@ pub fn check_database(
         Err(error) => {
             status.unhealthy(DATABASE, error);
             *store = None;
-            *is_away = true;
+            *has_failed = true;
         }
     }
-    if store.is_some() && std::mem::take(is_away) {
+    if store.is_some() && std::mem::take(has_failed) {
         context.observed.add_recovery();
     }
 }
 
-/// Pings; on a new connection it asks for the migrations too, since a restored database may lack
+/// Pings; on a new connection it reads the migrations too, since a restored database may lack
 /// some.
-fn ask(
+fn query(
     context: &Context,
     store: &mut Option<Box<dyn OrderStore>>,
 ) -> Result<SchemaState, StoreError> {

@@ -7,10 +7,10 @@ use super::{PartitionOffset, TopicId};
 pub enum PartitionLag {
     /// The store has never read this partition.
     NoPosition,
-    /// The position belongs to another incarnation of the topic and says nothing of this one.
+    /// The position belongs to another incarnation of the topic.
     OtherTopic,
     /// The records between the position and the end; negative when the position is past the end
-    /// (progress since the end was asked for, or a truncated log).
+    /// (progress since the end was read, or a truncated log).
     Records(i64),
 }
 

@@ -1,12 +1,12 @@
-//! The lookup protocol: an API asks for an order on one topic, a consumer replies on another.
+//! The lookup protocol: an API requests an order on one topic, a consumer replies on another.
 //!
 //! Owns every header of both messages and how much of them is kept. A lost message costs only time:
-//! an API asks again while somebody waits. All times are decimal microseconds since the epoch.
+//! an API sends its request again while a GET waits. All times are decimal microseconds since the epoch.
 //!
 //! # Invariants
 //!
-//! What a reply says of the order is the consumer's own: headers with those names are never sent
-//! back from the request.
+//! What describes the order in a reply comes from the consumer: headers with those names are never
+//! sent back from the request.
 
 use std::borrow::Cow;
 use std::str::from_utf8;
@@ -39,10 +39,10 @@ const DEAD_LETTERED: &str = "dead-lettered";
 const OF_REPLIES: [&str; 4] = [SOURCE, ACCEPTED_AT, BEHIND, DEAD_LETTERED];
 
 const MAX_UID_BYTES: usize = 512;
-/// What the headers of one request may take, each with its place in memory: anybody may write to
-/// that topic, and a consumer keeps ten thousand requests. An API's take about an eighth of it.
+/// What the headers of one request may take, each with its overhead in memory: any client may write
+/// to that topic, and a consumer keeps ten thousand requests. An API's take about an eighth of it.
 const MAX_HEADER_BYTES: usize = 2048;
-const HEADER_PLACE_BYTES: usize = 64;
+const HEADER_OVERHEAD_BYTES: usize = 64;
 
 /// An encoded request or reply, ready to be appended to its topic.
 #[derive(Debug)]
@@ -90,7 +90,7 @@ impl LookupRequest {
         let asked = record.value.as_ref().or(record.key.as_ref())?;
         let order_uid = from_utf8(asked).ok()?;
         let header_bytes =
-            |(name, value): &(Box<str>, Bytes)| HEADER_PLACE_BYTES + name.len() + value.len();
+            |(name, value): &(Box<str>, Bytes)| HEADER_OVERHEAD_BYTES + name.len() + value.len();
         let is_acceptable = !order_uid.is_empty()
             && order_uid.len() <= MAX_UID_BYTES
             && !order_uid.chars().any(char::is_control)
@@ -107,13 +107,13 @@ impl LookupRequest {
         echoed.retain(|(name, _)| !OF_REPLIES.contains(&&**name));
         Some(LookupRequest {
             order_uid,
-            // Whatever the clock of the API says.
+            // Whatever the API's clock shows.
             deadline_us: deadline_us.min(now_us.saturating_add(LOOKUP_TTL_US)),
             echoed,
         })
     }
 
-    /// Whether both ask for the same order on behalf of the same lookup.
+    /// Whether both request the same order for the same lookup.
     pub fn repeats(&self, other: &LookupRequest) -> bool {
         self.order_uid == other.order_uid && self.correlation_id() == other.correlation_id()
     }
@@ -135,7 +135,7 @@ pub struct LookupReply {
     pub outcome: LookupOutcome,
 }
 
-/// What a reply says of the order.
+/// The result of a lookup.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LookupOutcome {
     Found {
@@ -189,8 +189,8 @@ impl LookupReply {
         }
     }
 
-    /// Reads a record of the reply topic; `None` for what is no reply to anything that an API of
-    /// ours could have asked.
+    /// Reads a record of the reply topic; `None` for what cannot be a reply to a request of an
+    /// API.
     pub fn decode(record: &Record) -> Option<LookupReply> {
         let order_uid = from_utf8(record.key.as_ref()?).ok()?.to_owned();
         let correlation_id = match record.header(CORRELATION_ID) {

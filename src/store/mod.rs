@@ -74,7 +74,7 @@ pub struct Claim {
 }
 
 /// A row of `log_positions`: how far one incarnation of one partition is applied.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Position {
     pub id: i64,
     pub topic_id: TopicId,

@@ -43,12 +43,6 @@ fn is_found(completion: &watch::Receiver<Option<Completion>>) -> bool {
     matches!(*completion.borrow(), Some(Completion::Found(_)))
 }
 
-fn no_such_order() -> NotFound {
-    NotFound {
-        dead_lettered: None,
-    }
-}
-
 #[test]
 fn many_gets_send_one_lookup_and_all_get_its_reply() {
     let (lookups, now) = (Lookups::default(), Instant::now());
@@ -76,9 +70,9 @@ fn a_lookup_is_sent_again_every_half_second_under_the_same_id() {
 fn a_negative_reply_counts_only_for_the_lookup_that_is_pending() {
     let (lookups, now) = (Lookups::default(), Instant::now());
     let (completion, correlation_id) = sending(join(&lookups, now));
-    assert!(!lookups.reply_not_found("a", Uuid::new_v4(), no_such_order(), true, now));
+    assert!(!lookups.reply_not_found("a", Uuid::new_v4(), NotFound::default(), true, now));
     assert!(!is_not_found(&completion));
-    assert!(lookups.reply_not_found("a", correlation_id, no_such_order(), true, now));
+    assert!(lookups.reply_not_found("a", correlation_id, NotFound::default(), true, now));
     assert!(is_not_found(&completion));
 }
 
@@ -89,7 +83,7 @@ fn a_miss_that_was_computed_before_the_order_came_is_not_answered_after_it() {
     lookups.complete("a", &entry());
     assert!(is_found(&completion));
     let (later, _) = sending(join(&lookups, now));
-    assert!(!lookups.reply_not_found("a", correlation_id, no_such_order(), true, now));
+    assert!(!lookups.reply_not_found("a", correlation_id, NotFound::default(), true, now));
     assert!(!is_not_found(&later));
 }
 
@@ -98,13 +92,13 @@ fn a_miss_of_a_request_sent_before_a_get_came_does_not_complete_that_get() {
     let (lookups, now) = (Lookups::default(), Instant::now());
     let (early, first) = sending(join(&lookups, now));
     let mut late = waiting(join(&lookups, now));
-    assert!(lookups.reply_not_found("a", first, no_such_order(), true, now));
+    assert!(lookups.reply_not_found("a", first, NotFound::default(), true, now));
     assert!(is_not_found(&early) && !is_not_found(&late));
     // It is notified, and sends another request at once.
     assert!(late.has_changed().unwrap() && late.borrow_and_update().is_none());
     let second = lookups.resend("a", now).expect("it is sent again");
-    assert!(!lookups.reply_not_found("a", first, no_such_order(), true, now));
-    assert!(lookups.reply_not_found("a", second, no_such_order(), true, now));
+    assert!(!lookups.reply_not_found("a", first, NotFound::default(), true, now));
+    assert!(lookups.reply_not_found("a", second, NotFound::default(), true, now));
     assert!(is_not_found(&late));
     assert_eq!(lookups.pending(), 0);
 }
@@ -117,7 +111,7 @@ fn many_gets_of_an_unknown_uid_send_a_bounded_number_of_lookups() {
     let mut gets = Vec::new();
     loop {
         gets.push(waiting(join(&lookups, now)));
-        assert!(lookups.reply_not_found("a", correlation_id, no_such_order(), true, now));
+        assert!(lookups.reply_not_found("a", correlation_id, NotFound::default(), true, now));
         match lookups.resend("a", now) {
             Some(next) => correlation_id = next,
             None => break,
@@ -155,7 +149,7 @@ fn a_remembered_miss_is_answered_to_a_flood_and_not_to_a_polling_client() {
     let (lookups, now) = (Lookups::default(), Instant::now());
     for _ in 0..MISSES_LOOKED_UP {
         let (_, correlation_id) = sending(join(&lookups, now));
-        assert!(lookups.reply_not_found("a", correlation_id, no_such_order(), true, now));
+        assert!(lookups.reply_not_found("a", correlation_id, NotFound::default(), true, now));
     }
     assert!(matches!(join(&lookups, now), Joined::NotFound(_)));
     let not_live = lookups.join("a", now, false, || None);
@@ -171,7 +165,7 @@ fn a_remembered_miss_is_forgotten_after_a_second_and_when_the_order_comes() {
             ..
         }) = join(&lookups, now)
         {
-            lookups.reply_not_found("a", correlation_id, no_such_order(), true, now);
+            lookups.reply_not_found("a", correlation_id, NotFound::default(), true, now);
         }
     };
     remember();
@@ -213,9 +207,9 @@ fn a_followed_record_that_cannot_be_kept_invalidates_every_miss() {
     let (lookups, now) = (Lookups::default(), Instant::now());
     let (completion, before) = sending(join(&lookups, now));
     lookups.invalidate("a");
-    assert!(!lookups.reply_not_found("a", before, no_such_order(), true, now));
+    assert!(!lookups.reply_not_found("a", before, NotFound::default(), true, now));
     let after = lookups.resend("a", now).expect("it is sent again at once");
-    assert!(lookups.reply_not_found("a", after, no_such_order(), true, now));
+    assert!(lookups.reply_not_found("a", after, NotFound::default(), true, now));
     assert!(is_not_found(&completion));
 }
 
@@ -240,13 +234,13 @@ fn lookups_and_remembered_misses_are_bounded() {
     assert!(matches!(join(&lookups, now), Joined::Full));
     let mut shard = Shard::default();
     for number in 0..MAX_NOT_FOUND / SHARDS {
-        let slot = Slot::NotFound {
-            not_found: no_such_order(),
-            until: now,
+        let miss = Miss {
+            not_found: NotFound::default(),
             misses: 1,
+            until: now,
         };
-        shard.insert(number.to_string().into(), slot);
+        shard.misses.insert(number.to_string().into(), miss);
     }
-    assert!(!may_remember(&mut shard, now - Duration::from_millis(1)));
-    assert!(may_remember(&mut shard, now));
+    assert!(!shard.may_remember(now - Duration::from_millis(1)));
+    assert!(shard.may_remember(now));
 }

@@ -1,4 +1,4 @@
-//! Acquiring partitions: the owner goes onto the position row, the log is asked for the facts,
+//! Acquiring partitions: the owner goes onto the position row, the log is queried for the facts,
 //! `acquire` decides, and the decision is committed before anything is read.
 
 use super::control::LaneExit;
@@ -31,8 +31,8 @@ impl Lane {
             claimed.push((claim, position));
         }
         failpoint::reach(failpoint::Point::InAssign);
-        // Former owners are fenced by now, so the positions stand still, and an end that is asked
-        // for from here on is not below them.
+        // Former owners are fenced by now, so the positions do not move, and an end that is read
+        // from here on is not below them.
         let topic = self.wait_for_topic(self.partitions.iter().copied().max())?;
         if topic.log_id != log_id {
             return Err(LaneExit::Reacquire("this is another cluster".into()));
@@ -55,7 +55,7 @@ impl Lane {
         Ok(partitions)
     }
 
-    pub(super) fn claim(&self, log_id: &str, partition: i32) -> Claim {
+    fn claim(&self, log_id: &str, partition: i32) -> Claim {
         Claim {
             log_id: log_id.into(),
             partition,
@@ -102,58 +102,34 @@ impl Lane {
         topic: &TopicState,
         mut position: Option<Position>,
     ) -> Result<Option<Position>, LaneExit> {
-        let condition = status::partition(claim.partition);
+        let partition = claim.partition;
         loop {
-            let range = self.range(claim.partition)?;
-            let topic_id = &topic.topic_id;
-            let Some(decision) = self.decide(claim, topic_id, range, position.as_ref())? else {
-                return Ok(None);
+            let range = self.range(partition)?;
+            let decision = self.decide(partition, &topic.topic_id, range, position.as_ref())?;
+            let (start, why) = match decision {
+                None => return Ok(None),
+                Some(Decision::Continue) => return Ok(position),
+                Some(Decision::Start { start, why }) => (start, why),
             };
-            match (decision, position) {
-                (Decision::Continue, found) => return Ok(found),
-                (Decision::Start { start, why }, found) => {
-                    let started =
-                        store.call(&condition, |store| store.commit_start(claim, &start))?;
-                    tracing::info!(
-                        topic = %self.context.settings.topics.orders,
-                        partition = claim.partition,
-                        "partition starts at offset {}: {why}", started.next_offset
-                    );
-                    if found.is_none() || start.gap.is_none() {
-                        return Ok(Some(started));
-                    }
-                    // An accepted gap may end before the next unaccepted one.
-                    position = Some(started);
-                }
-                (unread @ (Decision::Stop { .. } | Decision::Wait), _) => {
-                    self.report_unread(claim.partition, &unread);
-                    return Ok(None);
-                }
+            let condition = status::partition(partition);
+            let started = store.call(&condition, |store| store.commit_start(claim, &start))?;
+            tracing::info!(
+                topic = %self.context.settings.topics.orders, partition,
+                "partition starts at offset {}: {why}", started.next_offset
+            );
+            if position.is_none() || start.gap.is_none() {
+                return Ok(Some(started));
             }
+            // An accepted gap may end before the next unaccepted one.
+            position = Some(started);
         }
     }
 
-    /// Reports why a partition is not read.
-    pub(super) fn report_unread(&self, partition: i32, why: &Decision) {
-        let detail = match why {
-            Decision::Stop { gap } => format!(
-                "stopped: offsets {}-{} were deleted before they were read; to go on without \
-                 them: orders consume --accept-gap {gap}",
-                gap.from, gap.to
-            ),
-            Decision::Wait => {
-                "the position is past the end of the log; waiting a minute for the log".into()
-            }
-            Decision::Continue | Decision::Start { .. } => return,
-        };
-        let condition = status::partition(partition);
-        self.context.status.unhealthy(&condition, detail);
-    }
-
-    /// `None`, and reported, when the record that the decision depends on is in a corrupt batch.
+    /// Decides where the partition is read from; `None`, and the reason reported, when it must not be
+    /// read now.
     pub(super) fn decide(
         &self,
-        claim: &Claim,
+        partition: i32,
         topic_id: &TopicId,
         range: OffsetRange,
         position: Option<&Position>,
@@ -162,7 +138,7 @@ impl Lane {
             Some(position) if acquire::needs_last_applied_check(position, topic_id, range) => {
                 match self.check_last_applied(position, range.low) {
                     Err(LaneExit::Corrupt(reason)) => {
-                        self.report_corrupt(claim.partition, &reason);
+                        self.report_corrupt(partition, &reason);
                         return Ok(None);
                     }
                     checked => checked?,
@@ -171,10 +147,10 @@ impl Lane {
             _ => LastAppliedCheck::Gone,
         };
         let is_past_end = position.is_some_and(|position| position.next_offset > range.high);
-        let past_end_for = self.context.past_end_for(claim.partition, is_past_end);
-        let decision = acquire::decide(&Facts {
+        let past_end_for = self.context.past_end_for(partition, is_past_end);
+        let decided = acquire::decide(&Facts {
             topic: &self.context.settings.topics.orders,
-            partition: claim.partition,
+            partition,
             position,
             topic_id,
             range,
@@ -182,7 +158,11 @@ impl Lane {
             is_truncated: past_end_for >= timeouts().truncation,
             accepted: &self.context.settings.accepted_gaps,
         });
-        Ok(Some(decision))
+        if let Err(unread) = &decided {
+            let condition = status::partition(partition);
+            self.context.status.unhealthy(&condition, unread);
+        }
+        Ok(decided.ok())
     }
 
     /// Whether the log is still what it was up to the position: the last record applied is at its

@@ -1,4 +1,4 @@
-//! What the polling thread and a lane tell each other.
+//! The messages between the polling thread and a lane.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;

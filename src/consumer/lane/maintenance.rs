@@ -1,18 +1,17 @@
 //! What a lane does once a second: it looks for a recreated topic, trailing transaction markers, a
-//! client that has gone silent, and partitions that were left out.
+//! client that delivers nothing, and partitions that were left out.
 
 use std::time::Duration;
 
 use super::control::LaneExit;
 use super::retrying_store::RetryingStore;
 use super::{Lane, LanePartition};
-use crate::consumer::acquire::Decision;
 use crate::consumer::batch;
 use crate::consumer::clock;
 use crate::consumer::status;
 use crate::event_log::{LogError, ReadBack, TopicState};
 use crate::pipeline::PartitionOffset;
-use crate::store::RejectionWindow;
+use crate::store::{OrderStore, RejectionWindow};
 
 /// A partition that has records beyond its position but gives none for this long is checked.
 const SILENCE: Duration = Duration::from_secs(3);
@@ -28,10 +27,10 @@ impl Lane {
             return Ok(());
         };
         if self.context.observed.recoveries() != self.recoveries {
-            // What came back may be an older copy. No rebalance happens if its group knows us, and a
-            // database that went back is filled again from its own position.
+            // It may be an older copy now. No rebalance happens if its group knows this member, and a
+            // database that was restored is filled again from its own position.
             return Err(LaneExit::Reacquire(
-                "the log or the database was away and may have gone back".into(),
+                "the log or the database was unavailable and may have been restored".into(),
             ));
         }
         for partition in partitions.iter_mut() {
@@ -116,24 +115,19 @@ impl Lane {
             if partitions.iter().any(|it| it.partition == *number) {
                 continue;
             }
-            let claim = self.claim(&topic.log_id, *number);
             let condition = status::partition(*number);
-            let position =
-                store.call(&condition, |store| store.position(&claim.log_id, *number))?;
+            let read = |store: &mut dyn OrderStore| store.position(&topic.log_id, *number);
+            let position = store.call(&condition, read)?;
             let name = &self.context.settings.topics.orders;
             // One attempt: the other partitions of this lane must not wait for this one's broker.
             let Ok(range) = self.context.log.range(name, *number) else {
                 continue;
             };
-            let topic_id = &topic.topic_id;
-            let Some(decision) = self.decide(&claim, topic_id, range, position.as_ref())? else {
-                continue;
-            };
-            if !matches!(decision, Decision::Stop { .. } | Decision::Wait) {
+            // Reports the reason again: an outage may have been reported in its place.
+            let decision = self.decide(*number, &topic.topic_id, range, position.as_ref())?;
+            if decision.is_some() {
                 return Err(readable_again(*number));
             }
-            // An outage may have been reported in its place meanwhile.
-            self.report_unread(*number, &decision);
         }
         Ok(())
     }

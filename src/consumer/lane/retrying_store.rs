@@ -7,7 +7,7 @@ use super::control::{LaneControl, LaneExit};
 use crate::consumer::batch;
 use crate::consumer::clock;
 use crate::consumer::context::Context;
-use crate::consumer::retry::{Next, Retry};
+use crate::consumer::retry::{Pause, Retry};
 use crate::store::{Applied, Batch, OrderStore, RejectionWindow, StoreError};
 
 pub struct RetryingStore {
@@ -94,24 +94,21 @@ impl RetryingStore {
         retry: &mut Retry,
         error: StoreError,
     ) -> Result<(), LaneExit> {
-        // Not reported then: what this partition is like now is another lane's to say.
+        // Not reported then: another lane reports what this partition is like now.
         self.control.check_stop()?;
         self.context.status.store_retries.inc();
-        match retry.after(error, clock::now()) {
-            Next::Fenced(holder) => Err(LaneExit::Fenced(holder)),
-            Next::Retry {
-                pause,
-                reconnect,
-                unhealthy,
-            } => {
-                if let Some(reason) = unhealthy {
-                    self.context.status.unhealthy(condition, reason);
-                }
-                if reconnect {
-                    self.disconnect();
-                }
-                self.control.pause(pause)
-            }
+        let after = retry.after(error, clock::now());
+        let Pause {
+            pause,
+            reconnect,
+            unhealthy,
+        } = after.map_err(LaneExit::Fenced)?;
+        if let Some(reason) = unhealthy {
+            self.context.status.unhealthy(condition, reason);
         }
+        if reconnect {
+            self.disconnect();
+        }
+        self.control.pause(pause)
     }
 }

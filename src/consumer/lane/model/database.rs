@@ -5,7 +5,6 @@
 use super::log::{LOG_ID, REFUSED_ENTRY};
 use super::world::State;
 use crate::order::Order;
-use crate::store::memory::Tables;
 use crate::store::{
     Applied, Batch, Claim, Gap, Position, RejectionWindow, SourcedOrder, StartDecision, StoreError,
 };
@@ -66,7 +65,8 @@ impl State {
             .tables
             .position(LOG_ID, 0)
             .expect("a batch was applied to it");
-        let gaps: Vec<&Gap> = new_gaps(&self.tables, known_gaps);
+        let gaps = self.tables.gaps[known_gaps..].iter();
+        let gaps: Vec<&Gap> = gaps.map(|(_, _, gap)| gap).collect();
         let delivered = &self.lanes.last().expect("a lane is calling").delivered;
         self.ledger
             .applied(&position, delivered, &self.log, &gaps, self.refusing);
@@ -119,8 +119,4 @@ fn outcomes(batch: &Batch, applied: &Applied) -> Vec<bool> {
             .any(|(offset, _)| *offset == sourced.offset)
     };
     orders.iter().map(is_refused).collect()
-}
-
-fn new_gaps(tables: &Tables, known: usize) -> Vec<&Gap> {
-    tables.gaps[known..].iter().map(|(_, _, gap)| gap).collect()
 }
