@@ -19,7 +19,7 @@ use super::problem::Problem;
 use super::response::{JSON, response};
 use super::{App, uid};
 use crate::cache::Entry;
-use crate::event_log::{Ack, AppendError, Durability, NewRecord};
+use crate::event_log::{Ack, AppendError, Appended, Durability, NewRecord};
 use crate::pipeline::lookup_protocol::{LOOKUP_TTL, LookupRequest, NotFound};
 use crate::pipeline::time;
 
@@ -111,12 +111,6 @@ async fn wait(
             sent = Some((ack, correlation_id));
         }
         let wake_at = deadline.min(tokio::time::Instant::now() + RESEND_INTERVAL);
-        let acknowledged = async {
-            match &mut sent {
-                Some((ack, correlation_id)) => (ack.await, *correlation_id),
-                None => std::future::pending().await,
-            }
-        };
         tokio::select! {
             biased;
             changed = handle.completion.changed() => {
@@ -130,7 +124,7 @@ async fn wait(
                 }
                 handle.to_send = lookups.resend(order_uid, Instant::now());
             },
-            (outcome, correlation_id) = acknowledged => {
+            (outcome, correlation_id) = acknowledgement(&mut sent) => {
                 sent = None;
                 if outcome.is_ok() {
                     lookups.acknowledged(order_uid, correlation_id);
@@ -148,6 +142,14 @@ async fn wait(
         Ok(None)
     } else {
         Err(Problem::LookupNotSent)
+    }
+}
+
+/// The outcome of the request that was sent as this correlation id; waits for ever without one.
+async fn acknowledgement(sent: &mut Option<(Ack, Uuid)>) -> (Result<Appended, AppendError>, Uuid) {
+    match sent {
+        Some((ack, correlation_id)) => (ack.await, *correlation_id),
+        None => std::future::pending().await,
     }
 }
 

@@ -1,6 +1,6 @@
 //! Readiness and liveness of the API.
 //!
-//! The API is unready only without its log. A cache that is not warm and a database that is away are
+//! The API is unready only without its log. A cache that is not warm and an unavailable database are
 //! reported, but do not make it unready.
 
 use std::sync::Mutex;

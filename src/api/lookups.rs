@@ -1,13 +1,13 @@
 //! The lookups in progress and the misses remembered.
 //!
-//! Owns one slot for each uid however many GETs wait for it (single flight), and the bounds of the
-//! slots. Sending a lookup and answering HTTP belong to `get_order`. Time is passed in, so every rule
-//! is tested without waiting.
+//! Owns one lookup for each uid however many GETs wait for it (single flight), and the bounds of both.
+//! Sending a lookup and answering HTTP belong to `get_order`. Time is passed in, so every rule is
+//! tested without waiting.
 //!
 //! # Invariants
 //!
-//! A negative reply only counts while the slot it belongs to is still pending, and only for the GETs
-//! that came before the request was sent. A POST or a followed record removes the slot, so "not
+//! A negative reply only counts while its lookup is still pending, and only for the GETs that came
+//! before the request was sent. A POST or a followed record removes the lookup and the miss, so "not
 //! found" is never answered after an order that came later than the reply was computed.
 
 use std::collections::HashMap;

@@ -1,4 +1,4 @@
-//! Where reading of a partition starts, decided from what the store and the log say.
+//! Where reading of a partition starts, decided from its position in the store and from the log.
 //!
 //! `decide` is pure. In doubt it replays: a replay is harmless, because the store lets no older
 //! version win; a skipped record is lost.

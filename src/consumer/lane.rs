@@ -1,7 +1,7 @@
 //! A lane: one thread with one database connection that acquires its partitions, then reads, decodes
 //! and stores their records until it is asked to stop.
 //!
-//! While it stores it simply does not read; its queues wait.
+//! It does not read while it stores; its queues wait.
 //!
 //! # Invariants
 //!

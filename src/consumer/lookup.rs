@@ -1,5 +1,5 @@
-//! Lookups: an API instance requests an order that it does not have. The reply is final, or carries how
-//! many records the store may be behind.
+//! Lookups: an API instance requests an order that it does not have. The reply is final, or carries
+//! how many records the store may be behind.
 //!
 //! Lost replies are harmless: an API sends its request again while a GET waits.
 //!

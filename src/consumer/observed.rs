@@ -44,8 +44,8 @@ impl Observed {
         self.recoveries.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// The topic's identity, at most [`TOPIC_ID_TTL`] old: a busy lane calls `query` ten times a second, an
-    /// idle one pays a fifth of a millisecond.
+    /// The topic's identity, at most [`TOPIC_ID_TTL`] old: a busy lane calls `query` ten times a
+    /// second, an idle one pays a fifth of a millisecond.
     pub fn topic_id(
         &self,
         query: impl FnOnce() -> Result<TopicId, LogError>,

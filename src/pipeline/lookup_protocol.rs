@@ -1,7 +1,8 @@
 //! The lookup protocol: an API requests an order on one topic, a consumer replies on another.
 //!
 //! Owns every header of both messages and how much of them is kept. A lost message costs only time:
-//! an API sends its request again while a GET waits. All times are decimal microseconds since the epoch.
+//! an API sends its request again while a GET waits. All times are decimal microseconds since the
+//! epoch.
 //!
 //! # Invariants
 //!

@@ -1,4 +1,4 @@
-//! Which topic, which partition, which offset, and which record stands there.
+//! Which topic, which partition, which offset, and which record is there.
 
 use std::fmt;
 use std::str::FromStr;

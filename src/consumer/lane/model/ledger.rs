@@ -1,8 +1,8 @@
 //! What must be in the store, as a simple map: for each epoch, which record was at each offset that
 //! the position has passed.
 //!
-//! It follows the position alone and asks the log what was there; it never looks into a batch. What
-//! the store holds is compared with it after every change. A restored database restores it too.
+//! It follows the position alone and reads in the log what was there, never in a batch. What the store
+//! holds is compared with it after every change. A restored database restores it too.
 
 use std::collections::{BTreeMap, BTreeSet};
 
