@@ -3,8 +3,8 @@
 //! `tests/run` starts both and passes their addresses in ORDERS_TEST_KAFKA and ORDERS_TEST_PG;
 //! `tests/run test NAME` runs some tests. `cli` tests the commands, `pipeline` the pipeline without
 //! faults, `bad_input` invalid orders and requests, `services` how both services start, stop and are
-//! killed, `faults` what the consumer survives, `contract` the guarantees of the two traits, `embedded`
-//! the embedded engines, `architecture` the rules of the source code. Support code is in the crate
+//! killed, `faults` what the consumer survives, `scale` large databases, `contract` the guarantees of
+//! the two traits, `embedded` the embedded engines, `architecture` the rules of the source code. Support code is in the crate
 //! `support`.
 
 mod architecture;
@@ -15,4 +15,5 @@ mod contract;
 mod embedded;
 mod faults;
 mod pipeline;
+mod scale;
 mod services;

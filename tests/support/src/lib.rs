@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 pub mod audit;
+pub mod bulk;
 pub mod database;
 pub mod disk;
 pub mod embedded;
