@@ -138,14 +138,16 @@ impl Output {
         }
     }
 
-    /// Progress of `what`: a bar on a terminal, elsewhere a line every 10 s, nothing with `-q`.
+    /// Progress of `what`, with its rate and the time left: a bar on a terminal, elsewhere a line
+    /// every 10 s, nothing with `-q`.
     pub fn progress(&self, what: &'static str, total: u64) -> Progress {
         // Hidden where stderr is no terminal.
         let target = match self.verbosity {
             Verbosity::Quiet => ProgressDrawTarget::hidden(),
             _ => ProgressDrawTarget::stderr(),
         };
-        let style = ProgressStyle::with_template("{msg} {wide_bar} {pos}/{len} {per_sec} {eta}");
+        let style =
+            ProgressStyle::with_template("{msg} {wide_bar} {pos}/{len} {per_sec} {eta} left");
         let bar = ProgressBar::with_draw_target(Some(total), target)
             .with_style(style.expect("the template is well-formed"))
             .with_message(what);
@@ -157,6 +159,7 @@ impl Output {
             bar,
             what,
             total,
+            began: Instant::now(),
             reported_at: Instant::now(),
         }
     }
@@ -174,6 +177,7 @@ pub struct Progress {
     bar: ProgressBar,
     what: &'static str,
     total: u64,
+    began: Instant,
     reported_at: Instant,
 }
 
@@ -185,8 +189,9 @@ impl Progress {
         self.bar.inc(1);
         if self.bar.is_hidden() && self.reported_at.elapsed() >= Self::REPORT_INTERVAL {
             self.reported_at = Instant::now();
-            let (what, done, total) = (self.what, self.bar.position(), self.total);
-            self.output.info(&format!("{what}: {done} of {total}"));
+            let (done, elapsed) = (self.bar.position(), self.began.elapsed());
+            let line = progress_line(self.what, done, self.total, elapsed);
+            self.output.info(&line);
         }
     }
 }
@@ -195,6 +200,12 @@ impl Drop for Progress {
     fn drop(&mut self) {
         self.bar.finish_and_clear();
     }
+}
+
+fn progress_line(what: &str, done: u64, total: u64, elapsed: Duration) -> String {
+    let rate = done as f64 / elapsed.as_secs_f64();
+    let left = total.saturating_sub(done) as f64 / rate;
+    format!("{what}: {done} of {total}, {rate:.0}/s, {left:.0} s left")
 }
 
 fn table_text(
@@ -262,6 +273,12 @@ mod tests {
         let expected = "name            n\na               1\nlong\\u{1b}[31m\n\
                         order  a\\u{1b}[2Jb\nc      d\n";
         assert_eq!(read_to_string(stdout).unwrap(), expected);
+    }
+
+    #[test]
+    fn progress_has_its_rate_and_the_time_left() {
+        let line = progress_line("orders", 500_000, 1_000_000, Duration::from_secs(10));
+        assert_eq!(line, "orders: 500000 of 1000000, 50000/s, 10 s left");
     }
 
     #[test]

@@ -64,9 +64,11 @@ pub fn warm_cache(app: &App, engine: &dyn StoreEngine, shutdown: &Shutdown) {
             shutdown.wait_timeout(FOLLOWER_PAUSE);
             continue;
         }
+        let began = Instant::now();
         match attempt(app, engine) {
             Ok(Some(kept)) => {
-                let sentence = format!("the cache was warmed up with {kept} orders");
+                let took = began.elapsed().as_millis();
+                let sentence = format!("the cache was warmed up with {kept} orders in {took} ms");
                 info!("{sentence}");
                 return app.warm_up.set(true, &sentence);
             }

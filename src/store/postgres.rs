@@ -1,7 +1,8 @@
 //! The store on PostgreSQL.
 //!
 //! Owns connecting, TLS included. In `postgres/`: `transaction` provides the steps of a write,
-//! `positions`, `dead_letters`, `gaps` and `rows` their statements, `lookup` and `snapshot` read,
+//! `positions`, `dead_letters`, `gaps` and `rows` their statements, `lookup` and `snapshot` read, by
+//! `orders` and `pages`,
 //! `schema` migrates, `errors` classifies.
 //!
 //! # Invariants
@@ -36,6 +37,8 @@ mod gaps;
 mod handshake;
 mod lookup;
 mod micros;
+mod orders;
+mod pages;
 mod positions;
 mod rows;
 mod schema;

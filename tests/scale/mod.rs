@@ -4,3 +4,5 @@
 //! what the server read. `benches/run scale` has the figures, with a million orders.
 
 mod cold_gets;
+mod export;
+mod warm_up;

@@ -1,44 +1,20 @@
-//! A snapshot of everything stored: a read-only transaction, read page by page along the keys.
+//! A snapshot of everything stored: a read-only transaction, as long as it is kept.
 //!
-//! There is no cursor: a page starts after the last key of the previous one, so no plan sorts the
-//! whole table, and client and server hold one page. While the snapshot is open, PostgreSQL cannot
-//! vacuum rows that were replaced since it began.
+//! Meanwhile PostgreSQL cannot vacuum rows that were replaced since it began.
 
 use std::ops::ControlFlow;
-use std::sync::LazyLock;
 
 use ::postgres::types::ToSql;
 use ::postgres::{Client, Row};
 
-use super::lookup::{PLAN_BY_KEY, WITH_POSITIONS, order_columns, stored_orders};
 use super::micros::Micros;
-use super::positions;
 use super::schema::NO_TIMEOUTS;
 use super::statements::Statements;
+use super::{pages, positions};
 use crate::order::{Order, Timestamp};
 use crate::store::{Position, Snapshot, StoreError, StoredDeadLetter};
 
 const BEGIN: &str = "BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY";
-
-const PAGE_SIZE: i64 = 100;
-
-/// A page of the orders that match `condition`; `$1` is an empty log id, as no positions are
-/// needed.
-fn page(condition: &str) -> String {
-    format!(
-        "{WITH_POSITIONS}, page AS MATERIALIZED (
-        SELECT * FROM orders {condition} ORDER BY order_uid LIMIT $2)
-    SELECT {} FROM positions s JOIN page o ON true
-    LEFT JOIN delivery d ON d.order_uid = o.order_uid
-    LEFT JOIN payment p ON p.order_uid = o.order_uid
-    LEFT JOIN items i ON i.order_uid = o.order_uid
-    ORDER BY o.order_uid, i.id",
-        order_columns()
-    )
-}
-
-static FIRST_PAGE: LazyLock<String> = LazyLock::new(|| page(""));
-static NEXT_PAGE: LazyLock<String> = LazyLock::new(|| page("WHERE order_uid > $3"));
 
 const COUNTS: &str = "SELECT (SELECT count(*) FROM orders), (SELECT count(*) FROM dead_letters)";
 
@@ -58,7 +34,6 @@ impl PostgresSnapshot {
     pub(super) fn begin(mut client: Client) -> Result<PostgresSnapshot, StoreError> {
         // The reader of an export may be slow.
         client.execute(NO_TIMEOUTS, &[])?;
-        client.batch_execute(PLAN_BY_KEY)?;
         client.batch_execute(BEGIN)?;
         // The first statement takes the snapshot.
         client.simple_query("SELECT 1")?;
@@ -74,16 +49,6 @@ impl PostgresSnapshot {
         parameters: &[&(dyn ToSql + Sync)],
     ) -> Result<Vec<Row>, StoreError> {
         Ok(self.statements.query(&mut self.client, sql, parameters)?)
-    }
-
-    /// The orders after `last`, in order of uid; none at the end.
-    fn page(&mut self, last: Option<&str>) -> Result<Vec<Order>, StoreError> {
-        let rows = match last {
-            None => self.query(&FIRST_PAGE, &[&"", &PAGE_SIZE])?,
-            Some(last) => self.query(&NEXT_PAGE, &[&"", &PAGE_SIZE, &last])?,
-        };
-        let orders = stored_orders(&rows, &[]).into_iter();
-        Ok(orders.map(|stored| stored.order).collect())
     }
 }
 
@@ -106,16 +71,7 @@ impl Snapshot for PostgresSnapshot {
         &mut self,
         visit: &mut dyn FnMut(Order) -> ControlFlow<()>,
     ) -> Result<(), StoreError> {
-        let mut page = self.page(None)?;
-        while let Some(last) = page.last().map(|order| order.order_uid.clone()) {
-            for order in page {
-                if visit(order).is_break() {
-                    return Ok(());
-                }
-            }
-            page = self.page(Some(&last))?;
-        }
-        Ok(())
+        pages::for_each_order(&mut self.client, &mut self.statements, visit)
     }
 
     fn for_each_dead_letter(

@@ -1,7 +1,9 @@
 //! The prepared statements of a connection.
 
 use std::collections::HashMap;
+use std::ops::ControlFlow;
 
+use ::postgres::fallible_iterator::FallibleIterator as _;
 use ::postgres::types::ToSql;
 use ::postgres::{Error as PgError, GenericClient, Row, Statement};
 
@@ -18,6 +20,24 @@ impl Statements {
     ) -> Result<Vec<Row>, PgError> {
         let statement = self.prepared(client, sql)?;
         client.query(&statement, parameters)
+    }
+
+    /// Passes on one row after the other as they come, until `each` breaks.
+    pub(super) fn query_each(
+        &mut self,
+        client: &mut impl GenericClient,
+        sql: &'static str,
+        parameters: &[&(dyn ToSql + Sync)],
+        mut each: impl FnMut(Row) -> ControlFlow<()>,
+    ) -> Result<(), PgError> {
+        let statement = self.prepared(client, sql)?;
+        let mut rows = client.query_raw(&statement, parameters.iter().copied())?;
+        while let Some(row) = rows.next()? {
+            if each(row).is_break() {
+                break;
+            }
+        }
+        Ok(())
     }
 
     /// Returns how many rows were written.

@@ -2,11 +2,12 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Resource, Rlimit, prlimit};
 
-use super::Process;
+use super::{Output, Process};
 use crate::{TIMEOUT, eventually, http};
 
 /// The bounds of a service under every fault: far above what it needs, far below unbounded growth.
@@ -25,19 +26,28 @@ impl Process {
         self.memory("VmHWM:")
     }
 
+    /// Waits for the end of a command; returns its result, and the peak of its resident memory in
+    /// bytes as it was some milliseconds before the end.
+    pub fn finished_with_peak(&mut self, within: Duration) -> (Output, u64) {
+        let (deadline, mut peak) = (Instant::now() + within, 0);
+        while self.is_running() && Instant::now() < deadline {
+            peak = self.try_memory("VmHWM:").unwrap_or(peak);
+            thread::sleep(Duration::from_millis(5));
+        }
+        let status = self.wait_exit(Duration::ZERO);
+        (self.output(status), peak)
+    }
+
     fn memory(&self, field: &str) -> u64 {
-        let status =
-            fs::read_to_string(format!("/proc/{}/status", self.id())).expect("the child exists");
-        let line = status
-            .lines()
-            .find_map(|line| line.strip_prefix(field))
-            .expect("the field is always present");
-        let kib: u64 = line
-            .trim()
-            .trim_end_matches(" kB")
-            .parse()
-            .expect("memory is a number");
-        kib * 1024
+        self.try_memory(field).expect("the child exists")
+    }
+
+    /// `None` after its end.
+    fn try_memory(&self, field: &str) -> Option<u64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.id())).ok()?;
+        let line = status.lines().find_map(|line| line.strip_prefix(field))?;
+        let kib = line.trim().trim_end_matches(" kB").parse::<u64>();
+        Some(kib.expect("memory is a number") * 1024)
     }
 
     /// Processor time used so far, in user and kernel mode.
