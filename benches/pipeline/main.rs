@@ -10,6 +10,7 @@ mod embedded;
 mod limits;
 mod load;
 mod report;
+mod scale;
 
 use load::{Load, Requests};
 use report::{Report, Row};
@@ -17,7 +18,12 @@ use support::kafka::RawRecord;
 use support::orders::order;
 use support::{Db, Env, Process, http};
 
-const PARTS: [&str; 6] = ["post", "get", "lookup", "apply", "visible", "embedded"];
+const PARTS: [&str; 7] = [
+    "post", "get", "lookup", "apply", "visible", "embedded", SCALE,
+];
+
+/// Runs only when it is named.
+const SCALE: &str = "scale";
 
 /// How many orders are looked up one after the other.
 const LOOKUPS: u32 = 1000;
@@ -38,7 +44,8 @@ fn main() {
         eprintln!("no such part `{unknown}`; there are: {}", PARTS.join(" "));
         std::process::exit(2);
     }
-    let wanted = |part: &str| args.is_empty() || args.iter().any(|arg| arg == part);
+    let is_named = |part: &str| args.iter().any(|arg| arg == part);
+    let wanted = |part: &str| is_named(part) || (args.is_empty() && part != SCALE);
     let mut report = Report::default();
     if wanted("post") {
         post(&mut report);
@@ -61,6 +68,9 @@ fn main() {
         embedded::apply(&mut report, postgres);
         embedded::lookup(&mut report);
         embedded::visible(&mut report);
+    }
+    if wanted(SCALE) {
+        scale::run(&mut report);
     }
     println!("{report}");
 }
@@ -218,8 +228,7 @@ fn from_kafka(report: &mut Report, partitions: i32) -> f64 {
 fn applied_per_second(db: &mut Db, started: Instant) -> f64 {
     let mut first: Option<(Instant, i64)> = None;
     loop {
-        let applied =
-            db.number("SELECT CAST(coalesce(sum(next_offset), 0) AS BIGINT) FROM log_positions");
+        let applied = applied(db);
         let now = Instant::now();
         if applied > 0 && first.is_none() {
             first = Some((now, applied));
@@ -234,6 +243,11 @@ fn applied_per_second(db: &mut Db, started: Instant) -> f64 {
         );
         std::thread::sleep(Duration::from_millis(5));
     }
+}
+
+/// How many records are applied.
+fn applied(db: &mut Db) -> i64 {
+    db.number("SELECT CAST(coalesce(sum(next_offset), 0) AS BIGINT) FROM log_positions")
 }
 
 /// One order at a time: from the request to the row that another connection sees.
