@@ -269,14 +269,14 @@ pub trait Reader: Send {
     fn on_ready(&mut self, notify: Box<dyn Fn() + Send + Sync>);
 }
 
-/// Whether the caller knows a record already, by its offset and key.
+/// Whether the caller already has a record, by its offset and key.
 pub type Knows<'a> = dyn Fn(PartitionOffset, &[u8]) -> bool + 'a;
 
 /// What a follower returns.
 #[derive(Debug)]
 pub enum Followed {
     Record(Record),
-    /// A record that the caller knows.
+    /// A record that the caller has.
     Known(PartitionOffset),
     /// The end of this partition was reached.
     End(i32),

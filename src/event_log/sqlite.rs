@@ -48,7 +48,7 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 pub enum Reach {
     /// This one alone (`orders up`).
     ThisProcess,
-    /// Others too: their commits are looked for every few milliseconds.
+    /// Others too: the file is checked for their commits every few milliseconds.
     OtherProcesses,
 }
 
@@ -103,7 +103,7 @@ impl SqliteLog {
 }
 
 impl Drop for SqliteLog {
-    /// Waits until everything appended is acknowledged or failed; the writers end by themselves.
+    /// Waits until everything appended is acknowledged or has failed; then the writers end.
     fn drop(&mut self) {
         for topic in self.folder.topics() {
             if let Some(queue) = topic.queue_in_use() {
@@ -155,7 +155,7 @@ impl EventLog for SqliteLog {
             )));
         }
         for name in names {
-            // As its writer will: better reported now than to the first order.
+            // As its writer will, so that an error is reported now and not to the first order.
             let topic = self.folder.topic(&name);
             let opened = topic.open(Access::Write);
             opened.map_err(|error| topic.error("open", &error))?;

@@ -1,8 +1,8 @@
-//! Gives a client its brokers back when it has lost all of them.
+//! Adds the brokers again to a client that has lost all of them.
 //!
 //! A metadata response that names no broker (a lone broker that was frozen is fenced for a moment)
-//! makes librdkafka drop every broker it knew and start again from `bootstrap.servers`. Where a thread
-//! is so quick that this start is scheduled before the same response has been handled completely, it
+//! makes librdkafka drop every broker it knew and start again from `bootstrap.servers`. If another
+//! thread schedules this start before the same response has been handled completely, it
 //! is cancelled, and the client stays without brokers for ever (confluentinc/librdkafka#5301). Such a
 //! client knew brokers once and knows none now; in an outage brokers are unreachable, not dropped.
 
@@ -18,7 +18,7 @@ use rdkafka_sys as native;
 /// How often a client is checked that has known a broker.
 const CHECK_INTERVAL: Duration = Duration::from_millis(500);
 
-/// Starting again by itself takes a client some milliseconds.
+/// A client that recovers by itself takes some milliseconds.
 const RESTART_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The client keeps a copy of the names whenever they are added, for as long as it lives.

@@ -74,7 +74,7 @@ impl Clients {
             .create_with_context(self.context(()))
     }
 
-    /// The settings of a client that reads records. `defaults` give way to properties that the user
+    /// The settings of a client that reads records. `defaults` do not replace properties that the user
     /// has set.
     pub(super) fn reader_config(&self, group: &str, defaults: &[(&str, &str)]) -> ClientConfig {
         let mut config = self.config();

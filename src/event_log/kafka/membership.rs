@@ -98,10 +98,10 @@ impl Membership for KafkaMembership {
         let client = self.consumer.client();
         client.context().watchdog.check(client);
         match self.consumer.poll(wait) {
-            // Every assigned partition has its own queue, so this record bypassed the split.
-            // Dropping it would be a gap: everything is read again from the store's positions.
+            // Every assigned partition has its own queue, so this record bypassed it. Dropping the
+            // record would be a gap: everything is read again from the store's positions.
             Some(Ok(message)) => Some(MembershipEvent::Fault(LogFault::Reset(format!(
-                "the record at {}/{} came out of turn",
+                "the record at {}/{} was delivered outside its partition's queue",
                 message.partition(),
                 message.offset()
             )))),

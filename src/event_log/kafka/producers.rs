@@ -2,8 +2,8 @@
 //!
 //! Nothing here blocks on the network: a full queue is refused at once, and the outcome of every
 //! queued record is reported within `message.timeout.ms`. A timeout is "unknown": the broker may have
-//! the record. There are two producers for what must be durable, see `producer_selector`, and one for
-//! what may be lost.
+//! the record. There are two producers for durable records, see `producer_selector`, and one for
+//! records that may be lost.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -22,7 +22,7 @@ use super::errors::log_error;
 use super::producer_selector::{InFlight, ProducerKind, ProducerSelector};
 use crate::event_log::{Ack, AppendError, Durability, LogError, NewRecord};
 
-/// librdkafka gives a record up after this long; the API's deadline is longer by two seconds.
+/// librdkafka fails a record after this long; the API's deadline is longer by two seconds.
 const MESSAGE_TIMEOUT_MS: &str = "5000";
 
 /// A client with a fatal error refuses every record for ever; one that replaces it gets this long
@@ -130,7 +130,7 @@ impl Producers {
         config
             .set("acks", "all")
             .set("message.timeout.ms", MESSAGE_TIMEOUT_MS)
-            // Alone a record leaves at once; two requests in flight batch by themselves.
+            // A lone record is sent at once; others are batched while two requests are in flight.
             .set("linger.ms", "0")
             .set("max.in.flight.requests.per.connection", "2")
             .set("queue.buffering.max.messages", "10000")
@@ -206,7 +206,7 @@ impl KafkaProducer {
         if is_fatal && !self.is_dead.swap(true, Ordering::Relaxed) {
             let reason = self.client.client().fatal_error();
             let reason = reason.map_or_else(|| error.to_string(), |(_, reason)| reason);
-            tracing::error!("a kafka producer has failed, opening another: {reason}");
+            tracing::error!("a kafka producer has failed, replacing it: {reason}");
         }
         match append_error(error) {
             AppendError::Unknown(reason) => AppendError::NotAccepted(reason),
@@ -227,7 +227,7 @@ impl KafkaProducer {
 
     fn flush(&self, timeout: Duration) {
         if let Err(error) = self.client.flush(timeout) {
-            tracing::warn!("records were not acknowledged before the end: {error}");
+            tracing::warn!("records were not acknowledged before the flush timeout: {error}");
         }
     }
 }

@@ -155,7 +155,7 @@ impl Queries {
             drop_in_background(fresh);
         }
         let listed = listed.map_err(|error| match log_error(&attempt, &error) {
-            // The partitions exist, the broker named them: this passes.
+            // The broker has just named these partitions, so this is temporary.
             LogError::NotFound(message) if knows_no_leader(&error) => {
                 LogError::Unavailable(message)
             }
@@ -182,8 +182,8 @@ impl Queries {
         ))
     }
 
-    /// Takes the client's own events off its queue, so that they cannot pile up there, and makes sure
-    /// that it knows brokers.
+    /// Empties the client's event queue, which would grow without bound, and checks that it knows
+    /// brokers.
     fn serve_events(&self) {
         let client = self.client.client();
         let KafkaContext {

@@ -1,13 +1,13 @@
-//! The transaction that appends: what a 202 rests on.
+//! The transaction that appends, on which a 202 relies.
 //!
 //! Owns the writer's connection, the counters, and when a record is acknowledged.
 //!
 //! # Invariants
 //!
 //! - A record is acknowledged after a COMMIT that synced, in the file that is at the path.
-//! - After an error of the disk nothing that lies in the WAL is believed. What the system had not
-//!   written by then it may have forgotten, and a later sync that succeeds says nothing of it. So all
-//!   of it is moved into the topic's file, and synced there, before the next record is appended.
+//! - After an error of the disk nothing in the WAL is trusted. The kernel may have dropped what it had
+//!   not written by then, and a later sync that succeeds does not cover it. So all of it is moved into
+//!   the topic's file, and synced there, before the next record is appended.
 
 use std::time::{Duration, Instant};
 
@@ -98,11 +98,11 @@ impl Appender {
         Ok(appender)
     }
 
-    /// Refuses the records that there is no room for, and returns the others.
+    /// Refuses records that are too large or do not fit on the disk, and returns the others.
     pub(super) fn admit(&mut self, topic: &Topic, batch: Vec<QueuedRecord>) -> Vec<QueuedRecord> {
         let bytes: u64 = batch.iter().map(|record| record.size() as u64).sum();
         let bytes = bytes + OVERHEAD_BYTES;
-        // Asked each time: it costs a thousandth of what the commit does.
+        // Read each time: it costs a thousandth of the commit.
         self.disk_space = topic.file.disk_space().unwrap_or(self.disk_space);
         let has_room_for_orders = self.has_room_for_orders(topic, bytes);
         // Lookups may use the reserve: orders can still be read.
@@ -154,8 +154,8 @@ impl Appender {
         if let Err(error) = self.open.connection.execute_batch("COMMIT") {
             return Err(AppendFailure::of_commit(self.open.error(&error), &error));
         }
-        // COMMIT has returned after its sync, yet perhaps into a file that nobody will ever open
-        // again. What is not at the path now is not acknowledged.
+        // COMMIT has returned after its sync, but perhaps in a file that was deleted or replaced. What
+        // is not at the path now is not acknowledged.
         if let Err(error) = self.open.ensure_current() {
             return Err(AppendFailure {
                 error,
@@ -179,7 +179,7 @@ impl Appender {
         let is_durable = |record: &QueuedRecord| record.durability == Durability::Durable;
         let is_durable = batch.iter().any(is_durable);
         self.set_synchronous(is_durable)?;
-        // The lock first: to upgrade a snapshot would fail where another process wrote meanwhile.
+        // The lock first: upgrading a snapshot fails where another process wrote meanwhile.
         let connection = &self.open.connection;
         connection.execute_batch("BEGIN IMMEDIATE")?;
         let data_version = self.open.data_version()?;
@@ -197,8 +197,8 @@ impl Appender {
         for record in batch {
             let at = tables::partition_of(&record.key, partitions) as usize;
             let partition = at as i32;
-            // The next offset is counted in the same transaction: two records never get one, and
-            // none is used again when retention has emptied the partition.
+            // The next offset is counted in the same transaction: no offset is used twice, also not
+            // when retention has emptied the partition.
             let offset = counters[at].next;
             counters[at].next += 1;
             counters[at].bytes += record.size() as i64;
@@ -245,7 +245,7 @@ impl Appender {
         Ok(())
     }
 
-    /// Does what can wait, in steps that no append waits long for.
+    /// Deletes, checkpoints and reads the free space, in short steps between appends.
     pub(super) fn maintain(&mut self, topic: &Topic, is_due: bool) -> Result<(), FileError> {
         if is_due {
             self.disk_space = topic.file.disk_space()?;

@@ -2,7 +2,7 @@
 //!
 //! Owns the file `taken.sqlite` of the folder, which the consumer writes and the writers of topics
 //! read; no topic's file can have that name. It is a hint that may be lost or late: an older position
-//! only deletes less. Where reading begins is never taken from here, but from the store.
+//! only deletes less. Where reading begins is decided by the store alone.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

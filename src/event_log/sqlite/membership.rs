@@ -1,7 +1,7 @@
 //! Reading as the consumer of a topic.
 //!
-//! There is one consumer per folder (its role lock sees to that), so it is assigned every partition,
-//! as soon as the topic exists and again when it has changed.
+//! There is one consumer per folder (the role lock ensures it), so it is assigned every partition as
+//! soon as the topic exists and again when it has changed.
 //!
 //! # Invariants
 //!

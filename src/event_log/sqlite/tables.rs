@@ -8,7 +8,7 @@
 //! - The counters (`partitions`) move in the transaction that adds the records: offsets have no holes
 //!   and are never used again.
 //! - Each record has a checksum of its own. SQLite notices a damaged page only where its structure
-//!   suffers, and a damaged order must not be stored as if it were whole.
+//!   suffers, and a damaged order must not be stored.
 
 use std::collections::BTreeMap;
 
@@ -27,7 +27,7 @@ pub(super) const MAX_PARTITIONS: i32 = 0x7fff;
 /// The number of this layout, as `PRAGMA user_version`.
 pub(super) const LAYOUT: i64 = 1;
 
-/// The view is for people: `sqlite3 orders.db 'SELECT * FROM log LIMIT 10'`.
+/// The view is for operators: `sqlite3 orders.db 'SELECT * FROM log LIMIT 10'`.
 pub(super) const SCHEMA: &str = "
 CREATE TABLE topic (
     topic_id TEXT NOT NULL,
@@ -102,7 +102,7 @@ pub(super) fn id(partition: i32, offset: i64) -> i64 {
     (i64::from(partition) << OFFSET_BITS) | offset
 }
 
-/// Everything after the identity follows from it, so it comes first in every snapshot.
+/// Read first in every snapshot: everything else belongs to this topic id.
 pub(super) fn topic_id(connection: &Connection) -> SqlResult<TopicId> {
     let mut statement = connection.prepare_cached("SELECT topic_id FROM topic")?;
     statement.query_row([], |row| Ok(row.get_ref(0)?.as_str()?.into()))
@@ -221,8 +221,8 @@ pub(super) fn records(
     Ok(())
 }
 
-/// The checksum of a whole record. Each step is one-to-one, so damage within any eight bytes always
-/// shows, and other damage all but always.
+/// The checksum of a whole record. Each step is one-to-one, so damage within any eight bytes is
+/// always detected, and other damage nearly always.
 pub(super) fn sum(id: i64, timestamp_ms: i64, values: [Option<&[u8]>; 3]) -> i64 {
     const PRIME: u64 = 0x0000_0100_0000_01b3;
     let mut sum = 0xcbf2_9ce4_8422_2325_u64;

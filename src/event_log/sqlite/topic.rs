@@ -1,8 +1,8 @@
 //! One topic as this process uses it: connections to read by, notifications, the writer.
 //!
-//! Owns the snapshots that all questions are answered from. Each is short and its connection goes
-//! back to the pool: a snapshot that stays open would keep the writer from moving pages into the
-//! file, and the WAL would grow without end.
+//! Owns the snapshots that are read. Each is short and its connection returns to the pool: a snapshot
+//! that stays open would keep the writer from moving pages into the file, and the WAL would grow
+//! without bound.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -23,7 +23,7 @@ use crate::sync::lock;
 /// How many idle connections are kept.
 const MAX_IDLE: usize = 4;
 
-/// What readers are told of a topic that is another one now.
+/// The reset of readers whose topic has another id now.
 pub(super) const RECREATED: &str = "the topic was deleted and created again";
 
 pub(super) struct Topic {
@@ -80,20 +80,20 @@ impl Topic {
         })
     }
 
-    /// Answers a question from one snapshot. A connection that failed is not used again.
+    /// Runs `query` on one snapshot. A connection that failed is not used again.
     pub(super) fn read<T, E: From<FileError>>(
         &self,
-        question: impl FnOnce(&OpenFile) -> Result<T, E>,
+        query: impl FnOnce(&OpenFile) -> Result<T, E>,
     ) -> Result<T, E> {
         let open = self.connection()?;
         let snapshot = open.run(|connection| connection.unchecked_transaction())?;
-        let answer = question(&open)?;
+        let found = query(&open)?;
         snapshot.commit().map_err(|error| open.error(&error))?;
         let mut idle = lock(&self.idle);
         if idle.len() < MAX_IDLE {
             idle.push(open);
         }
-        Ok(answer)
+        Ok(found)
     }
 
     fn connection(&self) -> Result<OpenFile, FileError> {
@@ -123,17 +123,15 @@ impl Topic {
         })
     }
 
-    /// Answers a question about one partition from one snapshot.
+    /// As [`Topic::read`], of a partition that exists.
     pub(super) fn read_partition<T>(
         &self,
         partition: i32,
-        question: impl FnOnce(&OpenFile, Counters) -> Result<T, FileError>,
+        query: impl FnOnce(&OpenFile, Counters) -> Result<T, FileError>,
     ) -> Result<T, LogError> {
         let read = self.read(|open| {
             let counters = open.run(|connection| tables::counters_of(connection, partition))?;
-            counters
-                .map(|counters| question(open, counters))
-                .transpose()
+            counters.map(|counters| query(open, counters)).transpose()
         });
         let read = read.map_err(|error| self.error("read", &error))?;
         read.ok_or_else(|| {
@@ -244,7 +242,7 @@ pub(super) fn counters_at(
     Ok(counters)
 }
 
-/// Whether the error passes, by itself or by what its hint says, without harm to the records.
+/// Whether the error is temporary: it ends by itself or by what its hint says, and no record is lost.
 fn is_outage(kind: FileErrorKind) -> bool {
     match kind {
         FileErrorKind::Busy

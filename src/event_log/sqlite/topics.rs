@@ -1,4 +1,4 @@
-//! Creating, growing and describing topics, and the name of the log.
+//! Creating, growing and describing topics, and the id of the log.
 //!
 //! A topic appears whole or not at all: its file is created under another name, and renamed when it
 //! is on the disk. A process that creates or grows topics holds the lock of the folder's `id`
@@ -19,10 +19,10 @@ use crate::data_folder::{HINT, create_durably, sync_folder};
 use crate::event_log::{LogError, TopicAdmin, TopicDescription, TopicSpec};
 use crate::sqlite_file::{Access, FileError, FileErrorKind, open, with_suffix};
 
-/// The name of the log, in its folder; no topic's file can have that name.
+/// The file of the log's id; no topic's file can have that name.
 const ID: &str = "id";
 
-/// With `.db-wal` behind it a name must fit into what a directory takes.
+/// With `.db-wal` appended a name must fit into a directory entry.
 const LONGEST_NAME: usize = 240;
 
 impl TopicAdmin for SqliteLog {
@@ -110,12 +110,12 @@ impl TopicAdmin for SqliteLog {
 }
 
 impl Folder {
-    /// Names this log for positions, wherever its folder is moved to.
+    /// Identifies this log in positions, wherever its folder is moved to.
     pub(super) fn log_id(&self, topic: &str) -> Result<String, LogError> {
         let path = self.path.join(ID);
         let refused = |reason: String| {
             LogError::Refused(format!(
-                "could not read the log's name in `{}`: {reason}: run `orders create-topics`",
+                "could not read the log's id in `{}`: {reason}: run `orders create-topics`",
                 path.display()
             ))
         };
@@ -124,7 +124,7 @@ impl Folder {
         Ok(format!("{id}/{topic}"))
     }
 
-    /// Creates the folder and its name where they are missing, and keeps other processes from
+    /// Creates the folder and the log's id where they are missing, and keeps other processes from
     /// creating or growing topics.
     fn lock(&self) -> Result<File, LogError> {
         let path = self.path.join(ID);
@@ -160,7 +160,7 @@ impl Folder {
             FileError::new(FileErrorKind::Disk, path, reason)
         };
         let created = fill(&new, spec).and_then(|()| {
-            // What a deleted topic of this name left behind would be taken for this one's.
+            // SQLite would use what a deleted topic of this name left behind for this one.
             for suffix in ["-wal", "-shm"] {
                 match fs::remove_file(with_suffix(path, suffix)) {
                     Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -204,14 +204,18 @@ fn refusal(spec: &TopicSpec) -> Option<String> {
     let replicas = spec.replication_factor;
     if replicas > 1 {
         return Some(format!(
-            "{replicas} replicas are asked for, the embedded log keeps 1"
+            "{replicas} replicas are requested, the embedded log keeps 1"
         ));
     }
     if !(1..=tables::MAX_PARTITIONS).contains(&spec.partitions) {
-        return Some(format!("{} partitions are asked for", spec.partitions));
+        let most = tables::MAX_PARTITIONS;
+        let partitions = spec.partitions;
+        return Some(format!(
+            "{partitions} partitions are requested, not 1 to {most}"
+        ));
     }
     (spec.name.len() > LONGEST_NAME)
-        .then(|| format!("a name has at most {LONGEST_NAME} characters here"))
+        .then(|| format!("its name is longer than {LONGEST_NAME} characters"))
 }
 
 /// Creates the file of a topic; all of it is on the disk when this returns.
