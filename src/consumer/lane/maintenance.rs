@@ -54,7 +54,7 @@ impl Lane {
     }
 
     /// A corrupt batch may have been repaired, or corrupted only on its way. One attempt each time:
-    /// the other partitions of this lane must not wait for a broker that is away.
+    /// the other partitions of this lane must not wait for an unavailable broker.
     fn check_corrupt(&self, partition: &LanePartition) -> Result<(), LaneExit> {
         let topic = &self.context.settings.topics.orders;
         let number = partition.partition;

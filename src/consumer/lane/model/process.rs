@@ -23,7 +23,7 @@ use crate::store::OrderStore;
 
 const WATCH_INTERVAL: Duration = Duration::from_secs(1);
 /// For how many moments a partition must be unhealthy before the operator acts.
-const OPERATOR_PATIENCE: u32 = 5;
+const OPERATOR_DELAY: u32 = 5;
 
 /// One process; a killed one is followed by another.
 pub struct Process {
@@ -163,7 +163,7 @@ fn operate(state: &mut State, context: &Context) {
     };
     let lane = state.lane();
     lane.unhealthy_for += 1;
-    if lane.unhealthy_for >= OPERATOR_PATIENCE && !lane.restart {
+    if lane.unhealthy_for >= OPERATOR_DELAY && !lane.restart {
         lane.restart = true;
         lane.stop();
         state.accepted.push(gap);
