@@ -24,11 +24,7 @@ impl<'d, T: HoldsText<'d>> OrderOf<T> {
     /// A [`Refusal`] that names every fault at once and contains nothing of the document but a
     /// valid uid.
     pub fn decode(bytes: &'d [u8]) -> Result<OrderOf<T>, Refusal> {
-        let text = text_of(bytes)?;
-        let (order, mut found) = match decode(text) {
-            Some(order) => (order, Faults::default()),
-            None => diagnose(text)?,
-        };
+        let (order, mut found) = read(bytes)?;
         faults::check(&order, &mut found);
         found.into_result(order)
     }
@@ -40,11 +36,16 @@ impl<'d, T: HoldsText<'d>> OrderOf<T> {
     ///
     /// A [`Refusal`] where the document is not JSON or has a field of a wrong type.
     pub fn decode_stored(bytes: &'d [u8]) -> Result<OrderOf<T>, Refusal> {
-        let text = text_of(bytes)?;
-        match decode(text) {
-            Some(order) => Ok(order),
-            None => diagnose(text).and_then(|(order, found)| found.into_result(order)),
-        }
+        let (order, found) = read(bytes)?;
+        found.into_result(order)
+    }
+}
+
+fn read<'d, T: HoldsText<'d>>(bytes: &'d [u8]) -> Result<(OrderOf<T>, Faults), Refusal> {
+    let text = text_of(bytes)?;
+    match decode(text) {
+        Some(order) => Ok((order, Faults::default())),
+        None => diagnose(text),
     }
 }
 

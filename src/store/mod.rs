@@ -375,8 +375,16 @@ pub trait Schema {
     /// Writes nothing.
     fn history(&mut self) -> Result<Vec<AppliedMigration>, StoreError>;
 
+    /// Lists the columns of a table; none when there is no such table.
+    fn columns(&mut self, table: &str) -> Result<Vec<String>, StoreError>;
+
     /// Whether go-orders' tables exist although no migration of this program created them.
-    fn has_preexisting_tables(&mut self) -> Result<bool, StoreError>;
+    fn has_preexisting_tables(&mut self) -> Result<bool, StoreError> {
+        if !self.history()?.is_empty() {
+            return Ok(false);
+        }
+        existing_tables::has_order_tables(|table| self.columns(table))
+    }
 
     /// Tries to lock out parallel runs; `false` when another run has the lock. Does not wait. The
     /// lock ends with the connection.

@@ -42,7 +42,7 @@ fn an_acknowledged_record_is_read_back_as_it_was(subject: &Subject) {
     assert_eq!(appended, Appended { partition, offset });
 
     let read = subject.log.read_from(&topic, PartitionOffset::new(0, 0));
-    let ReadBack::Record(read) = read.expect("the log answers") else {
+    let ReadBack::Record(read) = read.expect("the log responds") else {
         panic!("the record is not there")
     };
     assert_eq!((read.partition, read.offset), (0, 0));
@@ -81,7 +81,7 @@ fn ends_are_past_every_acknowledged_record(subject: &Subject) {
     for (partition, high) in (0..).zip(expected) {
         let range = subject.log.range(&topic, partition);
         let whole = OffsetRange { low: 0, high };
-        assert_eq!(range.expect("the log answers"), whole);
+        assert_eq!(range.expect("the log responds"), whole);
     }
 }
 
@@ -105,7 +105,7 @@ fn a_recreated_topic_has_another_id(subject: &Subject) {
         state.topic_id.contradicts(&first.topic_id).then_some(state)
     });
     assert_eq!(second.log_id, first.log_id);
-    let identity = subject.log.topic_id(&topic).expect("the log answers");
+    let identity = subject.log.topic_id(&topic).expect("the log responds");
     assert_eq!(identity, second.topic_id);
 }
 
@@ -128,7 +128,7 @@ fn a_missing_topic_or_partition_is_not_found(subject: &Subject) {
         assert!(matches!(error, LogError::NotFound(_)), "{error}");
     }
     let described = subject.admin.describe(Some(&[name]));
-    assert!(described.expect("the log answers").is_empty());
+    assert!(described.expect("the log responds").is_empty());
 }
 
 fn a_flush_waits_for_every_acknowledgement(subject: &Subject) {
@@ -181,6 +181,6 @@ fn the_settings_of_a_topic_are_reported_as_requested(subject: &Subject) {
     for (key, wanted) in settings {
         assert_eq!(described.settings[key], wanted, "{key}");
     }
-    let all = subject.admin.describe(None).expect("the log answers");
+    let all = subject.admin.describe(None).expect("the log responds");
     assert!(all.iter().any(|found| found.name == topic));
 }

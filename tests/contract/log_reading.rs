@@ -177,8 +177,8 @@ fn a_missing_offset_is_reported_as_a_reset(subject: &Subject) {
 fn two_clients_of_one_log_see_each_others_records(subject: &Subject) {
     let topic = subject.topic(1);
     let other = subject.another();
-    let identity = subject.log.topic_id(&topic).expect("the log answers");
-    assert_eq!(other.topic_id(&topic).expect("the log answers"), identity);
+    let identity = subject.log.topic_id(&topic).expect("the log responds");
+    assert_eq!(other.topic_id(&topic).expect("the log responds"), identity);
     let mut member = join(subject, &*other, &topic, 1);
     let mut readers = assign(&mut *member, &[0]);
     for number in 0..10 {

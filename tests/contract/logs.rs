@@ -90,7 +90,7 @@ impl Subject {
     }
 
     pub fn state(&self, topic: &str) -> TopicState {
-        self.log.topic(topic).expect("the log answers")
+        self.log.topic(topic).expect("the log responds")
     }
 
     pub fn append(&self, topic: &str, key: &str, value: &str) -> Appended {

@@ -95,7 +95,7 @@ impl Pair<'_> {
         match step {
             Step::Acquire => {
                 let claim = &self.owners[by].claim;
-                let acquired = self.store.acquire(claim).expect("the store answers");
+                let acquired = self.store.acquire(claim).expect("the store responds");
                 assert_eq!(known(acquired), known(self.memory.acquire(claim)));
             }
             Step::CommitStart { epochs, moves, gap } => self.commit_start(by, epochs, moves, gap),
@@ -137,7 +137,7 @@ impl Pair<'_> {
         batch.position_id = position.map_or(-1, |position| position.id);
         let expected = self.memory.apply(&batch, other, rejects);
         let position = self.store.position(&self.log_id, 0);
-        let position = position.expect("the store answers");
+        let position = position.expect("the store responds");
         batch.position_id = position.map_or(-1, |position| position.id);
         let applied = self.store.apply(&batch, window);
         assert_eq!(outcome(applied), outcome(expected));
@@ -191,13 +191,13 @@ impl Pair<'_> {
 
     fn read(&mut self, by: usize) {
         let claim = &self.owners[by].claim;
-        let holder = self.store.holder(claim).expect("the store answers");
+        let holder = self.store.holder(claim).expect("the store responds");
         assert_eq!(
             holder.map(|holder| holder.group),
             self.memory.holder(claim).map(|holder| holder.group)
         );
         let position = self.store.position(&self.log_id, 0);
-        let position = position.expect("the store answers");
+        let position = position.expect("the store responds");
         assert_eq!(
             known(position),
             known(self.memory.position(&self.log_id, 0))
@@ -205,7 +205,7 @@ impl Pair<'_> {
         let uids: Vec<String> = (0..UIDS).map(|number| self.uid(number)).collect();
         let uids: Vec<&str> = uids.iter().map(String::as_str).collect();
         let found = self.store.lookup(&self.log_id, &uids);
-        let found = found.expect("the store answers").results;
+        let found = found.expect("the store responds").results;
         let in_memory = |uid: &&str| self.memory.lookup(&self.log_id, uid);
         let expected: Vec<_> = uids.iter().map(in_memory).collect();
         assert_eq!(format!("{found:#?}"), format!("{expected:#?}"));

@@ -33,7 +33,7 @@ fn a_position_exists_from_the_first_start_decision_on(subject: &Database) {
     let mut owner = subject.owner();
     assert_eq!((owner.position.epoch, owner.position.next_offset), (1, 0));
     assert_eq!(owner.position.last_applied, None);
-    let found = owner.store.position(LOG, 0).expect("the store answers");
+    let found = owner.store.position(LOG, 0).expect("the store responds");
     assert_eq!(found.as_ref(), Some(&owner.position));
     let acquired = owner.store.acquire(&claim());
     assert_eq!(acquired.expect("the partition can be acquired"), found);
@@ -68,7 +68,7 @@ fn a_batch_is_stored_with_its_position_or_not_at_all(subject: &Database) {
     let batch = owner.batch(vec![sourced("a", 1, 0, 1), sourced("b", 2, 1, 1)]);
     let applied = owner.apply(&batch).expect("the batch is stored");
     assert!(!applied.already_applied && applied.outdated == 0 && applied.rejected.is_empty());
-    let position = owner.store.position(LOG, 0).expect("the store answers");
+    let position = owner.store.position(LOG, 0).expect("the store responds");
     let position = position.expect("there is a position");
     assert_eq!(position.next_offset, 2);
     assert_eq!(position.last_applied, batch.last_applied);
@@ -115,7 +115,7 @@ fn an_older_owner_is_fenced(subject: &Database) {
     );
     assert_eq!(subject.db().count("orders"), 0);
     for (claim, is_fenced) in [(&old.claim, true), (&newer, false)] {
-        let holder = old.store.holder(claim).expect("the store answers");
+        let holder = old.store.holder(claim).expect("the store responds");
         assert_eq!(holder.is_some(), is_fenced);
     }
 }
@@ -152,7 +152,7 @@ fn an_order_is_replaced_whole(subject: &Database) {
     for version in 1..=4 {
         owner.apply_orders(vec![sourced("a", version, i64::from(version) - 1, 1)]);
     }
-    let mut found = owner.store.lookup(LOG, &["a"]).expect("the store answers");
+    let mut found = owner.store.lookup(LOG, &["a"]).expect("the store responds");
     let LookupResult::Stored(stored) = found.results.remove(0) else {
         panic!("the order is stored")
     };

@@ -31,7 +31,7 @@ fn a_lookup_tells_stored_dead_lettered_and_absent_orders_apart(subject: &Databas
     let found = owner
         .store
         .lookup(LOG, &["absent", "a", "d"])
-        .expect("the store answers");
+        .expect("the store responds");
     assert!(matches!(found.results[0], LookupResult::Absent));
     assert!(matches!(found.results[1], LookupResult::Stored(_)));
     let LookupResult::DeadLettered { location } = &found.results[2] else {
@@ -47,7 +47,7 @@ fn the_latest_orders_have_their_positions(subject: &Database) {
     for number in 0..5 {
         owner.apply_orders(vec![sourced(&format!("uid-{number}"), 1, number, number)]);
     }
-    let latest = owner.store.latest(LOG, 3).expect("the store answers");
+    let latest = owner.store.latest(LOG, 3).expect("the store responds");
     assert_eq!(latest.orders.len(), 3);
     assert_eq!(latest.positions[0].next_offset, 5);
 }
@@ -87,13 +87,13 @@ fn a_snapshot_has_everything_of_one_moment_and_nothing_later(subject: &Database)
     // No writer waits for a snapshot.
     owner.apply_orders(vec![sourced("uid-0000", 9, 1100, 2000)]);
 
-    assert_eq!(snapshot.counts().expect("the store answers"), (1101, 0));
-    let positions = snapshot.positions(LOG).expect("the store answers");
+    assert_eq!(snapshot.counts().expect("the store responds"), (1101, 0));
+    let positions = snapshot.positions(LOG).expect("the store responds");
     let [position] = &positions[..] else {
         panic!("{positions:?}")
     };
     assert_eq!((position.epoch, position.next_offset), (1, 1100));
-    assert_eq!(snapshot.positions("other").expect("the store answers"), []);
+    assert_eq!(snapshot.positions("other").expect("the store responds"), []);
     let mut expected: Vec<Order> = (0..1100).map(|number| order(number).order).collect();
     expected.sort_by(|one, other| one.order_uid.cmp(&other.order_uid));
     expected.push(Order {
@@ -105,7 +105,7 @@ fn a_snapshot_has_everything_of_one_moment_and_nothing_later(subject: &Database)
         orders.push(order);
         ControlFlow::Continue(())
     });
-    visited.expect("the store answers");
+    visited.expect("the store responds");
     assert_eq!(orders.len(), expected.len());
     let different = orders
         .iter()
@@ -118,7 +118,7 @@ fn a_snapshot_has_everything_of_one_moment_and_nothing_later(subject: &Database)
         first += 1;
         ControlFlow::Break(())
     });
-    visited.expect("the store answers");
+    visited.expect("the store responds");
     assert_eq!(first, 1);
 }
 
@@ -141,13 +141,13 @@ fn a_snapshot_has_dead_letters_as_they_are_stored(subject: &Database) {
     ];
     owner.apply(&batch).expect("the batch is stored");
     let mut snapshot = subject.engine.snapshot().expect("a snapshot can be made");
-    assert_eq!(snapshot.counts().expect("the store answers"), (1, 3));
+    assert_eq!(snapshot.counts().expect("the store responds"), (1, 3));
     let mut letters = Vec::new();
     let visited = snapshot.for_each_dead_letter(&mut |letter| {
         letters.push(letter);
         ControlFlow::Continue(())
     });
-    visited.expect("the store answers");
+    visited.expect("the store responds");
     let [null, long, raw] = &letters[..] else {
         panic!("there are three")
     };

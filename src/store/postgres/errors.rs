@@ -39,17 +39,9 @@ impl From<PgError> for StoreError {
     }
 }
 
-/// A failed connection attempt. Without a SQLSTATE the network failed, or TLS.
+/// A failed connection attempt: an error that is not the network's is one of the configuration.
 pub(super) fn connect_error(error: PgError, address: &str) -> StoreError {
     let at = |reason: String| format!("{reason} (at `{address}`)");
-    if error.as_db_error().is_none() {
-        let reason = at(chain(&error));
-        return if is_network_error(&error) {
-            StoreError::Unavailable(reason)
-        } else {
-            StoreError::Misconfigured(reason)
-        };
-    }
     match StoreError::from(error) {
         StoreError::Unavailable(reason) => StoreError::Unavailable(at(reason)),
         StoreError::Contended(reason) => StoreError::Contended(at(reason)),

@@ -10,10 +10,10 @@ use std::sync::LazyLock;
 use ::postgres::binary_copy::BinaryCopyInWriter;
 use ::postgres::types::private::BytesMut;
 use ::postgres::types::{IsNull, ToSql, Type, to_sql_checked};
-use ::postgres::{Error as PgError, Row, Transaction};
+use ::postgres::{Error as PgError, Row};
 
 use super::micros::Micros;
-use super::statements::Statements;
+use super::transaction::PostgresTransaction;
 use crate::order::{Column, Delivery, Item, Kind, Order, Payment, TableRow, Value};
 use crate::store::order_sql::{
     names, order_columns, order_values, overwriting_older, part_columns, part_values,
@@ -24,11 +24,6 @@ use crate::store::{Batch, SourcedOrder};
 const COPY_FROM: usize = 100;
 
 static SQL: LazyLock<Sql> = LazyLock::new(Sql::new);
-
-const DELETE_PARTS: &str = "
-    WITH d AS (DELETE FROM delivery WHERE order_uid = ANY($1)),
-         p AS (DELETE FROM payment WHERE order_uid = ANY($1))
-    DELETE FROM items WHERE order_uid = ANY($1)";
 
 /// The statements that follow from the columns of an order.
 struct Sql {
@@ -120,15 +115,9 @@ impl ToSql for Value<'_> {
     to_sql_checked!();
 }
 
-/// Writes rows inside one transaction, with the connection's prepared statements.
-pub(super) struct RowWriter<'w, 't> {
-    pub transaction: &'w mut Transaction<'t>,
-    pub statements: &'w mut Statements,
-}
-
 type Orders<'o> = [&'o SourcedOrder];
 
-impl RowWriter<'_, '_> {
+impl PostgresTransaction<'_> {
     /// Inserts orders whose uids are not stored. Fails with SQLSTATE 23505 when another session has
     /// inserted one of them.
     pub(super) fn insert_orders(
@@ -147,19 +136,12 @@ impl RowWriter<'_, '_> {
         orders: &Orders<'_>,
     ) -> Result<HashSet<String>, PgError> {
         let rows = orders.iter().map(|sourced| order_values(batch, sourced));
-        let rows = self.query(&SQL.upsert_orders, &arrays(&SQL.orders, rows))?;
+        let rows = self.query_arrays(&SQL.upsert_orders, &arrays(&SQL.orders, rows))?;
         Ok(rows.iter().map(|row| row.get(0)).collect())
     }
 
-    /// Deletes delivery, payment and items.
-    pub(super) fn delete_parts(&mut self, uids: &[&str]) -> Result<(), PgError> {
-        self.statements
-            .execute(self.transaction, DELETE_PARTS, &[&uids])?;
-        Ok(())
-    }
-
     /// Inserts delivery, payment and items of orders that have none.
-    pub(super) fn insert_parts(&mut self, orders: &Orders<'_>) -> Result<(), PgError> {
+    pub(super) fn insert_order_parts(&mut self, orders: &Orders<'_>) -> Result<(), PgError> {
         let orders = || orders.iter().map(|sourced| &sourced.order);
         let delivery = orders().map(|order| part_values(order, &order.delivery));
         self.insert(&SQL.delivery, delivery, orders().len())?;
@@ -180,7 +162,7 @@ impl RowWriter<'_, '_> {
         if orders < COPY_FROM {
             let arrays = arrays(insert, rows);
             if !arrays[0].is_empty() {
-                self.query(&insert.statement, &arrays)?;
+                self.query_arrays(&insert.statement, &arrays)?;
             }
             return Ok(());
         }
@@ -195,9 +177,14 @@ impl RowWriter<'_, '_> {
         copy.finish().map(|_| ())
     }
 
-    fn query(&mut self, sql: &'static str, arrays: &[Vec<Value<'_>>]) -> Result<Vec<Row>, PgError> {
+    fn query_arrays(
+        &mut self,
+        sql: &'static str,
+        arrays: &[Vec<Value<'_>>],
+    ) -> Result<Vec<Row>, PgError> {
         let parameters: Vec<&(dyn ToSql + Sync)> = arrays.iter().map(|array| array as _).collect();
-        self.statements.query(self.transaction, sql, &parameters)
+        self.statements
+            .query(&mut self.transaction, sql, &parameters)
     }
 }
 

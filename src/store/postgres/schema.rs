@@ -6,7 +6,7 @@
 
 use ::postgres::Client;
 
-use crate::store::{AppliedMigration, Dialect, Migration, Schema, StoreError, existing_tables};
+use crate::store::{AppliedMigration, Dialect, Migration, Schema, StoreError};
 
 /// The key of the advisory lock: "orders" in ASCII.
 const LOCK: i64 = 0x6f72_6465_7273;
@@ -49,11 +49,6 @@ impl PostgresSchema {
     pub(super) fn new(client: Client) -> PostgresSchema {
         PostgresSchema { client }
     }
-
-    fn columns(&mut self, table: &str) -> Result<Vec<String>, StoreError> {
-        let rows = self.client.query(COLUMNS, &[&table])?;
-        Ok(rows.iter().map(|row| row.get(0)).collect())
-    }
 }
 
 /// The history in order of version; empty when there is no history table. Writes nothing.
@@ -93,11 +88,9 @@ impl Schema for PostgresSchema {
         history(&mut self.client)
     }
 
-    fn has_preexisting_tables(&mut self) -> Result<bool, StoreError> {
-        if !self.history()?.is_empty() {
-            return Ok(false);
-        }
-        existing_tables::has_order_tables(|table| self.columns(table))
+    fn columns(&mut self, table: &str) -> Result<Vec<String>, StoreError> {
+        let rows = self.client.query(COLUMNS, &[&table])?;
+        Ok(rows.iter().map(|row| row.get(0)).collect())
     }
 
     fn try_lock(&mut self) -> Result<bool, StoreError> {

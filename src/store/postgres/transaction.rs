@@ -8,7 +8,6 @@ use std::collections::HashSet;
 use ::postgres::Transaction;
 use ::postgres::error::SqlState;
 
-use super::rows::RowWriter;
 use super::statements::Statements;
 use super::{PostgresStore, dead_letters, gaps, positions};
 use crate::store::apply::{
@@ -19,6 +18,11 @@ use crate::store::{
 };
 
 const KNOWN: &str = "SELECT order_uid FROM orders WHERE order_uid = ANY($1)";
+
+const DELETE_PARTS: &str = "
+    WITH d AS (DELETE FROM delivery WHERE order_uid = ANY($1)),
+         p AS (DELETE FROM payment WHERE order_uid = ANY($1))
+    DELETE FROM items WHERE order_uid = ANY($1)";
 
 impl WriteConnection for PostgresStore {
     type Transaction<'c> = PostgresTransaction<'c>;
@@ -32,18 +36,11 @@ impl WriteConnection for PostgresStore {
 }
 
 pub(super) struct PostgresTransaction<'c> {
-    transaction: Transaction<'c>,
-    statements: &'c mut Statements,
+    pub transaction: Transaction<'c>,
+    pub statements: &'c mut Statements,
 }
 
-impl<'c> PostgresTransaction<'c> {
-    fn rows(&mut self) -> RowWriter<'_, 'c> {
-        RowWriter {
-            transaction: &mut self.transaction,
-            statements: self.statements,
-        }
-    }
-
+impl PostgresTransaction<'_> {
     fn known_uids(&mut self, orders: &[&SourcedOrder]) -> Result<HashSet<String>, StoreError> {
         let uids = uids(orders);
         let rows = self
@@ -55,8 +52,8 @@ impl<'c> PostgresTransaction<'c> {
 
 impl WriteTransaction for PostgresTransaction<'_> {
     fn advance(&mut self, batch: &Batch) -> Result<bool, StoreError> {
-        let (transaction, statements) = (&mut self.transaction, &mut *self.statements);
-        Ok(positions::advance(transaction, statements, batch)?)
+        let moved = positions::advance(&mut self.transaction, self.statements, batch);
+        Ok(moved?)
     }
 
     fn find_position_by_id(&mut self, id: i64) -> Result<Option<OwnedPosition>, StoreError> {
@@ -77,7 +74,7 @@ impl WriteTransaction for PostgresTransaction<'_> {
         let (known, new): (Vec<&SourcedOrder>, Vec<&SourcedOrder>) = orders
             .iter()
             .partition(|sourced| uids.contains(&sourced.order.order_uid));
-        match self.rows().insert_orders(batch, &new) {
+        match self.insert_orders(batch, &new) {
             Ok(()) => Ok(Inserted { new, known }),
             Err(error) if error.code() == Some(&SqlState::UNIQUE_VIOLATION) => {
                 Err(InsertError::UniqueViolation)
@@ -91,17 +88,19 @@ impl WriteTransaction for PostgresTransaction<'_> {
         batch: &Batch,
         orders: &[&'b SourcedOrder],
     ) -> Result<Vec<&'b SourcedOrder>, StoreError> {
-        let written = self.rows().upsert_orders(batch, orders)?;
+        let written = self.upsert_orders(batch, orders)?;
         let is_written = |sourced: &&&SourcedOrder| written.contains(&sourced.order.order_uid);
         Ok(orders.iter().filter(is_written).copied().collect())
     }
 
     fn delete_parts(&mut self, orders: &[&SourcedOrder]) -> Result<(), StoreError> {
-        Ok(self.rows().delete_parts(&uids(orders))?)
+        self.statements
+            .execute(&mut self.transaction, DELETE_PARTS, &[&uids(orders)])?;
+        Ok(())
     }
 
     fn insert_parts(&mut self, orders: &[&SourcedOrder]) -> Result<(), StoreError> {
-        Ok(self.rows().insert_parts(orders)?)
+        Ok(self.insert_order_parts(orders)?)
     }
 
     fn insert_dead_letters(
@@ -109,13 +108,9 @@ impl WriteTransaction for PostgresTransaction<'_> {
         batch: &Batch,
         letters: &[DeadLetter],
     ) -> Result<(), StoreError> {
-        let (transaction, statements) = (&mut self.transaction, &mut *self.statements);
-        Ok(dead_letters::insert(
-            transaction,
-            statements,
-            batch,
-            letters,
-        )?)
+        let client = &mut self.transaction;
+        let inserted = dead_letters::insert(client, self.statements, batch, letters);
+        Ok(inserted?)
     }
 
     fn insert_gaps(&mut self, batch: &Batch) -> Result<(), StoreError> {

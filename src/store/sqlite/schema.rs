@@ -14,7 +14,7 @@ use rusqlite::{Connection, Error as SqliteError, TransactionBehavior, params};
 use super::{HINT, configure, inspect};
 use crate::data_folder::{create_durably, folder_of, sync_folder, try_lock};
 use crate::sqlite_file::{Access, GuardedFile, OpenFile};
-use crate::store::{AppliedMigration, Dialect, Migration, Schema, StoreError, existing_tables};
+use crate::store::{AppliedMigration, Dialect, Migration, Schema, StoreError};
 
 const HAS_HISTORY: &str = "
     SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name = 'orders_migrations'";
@@ -125,17 +125,10 @@ impl Schema for SqliteSchema {
         self.query(history)
     }
 
-    fn has_preexisting_tables(&mut self) -> Result<bool, StoreError> {
-        if !self.history()?.is_empty() {
-            return Ok(false);
-        }
-        existing_tables::has_order_tables(|table| {
-            self.query(|connection| {
-                let mut statement = connection.prepare_cached(COLUMNS)?;
-                statement
-                    .query_map([table], |row| row.get(0))?
-                    .collect::<Result<Vec<String>, _>>()
-            })
+    fn columns(&mut self, table: &str) -> Result<Vec<String>, StoreError> {
+        self.query(|connection| {
+            let mut statement = connection.prepare_cached(COLUMNS)?;
+            statement.query_map([table], |row| row.get(0))?.collect()
         })
     }
 

@@ -76,6 +76,24 @@ impl SqliteSnapshot {
     ) -> Result<T, StoreError> {
         query(&self.connection).map_err(|error| self.file.classify(&error).into())
     }
+
+    fn for_each<T>(
+        &self,
+        sql: &str,
+        read: impl Fn(&Connection, &Row<'_>) -> Result<T, SqliteError>,
+        visit: &mut dyn FnMut(T) -> ControlFlow<()>,
+    ) -> Result<(), StoreError> {
+        self.query(|connection| {
+            let mut statement = connection.prepare(sql)?;
+            let mut rows = statement.query([])?;
+            while let Some(row) = rows.next()? {
+                if visit(read(connection, row)?).is_break() {
+                    break;
+                }
+            }
+            Ok(())
+        })
+    }
 }
 
 impl Snapshot for SqliteSnapshot {
@@ -96,32 +114,17 @@ impl Snapshot for SqliteSnapshot {
         &mut self,
         visit: &mut dyn FnMut(Order) -> ControlFlow<()>,
     ) -> Result<(), StoreError> {
-        self.query(|connection| {
-            let mut statement = connection.prepare(&ALL_ORDERS)?;
-            let mut rows = statement.query([])?;
-            while let Some(row) = rows.next()? {
-                if visit(stored(connection, row, &[])?.order).is_break() {
-                    break;
-                }
-            }
-            Ok(())
-        })
+        let read = |connection: &Connection, row: &Row<'_>| {
+            stored(connection, row, &[]).map(|stored| stored.order)
+        };
+        self.for_each(&ALL_ORDERS, read, visit)
     }
 
     fn for_each_dead_letter(
         &mut self,
         visit: &mut dyn FnMut(StoredDeadLetter) -> ControlFlow<()>,
     ) -> Result<(), StoreError> {
-        self.query(|connection| {
-            let mut statement = connection.prepare(LETTERS)?;
-            let mut rows = statement.query([])?;
-            while let Some(row) = rows.next()? {
-                if visit(letter(row)?).is_break() {
-                    break;
-                }
-            }
-            Ok(())
-        })
+        self.for_each(LETTERS, |_, row| letter(row), visit)
     }
 }
 
