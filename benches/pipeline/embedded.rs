@@ -10,23 +10,32 @@ use support::{Env, http};
 
 use crate::load::{self, Load, Requests};
 use crate::report::{Report, Row};
-use crate::{BACKLOG, LOOKUPS, applied_per_second, backlog, run, tell, visible_times};
+use crate::{
+    BACKLOG, LOOKUPS, applied_per_second, backlog, from_kafka, plural, report_progress, run,
+    visible_times,
+};
+
+/// All benchmarks of the embedded engines; `apply` is compared with Kafka and PostgreSQL.
+pub fn all(report: &mut Report) {
+    post(report);
+    let postgres = from_kafka(report, 1);
+    apply(report, postgres);
+    lookup(report);
+    visible(report);
+}
 
 /// POST with 1, 32 and 200 connections, on the embedded log.
-pub fn post(report: &mut Report) {
+fn post(report: &mut Report) {
     let env = Env::embedded().prepared(1);
-    tell("fsync");
+    report_progress("fsync");
     let fsync = fsyncs(env.path());
     report.add(Row::alone("one write of 4 kB with its fsync", &fsync));
     let api = env.api();
     run(&api.url(), 200, Requests::Orders);
     for connections in [1, 32, 200] {
-        tell(&format!("embedded: POST, {connections} connections"));
+        report_progress(&format!("embedded: POST, {connections} connections"));
         let ours = run(&api.url(), connections, Requests::Orders);
-        let name = format!(
-            "embedded: POST, {connections} connection{}",
-            if connections == 1 { "" } else { "s" }
-        );
+        let name = format!("embedded: POST, {}", plural(connections, "connection"));
         report.add(Row::rates(
             &name,
             &ours,
@@ -38,10 +47,10 @@ pub fn post(report: &mut Report) {
 }
 
 /// A backlog into the four tables, compared with Kafka and PostgreSQL in the same run.
-pub fn apply(report: &mut Report, postgres_per_second: f64) {
+fn apply(report: &mut Report, postgres_per_second: f64) {
     let env = Env::embedded().prepared(1);
-    env.log().produce(&env.topic(), &backlog(BACKLOG, 1));
-    tell("embedded: log → tables");
+    env.produce(&backlog(BACKLOG, 1));
+    report_progress("embedded: log → tables");
     let started = Instant::now();
     let consumer = env.consume().spawn();
     let rate = applied_per_second(&mut env.db(), started);
@@ -55,13 +64,13 @@ pub fn apply(report: &mut Report, postgres_per_second: f64) {
 }
 
 /// GET of orders that are not cached, everything in one process.
-pub fn lookup(report: &mut Report) {
+fn lookup(report: &mut Report) {
     let env = Env::embedded().prepared(1);
-    env.log().produce(&env.topic(), &backlog(LOOKUPS, 1));
-    let up = env.orders(&["up"]).env("CACHE_LOAD_LIMIT", "0").start();
+    env.produce(&backlog(LOOKUPS, 1));
+    let up = env.orders(&["up"]).without_warm_up().start();
     env.wait_until_applied();
-    tell("embedded: GET, not cached");
-    // Beyond what the follower has read as it started.
+    report_progress("embedded: GET, not cached");
+    // Records before the start of the follower.
     let cold = load::sequence(&up.url(), load::paths("backlog-", LOOKUPS), 200);
     report.add(Row::alone(
         "embedded: GET not cached, one client, `up`",
@@ -75,9 +84,9 @@ pub fn lookup(report: &mut Report) {
 }
 
 /// One order at a time, and the time until everything is ready.
-pub fn visible(report: &mut Report) {
+fn visible(report: &mut Report) {
     let env = Env::embedded().prepared(1);
-    tell("embedded: start");
+    report_progress("embedded: start");
     let mut starts = Load::default();
     for _ in 0..5 {
         let began = Instant::now();
@@ -90,7 +99,7 @@ pub fn visible(report: &mut Report) {
         &starts,
     ));
     let up = env.up();
-    tell("embedded: POST → row visible");
+    report_progress("embedded: POST → row visible");
     let mut db = env.db();
     let times = visible_times(&up.url(), |uid| {
         db.number(&format!(
@@ -111,10 +120,10 @@ fn fsyncs(folder: &Path) -> Load {
     let page = [7; 4096];
     let (began, mut times) = (Instant::now(), Load::default());
     while began.elapsed() < Duration::from_secs(1) {
-        let asked = Instant::now();
+        let start = Instant::now();
         file.write_all(&page).expect("the disk has room");
-        file.sync_data().expect("the disk is well");
-        times.add(asked.elapsed());
+        file.sync_data().expect("the disk works");
+        times.add(start.elapsed());
     }
     times
 }

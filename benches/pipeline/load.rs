@@ -22,8 +22,7 @@ pub struct Load {
 
 impl Load {
     pub fn add(&mut self, time: Duration) {
-        self.micros
-            .push(u32::try_from(time.as_micros()).unwrap_or(u32::MAX));
+        self.micros.push(micros(time));
         self.took += time;
     }
 
@@ -60,6 +59,10 @@ impl fmt::Display for Load {
     }
 }
 
+fn micros(time: Duration) -> u32 {
+    u32::try_from(time.as_micros()).unwrap_or(u32::MAX)
+}
+
 /// `12,345`.
 pub fn thousands(number: f64) -> String {
     let digits = format!("{number:.0}");
@@ -82,7 +85,7 @@ pub enum Requests {
     Orders,
 }
 
-/// Requests by `connections` for as long as asked; every answer must be a 200 or 202.
+/// Requests by `connections` for the given time; every answer must be a 200 or 202.
 pub fn run(url: &str, connections: usize, requests: Requests, time: Duration) -> Load {
     let authority = url
         .trim_start_matches("http://")
@@ -93,7 +96,7 @@ pub fn run(url: &str, connections: usize, requests: Requests, time: Duration) ->
         .build()
         .expect("a runtime can be made");
     runtime.block_on(async {
-        // The first second is not counted: producers and caches come up.
+        // The first second is not counted: producers and caches warm up.
         let counted_from = Instant::now() + Duration::from_secs(1);
         let until = counted_from + time;
         let tasks: Vec<_> = (0..connections)
@@ -131,8 +134,8 @@ async fn connection(
     let mut request = Request::new(&authority, &requests);
     let (mut times, mut buffer) = (Vec::new(), Vec::new());
     loop {
-        let asked = Instant::now();
-        if asked >= until {
+        let sent = Instant::now();
+        if sent >= until {
             return times;
         }
         send(&stream, request.next())
@@ -142,8 +145,8 @@ async fn connection(
             .await
             .expect("the server answers");
         assert!(matches!(status, 200 | 202), "the server answered {status}");
-        if asked >= counted_from {
-            times.push(u32::try_from(asked.elapsed().as_micros()).unwrap_or(u32::MAX));
+        if sent >= counted_from {
+            times.push(micros(sent.elapsed()));
         }
     }
 }
@@ -208,7 +211,7 @@ async fn send(stream: &TcpStream, mut bytes: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
-/// Reads one answer with a length, and gives its status.
+/// Reads one answer with a length; returns its status.
 async fn answer(stream: &TcpStream, buffer: &mut Vec<u8>) -> io::Result<u16> {
     buffer.clear();
     loop {
@@ -252,10 +255,10 @@ pub fn sequence(url: &str, paths: Vec<String>, status: u16) -> Load {
     let mut connection = http::Connection::open(url).expect("the API listens");
     let mut load = Load::default();
     for path in paths {
-        let asked = Instant::now();
+        let sent = Instant::now();
         let answer = connection.get(&path).expect("the API answers");
-        assert_eq!(answer.status, status, "{path}: {}", answer.text());
-        load.add(asked.elapsed());
+        answer.expect_status(status);
+        load.add(sent.elapsed());
     }
     load
 }

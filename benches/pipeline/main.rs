@@ -16,10 +16,19 @@ use load::{Load, Requests};
 use report::{Report, Row};
 use support::kafka::RawRecord;
 use support::orders::order;
-use support::{Db, Env, Process, http};
+use support::{Db, Env, Process, TIMEOUT, http};
 
-const PARTS: [&str; 7] = [
-    "post", "get", "lookup", "apply", "visible", "embedded", SCALE,
+/// A part of the benchmarks, by its name on the command line.
+type Part = (&'static str, fn(&mut Report));
+
+const PARTS: [Part; 7] = [
+    ("post", post),
+    ("get", get),
+    ("lookup", lookup),
+    ("apply", apply),
+    ("visible", visible),
+    ("embedded", embedded::all),
+    (SCALE, scale::run),
 ];
 
 /// Runs only when it is named.
@@ -40,37 +49,17 @@ fn main() {
         limits::serve(limit);
         return;
     }
-    if let Some(unknown) = args.iter().find(|arg| !PARTS.contains(&arg.as_str())) {
-        eprintln!("no such part `{unknown}`; there are: {}", PARTS.join(" "));
+    let names = PARTS.map(|(name, _)| name);
+    if let Some(unknown) = args.iter().find(|arg| !names.contains(&arg.as_str())) {
+        eprintln!("no such part `{unknown}`; there are: {}", names.join(" "));
         std::process::exit(2);
     }
-    let is_named = |part: &str| args.iter().any(|arg| arg == part);
-    let wanted = |part: &str| is_named(part) || (args.is_empty() && part != SCALE);
     let mut report = Report::default();
-    if wanted("post") {
-        post(&mut report);
-    }
-    if wanted("get") {
-        get(&mut report);
-    }
-    if wanted("lookup") {
-        lookup(&mut report);
-    }
-    if wanted("apply") {
-        apply(&mut report);
-    }
-    if wanted("visible") {
-        visible(&mut report);
-    }
-    if wanted("embedded") {
-        embedded::post(&mut report);
-        let postgres = from_kafka(&mut report, 1);
-        embedded::apply(&mut report, postgres);
-        embedded::lookup(&mut report);
-        embedded::visible(&mut report);
-    }
-    if wanted(SCALE) {
-        scale::run(&mut report);
+    for (name, measure) in PARTS {
+        let is_named = args.iter().any(|arg| arg == name);
+        if is_named || (args.is_empty() && name != SCALE) {
+            measure(&mut report);
+        }
     }
     println!("{report}");
 }
@@ -82,8 +71,12 @@ fn seconds() -> Duration {
     }))
 }
 
-fn tell(what: &str) {
-    eprintln!("measuring {what}");
+fn report_progress(what: &str) {
+    eprintln!("{what}");
+}
+
+fn plural(count: usize, noun: &str) -> String {
+    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
 }
 
 /// How often POST and its limit are measured in alternation: the speed of a shared machine changes within
@@ -102,24 +95,21 @@ fn post(report: &mut Report) {
             ("TOPIC", &bare_topic(&env)),
         ],
     );
-    tell("nothing yet: the broker warms up");
+    report_progress("warming up the broker");
     for url in [&api.url(), limit.url()] {
         run(url, 200, Requests::Orders);
     }
     for connections in [1, 32, 200] {
-        tell(&format!("POST, {connections} connections"));
+        report_progress(&format!("POST, {connections} connections"));
         let (mut ours, mut bare) = (Load::default(), Load::default());
         for _ in 0..TURNS {
             ours.join(run(&api.url(), connections, Requests::Orders));
             bare.join(run(limit.url(), connections, Requests::Orders));
         }
-        let name = format!(
-            "POST, {connections} connection{}",
-            if connections == 1 { "" } else { "s" }
-        );
+        let name = format!("POST, {}", plural(connections, "connection"));
         report.add(Row::rates(&name, &ours, "bare axum + rdkafka", &bare));
         if connections == 200 {
-            tell("Kafka's ProducerPerformance");
+            report_progress("Kafka's ProducerPerformance");
             let messages = limits::producer_performance(&env, &bare_topic(&env));
             report.add(Row::against(
                 &name,
@@ -145,13 +135,10 @@ fn get(report: &mut Report) {
     let env = Env::ready();
     let api = env.api();
     let body = order("cached").to_string();
-    assert_eq!(
-        http::post(&format!("{}/orders", api.url()), &body).status,
-        202
-    );
+    api.accepts("cached");
     let bare = limits::start("fixed", &[("BODY", &body)]);
     let tiny = limits::start("tiny", &[("BODY", &body)]);
-    tell("GET, cached");
+    report_progress("GET, cached");
     let requests = || Requests::Same("/api/order/cached".into());
     let ours = run(&api.url(), 32, requests());
     report.add(Row::rates(
@@ -173,10 +160,10 @@ fn get(report: &mut Report) {
 fn lookup(report: &mut Report) {
     let env = Env::ready();
     let consumer = env.consumer();
-    env.kafka().produce(&env.topic(), &backlog(LOOKUPS, 1));
+    env.produce(&backlog(LOOKUPS, 1));
     env.wait_until_applied();
-    let api = env.serve_api().env("CACHE_LOAD_LIMIT", "0").start();
-    tell("GET, not cached");
+    let api = env.serve_api().without_warm_up().start();
+    report_progress("GET, not cached");
     let cold = load::sequence(&api.url(), load::paths("backlog-", LOOKUPS), 200);
     report.add(Row::alone(
         "GET not cached, in the database, one client",
@@ -189,14 +176,11 @@ fn lookup(report: &mut Report) {
 
 /// A backlog into the four tables, compared with COPY of the same kind of orders.
 fn apply(report: &mut Report) {
-    tell("COPY into the four tables");
+    report_progress("COPY into the four tables");
     let copied = limits::copy_orders_per_second(&Env::ready());
     for partitions in [1, 4] {
         let rate = from_kafka(report, partitions);
-        let name = format!(
-            "topic → four tables, {partitions} partition{}",
-            if partitions == 1 { "" } else { "s" }
-        );
+        let name = format!("topic → four tables, {}", plural(partitions, "partition"));
         report.add(Row::numbers(
             &name,
             rate,
@@ -208,15 +192,15 @@ fn apply(report: &mut Report) {
 }
 
 /// The backlog from Kafka into PostgreSQL, in orders a second.
-fn from_kafka(report: &mut Report, partitions: i32) -> f64 {
-    tell(&format!("topic → tables, {partitions} partitions"));
-    let env = Env::with_partitions(partitions);
-    env.kafka()
-        .produce(&env.topic(), &backlog(BACKLOG, partitions));
+fn from_kafka(report: &mut Report, partitions: usize) -> f64 {
+    report_progress(&format!("topic → tables, {partitions} partitions"));
+    let count = i32::try_from(partitions).expect("partitions are few");
+    let env = Env::with_partitions(count);
+    env.produce(&backlog(BACKLOG, count));
     let started = Instant::now();
     let consumer = env.consume().spawn();
     let rate = applied_per_second(&mut env.db(), started);
-    let each = BACKLOG / partitions as u32;
+    let each = BACKLOG as usize / partitions;
     report.memory(
         &format!("memory of `consume` after {partitions} × {each}"),
         &consumer,
@@ -228,7 +212,7 @@ fn from_kafka(report: &mut Report, partitions: i32) -> f64 {
 fn applied_per_second(db: &mut Db, started: Instant) -> f64 {
     let mut first: Option<(Instant, i64)> = None;
     loop {
-        let applied = applied(db);
+        let applied = db.applied();
         let now = Instant::now();
         if applied > 0 && first.is_none() {
             first = Some((now, applied));
@@ -245,11 +229,6 @@ fn applied_per_second(db: &mut Db, started: Instant) -> f64 {
     }
 }
 
-/// How many records are applied.
-fn applied(db: &mut Db) -> i64 {
-    db.number("SELECT CAST(coalesce(sum(next_offset), 0) AS BIGINT) FROM log_positions")
-}
-
 /// One order at a time: from the request to the row that another connection sees.
 fn visible(report: &mut Report) {
     let env = Env::ready();
@@ -259,7 +238,7 @@ fn visible(report: &mut Report) {
         .client()
         .prepare("SELECT 1 FROM orders WHERE order_uid = $1")
         .expect("the query is right");
-    tell("POST → row visible");
+    report_progress("POST → row visible");
     let times = visible_times(&api.url(), |uid| {
         let row = db.client().query_opt(&query, &[&uid]);
         row.expect("the query works").is_some()
@@ -277,16 +256,13 @@ fn visible_times(api_url: &str, mut is_there: impl FnMut(&str) -> bool) -> Load 
     for number in 0..300 {
         let uid = format!("visible-{number}");
         let body = order(&uid).to_string();
-        let asked = Instant::now();
+        let sent = Instant::now();
         let answer = connection.post("/orders", body.as_bytes());
-        assert_eq!(answer.expect("an answer").status, 202);
+        answer.expect("an answer").expect_status(202);
         while !is_there(&uid) {
-            assert!(
-                asked.elapsed() < support::TIMEOUT,
-                "`{uid}` never became visible"
-            );
+            assert!(sent.elapsed() < TIMEOUT, "`{uid}` did not become visible");
         }
-        times.add(asked.elapsed());
+        times.add(sent.elapsed());
     }
     times
 }
@@ -300,7 +276,7 @@ fn backlog(orders: u32, partitions: i32) -> Vec<RawRecord> {
     let one = |number: u32| {
         let uid = format!("backlog-{number:07}");
         let partition = i32::try_from(number).expect("orders are fewer") % partitions;
-        RawRecord::new(uid.as_str(), order(&uid).to_string()).to(partition)
+        RawRecord::order(&uid).to(partition)
     };
     (0..orders).map(one).collect()
 }

@@ -14,7 +14,7 @@ use support::{Db, Engines, Env, Process};
 
 use crate::load::{self, thousands};
 use crate::report::{Report, Row};
-use crate::{applied, tell};
+use crate::report_progress;
 
 /// How many records are produced before more are made, so that few are in memory.
 const CHUNK: u32 = 10_000;
@@ -83,13 +83,13 @@ impl Scale {
     /// The backlog into the tables. The consumer runs on.
     fn apply(&self, report: &mut Report) -> Process {
         let Scale { env, orders, .. } = self;
-        tell(&format!("{}: producing {orders} orders", self.name));
+        report_progress(&format!("{}: producing {orders} orders", self.name));
         let numbers: Vec<u32> = (0..*orders).collect();
         for chunk in numbers.chunks(CHUNK as usize) {
             let records: Vec<RawRecord> = chunk.iter().map(|number| record(*number)).collect();
             env.log().produce(&env.topic(), &records);
         }
-        tell(&format!("{}: topic → tables", self.name));
+        report_progress(&format!("{}: topic → tables", self.name));
         let consumer = env.consume().spawn();
         let curve = curve(&mut env.db(), i64::from(*orders));
         let window = i64::from(*orders) / 20;
@@ -108,7 +108,7 @@ impl Scale {
     }
 
     fn cold_gets(&self, report: &mut Report) {
-        tell(&format!("{}: GET, not cached", self.name));
+        report_progress(&format!("{}: GET, not cached", self.name));
         let api = self.env.serve_api().env("CACHE_LOAD_LIMIT", "0").start();
         let step = self.orders / GETS;
         let paths = (0..GETS).map(|number| format!("/api/order/{}", uid(number * step)));
@@ -118,7 +118,7 @@ impl Scale {
     }
 
     fn warm_up(&self, report: &mut Report) {
-        tell(&format!("{}: warm-up", self.name));
+        report_progress(&format!("{}: warm-up", self.name));
         let api = self.env.serve_api().env("CACHE_LOAD_LIMIT", "10000");
         let api = api.start();
         let line = api.wait_for_line("the cache was warmed up with 10000 orders in ");
@@ -128,7 +128,7 @@ impl Scale {
     }
 
     fn export(&self, report: &mut Report) {
-        tell(&format!("{}: export", self.name));
+        report_progress(&format!("{}: export", self.name));
         let file = self.env.path().join("orders.ndjson");
         let began = Instant::now();
         let mut export = self.env.orders(&["export", "--to"]).arg(&file).spawn();
@@ -146,7 +146,7 @@ impl Scale {
     fn commands(&self, report: &mut Report) {
         for args in COMMANDS {
             let command = args.join(" ");
-            tell(&format!("{}: orders {command}", self.name));
+            report_progress(&format!("{}: orders {command}", self.name));
             let began = Instant::now();
             let mut process = self.env.orders(args).spawn();
             let (output, _) = process.finished_with_peak(PATIENCE);
@@ -180,7 +180,7 @@ fn curve(db: &mut Db, all: i64) -> Vec<(Instant, i64)> {
     let began = Instant::now();
     let mut curve: Vec<(Instant, i64)> = Vec::new();
     loop {
-        let applied = applied(db);
+        let applied = db.applied();
         if curve.last().is_none_or(|(_, before)| *before < applied) {
             curve.push((Instant::now(), applied));
         }

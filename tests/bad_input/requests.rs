@@ -4,7 +4,14 @@ use support::orders::order;
 
 /// All of them; those with 202 bring one order each.
 pub fn requests() -> Vec<Request> {
-    let groups = [lengths(), framings(), types(), heads(), paths()];
+    let groups = [
+        lengths(),
+        chunks(),
+        refused_headers(),
+        types(),
+        heads(),
+        paths(),
+    ];
     groups.into_iter().flatten().collect()
 }
 
@@ -18,7 +25,7 @@ pub struct Request {
     /// The client shuts down its sending side after these bytes.
     pub ends: bool,
     pub status: u16,
-    /// The `type` of the problem; "" where the connection answers and not the API.
+    /// The `type` of the problem; "" where the connection answers instead of the API.
     pub kind: &'static str,
     /// The connection ends with the answer.
     pub closes: bool,
@@ -120,42 +127,12 @@ fn lengths() -> Vec<Request> {
             "too-large",
         )
         .closing(),
-        Request::new(
-            "a length of 20 digits",
-            post("Content-Length: 99999999999999999999\r\n", &body),
-            400,
-            "",
-        )
-        .closing(),
-        Request::new(
-            "a negative length",
-            post("Content-Length: -1\r\n", &body),
-            400,
-            "",
-        )
-        .closing(),
-        Request::new(
-            "a length with a plus",
-            post("Content-Length: +5\r\n", &body),
-            400,
-            "",
-        )
-        .closing(),
-        Request::new(
-            "a length in words",
-            post("Content-Length: five\r\n", &body),
-            400,
-            "",
-        )
-        .closing(),
         Request::new("neither a length nor chunks", post("", ""), 400, "not-json"),
     ]
 }
 
-/// Two lengths: a proxy may have used the other one.
-fn framings() -> Vec<Request> {
-    let body = order("framings").to_string();
-    let length = body.len();
+/// Bodies in chunks: a proxy may have used a length instead.
+fn chunks() -> Vec<Request> {
     let chunked = |uid: &str| {
         let body = order(uid).to_string();
         format!("{:x}\r\n{body}\r\n0\r\n\r\n", body.len())
@@ -190,23 +167,6 @@ fn framings() -> Vec<Request> {
             "not-json",
         ),
         Request::new(
-            "two lengths that differ",
-            post(
-                &format!("Content-Length: {length}\r\nContent-Length: 5\r\n"),
-                &body,
-            ),
-            400,
-            "",
-        )
-        .closing(),
-        Request::new(
-            "two lengths in one line",
-            post(&format!("Content-Length: {length}, 5\r\n"), &body),
-            400,
-            "",
-        )
-        .closing(),
-        Request::new(
             "chunks that are no chunks",
             post("Transfer-Encoding: chunked\r\n", "zz\r\n{}"),
             400,
@@ -220,31 +180,44 @@ fn framings() -> Vec<Request> {
             "broken-body",
         )
         .ending(),
-        Request::new(
-            "an encoding of the transfer that is none",
-            post("Transfer-Encoding: identity\r\n", &body),
-            400,
-            "",
-        )
-        .closing(),
-        Request::new(
-            "chunks that are not the last encoding",
-            post("Transfer-Encoding: chunked, gzip\r\n", &body),
-            400,
-            "",
-        )
-        .closing(),
-        Request::new(
-            "a blank before a colon",
-            post(&format!("Content-Length : {length}\r\n"), &body),
-            400,
-            "",
-        )
-        .closing(),
     ]
 }
 
-/// What a form of a foreign page could send, and what would swell.
+/// Headers for which the connection itself answers 400 and ends.
+fn refused_headers() -> Vec<Request> {
+    let body = order("refused-headers").to_string();
+    let length = body.len();
+    let two_lengths = format!("Content-Length: {length}\r\nContent-Length: 5");
+    let one_line = format!("Content-Length: {length}, 5");
+    let blank = format!("Content-Length : {length}");
+    let headers = [
+        (
+            "a length of 20 digits",
+            "Content-Length: 99999999999999999999",
+        ),
+        ("a negative length", "Content-Length: -1"),
+        ("a length with a plus", "Content-Length: +5"),
+        ("a length in words", "Content-Length: five"),
+        ("two lengths that differ", &two_lengths),
+        ("two lengths in one line", &one_line),
+        (
+            "an unknown transfer encoding",
+            "Transfer-Encoding: identity",
+        ),
+        (
+            "chunked is not the last encoding",
+            "Transfer-Encoding: chunked, gzip",
+        ),
+        ("a blank before a colon", &blank),
+    ];
+    let request = |(name, line)| {
+        let bytes = post(&format!("{line}\r\n"), &body);
+        Request::new(name, bytes, 400, "").closing()
+    };
+    headers.map(request).into()
+}
+
+/// Types that a form of another site could send, and compressed bodies.
 fn types() -> Vec<Request> {
     let body = order("types").to_string();
     let with = |headers: &str| {
@@ -298,7 +271,7 @@ fn heads() -> Vec<Request> {
         Request::new("a path of 1 MB", get(&path, ""), 431, "").closing(),
         Request::new("a NUL in a header", get(health, "X-A: a\0b\r\n"), 400, "").closing(),
         Request::new("a header without a name", get(health, ": b\r\n"), 400, "").closing(),
-        Request::new("no HTTP", "hello\r\n\r\n", 400, "").closing(),
+        Request::new("not HTTP", "hello\r\n\r\n", 400, "").closing(),
         Request::new(
             "another protocol",
             "\u{16}\u{3}\u{1}\u{2}\0\u{1}\0\r\n\r\n",
@@ -307,7 +280,7 @@ fn heads() -> Vec<Request> {
         )
         .closing(),
         Request::new(
-            "a version that is none",
+            "an invalid version",
             get("GET /healthz HTTP/7.3", ""),
             400,
             "",

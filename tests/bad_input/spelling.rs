@@ -14,31 +14,13 @@ use proptest::strategy::ValueTree;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use serde_json::{Map, Value};
 
+use super::fields::{
+    DELIVERY, ITEM_NUMBERS, ITEM_SMALL_NUMBERS, ITEM_TEXTS, ORDER_TEXTS, PAYMENT_NUMBERS,
+    PAYMENT_TEXTS,
+};
+
 /// The first and the last microsecond of the years 1 to 9999.
 const DATES: (i64, i64) = (-62_135_596_800_000_000, 253_402_300_799_999_999);
-
-const ORDER_TEXTS: [&str; 8] = [
-    "track_number",
-    "entry",
-    "locale",
-    "internal_signature",
-    "customer_id",
-    "delivery_service",
-    "shardkey",
-    "oof_shard",
-];
-const DELIVERY: [&str; 7] = ["name", "phone", "zip", "city", "address", "region", "email"];
-const PAYMENT_TEXTS: [&str; 5] = ["transaction", "request_id", "currency", "provider", "bank"];
-const PAYMENT_NUMBERS: [&str; 5] = [
-    "amount",
-    "payment_dt",
-    "delivery_cost",
-    "goods_total",
-    "custom_fee",
-];
-const ITEM_TEXTS: [&str; 5] = ["track_number", "rid", "name", "size", "brand"];
-const ITEM_NUMBERS: [&str; 4] = ["chrt_id", "price", "total_price", "nm_id"];
-const ITEM_SMALL_NUMBERS: [&str; 2] = ["sale", "status"];
 
 /// One order as it is written and as it must come back.
 pub struct Spelled {
@@ -49,7 +31,7 @@ pub struct Spelled {
     pub micros: i64,
 }
 
-/// Draws orders; the same seed draws the same ones.
+/// Generates orders; the same seed generates the same ones.
 pub struct Draw {
     runner: TestRunner,
     drawn: usize,
@@ -103,11 +85,7 @@ impl Draw {
     fn part(&mut self, texts: &[&'static str], numbers: &[&'static str]) -> (Value, String) {
         let mut object = Object::default();
         self.texts(&mut object, texts);
-        for &name in numbers {
-            let number = self.number();
-            let written = self.write_number(number);
-            object.add(name, number.into(), written, number == 0);
-        }
+        self.numbers(&mut object, numbers);
         self.write(object)
     }
 
@@ -121,11 +99,7 @@ impl Draw {
         for _ in 0..count {
             let mut item = Object::default();
             self.texts(&mut item, &ITEM_TEXTS);
-            for name in ITEM_NUMBERS {
-                let number = self.number();
-                let text = self.write_number(number);
-                item.add(name, number.into(), text, number == 0);
-            }
+            self.numbers(&mut item, &ITEM_NUMBERS);
             self.small_numbers(&mut item, &ITEM_SMALL_NUMBERS);
             let (value, text) = self.write(item);
             values.push(value);
@@ -140,6 +114,14 @@ impl Draw {
             let text = self.text();
             let written = self.write_text(&text);
             object.add(name, text.clone().into(), written, text.is_empty());
+        }
+    }
+
+    fn numbers(&mut self, object: &mut Object, names: &[&'static str]) {
+        for &name in names {
+            let number = self.number();
+            let written = self.write_number(number);
+            object.add(name, number.into(), written, number == 0);
         }
     }
 
@@ -175,7 +157,7 @@ impl Draw {
             let wide = self.of(range('\u{10000}', '\u{10ffff}'));
             return wide.to_string().repeat(1_024);
         }
-        let odd = vec![
+        let special = vec![
             '"', '\\', '/', '\u{7f}', '\u{feff}', '\u{fffe}', '\u{ffff}', '\u{2028}', '\u{301}',
             '\u{202e}',
         ];
@@ -183,7 +165,7 @@ impl Draw {
             4 => range(' ', '~'),
             2 => range('\u{1}', '\u{1f}'),
             1 => range('\u{80}', '\u{9f}'),
-            2 => proptest::sample::select(odd),
+            2 => proptest::sample::select(special),
             2 => range('\u{a0}', '\u{d7ff}'),
             1 => range('\u{e000}', '\u{ffff}'),
             2 => range('\u{10000}', '\u{10ffff}'),
@@ -220,7 +202,7 @@ impl Draw {
         written
     }
 
-    /// A moment, and one of the ways to write it with a zone and a fraction.
+    /// A time, and one of the ways to write it with a zone and a fraction.
     fn date(&mut self) -> (i64, String) {
         let micros = self.of(prop_oneof![
             3 => DATES.0..=DATES.1,
@@ -236,7 +218,7 @@ impl Draw {
             offset = 0;
         }
         let digits = format!("{:06}", micros.rem_euclid(1_000_000));
-        // What is less than a microsecond is cut.
+        // Digits below a microsecond are cut off.
         let beyond = self.of("[0-9]{0,9}");
         let fraction = match (digits.trim_end_matches('0'), self.of(0..3)) {
             ("", 0) => String::new(),
@@ -256,13 +238,13 @@ impl Draw {
     }
 
     /// The object as it must come back, and as it is written: fields in any order, some left out or
-    /// null where they say nothing, unknown ones between them.
+    /// null where they are empty, unknown ones between them.
     fn write(&mut self, object: Object) -> (Value, String) {
         let mut members = Vec::new();
-        for (name, written, says_nothing) in object.written {
+        for (name, written, is_empty) in object.written {
             match self.of(0..4) {
-                0 if says_nothing => {}
-                1 if says_nothing => members.push(format!("\"{name}\":null")),
+                0 if is_empty => {}
+                1 if is_empty => members.push(format!("\"{name}\":null")),
                 _ => members.push(format!("\"{name}\":{written}")),
             }
         }
@@ -276,7 +258,7 @@ impl Draw {
     }
 }
 
-/// An object that is being drawn: its value, and its members as they are written.
+/// An object that is being generated: its value, and its members as they are written.
 #[derive(Default)]
 struct Object {
     value: Map<String, Value>,
@@ -285,9 +267,9 @@ struct Object {
 }
 
 impl Object {
-    fn add(&mut self, name: &'static str, value: Value, written: String, says_nothing: bool) {
+    fn add(&mut self, name: &'static str, value: Value, written: String, is_empty: bool) {
         self.value.insert(name.into(), value);
-        self.written.push((name, written, says_nothing));
+        self.written.push((name, written, is_empty));
     }
 
     fn add_part(&mut self, name: &'static str, (value, written): (Value, String)) {
@@ -297,12 +279,10 @@ impl Object {
 
 fn write_escaped(written: &mut String, character: char, capitals: bool) {
     for unit in character.encode_utf16(&mut [0; 2]) {
-        let escape = if capitals {
-            format!("\\u{unit:04X}")
-        } else {
-            format!("\\u{unit:04x}")
-        };
-        written.push_str(&escape);
+        written.push_str(&match capitals {
+            true => format!("\\u{unit:04X}"),
+            false => format!("\\u{unit:04x}"),
+        });
     }
 }
 
@@ -313,9 +293,7 @@ fn civil(micros: i64) -> DateTime {
 
 /// `YYYY-MM-DDTHH:MM:SS`.
 fn seconds(at: DateTime) -> String {
-    let (year, month, day) = (at.year(), at.month(), at.day());
-    let (hour, minute, second) = (at.hour(), at.minute(), at.second());
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}")
+    at.strftime("%Y-%m-%dT%H:%M:%S").to_string()
 }
 
 /// In UTC, with a fraction only when there is one.

@@ -4,14 +4,14 @@
 use std::collections::HashMap;
 
 use orders::pipeline::PartitionOffset;
-use serde_json::Value;
 use support::Engines;
 use support::database::bytes;
-use support::kafka::{RawRecord, StoredRecord};
+use support::http::Response;
+use support::kafka::RawRecord;
 use support::on_both_engines;
 
 use super::rows::{Case, MARK, Verdict, cases};
-use super::{Findings, World, get, metric};
+use super::{Checks, Findings, Pipeline, get};
 
 on_both_engines! {
     [
@@ -20,74 +20,71 @@ on_both_engines! {
 }
 
 fn each_document_is_stored_or_becomes_a_dead_letter_with_its_bytes_and_reason(engines: &Engines) {
-    let (mut world, cases, mut findings) = (
-        World::start(*engines, 3),
-        cases("topic"),
-        Findings::default(),
-    );
+    let mut pipeline = Pipeline::start(*engines, 3);
+    let (cases, mut findings) = (cases("topic"), Findings::default());
     let record = |case: &Case| RawRecord::new(case.uid.as_str(), case.bytes.clone());
     let records: Vec<RawRecord> = cases.iter().map(record).collect();
-    world.env.log().produce(&world.env.topic(), &records);
-    world.env.wait_until_applied();
+    pipeline.env.produce(&records);
+    pipeline.env.wait_until_applied();
 
-    let offsets = offsets(&world);
-    let mut letters = dead_letters(&world);
-    let mut connection = world.connect();
+    let offsets = offsets(&pipeline);
+    let mut letters = dead_letters(&pipeline);
+    let mut connection = pipeline.connect();
     for case in &cases {
         let Some(at) = offsets.get(&case.uid).copied() else {
-            findings.holds(&case.name, false, "it is not in the log");
+            findings.of(&case.name).holds(false, "it is not in the log");
             continue;
         };
         let letter = letters.remove(&at);
         let answer = get(&mut connection, &case.uid);
-        let got = (answer.status, answer.json());
+        let mut checks = findings.of(&case.name);
         match &case.verdict {
             Verdict::Accepted(order) => {
-                findings.holds(&case.name, letter.is_none(), "it is a dead letter");
-                findings.equal(&case.name, "GET", got, (200, (**order).clone()));
+                checks.holds(letter.is_none(), "it is a dead letter");
+                let found = (answer.status, answer.json());
+                checks.equal("GET", found, (200, (**order).clone()));
             }
             Verdict::NotJson | Verdict::Invalid { .. } => {
-                check_letter(case, letter, &mut findings);
-                let location = format!("{}/{at}", world.env.topic());
-                check_refusal(case, &got, &location, &mut findings);
+                match letter {
+                    Some(letter) => check_letter(case, &letter, &mut checks),
+                    None => checks.holds(false, "there is no dead letter"),
+                }
+                let position = format!("{}/{at}", pipeline.env.topic());
+                check_refusal(case, &answer, &position, &mut checks);
             }
         }
     }
-    findings.equal("the dead letters", "what nobody wrote", letters.len(), 0);
     let accepted = cases.iter().filter(|case| case.is_accepted()).count();
-    findings.equal(
-        "the store",
-        "the number of orders",
-        world.env.db().count("orders"),
-        accepted as i64,
+    let mut db = pipeline.env.db();
+    let counts = (db.count("orders"), db.count("log_gaps"), letters.len());
+    let mut checks = findings.of("the store");
+    checks.equal(
+        "orders, gaps and other dead letters",
+        counts,
+        (accepted as i64, 0, 0),
     );
-    findings.equal(
-        "the store",
-        "the number of gaps",
-        world.env.db().count("log_gaps"),
-        0,
-    );
-    let counted = metric(&world.consumer, "orders_consumer_dead_letters_total");
-    findings.equal(
-        "the metrics",
-        "the dead letters",
+    let counted = pipeline
+        .consumer
+        .metric("orders_consumer_dead_letters_total");
+    checks.equal(
+        "the metric of dead letters",
         counted,
         (cases.len() - accepted) as u64,
     );
-    world.consumer.wait_for_line("dead letter at offset");
-    world.look_at_logs(&mut findings);
+    pipeline.consumer.wait_for_line("dead letter at offset");
+    pipeline.check_logs(&mut findings);
     findings.report();
-    world.still_works();
+    pipeline.assert_works();
 }
 
-/// Where each document is, by its key.
-fn offsets(world: &World) -> HashMap<String, PartitionOffset> {
-    let records = world.env.log().read_all(&world.env.topic());
-    let offset = |record: &StoredRecord| {
+/// The position of each document, by its key.
+fn offsets(pipeline: &Pipeline) -> HashMap<String, PartitionOffset> {
+    let records = pipeline.env.log().read_all(&pipeline.env.topic());
+    let positions = records.iter().map(|record| {
         let at = PartitionOffset::new(record.partition, record.offset);
         (record.key_text(), at)
-    };
-    records.iter().map(offset).collect()
+    });
+    positions.collect()
 }
 
 struct Letter {
@@ -98,8 +95,8 @@ struct Letter {
     reason: String,
 }
 
-fn dead_letters(world: &World) -> HashMap<PartitionOffset, Letter> {
-    let rows = world.env.db().text(
+fn dead_letters(pipeline: &Pipeline) -> HashMap<PartitionOffset, Letter> {
+    let rows = pipeline.env.db().text(
         "SELECT partition, \"offset\", key, payload, payload_bytes, order_uid, reason
          FROM dead_letters",
     );
@@ -112,84 +109,55 @@ fn dead_letters(world: &World) -> HashMap<PartitionOffset, Letter> {
             order_uid: Some(cells[5].to_owned()).filter(|uid| !uid.is_empty()),
             reason: cells[6].to_owned(),
         };
-        let partition = cells[0].parse().expect("a number");
-        let offset = cells[1].parse().expect("a number");
-        (PartitionOffset { partition, offset }, letter)
+        let number = |cell: &str| cell.parse::<i64>().expect("a number");
+        let partition = i32::try_from(number(cells[0])).expect("partitions are few");
+        (PartitionOffset::new(partition, number(cells[1])), letter)
     };
     rows.lines().map(letter).collect()
 }
 
-fn check_letter(case: &Case, letter: Option<Letter>, findings: &mut Findings) {
-    let name = case.name.as_str();
-    let Some(letter) = letter else {
-        findings.holds(name, false, "there is no dead letter");
-        return;
-    };
-    findings.equal(
-        name,
-        "the key",
-        letter.key.as_deref(),
-        Some(case.uid.as_bytes()),
-    );
+fn check_letter(case: &Case, letter: &Letter, checks: &mut Checks<'_>) {
+    let (key, uid) = (letter.key.as_deref(), letter.order_uid.as_deref());
+    checks.equal("the key", key, Some(case.uid.as_bytes()));
+    checks.equal("the uid", uid, case.readable_uid());
     let is_whole = letter.payload.as_deref() == Some(case.bytes.as_slice());
-    findings.holds(
-        name,
-        is_whole,
-        "the dead letter does not hold the bytes that came",
-    );
-    findings.equal(
-        name,
-        "the length",
-        letter.payload_bytes,
-        case.bytes.len().to_string(),
-    );
-    findings.equal(
-        name,
-        "the uid",
-        letter.order_uid.as_deref(),
-        case.readable_uid(),
-    );
+    checks.holds(is_whole, "the dead letter has other bytes");
+    let length = case.bytes.len().to_string();
+    checks.equal("the length", &letter.payload_bytes, &length);
     let reason = letter.reason.as_str();
-    let is_named = match &case.verdict {
+    let start = match &case.verdict {
         Verdict::Invalid { pointer } if pointer.is_empty() => {
-            reason.starts_with("not a valid order: the document must be ")
+            "not a valid order: the document must be ".to_owned()
         }
-        Verdict::Invalid { pointer } => {
-            reason.starts_with(&format!("not a valid order: {pointer} "))
-        }
-        Verdict::NotJson | Verdict::Accepted(_) => reason.starts_with("not one JSON document: "),
+        Verdict::Invalid { pointer } => format!("not a valid order: {pointer} "),
+        Verdict::NotJson | Verdict::Accepted(_) => "not one JSON document: ".to_owned(),
     };
-    findings.holds(name, is_named, format!("the reason is `{reason}`"));
+    checks.holds(
+        reason.starts_with(&start),
+        format!("the reason is `{reason}`"),
+    );
     let is_safe = !reason.contains(MARK) && !reason.chars().any(char::is_control);
-    findings.holds(
-        name,
+    checks.holds(
         is_safe,
-        format!("the reason repeats what came: {reason:?}"),
+        format!("the reason repeats the document: {reason:?}"),
     );
 }
 
-/// A dead letter whose uid could be read is a 404 that names where it is, any other just a 404.
-fn check_refusal(case: &Case, got: &(u16, Value), location: &str, findings: &mut Findings) {
-    let (status, said) = got;
-    let kind = match case.readable_uid() {
-        Some(_) => "dead-lettered",
-        None => "no-such-order",
+/// A dead letter whose uid is readable is a 404 that names its position, any other just a 404.
+fn check_refusal(case: &Case, answer: &Response, position: &str, checks: &mut Checks<'_>) {
+    let is_readable = case.readable_uid().is_some();
+    let kind = if is_readable {
+        "dead-lettered"
+    } else {
+        "no-such-order"
     };
-    findings.equal(
-        &case.name,
-        "GET",
-        (*status, &said["type"]),
-        (404, &kind.into()),
-    );
-    let names_location = said["detail"]
-        .as_str()
-        .unwrap_or_default()
-        .contains(location);
-    let should = case.readable_uid().is_some();
-    findings.equal(
-        &case.name,
-        "whether GET names where the dead letter is",
-        names_location,
-        should,
+    checks.problem(answer, 404, kind);
+    let problem = answer.json();
+    let detail = problem["detail"].as_str().unwrap_or_default();
+    let names_position = detail.contains(position);
+    checks.equal(
+        "whether GET names the position",
+        names_position,
+        is_readable,
     );
 }

@@ -270,7 +270,7 @@ fn an_unreachable_api_is_5_with_a_hint() {
 
 fn sending_continues_while_the_api_is_restarted(engines: &Engines) {
     let env = engines.ready();
-    let port = format!("127.0.0.1:{}", support::private::free_port());
+    let port = support::private::free_address();
     let api = || env.serve_api().env("HTTP_ADDR", &port).start();
     let mut running = api();
     let orders: Vec<Value> = (0..3000)

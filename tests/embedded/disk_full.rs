@@ -4,10 +4,10 @@
 use support::audit::audit;
 use support::disk::SmallDisk;
 use support::load_client::Workload;
-use support::private::free_port;
-use support::{Env, Process, TIMEOUT, eventually};
+use support::private::free_address;
+use support::{Env, TIMEOUT, eventually, wait_until};
 
-use super::{RECOVERY, audit_all, start_clients};
+use super::{RECOVERY, start_clients, stop_and_audit, up_under_load, wait_until_accepted};
 
 const MIB: u64 = 1 << 20;
 
@@ -18,94 +18,80 @@ fn on_a_small_disk() -> (SmallDisk, Env) {
     (disk, env)
 }
 
-fn start_at(env: &Env, port: &str) -> Process {
-    env.orders(&["up"]).env("HTTP_ADDR", port).spawn()
-}
-
 #[test]
 fn orders_are_refused_before_the_disk_is_full_and_accepted_ones_are_stored_and_served() {
     let (disk, env) = on_a_small_disk();
-    let port = format!("127.0.0.1:{}", free_port());
-    let up = start_at(&env, &port);
-    up.wait_ready();
-    let clients = start_clients(&env, &port);
+    let (up, clients) = up_under_load(&env);
     clients.wait_for_more(50);
     disk.fill_except(8 * MIB);
 
-    let said = up.wait_until_unready("make room");
+    let report = up.wait_until_unready("make room");
     let folder = env.data_dir().display().to_string();
-    assert!(said.contains(&folder), "{said}");
-    let refused = eventually("a full disk is told", TIMEOUT, || {
+    assert!(report.contains(&folder), "{report}");
+    let refused = eventually("the full disk to be reported", TIMEOUT, || {
         let answer = up.post_order("refused");
         (answer.status == 507).then_some(answer)
     });
     assert_eq!(refused.json()["outcome"], "not_accepted");
     assert_eq!(refused.header("retry-after"), Some("30"));
-    // The reserve is for what was accepted.
+    // The reserve is for accepted orders.
     let promised = clients.wait_until_refused();
     env.wait_until_applied_within(RECOVERY);
-    assert!(
-        disk.free_bytes() > MIB / 4,
-        "{} bytes are left",
-        disk.free_bytes()
-    );
-    assert_eq!(up.get_order("client0-0").status, 200);
-    assert_eq!(
-        up.get_order("nobody").status,
-        404,
-        "lookups live on the reserve"
-    );
+    let left = disk.free_bytes();
+    assert!(left > MIB / 4, "{left} bytes are left");
+    up.get_order("client0-0").expect_status(200);
+    // Lookups use the reserve.
+    up.get_order("nobody").expect_status(404);
 
     // Now another program fills the rest.
     disk.fill();
-    assert_eq!(up.post_order("refused").status, 507);
-    assert_eq!(up.get_order("client0-0").status, 200);
+    up.post_order("refused").expect_status(507);
+    up.get_order("client0-0").expect_status(200);
     assert_eq!(clients.accepted(), promised);
     disk.free();
     clients.wait_for_more(200);
     up.wait_ready_within(RECOVERY);
-    audit_all(&env, clients, &up.url());
+    stop_and_audit(&env, clients, &up);
 }
 
 #[test]
 fn a_disk_filled_to_the_last_byte_under_load_loses_no_order() {
     let (disk, env) = on_a_small_disk();
-    let port = format!("127.0.0.1:{}", free_port());
-    let up = start_at(&env, &port);
-    let clients = start_clients(&env, &port);
+    let (up, clients) = up_under_load(&env);
     for _ in 0..3 {
         clients.wait_for_more(100);
         disk.fill();
         up.wait_until_unready("make room");
-        assert_eq!(up.post_order("refused").status, 507);
+        up.post_order("refused").expect_status(507);
         disk.free();
     }
     clients.wait_for_more(100);
     up.wait_ready_within(RECOVERY);
-    audit_all(&env, clients, &up.url());
+    stop_and_audit(&env, clients, &up);
 }
 
 #[test]
 fn a_service_killed_on_a_full_disk_starts_and_waits_for_space() {
     let (disk, env) = on_a_small_disk();
-    let port = format!("127.0.0.1:{}", free_port());
-    let mut up = start_at(&env, &port);
+    let port = free_address();
+    let start = || env.orders(&["up"]).http_addr(&port).spawn();
+    let mut up = start();
     let clients = start_clients(&env, &port);
     clients.wait_for_more(100);
     disk.fill();
     up.wait_until_unready("make room");
     up.kill9();
     for _ in 0..2 {
-        let mut up = start_at(&env, &port);
+        let mut up = start();
         up.wait_for_line("make room");
         up.kill9();
     }
-    let up = start_at(&env, &port);
+    let up = start();
     up.wait_for_line("make room");
     disk.free();
     clients.wait_for_more(100);
     up.wait_ready_within(RECOVERY);
-    audit_all(&env, clients, &up.url());
+    stop_and_audit(&env, clients, &up);
 }
 
 #[test]
@@ -120,8 +106,8 @@ fn a_consumer_on_a_full_disk_waits_and_stores_everything_when_there_is_space() {
         disk.fill_except(left);
         let mut consumer = env.consume().spawn();
         for _ in 0..2 {
-            let said = consumer.wait_until_unready("make room");
-            assert!(said.contains("store.db"), "{said}");
+            let report = consumer.wait_until_unready("make room");
+            assert!(report.contains("store.db"), "{report}");
             consumer.kill9();
             consumer = env.consume().spawn();
         }
@@ -138,22 +124,20 @@ fn a_consumer_on_a_full_disk_waits_and_stores_everything_when_there_is_space() {
 fn a_log_recreated_while_the_disk_was_full_accepts_orders() {
     let (disk, env) = on_a_small_disk();
     let up = env.up();
-    assert_eq!(up.post_order("before").status, 202);
+    up.accepts("before");
     env.wait_until_applied();
     disk.fill_except(MIB);
-    eventually("a full disk is told", TIMEOUT, || {
-        (up.post_order("refused").status == 507).then_some(())
+    wait_until("the full disk to be reported", TIMEOUT, || {
+        up.post_order("refused").status == 507
     });
-    let logs = std::fs::read_dir(env.data_dir().join("log")).expect("it is there");
+    let logs = std::fs::read_dir(env.data_dir().join("log")).expect("it exists");
     for file in logs {
         std::fs::remove_file(file.expect("it can be read").path()).expect("it can be removed");
     }
     up.wait_until_unready("run `orders create-topics`");
     disk.free();
     env.orders(&["create-topics"]).run().succeeds();
-    eventually("orders to be accepted", RECOVERY, || {
-        (up.post_order("after").status == 202).then_some(())
-    });
+    wait_until_accepted(&up, "after");
     up.wait_ready_within(RECOVERY);
     let orders = "SELECT order_uid FROM orders ORDER BY 1";
     env.db().eventually(orders, "after\nbefore");

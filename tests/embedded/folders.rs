@@ -4,26 +4,25 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::Path;
 
-use support::private::free_port;
-use support::{Env, Orders, TIMEOUT, eventually};
+use support::{Env, Orders};
 
-use super::{audit_all, start_clients};
+use super::{stop_and_audit, up_under_load, wait_until_accepted};
 
 /// The user `nobody`.
 const USER: u32 = 65_534;
 
-/// Has a command run as a user whom permissions bind.
+/// Runs a command as a user to whom permissions apply.
 fn as_user(command: Orders<'_>) -> Orders<'_> {
     let (user, group) = (format!("--reuid={USER}"), format!("--regid={USER}"));
     command.wrapped_in(&["setpriv", &user, &group, "--clear-groups"])
 }
 
-/// Gives everything below to that user.
-fn give(path: &Path) {
+/// Makes that user the owner of everything below.
+fn change_owner(path: &Path) {
     chown(path, Some(USER), Some(USER)).expect("the tests run as root");
     if path.is_dir() {
         for entry in fs::read_dir(path).expect("it can be read") {
-            give(&entry.expect("it can be read").path());
+            change_owner(&entry.expect("it can be read").path());
         }
     }
 }
@@ -37,11 +36,9 @@ fn a_data_folder_may_have_spaces_quotes_and_any_letters_in_its_name() {
     let dir = tempfile::tempdir().expect("a temporary folder can be made");
     for name in ["my orders/заказы №1 ☂", "100% o'clock?mode=ro#\"x\"&a=b"] {
         let env = Env::embedded_in(&dir.path().join(name));
-        let port = format!("127.0.0.1:{}", free_port());
-        let up = env.orders(&["up"]).env("HTTP_ADDR", &port).start();
-        let clients = start_clients(&env, &port);
+        let (up, clients) = up_under_load(&env);
         clients.wait_for_more(20);
-        audit_all(&env, clients, &up.url());
+        stop_and_audit(&env, clients, &up);
     }
 }
 
@@ -49,9 +46,9 @@ fn a_data_folder_may_have_spaces_quotes_and_any_letters_in_its_name() {
 fn a_data_folder_that_cannot_be_created_is_reported_with_a_hint() {
     let env = Env::embedded();
     fs::write(env.data_dir(), "a file").expect("the folder is writable");
-    let mut said = vec![("up", env.orders(&["up"]).run().exits(1))];
-    said.push(("serve-api", env.serve_api().run().exits(1)));
-    said.push(("consume", env.consume().run().exits(1)));
+    let mut runs = vec![("up", env.orders(&["up"]).run().exits(1))];
+    runs.push(("serve-api", env.serve_api().run().exits(1)));
+    runs.push(("consume", env.consume().run().exits(1)));
     let below = env.path().join("closed");
     fs::create_dir(&below).expect("the folder is writable");
     permit(env.path(), 0o755);
@@ -59,13 +56,11 @@ fn a_data_folder_that_cannot_be_created_is_reported_with_a_hint() {
     let up = env
         .orders(&["up"])
         .env("ORDERS_DATA_DIR", below.join("data"));
-    said.push(("up", as_user(up).run().exits(1)));
-    for (command, refused) in said {
-        let text = refused.stderr;
-        assert!(
-            text.contains("data") && text.contains("--data-dir"),
-            "{command}: {text}"
-        );
+    runs.push(("up", as_user(up).run().exits(1)));
+    for (command, refused) in runs {
+        let error = refused.stderr;
+        let has_hint = error.contains("data") && error.contains("--data-dir");
+        assert!(has_hint, "{command}: {error}");
     }
 }
 
@@ -74,10 +69,10 @@ fn unwritable_files_and_folders_are_reported_and_work_begins_when_they_are_writa
     let env = Env::embedded();
     permit(env.path(), 0o777);
     let mut up = as_user(env.orders(&["up"])).start();
-    assert_eq!(up.post_order("before").status, 202);
+    up.accepts("before");
     env.wait_until_applied();
     up.stop();
-    give(env.data_dir());
+    change_owner(env.data_dir());
     let folder = env.data_dir().to_owned();
     for (path, closed, open) in [
         (env.log_file(), 0o444, 0o600),
@@ -87,25 +82,18 @@ fn unwritable_files_and_folders_are_reported_and_work_begins_when_they_are_writa
         permit(&path, closed);
         let mut up = as_user(env.orders(&["up"])).spawn();
         let name = path.file_name().expect("it has a name").to_string_lossy();
-        let said = up.wait_for_line("writable");
-        assert!(said.contains(&*name), "{said}");
+        let report = up.wait_for_line("writable");
+        assert!(report.contains(&*name), "{report}");
         if path == env.log_file() {
-            assert_eq!(up.post_order("refused").status, 503);
+            up.post_order("refused").expect_status(503);
         }
         permit(&path, open);
         up.wait_ready();
-        eventually("orders to be accepted", TIMEOUT, || {
-            (up.post_order(&format!("at-{name}").replace('.', "-"))
-                .status
-                == 202)
-                .then_some(())
-        });
+        wait_until_accepted(&up, &format!("at-{name}").replace('.', "-"));
         up.stop();
-        give(env.data_dir());
+        change_owner(env.data_dir());
     }
     let orders = "SELECT order_uid FROM orders ORDER BY 1";
-    env.db().eventually(
-        orders,
-        "at-orders-data\nat-store-db\nat-t-orders-db\nbefore",
-    );
+    let expected = "at-orders-data\nat-store-db\nat-t-orders-db\nbefore";
+    env.db().eventually(orders, expected);
 }

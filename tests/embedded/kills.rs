@@ -1,17 +1,17 @@
-//! kill -9 at any moment: every order answered with 202 is there, and no file is damaged.
+//! kill -9 at any moment: every order answered with 202 is stored, and no file is damaged.
 
 use support::Env;
-use support::private::free_port;
+use support::private::free_address;
 
-use super::{audit_all, start_clients};
+use super::{start_clients, stop_and_audit};
 
 #[test]
-fn everything_in_one_process_killed_again_and_again_keeps_every_202() {
+fn everything_in_one_process_killed_repeatedly_keeps_every_202() {
     let env = Env::embedded();
-    let port = format!("127.0.0.1:{}", free_port());
-    let start = || env.orders(&["up"]).env("HTTP_ADDR", &port).spawn();
+    let port = free_address();
+    let start = || env.orders(&["up"]).http_addr(&port).spawn();
     let clients = start_clients(&env, &port);
-    // From its very first order on.
+    // From its first order on.
     for orders in [1, 2, 4, 8, 16, 32, 64, 128, 1, 256, 3, 512] {
         let mut up = start();
         clients.wait_for_more(orders);
@@ -19,14 +19,14 @@ fn everything_in_one_process_killed_again_and_again_keeps_every_202() {
     }
     let up = start();
     up.wait_ready();
-    audit_all(&env, clients, &up.url());
+    stop_and_audit(&env, clients, &up);
 }
 
 #[test]
 fn api_and_consumer_killed_in_turn_and_together_lose_and_duplicate_nothing() {
     let env = Env::embedded().prepared(3);
-    let port = format!("127.0.0.1:{}", free_port());
-    let serve = || env.serve_api().env("HTTP_ADDR", &port).spawn();
+    let port = free_address();
+    let serve = || env.serve_api().http_addr(&port).spawn();
     let (mut api, mut consumer) = (serve(), env.consume().spawn());
     let clients = start_clients(&env, &port);
     for kill in 0..15 {
@@ -44,5 +44,5 @@ fn api_and_consumer_killed_in_turn_and_together_lose_and_duplicate_nothing() {
     }
     api.wait_ready();
     consumer.wait_ready();
-    audit_all(&env, clients, &api.url());
+    stop_and_audit(&env, clients, &api);
 }

@@ -12,7 +12,7 @@ use orders::event_log::{
 };
 use orders::pipeline::PartitionOffset;
 use rusqlite::Connection;
-use support::{TIMEOUT, eventually};
+use support::{TIMEOUT, eventually, wait_until};
 use tempfile::TempDir;
 
 /// A folder with a log, and a topic in it.
@@ -47,14 +47,27 @@ impl Folder {
     }
 
     pub fn create(&self, partitions: i32, settings: &[(&str, &str)]) {
-        create(&self.log(), partitions, settings).expect("the topic can be made");
+        create(&self.log(), partitions, settings).expect("the topic can be created");
+    }
+
+    /// Deletes the topic as a shell would.
+    pub fn remove_files(&self) {
+        for ending in ["db", "db-wal", "db-shm"] {
+            fs::remove_file(self.file(ending)).expect("the file exists");
+        }
+    }
+
+    pub fn length(&self, ending: &str) -> u64 {
+        fs::metadata(self.file(ending))
+            .expect("the file exists")
+            .len()
     }
 
     pub fn file(&self, ending: &str) -> PathBuf {
         self.path.join(format!("{TOPIC}.{ending}"))
     }
 
-    /// Another program's hand on the topic.
+    /// The connection of another program.
     pub fn foreign(&self) -> Connection {
         Connection::open(self.file("db")).expect("the file can be opened")
     }
@@ -69,11 +82,18 @@ pub fn create(
         .iter()
         .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
     admin.create_topics(&[TopicSpec {
-        name: TOPIC.into(),
+        settings: settings.collect(),
+        ..spec(TOPIC, partitions)
+    }])
+}
+
+fn spec(name: &str, partitions: i32) -> TopicSpec {
+    TopicSpec {
+        name: name.into(),
         partitions,
         replication_factor: 1,
-        settings: settings.collect(),
-    }])
+        settings: Default::default(),
+    }
 }
 
 pub fn send(
@@ -106,7 +126,7 @@ pub fn range(log: &dyn EventLog) -> OffsetRange {
 }
 
 pub fn joined(log: &dyn EventLog) -> Box<dyn Membership> {
-    log.join("group", TOPIC).expect("nobody else is in it")
+    log.join("group", TOPIC).expect("the group is free")
 }
 
 pub fn event(member: &mut dyn Membership) -> MembershipEvent {
@@ -138,7 +158,7 @@ fn opening_a_log_writes_nothing_and_a_missing_folder_is_a_missing_topic() {
     assert!(log.warm_up().is_err());
     assert!(!folder.path.exists());
 
-    create(&log, 2, &[]).expect("the topic can be made");
+    create(&log, 2, &[]).expect("the topic can be created");
     append(&log, "key").expect("it is there now");
     log.warm_up().expect("it is there now");
 }
@@ -147,10 +167,8 @@ fn opening_a_log_writes_nothing_and_a_missing_folder_is_a_missing_topic() {
 fn an_embedded_log_refuses_a_replication_factor() {
     let folder = Folder::new();
     let spec = TopicSpec {
-        name: TOPIC.into(),
-        partitions: 1,
         replication_factor: 3,
-        settings: Default::default(),
+        ..spec(TOPIC, 1)
     };
     let error = folder.log().create_topics(&[spec]).expect_err("no copies");
     assert!(matches!(error, LogError::Refused(_)), "{error}");
@@ -174,8 +192,8 @@ fn one_commit_acknowledges_all_queued_records_and_offsets_have_no_holes() {
     let foreign = folder.foreign();
     foreign
         .execute_batch("BEGIN IMMEDIATE")
-        .expect("nobody writes");
-    let mut places = std::thread::scope(|threads| {
+        .expect("the lock is available");
+    let mut offsets = std::thread::scope(|threads| {
         let appending = |thread: usize| {
             let log = &log;
             move || -> Vec<Ack> {
@@ -193,7 +211,9 @@ fn one_commit_acknowledges_all_queued_records_and_offsets_have_no_holes() {
             .into_iter()
             .flat_map(|thread| thread.join().expect("no panic"))
             .collect();
-        foreign.execute_batch("ROLLBACK").expect("it can be left");
+        foreign
+            .execute_batch("ROLLBACK")
+            .expect("the transaction ends");
         let answers = acks
             .into_iter()
             .map(|ack| ack.wait().expect("acknowledged"));
@@ -201,12 +221,12 @@ fn one_commit_acknowledges_all_queued_records_and_offsets_have_no_holes() {
             .map(|at| (at.partition, at.offset.expect("an offset")))
             .collect::<Vec<_>>()
     });
-    // The first record may have been on its way alone.
+    // The first record may have been committed alone.
     let made = commits(&folder) - before;
     assert!(made <= 2, "{made} commits for 800 records");
-    places.sort_unstable();
-    places.dedup();
-    assert_eq!(places.len(), 800, "no two records have one place");
+    offsets.sort_unstable();
+    offsets.dedup();
+    assert_eq!(offsets.len(), 800, "each record has its own offset");
     let ends = log.topic(TOPIC).expect("the log answers").highs;
     assert_eq!(ends.iter().sum::<i64>(), 801);
 }
@@ -237,7 +257,7 @@ fn readers_are_notified_at_once_and_of_other_processes_within_milliseconds() {
             .collect();
         took.sort_unstable();
         println!(
-            "woken after {:?} (median), {:?} at most",
+            "notified after {:?} (median), {:?} at most",
             took[10], took[20]
         );
         assert!(took[10] < Duration::from_millis(within), "{took:?}");
@@ -249,13 +269,8 @@ fn a_process_that_only_reads_starts_no_writer_thread() {
     let folder = Folder::with_topic(1);
     let name = "only-read";
     let log = folder.log();
-    let spec = TopicSpec {
-        name: name.into(),
-        partitions: 1,
-        replication_factor: 1,
-        settings: Default::default(),
-    };
-    log.create_topics(&[spec]).expect("the topic can be made");
+    let created = log.create_topics(&[spec(name, 1)]);
+    created.expect("the topic can be created");
     let mut follower = log
         .follow(name, &[PartitionOffset::new(0, 0)], Duration::ZERO)
         .expect("it can be followed");
@@ -268,9 +283,7 @@ fn a_process_that_only_reads_starts_no_writer_thread() {
             .collect()
     };
     let is_there = |name: &str| threads().iter().any(|thread| thread == name);
-    eventually("the watcher runs", TIMEOUT, || {
-        is_there("log-watcher").then_some(())
-    });
+    wait_until("the watcher to run", TIMEOUT, || is_there("log-watcher"));
     assert!(!is_there(&format!("log-{name}")));
 }
 
@@ -284,9 +297,12 @@ fn a_member_is_notified_when_its_topic_is_created_grown_deleted_and_recreated() 
         panic!("{told:?}")
     };
     assert!(reason.contains("run `orders create-topics`"), "{reason}");
-    assert_eq!(member.assign(&[]).expect("nothing is asked for").len(), 0);
+    assert_eq!(
+        member.assign(&[]).expect("nothing is to be assigned").len(),
+        0
+    );
 
-    create(&log, 1, &[]).expect("the topic can be made");
+    create(&log, 1, &[]).expect("the topic can be created");
     let assigned = |told: MembershipEvent, all: &[i32]| {
         let MembershipEvent::Assigned(partitions) = told else {
             panic!("{told:?}")
@@ -301,12 +317,10 @@ fn a_member_is_notified_when_its_topic_is_created_grown_deleted_and_recreated() 
         .expect("it can be read")
         .remove(0);
 
-    for ending in ["db", "db-wal", "db-shm"] {
-        fs::remove_file(folder.file(ending)).expect("the file is there");
-    }
-    create(&log, 2, &[]).expect("the topic can be made");
+    folder.remove_files();
+    create(&log, 2, &[]).expect("the topic can be created");
     append(&log, "key").expect("acknowledged");
-    // What is read now is of another topic: not under the old positions.
+    // The records belong to another topic now and are not read at the old positions.
     let fetched = old.next(10, 1000, TIMEOUT);
     assert!(
         matches!(fetched, Fetched::Fault(LogFault::Reset(_)) | Fetched::End),
@@ -334,18 +348,18 @@ fn retention_deletes_consumed_records_and_nothing_else() {
     event(&mut *member);
     member.applied(&[PartitionOffset::new(0, 4)]);
     drop(log);
-    // A writer begins with what is due.
+    // A writer deletes expired records when it starts.
     let log = folder.log();
     append(&log, "key").expect("acknowledged");
-    eventually("what was taken is deleted", TIMEOUT, || {
-        (range(&log).low == 4).then_some(())
+    wait_until("applied records to be deleted", TIMEOUT, || {
+        range(&log).low == 4
     });
     assert_eq!(range(&log), OffsetRange { low: 4, high: 11 });
     let first = log
         .read_from(TOPIC, PartitionOffset::new(0, 0))
         .expect("the log answers");
     assert!(matches!(first, ReadBack::Record(record) if record.offset == 4));
-    // There is nothing below, and reading there is a fault.
+    // Nothing is below, and reading there is a fault.
     let fetched = reader(&log, 3).next(10, 1000, TIMEOUT);
     assert!(matches!(fetched, Fetched::Fault(LogFault::Reset(_))));
 }
@@ -358,19 +372,19 @@ fn offsets_continue_after_retention_emptied_a_partition() {
         let log = folder.log();
         assert_eq!(lookup(&log).offset, Some(number));
         let appended = Instant::now();
-        eventually("what is old is deleted", TIMEOUT, || {
-            (range(&log).low >= number).then_some(())
+        wait_until("old records to be deleted", TIMEOUT, || {
+            range(&log).low >= number
         });
         drop(log);
-        // The next one looks for what is old at once, and then only a minute later.
-        eventually("the record to be old", TIMEOUT, || {
-            (appended.elapsed() > Duration::from_millis(2)).then_some(())
+        // The next writer deletes expired records when it starts, and then a minute later.
+        wait_until("the record to be old", TIMEOUT, || {
+            appended.elapsed() > Duration::from_millis(2)
         });
     }
     folder
         .foreign()
         .execute_batch("DELETE FROM records; UPDATE partitions SET low = next_offset")
-        .expect("the shell may do that");
+        .expect("any program may do that");
     let log = folder.log();
     assert_eq!(range(&log), OffsetRange { low: 3, high: 3 });
     assert_eq!(lookup(&log).offset, Some(3));
@@ -387,8 +401,8 @@ fn the_log_can_be_read_with_the_sqlite_shell() {
         .expect("there is one row");
     let key = "b563feb7b2b84b6test".to_owned();
     assert_eq!(row, (0, 0, true, key, "value".to_owned()));
-    let well: String = foreign
+    let integrity: String = foreign
         .query_row("PRAGMA integrity_check", [], |row| row.get(0))
         .expect("it can be checked");
-    assert_eq!(well, "ok");
+    assert_eq!(integrity, "ok");
 }

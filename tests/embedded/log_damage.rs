@@ -6,14 +6,16 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use orders::event_log::{AppendError, Durability, EventLog, Fetched, LogError, LogFault, ReadBack};
+use orders::event_log::{
+    Ack, AppendError, Durability, EventLog, Fetched, LogError, LogFault, ReadBack,
+};
 use orders::pipeline::PartitionOffset;
 use support::disk::SmallDisk;
-use support::{TIMEOUT, eventually};
+use support::{TIMEOUT, eventually, wait_until};
 
 use super::log::{Folder, TOPIC, append, create, range, reader, send};
 
-/// By another process: one that opened the file here and closed it would take SQLite's locks away.
+/// Runs a program on a file: closing the file in this process would release SQLite's locks.
 fn run(command: &str, arguments: &[&str], file: &Path) {
     let status = Command::new(command)
         .args(arguments)
@@ -23,8 +25,8 @@ fn run(command: &str, arguments: &[&str], file: &Path) {
     assert!(status.expect("it can be started").success(), "{command}");
 }
 
-fn goes_on(log: &dyn EventLog) -> i64 {
-    eventually("records are taken again", TIMEOUT, || {
+fn append_again(log: &dyn EventLog) -> i64 {
+    eventually("records to be accepted again", TIMEOUT, || {
         append(log, "key").ok()?.offset
     })
 }
@@ -34,20 +36,18 @@ fn a_record_for_a_deleted_file_is_not_acknowledged_and_a_new_file_is_another_top
     let folder = Folder::with_topic(1);
     let log = folder.log();
     append(&log, "key").expect("acknowledged");
-    let before = log.topic_id(TOPIC).expect("it is there");
-    for ending in ["db", "db-wal", "db-shm"] {
-        fs::remove_file(folder.file(ending)).expect("the file is there");
-    }
+    let before = log.topic_id(TOPIC).expect("it exists");
+    folder.remove_files();
     for _ in 0..3 {
-        let refused = append(&log, "key").expect_err("it is in no file");
+        let refused = append(&log, "key").expect_err("the file is deleted");
         let text = refused.to_string();
         assert!(text.contains("run `orders create-topics`"), "{text}");
     }
-    let error = log.topic_id(TOPIC).expect_err("it is gone");
+    let error = log.topic_id(TOPIC).expect_err("the topic is deleted");
     assert!(matches!(error, LogError::NotFound(_)), "{error:?}");
     create(&log, 1, &[]).expect("the topic can be made");
-    assert_eq!(goes_on(&log), 0);
-    let after = log.topic_id(TOPIC).expect("it is there");
+    assert_eq!(append_again(&log), 0);
+    let after = log.topic_id(TOPIC).expect("it exists");
     assert!(after.contradicts(&before));
 }
 
@@ -59,7 +59,7 @@ fn a_recreated_topic_has_no_record_of_the_deleted_one() {
     // Only the main file: the latest records are in the WAL.
     fs::remove_file(folder.file("db")).expect("the file is there");
     create(&log, 1, &[]).expect("the topic can be made");
-    assert_eq!(goes_on(&log), 0);
+    assert_eq!(append_again(&log), 0);
     assert_eq!(range(&log).high, 1);
 }
 
@@ -70,15 +70,15 @@ fn a_replaced_file_is_not_mixed_with_the_wal_of_the_previous_one() {
     let log = folder.log();
     append(&log, "key").expect("acknowledged");
     fs::rename(other.file("db"), folder.file("db")).expect("both are on one disk");
-    let refused = append(&log, "key").expect_err("it is two files in one");
+    let refused = append(&log, "key").expect_err("file and WAL do not match");
     let text = refused.to_string();
     assert!(text.contains("orders.db-wal"), "{text}");
-    let error = log.topic(TOPIC).expect_err("it is two files in one");
+    let error = log.topic(TOPIC).expect_err("file and WAL do not match");
     assert!(matches!(error, LogError::Refused(_)), "{error:?}");
     for ending in ["db-wal", "db-shm"] {
         fs::remove_file(folder.file(ending)).expect("the file is there");
     }
-    assert_eq!(goes_on(&log), 0);
+    assert_eq!(append_again(&log), 0);
 }
 
 #[test]
@@ -89,7 +89,7 @@ fn acknowledged_records_survive_the_loss_of_the_wal() {
         append(&log, "key").expect("acknowledged");
     }
     fs::remove_file(folder.file("db-wal")).expect("the file is there");
-    let next = goes_on(&log);
+    let next = append_again(&log);
     assert!(next >= 5, "{next}");
     drop(log);
     let log = folder.log();
@@ -111,7 +111,7 @@ fn value(number: i64) -> Vec<u8> {
 fn filled(folder: &Folder) -> Box<dyn EventLog> {
     let log = folder.log();
     let acks: Vec<_> = (0..500)
-        .map(|number| send(&log, Durability::Durable, "key", &value(number)).expect("taken"))
+        .map(|number| send(&log, Durability::Durable, "key", &value(number)).expect("it is queued"))
         .collect();
     for ack in acks {
         ack.wait().expect("acknowledged");
@@ -119,8 +119,8 @@ fn filled(folder: &Folder) -> Box<dyn EventLog> {
     drop(log);
     let log = folder.log();
     append(&log, "key").expect("acknowledged");
-    eventually("everything is in the one file", TIMEOUT, || {
-        (fs::metadata(folder.file("db-wal")).ok()?.len() == 0).then_some(())
+    wait_until("the WAL to be emptied", TIMEOUT, || {
+        folder.length("db-wal") == 0
     });
     Box::new(log)
 }
@@ -138,11 +138,10 @@ fn a_truncated_file_is_reported_by_name_and_not_written_to() {
         assert!(text.contains("orders.db"), "{text}");
         assert!(text.contains("restore a backup"), "{text}");
     }
-    let length = fs::metadata(folder.file("db")).expect("it is there").len();
-    assert_eq!(length, 200_000);
+    assert_eq!(folder.length("db"), 200_000);
     let error = log.topic(TOPIC).expect_err("half of the file is gone");
     assert!(matches!(error, LogError::Refused(_)), "{error:?}");
-    // A process that did not see it happen notices, too.
+    // A process that starts later detects it, too.
     drop(log);
     let log = folder.log();
     let error = log.topic(TOPIC).expect_err("half of the file is gone");
@@ -152,7 +151,7 @@ fn a_truncated_file_is_reported_by_name_and_not_written_to() {
     for ending in ["db-wal", "db-shm"] {
         let _ = fs::remove_file(folder.file(ending));
     }
-    assert_eq!(goes_on(&log), 501);
+    assert_eq!(append_again(&log), 501);
 }
 
 #[test]
@@ -160,15 +159,15 @@ fn a_damaged_record_is_neither_delivered_nor_skipped() {
     let folder = Folder::with_topic(1);
     let log = filled(&folder);
     drop(log);
-    let mut bytes = fs::read(folder.file("db")).expect("it is there");
-    // Pages that were split leave copies behind: all of them.
-    let places: Vec<usize> = bytes
+    let mut bytes = fs::read(folder.file("db")).expect("it exists");
+    // Splitting a page leaves a copy of it: all copies are changed.
+    let copies: Vec<usize> = bytes
         .windows(1000)
         .enumerate()
         .filter(|(_, window)| *window == value(250))
         .map(|(at, _)| at)
         .collect();
-    for at in places {
+    for at in copies {
         bytes[at + 500] ^= 1;
     }
     fs::write(folder.file("db"), bytes).expect("it can be written");
@@ -178,7 +177,7 @@ fn a_damaged_record_is_neither_delivered_nor_skipped() {
     let until = Instant::now() + TIMEOUT;
     let mut next = 0;
     let reason = loop {
-        assert!(Instant::now() < until, "nothing is said");
+        assert!(Instant::now() < until, "no fault is reported");
         match reader.next(1, 1 << 20, Duration::from_millis(50)) {
             Fetched::Records(records) => {
                 assert_eq!(records[0].value.as_deref(), Some(&*value(next)));
@@ -218,7 +217,7 @@ fn an_unwritable_file_accepts_no_record_until_it_is_writable() {
     }
     assert!(warning.expect("it does not work").contains("orders.db"));
     assert!(matches!(read, Ok(ReadBack::Record(_))), "{read:?}");
-    assert_eq!(goes_on(&log), 1);
+    assert_eq!(append_again(&log), 1);
     assert_eq!(log.warning(), None);
 }
 
@@ -230,7 +229,7 @@ fn a_lock_held_by_another_program_is_reported_in_time_and_nothing_is_duplicated(
     let foreign = folder.foreign();
     foreign
         .execute_batch("BEGIN IMMEDIATE")
-        .expect("nobody writes");
+        .expect("the lock is available");
     let began = Instant::now();
     let refused = append(&log, "key").expect_err("it is locked");
     let took = began.elapsed();
@@ -238,8 +237,10 @@ fn a_lock_held_by_another_program_is_reported_in_time_and_nothing_is_duplicated(
     let text = refused.to_string();
     assert!(text.contains("another program holds it locked"), "{text}");
     assert!(took < Duration::from_secs(10), "{took:?}");
-    foreign.execute_batch("ROLLBACK").expect("it can be left");
-    assert_eq!(goes_on(&log), 1);
+    foreign
+        .execute_batch("ROLLBACK")
+        .expect("the transaction ends");
+    assert_eq!(append_again(&log), 1);
 }
 
 #[test]
@@ -249,42 +250,35 @@ fn orders_are_refused_before_the_disk_is_full_and_accepted_when_there_is_space()
     folder.create(1, &[]);
     let log = folder.log();
     let value = vec![b'v'; 100_000];
-    let mut taken = 0;
+    let mut accepted = 0;
     let full = loop {
-        match send(&log, Durability::Durable, "key", &value).and_then(orders::event_log::Ack::wait)
-        {
-            Ok(_) => taken += 1,
+        match send(&log, Durability::Durable, "key", &value).and_then(Ack::wait) {
+            Ok(_) => accepted += 1,
             Err(full) => break full,
         }
     };
     assert!(matches!(full, AppendError::Full(_)), "{full}");
     assert!(full.to_string().contains("make room"), "{full}");
-    assert!(
-        log.warning()
-            .expect("it is nearly full")
-            .contains("make room")
-    );
-    let left = rustix::fs::statvfs(disk.path()).expect("it is mounted");
-    let left = left.f_bavail * left.f_frsize;
+    let warning = log.warning().expect("the disk is nearly full");
+    assert!(warning.contains("make room"), "{warning}");
+    let left = disk.free_bytes();
     assert!(left > 2 << 20, "{left} bytes are left");
-    assert!(taken > 50, "{taken} were taken");
-    // Without any free byte lookups are refused, too; reading continues.
+    assert!(accepted > 50, "{accepted} were accepted");
+    // On a full disk lookups are refused, too; reading continues.
     disk.fill();
     let best = send(&log, Durability::BestEffort, "key", &value);
-    let best = best.and_then(orders::event_log::Ack::wait);
+    let best = best.and_then(Ack::wait);
     assert!(matches!(best, Err(AppendError::Full(_))), "{best:?}");
-    assert_eq!(range(&log).high, taken);
+    assert_eq!(range(&log).high, accepted);
     let last = log
-        .read_from(TOPIC, PartitionOffset::new(0, taken - 1))
+        .read_from(TOPIC, PartitionOffset::new(0, accepted - 1))
         .expect("it can be read");
     assert!(matches!(last, ReadBack::Record(record) if record.value.as_deref() == Some(&*value)));
     disk.free();
     run("truncate", &["-s", "0"], &disk.path().join("room"));
     run("mount", &["-o", "remount,size=128m"], disk.path());
-    assert_eq!(goes_on(&log), taken);
-    eventually("nothing to complain of", TIMEOUT, || {
-        log.warning().is_none().then_some(())
-    });
+    assert_eq!(append_again(&log), accepted);
+    wait_until("no warning", TIMEOUT, || log.warning().is_none());
 }
 
 #[test]
@@ -299,7 +293,7 @@ fn a_disk_that_is_suddenly_full_loses_no_acknowledged_record() {
     assert!(matches!(full, AppendError::Full(_)), "{full}");
     assert_eq!(range(&log).high, 1);
     disk.free();
-    assert_eq!(goes_on(&log), 1);
+    assert_eq!(append_again(&log), 1);
 }
 
 #[test]
@@ -312,18 +306,16 @@ fn a_reader_that_holds_the_wal_for_too_long_is_reported() {
         .execute_batch("BEGIN; SELECT count(*) FROM records")
         .expect("it can be read");
     append(&log, "key").expect("acknowledged");
-    // What is behind the last commit counts for nothing but the length.
+    // Bytes after the last commit only add to the length.
     run("truncate", &["-s", "300M"], &folder.file("db-wal"));
-    let warning = eventually("there is a warning", TIMEOUT, || log.warning());
+    let warning = eventually("a warning", TIMEOUT, || log.warning());
     assert!(warning.contains("orders.db-wal"), "{warning}");
     assert!(warning.contains("another program"), "{warning}");
-    append(&log, "key").expect("it works all the same");
-    foreign.execute_batch("COMMIT").expect("it can be left");
-    eventually("nothing to complain of", TIMEOUT, || {
-        log.warning().is_none().then_some(())
-    });
-    let length = fs::metadata(folder.file("db-wal"))
-        .expect("it is there")
-        .len();
+    append(&log, "key").expect("the log still works");
+    foreign
+        .execute_batch("COMMIT")
+        .expect("the transaction ends");
+    wait_until("no warning", TIMEOUT, || log.warning().is_none());
+    let length = folder.length("db-wal");
     assert!(length < 1 << 20, "{length}");
 }

@@ -31,7 +31,7 @@ fn separate_processes_on_one_folder_are_a_pipeline() {
     let env = Env::embedded();
     env.orders(&["migrate"]).run().succeeds();
     env.orders(&["create-topics"]).run().succeeds();
-    let api = env.serve_api().env("CACHE_LOAD_LIMIT", "0").start();
+    let api = env.serve_api().without_warm_up().start();
     let consumer = env.consumer();
     let sent = env
         .orders(&["send", "-"])
@@ -44,12 +44,11 @@ fn separate_processes_on_one_folder_are_a_pipeline() {
     assert_eq!(env.db().text("SELECT order_uid FROM payment"), "one");
 
     drop(api);
-    let api = env.serve_api().env("CACHE_LOAD_LIMIT", "0").start();
+    let api = env.serve_api().without_warm_up().start();
     let cold = api.get_order("one");
     assert_eq!((cold.status, cold.json()), (200, order("one")));
     api.wait_for_line(" CACHE UPDATED order_uid=one source=order-found");
-    let unknown = api.get_order("two");
-    assert_eq!(unknown.status, 404, "{}", unknown.text());
+    api.get_order("two").expect_status(404);
 }
 
 #[test]
@@ -61,8 +60,7 @@ fn services_started_before_tables_and_topics_name_the_command_and_begin_after_it
     let env = env.prepared(1);
     api.wait_ready();
     consumer.wait_ready();
-    let posted = api.post_order("a");
-    assert_eq!(posted.status, 202, "{}", posted.text());
+    api.post_order("a").expect_status(202);
     env.wait_until_applied();
     assert_eq!(env.db().count("orders"), 1);
 }

@@ -5,20 +5,19 @@ use std::time::Duration;
 
 use support::Env;
 
-use super::{Expected, assert_stored, expect, orders};
+use super::{assert_stored, orders, to, versions};
 
 const POSITIONS: &str = "SELECT partition, next_offset FROM log_positions ORDER BY 1";
 
 /// Partition 0 has lost its unread offsets 10 to 14, partition 1 nothing; both end at 20.
 fn with_a_gap() -> Env {
     let env = Env::with_partitions(2);
-    let kafka = env.kafka();
     let mut consumer = env.consumer();
-    kafka.produce(&env.topic(), &orders("read", 20, 1, 2));
+    env.produce(&orders("read", 20, 1, 2));
     env.wait_until_applied();
     assert_eq!(consumer.stop().code(), Some(0));
-    kafka.produce(&env.topic(), &orders("unread", 20, 1, 2));
-    kafka.delete_records(&env.topic(), 0, 15);
+    env.produce(&orders("unread", 20, 1, 2));
+    env.kafka().delete_records(&env.topic(), 0, 15);
     env
 }
 
@@ -29,22 +28,16 @@ fn a_partition_with_deleted_unread_records_stops_and_the_others_continue() {
     let hint = format!("orders consume --accept-gap {}/0:10-14", env.topic());
     consumer.wait_until_unready(&hint);
     env.db().eventually(POSITIONS, "0|10\n1|20");
-    let later = orders("later", 10, 1, 2)
-        .into_iter()
-        .map(|record| record.to(1));
-    env.kafka()
-        .produce(&env.topic(), &later.collect::<Vec<_>>());
+    env.produce(&to(1, orders("later", 10, 1, 1)));
     env.db().eventually(POSITIONS, "0|10\n1|30");
 
-    let (status, said) = consumer.readiness();
+    let (status, checks) = consumer.readiness();
     assert_eq!(status, 503);
-    let red: Vec<&str> = said
-        .lines()
-        .filter(|line| line.starts_with("FAIL"))
-        .collect();
-    assert_eq!(red.len(), 1, "{said}");
-    assert!(red[0].starts_with("FAIL partition 0: "), "{said}");
-    assert!(red[0].ends_with(&hint), "{said}");
+    let mut failing = checks.lines().filter(|line| line.starts_with("FAIL"));
+    let check = failing.next().expect("a check fails");
+    assert!(check.starts_with("FAIL partition 0: "), "{checks}");
+    assert!(check.ends_with(&hint), "{checks}");
+    assert_eq!(failing.next(), None);
     assert_eq!(env.db().count("log_gaps"), 0);
 }
 
@@ -79,9 +72,7 @@ fn only_an_existing_gap_can_be_accepted() {
         ),
         "0|1|10|15"
     );
-    let mut expected = Expected::new();
-    expect(&mut expected, "read", 20, 1);
-    expect(&mut expected, "unread", 20, 1);
+    let mut expected = versions(&[("read", 20, 1), ("unread", 20, 1)]);
     // Partition 0 has the even ones; its first five are those that were deleted.
     for number in [0, 2, 4, 6, 8] {
         expected.remove(&format!("unread-{number}"));

@@ -1,12 +1,12 @@
-//! Processes that crash or stall at the critical places (ORDERS_FAILPOINT).
+//! Processes that crash or stall at the critical points (ORDERS_FAILPOINT).
 
 use std::os::unix::process::ExitStatusExt;
 
 use support::on_both_engines;
-use support::private::free_port;
-use support::{Engines, Env, Orders, TIMEOUT, eventually};
+use support::private::free_address;
+use support::{Engines, Env, Orders, TIMEOUT};
 
-use super::{PausedLoad, Stream, assert_all_stored, expect, orders};
+use super::{PausedLoad, Stream, assert_all_stored, orders, versions};
 
 on_both_engines! {
     [
@@ -17,14 +17,14 @@ on_both_engines! {
 
 const FAILPOINT: &str = "ORDERS_FAILPOINT";
 
-/// Starts a process that is to die at this place, and waits until it has, among new orders.
-fn dies_at(load: &PausedLoad, command: Orders<'_>, place: &str) {
-    let mut process = command.env(FAILPOINT, format!("{place}=crash")).spawn();
-    load.post_until(place, 200, || !process.is_running());
+/// Starts a process that crashes at this point, and waits until it has, while orders are posted.
+fn crash_at(load: &PausedLoad, command: Orders<'_>, point: &str) {
+    let mut process = command.env(FAILPOINT, format!("{point}=crash")).spawn();
+    load.post_until(point, 200, || !process.is_running());
     let status = process.wait_exit(TIMEOUT);
-    assert_eq!(status.signal(), Some(9), "{place}: {:?}", process.lines());
-    // A thread writes the log lines; at the first poll it may not have written this one.
-    if place != "in_poll" {
+    assert_eq!(status.signal(), Some(9), "{point}: {:?}", process.lines());
+    // A thread writes the log lines; at the first poll this one may not be written yet.
+    if point != "in_poll" {
         process.wait_for_line("ORDERS_FAILPOINT is set");
     }
 }
@@ -35,8 +35,8 @@ fn consumers_that_crash_around_a_commit_or_an_assignment_lose_and_duplicate_noth
     let env = engines.with_partitions(2);
     let api = env.api();
     let load = PausedLoad::start(&env, &api.url(), 1_000);
-    // Both lanes come by `in_assign` twice: the fourth time everything is written and nothing read.
-    let places = [
+    // Both lanes pass `in_assign` twice: the fourth time everything is written and nothing read.
+    let points = [
         "after_commit",
         "before_commit",
         "after_commit:2",
@@ -46,22 +46,22 @@ fn consumers_that_crash_around_a_commit_or_an_assignment_lose_and_duplicate_noth
         "in_poll",
         "in_poll:20",
     ];
-    for (number, place) in places.into_iter().enumerate() {
+    for (number, point) in points.into_iter().enumerate() {
         load.post(20);
-        // A group of its own: it need not wait until the group misses the one that died before.
+        // A group of its own: it need not wait for the session timeout of the one that crashed before.
         let group = format!("{}-{number}", env.group());
-        dies_at(&load, env.consume().env("KAFKA_GROUP", group), place);
+        crash_at(&load, env.consume().env("KAFKA_GROUP", group), point);
     }
 
-    let mut heir = env.consumer();
+    let mut last = env.consumer();
     if *engines == Engines::Servers {
-        // One that dies while it takes over from another, which is alive.
-        dies_at(&load, env.consume(), "in_assign");
+        // One that crashes while it takes over partitions of another, which is alive.
+        crash_at(&load, env.consume(), "in_assign");
     }
     env.wait_until_applied();
-    heir.wait_ready();
+    last.wait_ready();
     load.finish_and_audit(&env, &api);
-    assert!(heir.is_running());
+    assert!(last.is_running());
 }
 
 fn an_api_that_crashes_between_acknowledgement_and_answer_loses_and_duplicates_no_order(
@@ -69,18 +69,15 @@ fn an_api_that_crashes_between_acknowledgement_and_answer_loses_and_duplicates_n
 ) {
     let env = engines.ready();
     let _consumer = env.consumer();
-    let port = format!("127.0.0.1:{}", free_port());
-    let serve = || env.serve_api().env("HTTP_ADDR", &port);
+    let port = free_address();
+    let serve = || env.serve_api().http_addr(&port);
     let load = PausedLoad::start(&env, &port, 500);
-    for place in ["after_ack", "after_ack:2", "after_ack:100"] {
-        dies_at(&load, serve(), place);
+    for point in ["after_ack", "after_ack:2", "after_ack:100"] {
+        crash_at(&load, serve(), point);
         // The log has an order without an answer; the client sends it again.
         let in_log: i64 = env.log().ends(&env.topic()).iter().sum();
-        let accepted = i64::try_from(load.accepted()).expect("a small number");
-        assert!(
-            in_log > accepted,
-            "{in_log} in the log, {accepted} accepted"
-        );
+        let accepted = load.accepted() as i64;
+        assert!(in_log > accepted, "{in_log} > {accepted}");
     }
     let api = serve().start();
     load.finish_and_audit(&env, &api);
@@ -98,7 +95,7 @@ fn a_consumer_stalled_beyond_its_poll_interval_rejoins_and_stores_everything_onc
         .env(FAILPOINT, "before_commit:5=stall 9s")
         .start();
     let stream = Stream::start(&env, 2);
-    // The lanes stall in their transactions, the polling thread at the start of a round.
+    // The lanes stall in their transactions, the polling thread at the start of an assignment.
     first.wait_for_line("stalling for");
     let stalled = first.mark();
     let second = env.consume().spawn();
@@ -106,19 +103,16 @@ fn a_consumer_stalled_beyond_its_poll_interval_rejoins_and_stores_everything_onc
     let mut expected = stream.finish();
 
     first.wait_for_line_after(stalled, "assigned partitions", TIMEOUT);
-    // It learns of it from its group, or from the fence of the new owner.
-    let lost =
-        |line: &String| line.contains("revoked") || line.contains("another consumer took over");
-    let said = first.lines().split_off(stalled);
-    assert!(said.iter().any(lost), "{said:#?}");
-    env.kafka()
-        .produce(&env.topic(), &orders("after", 100, 1, 2));
-    expect(&mut expected, "after", 100, 1);
+    // Its group tells it, or the fence of the new owner.
+    let lines = first.lines().split_off(stalled);
+    let reasons = ["revoked", "another consumer took over"];
+    let is_told = |line: &String| reasons.iter().any(|reason| line.contains(reason));
+    assert!(lines.iter().any(is_told), "{lines:#?}");
+    env.produce(&orders("after", 100, 1, 2));
+    expected.extend(versions(&[("after", 100, 1)]));
     assert_all_stored(&env, &expected);
-    eventually("a partition for each", TIMEOUT, || {
-        let owners = "SELECT count(DISTINCT owner) FROM log_positions";
-        (env.db().number(owners) == 2).then_some(())
-    });
+    env.db()
+        .eventually("SELECT count(DISTINCT owner) FROM log_positions", 2);
     first.wait_ready();
     second.wait_ready();
 }

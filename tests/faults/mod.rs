@@ -2,29 +2,26 @@
 //! test.
 //!
 //! Most tests need only the consumer and write records directly to the topic. No fault is timed by a
-//! sleep: a test waits until it observes the fault (a session that waits for a lock, a line, a check of
-//! /readyz). `services` has the faults of both services together.
+//! sleep: a test waits until it observes the fault (a session that waits for a lock, a log line, a check
+//! of /readyz). `services` has the faults of both services together.
 
-mod bad_connections;
-mod contention;
 mod damaged_batches;
+mod database_connections;
+mod deadlocks;
 mod deleted_records;
-mod disk_full;
 mod failpoints;
-mod kafka_away;
-mod killed_consumers;
-mod postgres_away;
+mod fencing;
+mod kafka_unavailable;
+mod postgres_disk_full;
 mod postgres_refusing;
 mod postgres_restored;
 mod postgres_silent;
+mod postgres_unavailable;
 mod recreated_topics;
 mod refusals;
 mod rewritten_logs;
-mod services_stopped;
-mod silent_kafka;
 mod stopping;
 mod transactions;
-mod zombies;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -35,8 +32,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use support::audit::{audit, audit_answers, audit_offsets};
 use support::kafka::RawRecord;
 use support::load_client::{LoadClients, Workload};
-use support::orders::{items_of, order_version, track_number};
-use support::{Db, Env, Kafka, Process, TIMEOUT, eventually};
+use support::orders::{items_of, track_number};
+use support::{Db, Env, Kafka, Process, TIMEOUT, wait_until};
 
 /// The expected version of each order.
 type Expected = BTreeMap<String, u32>;
@@ -47,9 +44,15 @@ fn orders(prefix: &str, count: usize, version: u32, partitions: usize) -> Vec<Ra
         .map(|number| {
             let uid = format!("{prefix}-{number}");
             let partition = i32::try_from(number % partitions).expect("partitions are few");
-            RawRecord::new(uid.as_str(), order_version(&uid, version).to_string()).to(partition)
+            RawRecord::version(&uid, version).to(partition)
         })
         .collect()
+}
+
+/// The same records, all in this partition.
+fn to(partition: i32, records: Vec<RawRecord>) -> Vec<RawRecord> {
+    let moved = records.into_iter().map(|record| record.to(partition));
+    moved.collect()
 }
 
 /// The same with the header `accepted-at` of the API, so many seconds ago.
@@ -62,11 +65,12 @@ fn accepted_ago(records: Vec<RawRecord>, seconds: u64) -> Vec<RawRecord> {
     records.into_iter().map(with_header).collect()
 }
 
-/// Adds the result of `orders`.
-fn expect(expected: &mut Expected, prefix: &str, count: usize, version: u32) {
-    for number in 0..count {
-        expected.insert(format!("{prefix}-{number}"), version);
-    }
+/// What is stored after these `orders`: prefix, count and version, in the order in which they are applied.
+fn versions(groups: &[(&str, usize, u32)]) -> Expected {
+    let each = groups.iter().flat_map(|(prefix, count, version)| {
+        (0..*count).map(move |number| (format!("{prefix}-{number}"), *version))
+    });
+    each.collect()
 }
 
 /// Orders written until the test stops it: each round has new ones, and a newer
@@ -79,10 +83,7 @@ struct Stream {
 
 impl Stream {
     fn start(env: &Env, partitions: usize) -> Stream {
-        let (stop, rounds) = (
-            Arc::new(AtomicBool::new(false)),
-            Arc::new(AtomicU32::new(0)),
-        );
+        let (stop, rounds): (Arc<AtomicBool>, Arc<AtomicU32>) = Default::default();
         let (stopped, counted) = (stop.clone(), rounds.clone());
         let (brokers, topic) = (env.brokers.clone(), env.topic());
         let thread = std::thread::spawn(move || {
@@ -92,8 +93,7 @@ impl Stream {
                 let fresh = format!("round{round}");
                 kafka.produce(&topic, &orders(&fresh, 100, 1, partitions));
                 kafka.produce(&topic, &orders("again", 100, round, partitions));
-                expect(&mut expected, &fresh, 100, 1);
-                expect(&mut expected, "again", 100, round);
+                expected.extend(versions(&[(fresh.as_str(), 100, 1), ("again", 100, round)]));
                 counted.store(round, Ordering::Relaxed);
             }
             expected
@@ -108,8 +108,8 @@ impl Stream {
     /// Waits until so many more rounds are in the log.
     fn wait_for(&self, rounds: u32) {
         let wanted = self.rounds.load(Ordering::Relaxed) + rounds;
-        eventually("more orders in the log", TIMEOUT, || {
-            (self.rounds.load(Ordering::Relaxed) >= wanted).then_some(())
+        wait_until("more orders in the log", TIMEOUT, || {
+            self.rounds.load(Ordering::Relaxed) >= wanted
         });
     }
 
@@ -119,7 +119,7 @@ impl Stream {
     }
 }
 
-/// Two clients of the API that are frozen, except while the test waits for more orders.
+/// Two load clients that are frozen, except while the test waits for more orders.
 struct PausedLoad(LoadClients);
 
 impl PausedLoad {
@@ -138,11 +138,11 @@ impl PausedLoad {
     fn post_until(&self, what: &str, at_most: usize, mut done: impl FnMut() -> bool) {
         let limit = self.accepted() + at_most;
         self.0.thaw();
-        eventually(what, TIMEOUT, || {
+        wait_until(what, TIMEOUT, || {
             if self.accepted() >= limit {
                 self.0.freeze();
             }
-            done().then_some(())
+            done()
         });
         self.0.freeze();
     }
@@ -150,8 +150,7 @@ impl PausedLoad {
     /// Lets them post so many more.
     fn post(&self, orders: usize) {
         let goal = self.accepted() + orders;
-        let what = format!("{goal} accepted orders");
-        self.post_until(&what, orders, || self.accepted() >= goal);
+        self.post_until("more accepted orders", orders, || self.accepted() >= goal);
     }
 
     /// Lets them post the rest. Then every accepted order is stored once and whole, no record is a dead
@@ -172,11 +171,7 @@ impl PausedLoad {
 fn assert_all_stored(env: &Env, expected: &Expected) {
     env.wait_until_applied();
     assert_stored(env, expected);
-    assert_eq!(
-        env.db().text("SELECT * FROM dead_letters"),
-        "",
-        "no dead letters"
-    );
+    assert_eq!(env.db().text("SELECT * FROM dead_letters"), "");
     audit_offsets(env);
 }
 
@@ -208,7 +203,7 @@ fn assert_stored(env: &Env, expected: &Expected) {
 }
 
 /// Waits until a session of the program waits for a lock in the test's database.
-fn wait_until_locked_out(db: &mut Db) {
+fn wait_until_blocked(db: &mut Db) {
     db.eventually(
         "SELECT count(*) > 0 FROM pg_stat_activity WHERE datname = current_database()
          AND application_name = 'orders' AND wait_event_type = 'Lock'",

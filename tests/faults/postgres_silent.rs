@@ -5,39 +5,31 @@ use support::private::PrivatePostgres;
 use support::proxy::Proxy;
 use support::{Env, TIMEOUT};
 
-use super::{Expected, assert_all_stored, expect, orders};
+use super::{assert_all_stored, orders, versions};
 
 #[test]
 fn a_commit_whose_reply_is_lost_is_applied_once() {
     let env = Env::ready();
     let (proxy, through) = Proxy::before_database(&env.db_url);
     let consumer = env.consume().env("DB_URL", through).start();
-    let kafka = env.kafka();
-    kafka.produce(&env.topic(), &orders("before", 3, 1, 1));
+    env.produce(&orders("before", 3, 1, 1));
     env.wait_until_applied();
 
-    proxy.drop_next_commit_reply();
-    kafka.produce(&env.topic(), &orders("lost", 1, 2, 1));
+    proxy.drop_next_reply();
+    env.produce(&orders("lost", 1, 2, 1));
     proxy.wait_until_reply_is_dropped();
     let mut db = env.db();
-    // The transaction that wrote the row, and the numbers its items got.
+    // The transaction that wrote the row, and the ids of its items.
     let writer = "SELECT o.xmin, min(i.id), max(i.id) FROM orders o JOIN items i USING (order_uid)
                   WHERE order_uid = 'lost-0' GROUP BY 1";
     let committed = db.text(writer);
-    assert_ne!(committed, "", "the server did the COMMIT");
+    assert_ne!(committed, "", "the server has committed");
     proxy.close_connections();
 
-    kafka.produce(&env.topic(), &orders("after", 3, 1, 1));
-    let mut expected = Expected::new();
-    expect(&mut expected, "before", 3, 1);
-    expect(&mut expected, "lost", 1, 2);
-    expect(&mut expected, "after", 3, 1);
+    env.produce(&orders("after", 3, 1, 1));
+    let expected = versions(&[("before", 3, 1), ("lost", 1, 2), ("after", 3, 1)]);
     assert_all_stored(&env, &expected);
-    assert_eq!(
-        db.text(writer),
-        committed,
-        "nobody wrote the order a second time"
-    );
+    assert_eq!(db.text(writer), committed, "the order is written once");
     consumer.wait_ready();
 }
 
@@ -46,22 +38,18 @@ fn a_lane_blocked_by_a_frozen_postgresql_is_abandoned_and_everything_is_stored_a
     let postgres = PrivatePostgres::start();
     let env = Env::on_postgres(&postgres).prepared(2);
     let consumer = env.consume().timeouts("lane=5000ms").start();
-    let kafka = env.kafka();
-    kafka.produce(&env.topic(), &orders("before", 50, 1, 2));
+    env.produce(&orders("before", 50, 1, 2));
     env.wait_until_applied();
 
     postgres.freeze();
     let frozen = consumer.mark();
-    kafka.produce(&env.topic(), &orders("frozen", 50, 1, 2));
-    kafka.produce(&env.topic(), &orders("before", 50, 2, 2));
+    env.produce(&orders("frozen", 50, 1, 2));
+    env.produce(&orders("before", 50, 2, 2));
     consumer.wait_for_line_after(frozen, "abandoning", TIMEOUT);
     postgres.thaw();
 
-    kafka.produce(&env.topic(), &orders("frozen", 25, 2, 2));
-    let mut expected = Expected::new();
-    expect(&mut expected, "before", 50, 2);
-    expect(&mut expected, "frozen", 50, 1);
-    expect(&mut expected, "frozen", 25, 2);
+    env.produce(&orders("frozen", 25, 2, 2));
+    let expected = versions(&[("before", 50, 2), ("frozen", 50, 1), ("frozen", 25, 2)]);
     assert_all_stored(&env, &expected);
     consumer.wait_ready();
 }

@@ -3,71 +3,63 @@
 use support::Env;
 use support::private::PrivateKafka;
 
-use super::{Expected, accepted_ago, assert_stored, expect, orders};
+use super::{accepted_ago, assert_stored, orders, versions};
 
-#[test]
-fn an_older_copy_of_the_log_that_grew_past_the_position_is_replayed() {
+/// A broker whose log has a hundred orders, and a copy of that log.
+fn with_an_older_copy() -> (PrivateKafka, Env) {
     let mut broker = PrivateKafka::start();
     let env = Env::on_kafka(&broker).prepared(1);
-    let (kafka, mut expected) = (env.kafka(), Expected::new());
-    kafka.produce(&env.topic(), &accepted_ago(orders("both", 100, 1, 1), 60));
+    env.produce(&accepted_ago(orders("both", 100, 1, 1), 60));
     broker.stop();
     broker.copy_data("older");
     broker.restart();
-    // The copy does not know these; the store will.
-    kafka.produce(&env.topic(), &accepted_ago(orders("both", 50, 7, 1), 30));
-    kafka.produce(&env.topic(), &accepted_ago(orders("lost", 50, 1, 1), 30));
+    (broker, env)
+}
+
+#[test]
+fn an_older_copy_of_the_log_that_grew_past_the_position_is_replayed() {
+    let (mut broker, env) = with_an_older_copy();
+    // These are stored, and not in the copy.
+    env.produce(&accepted_ago(orders("both", 50, 7, 1), 30));
+    env.produce(&accepted_ago(orders("lost", 50, 1, 1), 30));
     let mut consumer = env.consumer();
     env.wait_until_applied();
     assert_eq!(consumer.stop().code(), Some(0));
-    expect(&mut expected, "both", 100, 1);
-    expect(&mut expected, "both", 50, 7);
-    expect(&mut expected, "lost", 50, 1);
 
     broker.stop();
     broker.restore("older");
     broker.restart();
-    kafka.produce(&env.topic(), &accepted_ago(orders("other", 150, 1, 1), 0));
-    kafka.produce(&env.topic(), &accepted_ago(orders("both", 10, 8, 1), 0));
-    expect(&mut expected, "other", 150, 1);
-    expect(&mut expected, "both", 10, 8);
+    env.produce(&accepted_ago(orders("other", 150, 1, 1), 0));
+    env.produce(&accepted_ago(orders("both", 10, 8, 1), 0));
     let consumer = env.consumer();
     let mut db = env.db();
     db.eventually("SELECT epoch, next_offset FROM log_positions", "2|260");
-    assert_stored(&env, &expected);
-    assert_eq!(
-        db.text("SELECT epoch, from_offset, to_offset FROM log_gaps"),
-        "2|200|"
-    );
+    let both = [("both", 100, 1), ("both", 50, 7), ("both", 10, 8)];
+    let others = [("lost", 50, 1), ("other", 150, 1)];
+    assert_stored(&env, &versions(&[&both[..], &others].concat()));
+    let gaps = "SELECT epoch, from_offset, to_offset FROM log_gaps";
+    assert_eq!(db.text(gaps), "2|200|");
     assert_eq!(db.count("dead_letters"), 0);
     consumer.wait_ready();
 }
 
 #[test]
 fn a_log_replaced_under_a_running_consumer_is_replayed() {
-    let mut broker = PrivateKafka::start();
-    let env = Env::on_kafka(&broker).prepared(1);
-    let (kafka, mut expected) = (env.kafka(), Expected::new());
-    kafka.produce(&env.topic(), &accepted_ago(orders("both", 100, 1, 1), 60));
-    broker.stop();
-    broker.copy_data("older");
-    broker.restart();
+    let (mut broker, env) = with_an_older_copy();
     let consumer = env.consumer();
-    kafka.produce(&env.topic(), &accepted_ago(orders("both", 50, 7, 1), 30));
+    env.produce(&accepted_ago(orders("both", 50, 7, 1), 30));
     env.wait_until_applied();
-    expect(&mut expected, "both", 100, 1);
-    expect(&mut expected, "both", 50, 7);
 
     broker.stop();
     broker.restore("older");
     // Filled past the position before the consumer can see it.
     consumer.freeze();
     broker.restart();
-    kafka.produce(&env.topic(), &accepted_ago(orders("other", 150, 1, 1), 0));
-    expect(&mut expected, "other", 150, 1);
+    env.produce(&accepted_ago(orders("other", 150, 1, 1), 0));
     consumer.thaw();
     let mut db = env.db();
     db.eventually("SELECT epoch, next_offset FROM log_positions", "2|250");
+    let expected = versions(&[("both", 100, 1), ("both", 50, 7), ("other", 150, 1)]);
     assert_stored(&env, &expected);
     assert_eq!(db.count("dead_letters"), 0);
     consumer.wait_ready();
@@ -76,8 +68,8 @@ fn a_log_replaced_under_a_running_consumer_is_replayed() {
 #[test]
 fn a_log_that_ends_before_the_position_is_waited_for_and_then_replayed() {
     let env = Env::ready();
-    let (kafka, mut db) = (env.kafka(), env.db());
-    kafka.produce(&env.topic(), &orders("order", 50, 1, 1));
+    let mut db = env.db();
+    env.produce(&orders("order", 50, 1, 1));
     let mut consumer = env.consumer();
     env.wait_until_applied();
     assert_eq!(consumer.stop().code(), Some(0));
@@ -90,12 +82,8 @@ fn a_log_that_ends_before_the_position_is_waited_for_and_then_replayed() {
     consumer.wait_until_unready("past the end of the log");
     assert_eq!(db.count("log_gaps"), 0);
     db.eventually("SELECT epoch, next_offset FROM log_positions", "2|50");
-    assert_eq!(
-        db.text("SELECT epoch, from_offset, to_offset FROM log_gaps"),
-        "2|100|"
-    );
-    let mut expected = Expected::new();
-    expect(&mut expected, "order", 50, 1);
-    assert_stored(&env, &expected);
+    let gaps = "SELECT epoch, from_offset, to_offset FROM log_gaps";
+    assert_eq!(db.text(gaps), "2|100|");
+    assert_stored(&env, &versions(&[("order", 50, 1)]));
     consumer.wait_ready();
 }

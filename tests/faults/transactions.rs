@@ -3,35 +3,27 @@
 use support::Env;
 use support::kafka::TransactionEnd;
 
-use super::{Expected, assert_stored, expect, orders};
+use super::{assert_stored, orders, versions};
 
 #[test]
 fn transaction_markers_and_aborted_records_are_skipped_and_recorded_as_gaps() {
     let env = Env::ready();
     let consumer = env.consumer();
     let (kafka, topic) = (env.kafka(), env.topic());
-    kafka.produce_in_transaction(
-        &topic,
-        &orders("committed", 5, 1, 1),
-        TransactionEnd::Commit,
-    );
-    kafka.produce_in_transaction(&topic, &orders("aborted", 5, 1, 1), TransactionEnd::Abort);
-    kafka.produce(&topic, &orders("plain", 3, 1, 1));
-    kafka.produce_in_transaction(
-        &topic,
-        &orders("committed", 2, 2, 1),
-        TransactionEnd::Commit,
-    );
-    kafka.produce_in_transaction(&topic, &orders("plain", 2, 9, 1), TransactionEnd::Abort);
+    let write = |prefix, count, version, end| {
+        kafka.produce_in_transaction(&topic, &orders(prefix, count, version, 1), end);
+    };
+    write("committed", 5, 1, TransactionEnd::Commit);
+    write("aborted", 5, 1, TransactionEnd::Abort);
+    env.produce(&orders("plain", 3, 1, 1));
+    write("committed", 2, 2, TransactionEnd::Commit);
+    write("plain", 2, 9, TransactionEnd::Abort);
     // 5 + marker, 5 + marker, 3, 2 + marker, 2 + marker.
     assert_eq!(kafka.ends(&topic), [21]);
 
     let mut db = env.db();
     db.eventually("SELECT epoch, next_offset FROM log_positions", "1|21");
-    let mut expected = Expected::new();
-    expect(&mut expected, "committed", 5, 1);
-    expect(&mut expected, "committed", 2, 2);
-    expect(&mut expected, "plain", 3, 1);
+    let expected = versions(&[("committed", 5, 1), ("committed", 2, 2), ("plain", 3, 1)]);
     assert_stored(&env, &expected);
     assert_eq!(db.count("dead_letters"), 0);
     // Each offset is a stored record or lies in a row of log_gaps.

@@ -1,18 +1,18 @@
 //! GET of an order that is not cached: known, unknown, slow, dead-lettered.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use support::kafka::RawRecord;
 use support::on_both_engines;
 use support::orders::{order, order_version};
-use support::{Engines, TIMEOUT, eventually, http};
+use support::{Engines, TIMEOUT, eventually, http, returns_within, wait_until};
 
 on_both_engines! {
     [
         an_unknown_uid_is_404,
         a_lookup_to_a_slow_consumer_is_answered_202,
         concurrent_requests_for_one_order_cause_one_lookup,
-        a_dead_lettered_uid_is_404_with_the_place_of_its_record,
+        a_dead_lettered_uid_is_404_with_the_position_of_its_record,
         an_order_written_by_another_program_is_answered_from_the_store,
         a_lookup_without_headers_is_answered,
         a_version_that_may_not_be_the_newest_is_marked,
@@ -24,54 +24,33 @@ fn an_unknown_uid_is_404(engines: &Engines) {
     let api = env.api();
     let _consumer = env.consumer();
 
-    let asked = Instant::now();
-    let answer = api.get_order("nobody-knows-me");
-    assert_eq!(answer.status, 404, "{}", answer.text());
-    assert!(
-        asked.elapsed() < Duration::from_secs(1),
-        "it took {:?}",
-        asked.elapsed()
-    );
-    assert_eq!(
-        answer.header("content-type"),
-        Some("application/problem+json")
-    );
+    let answer = returns_within(Duration::from_secs(1), || api.get_order("absent"));
+    let answer = answer.expect_status(404);
+    let media_type = answer.header("content-type");
+    assert_eq!(media_type, Some("application/problem+json"));
 }
 
 fn a_lookup_to_a_slow_consumer_is_answered_202(engines: &Engines) {
     let env = engines.ready();
     let consumer = env.consumer();
-    env.log().produce(
-        &env.topic(),
-        &[RawRecord::new("slow-1", order("slow-1").to_string())],
-    );
+    env.produce(&[RawRecord::order("slow-1")]);
     env.wait_until_applied();
     let api = env
         .serve_api()
-        .env("CACHE_LOAD_LIMIT", "0")
+        .without_warm_up()
         .env("LOOKUP_WAIT_MS", "300")
         .start();
     let url = format!("{}/api/order/slow-1", api.url());
 
     consumer.freeze();
-    let queued = http::get(&url);
-    assert_eq!(queued.status, 202, "{}", queued.text());
+    let queued = http::get(&url).expect_status(202);
     assert_eq!(queued.json()["status"], "lookup_queued");
-    assert!(
-        queued.header("retry-after").is_some(),
-        "{:?}",
-        queued.headers
-    );
+    assert!(queued.header("retry-after").is_some(), "{queued:?}");
 
     consumer.thaw();
     let found = eventually("the order after the thaw", TIMEOUT, || {
         let answer = http::get(&url);
-        assert!(
-            matches!(answer.status, 200 | 202),
-            "{}: {}",
-            answer.status,
-            answer.text()
-        );
+        assert!(matches!(answer.status, 200 | 202), "{answer:?}");
         (answer.status == 200).then_some(answer)
     });
     assert_eq!(found.json(), order("slow-1"));
@@ -80,52 +59,43 @@ fn a_lookup_to_a_slow_consumer_is_answered_202(engines: &Engines) {
 fn concurrent_requests_for_one_order_cause_one_lookup(engines: &Engines) {
     let env = engines.ready();
     let consumer = env.consumer();
-    env.log().produce(
-        &env.topic(),
-        &[RawRecord::new("wanted", order("wanted").to_string())],
-    );
+    env.produce(&[RawRecord::order("wanted")]);
     env.wait_until_applied();
-    let api = env.serve_api().env("CACHE_LOAD_LIMIT", "0").start();
+    let api = env.serve_api().without_warm_up().start();
     let url = format!("{}/api/order/wanted", api.url());
 
-    // All of them ask while the answer cannot come.
+    // All requests are sent while the consumer cannot reply.
     consumer.freeze();
     std::thread::scope(|scope| {
-        let asking: Vec<_> = (0..20)
+        let requests: Vec<_> = (0..20)
             .map(|_| scope.spawn(|| http::get(&url).status))
             .collect();
-        eventually("the lookup in the topic", TIMEOUT, || {
-            (!env.log().read_all(&env.lookup_topic()).is_empty()).then_some(())
+        wait_until("the lookup in the topic", TIMEOUT, || {
+            !env.log().read_all(&env.lookup_topic()).is_empty()
         });
         consumer.thaw();
-        let statuses: Vec<u16> = asking
-            .into_iter()
-            .map(|each| each.join().expect("an answer"))
-            .collect();
-        assert_eq!(statuses, [200; 20]);
+        for request in requests {
+            assert_eq!(request.join().expect("an answer"), 200);
+        }
     });
     // A lookup without a reply is repeated every 500 ms; twenty would be one per request.
     let lookups = env.log().read_all(&env.lookup_topic()).len();
     assert!(lookups <= 10, "20 requests caused {lookups} lookups");
 }
 
-fn a_dead_lettered_uid_is_404_with_the_place_of_its_record(engines: &Engines) {
+fn a_dead_lettered_uid_is_404_with_the_position_of_its_record(engines: &Engines) {
     let env = engines.ready();
     let api = env.api();
     let _consumer = env.consumer();
-    let mut broken = order("dead-1");
-    broken["items"][0]["price"] = "much".into();
-    env.log().produce(
-        &env.topic(),
-        &[RawRecord::new("dead-1", broken.to_string())],
-    );
+    let mut invalid = order("dead-1");
+    invalid["items"][0]["price"] = "much".into();
+    env.produce(&[RawRecord::new("dead-1", invalid.to_string())]);
     env.wait_until_applied();
 
-    let answer = api.get_order("dead-1");
-    assert_eq!(answer.status, 404, "{}", answer.text());
-    let said = answer.text();
-    assert!(said.contains("dead-lettered"), "{said}");
-    assert!(said.contains(&format!("{}/0/0", env.topic())), "{said}");
+    let answer = api.get_order("dead-1").expect_status(404);
+    let text = answer.text();
+    assert!(text.contains("dead-lettered"), "{text}");
+    assert!(text.contains(&format!("{}/0/0", env.topic())), "{text}");
 }
 
 fn an_order_written_by_another_program_is_answered_from_the_store(engines: &Engines) {
@@ -134,29 +104,22 @@ fn an_order_written_by_another_program_is_answered_from_the_store(engines: &Engi
         "INSERT INTO orders (order_uid, track_number) VALUES ('bare', 'T');
          INSERT INTO items (order_uid, chrt_id) VALUES ('bare', 5)",
     );
-    let api = env.serve_api().env("CACHE_LOAD_LIMIT", "0").start();
+    let api = env.serve_api().without_warm_up().start();
     let _consumer = env.consumer();
 
-    let answer = api.get_order("bare");
-    assert_eq!(answer.status, 200, "{}", answer.text());
-    let got = answer.json();
-    assert_eq!(got["order_uid"], "bare");
-    assert_eq!(got["entry"], "");
-    assert_eq!(got["delivery"]["name"], "");
-    assert_eq!(got["payment"]["amount"], 0);
-    assert_eq!(got["items"][0]["chrt_id"], 5);
+    let answer = api.get_order("bare").expect_status(200);
+    let order = answer.json();
+    assert_eq!(order["order_uid"], "bare");
+    assert_eq!(order["entry"], "");
+    assert_eq!(order["delivery"]["name"], "");
+    assert_eq!(order["payment"]["amount"], 0);
+    assert_eq!(order["items"][0]["chrt_id"], 5);
 }
 
 fn a_lookup_without_headers_is_answered(engines: &Engines) {
     let env = engines.ready();
     let _consumer = env.consumer();
-    env.log().produce(
-        &env.topic(),
-        &[RawRecord::new(
-            "plain",
-            order_version("plain", 2).to_string(),
-        )],
-    );
+    env.produce(&[RawRecord::version("plain", 2)]);
     env.wait_until_applied();
 
     env.log().produce(
@@ -169,28 +132,26 @@ fn a_lookup_without_headers_is_answered(engines: &Engines) {
     let answers = eventually("two answers", TIMEOUT, || {
         Some(env.log().read_all(&env.found_topic())).filter(|answers| answers.len() == 2)
     });
-    let of = |uid: &str| {
-        answers
-            .iter()
-            .find(|answer| answer.key_text() == uid)
-            .expect("an answer")
+    let value_of = |uid: &str| {
+        let answer = answers.iter().find(|answer| answer.key_text() == uid);
+        answer.expect("an answer").value.clone()
     };
-    let order: serde_json::Value =
-        serde_json::from_slice(of("plain").value.as_deref().expect("an order")).expect("JSON");
+    let order = value_of("plain").expect("an order");
+    let order: serde_json::Value = serde_json::from_slice(&order).expect("JSON");
     assert_eq!(order, order_version("plain", 2));
-    assert_eq!(of("none").value, None, "no such order");
+    assert_eq!(value_of("none"), None, "no such order");
 }
 
 fn a_version_that_may_not_be_the_newest_is_marked(engines: &Engines) {
     let env = engines.ready();
     let _consumer = env.consumer();
-    let version = |number| RawRecord::new("aged", order_version("aged", number).to_string());
-    env.log().produce(&env.topic(), &[version(1)]);
+    let version = |number| RawRecord::version("aged", number);
+    env.produce(&[version(1)]);
     env.wait_until_applied();
     // The consumer can read the store and not write: one record stays unapplied.
     let lock = env.db().lock_writers();
-    env.log().produce(&env.topic(), &[version(2)]);
-    let api = env.serve_api().env("CACHE_LOAD_LIMIT", "0").start();
+    env.produce(&[version(2)]);
+    let api = env.serve_api().without_warm_up().start();
     let url = format!("{}/api/order/aged", api.url());
 
     let old = http::get(&url);
@@ -201,7 +162,7 @@ fn a_version_that_may_not_be_the_newest_is_marked(engines: &Engines) {
     let new = eventually("version 2", TIMEOUT, || {
         let answer = http::get(&url);
         let is_new = answer.json() == order_version("aged", 2);
-        // Until then every answer with the old version admits it.
+        // Until then every answer with the old version is marked.
         assert!(is_new || answer.header("order-behind").is_some());
         is_new.then_some(answer)
     });

@@ -1,7 +1,7 @@
-//! The pipeline without faults, from POST to the tables and back; one topic per file.
+//! The pipeline without faults, from POST to the tables and back.
 
+mod end_to_end;
 mod lookups;
-mod the_seeds_walk;
 mod two_consumers;
 mod two_instances;
 mod versions;

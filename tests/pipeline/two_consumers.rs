@@ -1,8 +1,7 @@
 //! Two consumers of one group share the partitions.
 
 use support::kafka::RawRecord;
-use support::orders::order;
-use support::{Env, TIMEOUT, eventually, http};
+use support::{Env, TIMEOUT, wait_until};
 
 #[test]
 fn partitions_are_shared_between_two_consumers() {
@@ -13,10 +12,10 @@ fn partitions_are_shared_between_two_consumers() {
     let records: Vec<RawRecord> = (0..400)
         .map(|number| {
             let uid = format!("shared-{number}");
-            RawRecord::new(uid.as_str(), order(&uid).to_string()).to(number % 4)
+            RawRecord::order(&uid).to(number % 4)
         })
         .collect();
-    env.kafka().produce(&env.topic(), &records);
+    env.produce(&records);
     env.wait_until_applied();
     assert_eq!(env.db().count("orders"), 400);
     for consumer in [first, second] {
@@ -32,23 +31,19 @@ fn lookups_are_answered_after_the_answering_consumer_died() {
     let mut second = env.consumer();
     let api = env.api();
     let answered = |uid: &str| {
-        eventually("a lookup is answered", TIMEOUT, || {
-            let url = format!("{}/api/order/{uid}", api.url());
-            (http::get(&url).status == 404).then_some(())
+        wait_until("a lookup to be answered", TIMEOUT, || {
+            api.get_order(uid).status == 404
         });
     };
-    answered("nobody-1");
+    answered("absent-1");
     // Kill the one that answered; the other takes over.
     first.kill9();
-    answered("nobody-2");
+    answered("absent-2");
     let _third = env.consumer();
-    answered("nobody-3");
+    answered("absent-3");
     second.kill9();
-    answered("nobody-4");
-    env.kafka().produce(
-        &env.topic(),
-        &[RawRecord::new("last", order("last").to_string())],
-    );
+    answered("absent-4");
+    env.produce(&[RawRecord::order("last")]);
     env.wait_until_applied();
     assert_eq!(env.db().count("orders"), 1);
 }

@@ -1,9 +1,9 @@
 //! Which version of an order is stored: the later one in a log, the later accepted one across logs.
 
+use support::Engines;
 use support::kafka::RawRecord;
 use support::on_both_engines;
 use support::orders::order_version;
-use support::{Engines, http};
 
 on_both_engines! {
     [
@@ -18,8 +18,7 @@ on_both_engines! {
 const AMOUNT: &str = "SELECT p.amount, (SELECT count(*) FROM items) FROM payment p";
 
 fn version(uid: &str, version: u32, accepted_at_us: i64) -> RawRecord {
-    RawRecord::new(uid, order_version(uid, version).to_string())
-        .header("accepted-at", accepted_at_us.to_string())
+    RawRecord::version(uid, version).header("accepted-at", accepted_at_us.to_string())
 }
 
 fn the_later_of_two_versions_in_one_batch_is_stored_whole(engines: &Engines) {
@@ -27,7 +26,7 @@ fn the_later_of_two_versions_in_one_batch_is_stored_whole(engines: &Engines) {
     let versions: Vec<RawRecord> = (1..=5)
         .map(|number| version("same", number, 1_000))
         .collect();
-    env.log().produce(&env.topic(), &versions);
+    env.produce(&versions);
     let _consumer = env.consumer();
     env.wait_until_applied();
     // Version 5 has three items.
@@ -38,58 +37,44 @@ fn a_replay_from_the_start_of_the_log_changes_no_order(engines: &Engines) {
     let env = engines.ready();
     let mut consumer = env.consumer();
     for number in 1..=4 {
-        env.log()
-            .produce(&env.topic(), &[version("again", number, 1_000)]);
+        env.produce(&[version("again", number, 1_000)]);
         env.wait_until_applied();
     }
     assert_eq!(consumer.stop().code(), Some(0));
     let mut db = env.db();
-    let before = db.text(
-        "SELECT * FROM orders JOIN delivery USING (order_uid) JOIN payment USING (order_uid)",
-    );
+    let rows =
+        "SELECT * FROM orders JOIN delivery USING (order_uid) JOIN payment USING (order_uid)";
+    let before = db.text(rows);
 
     db.run("UPDATE log_positions SET next_offset = 0, tail_offset = NULL, tail_digest = NULL");
     let _consumer = env.consumer();
     env.wait_until_applied();
-    let after = db.text(
-        "SELECT * FROM orders JOIN delivery USING (order_uid) JOIN payment USING (order_uid)",
-    );
-    assert_eq!(after, before);
+    assert_eq!(db.text(rows), before);
     assert_eq!(db.text(AMOUNT), "4|2");
 }
 
 fn an_older_version_in_a_recreated_topic_does_not_overwrite_a_newer_one(engines: &Engines) {
     let env = engines.ready();
     let mut consumer = env.consumer();
-    env.log().produce(
-        &env.topic(),
-        &[
-            version("kept", 7, 2_000_000),
-            version("other", 1, 2_000_000),
-        ],
-    );
+    env.produce(&[
+        version("kept", 7, 2_000_000),
+        version("other", 1, 2_000_000),
+    ]);
     env.wait_until_applied();
     assert_eq!(consumer.stop().code(), Some(0));
 
     env.recreate_topic();
-    env.log().produce(
-        &env.topic(),
-        &[
-            version("kept", 3, 1_000_000),
-            version("other", 2, 3_000_000),
-        ],
-    );
+    env.produce(&[
+        version("kept", 3, 1_000_000),
+        version("other", 2, 3_000_000),
+    ]);
     let _consumer = env.consumer();
     env.wait_until_applied();
     let mut db = env.db();
-    assert_eq!(
-        db.text("SELECT order_uid, amount FROM payment ORDER BY 1"),
-        "kept|7\nother|2"
-    );
-    assert_eq!(
-        db.text("SELECT epoch, next_offset FROM log_positions"),
-        "2|2"
-    );
+    let amounts = db.text("SELECT order_uid, amount FROM payment ORDER BY 1");
+    assert_eq!(amounts, "kept|7\nother|2");
+    let positions = db.text("SELECT epoch, next_offset FROM log_positions");
+    assert_eq!(positions, "2|2");
     assert_eq!(db.text("SELECT from_offset, to_offset FROM log_gaps"), "2|");
 }
 
@@ -101,7 +86,7 @@ fn a_row_of_another_program_is_older_than_any_record(engines: &Engines) {
          INSERT INTO items (order_uid, chrt_id) VALUES {items}"
     ));
     let _consumer = env.consumer();
-    env.log().produce(&env.topic(), &[version("adopted", 2, 1)]);
+    env.produce(&[version("adopted", 2, 1)]);
     env.wait_until_applied();
     assert_eq!(env.db().text(AMOUNT), "2|3");
 }
@@ -109,14 +94,13 @@ fn a_row_of_another_program_is_older_than_any_record(engines: &Engines) {
 fn the_api_and_the_store_agree_on_the_last_of_many_concurrent_posts(engines: &Engines) {
     let env = engines.ready();
     let (api, _consumer) = (env.api(), env.consumer());
-    let url = format!("{}/orders", api.url());
     std::thread::scope(|scope| {
         for client in 0..8_u32 {
-            let url = &url;
+            let api = &api;
             scope.spawn(move || {
                 for number in 0..25 {
                     let body = order_version("contested", client * 100 + number + 1).to_string();
-                    assert_eq!(http::post(url, body).status, 202);
+                    api.post(body).expect_status(202);
                 }
             });
         }
@@ -126,8 +110,6 @@ fn the_api_and_the_store_agree_on_the_last_of_many_concurrent_posts(engines: &En
     let cached = api.get_order("contested").json();
     assert_eq!(cached["payment"]["amount"].to_string(), stored);
     let last = env.log().read_all(&env.topic()).pop().expect("a record");
-    assert_eq!(
-        env.db().text("SELECT source_offset FROM orders"),
-        last.offset.to_string()
-    );
+    let offset = env.db().number("SELECT source_offset FROM orders");
+    assert_eq!(offset, last.offset);
 }

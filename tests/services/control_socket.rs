@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::process::geteuid;
 use serde_json::Value;
-use support::{Env, Orders, Process, TIMEOUT, eventually, http};
+use support::{Env, Orders, Process, TIMEOUT, eventually_ok, http};
 
 use super::RECOVERY;
 
@@ -24,10 +24,10 @@ fn socket(env: &Env, role: &str, process: &Process) -> PathBuf {
 }
 
 /// One request with this first line and these headers; status, head and body of the answer.
-fn try_ask(socket: &Path, request: &str) -> io::Result<(u16, String, Value)> {
+fn try_request(socket: &Path, head: &str) -> io::Result<(u16, String, Value)> {
     let mut stream = UnixStream::connect(socket)?;
     stream.set_read_timeout(Some(TIMEOUT))?;
-    let request = format!("{request}\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+    let request = format!("{head}\r\nHost: localhost\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes())?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;
@@ -38,27 +38,27 @@ fn try_ask(socket: &Path, request: &str) -> io::Result<(u16, String, Value)> {
     Ok((status.ok_or_else(malformed)?, head.to_owned(), body))
 }
 
-fn ask(socket: &Path, request: &str) -> (u16, String, Value) {
-    try_ask(socket, request).unwrap_or_else(|error| panic!("cannot ask {socket:?}: {error}"))
+fn request(socket: &Path, head: &str) -> (u16, String, Value) {
+    try_request(socket, head).unwrap_or_else(|error| panic!("no answer from {socket:?}: {error}"))
 }
 
 fn status(socket: &Path) -> Value {
-    let (status, head, body) = ask(socket, "GET /status HTTP/1.1");
+    let (status, head, body) = request(socket, "GET /status HTTP/1.1");
     assert_eq!(status, 200, "{head}");
     assert!(head.contains("Content-Type: application/json"), "{head}");
     body
 }
 
-/// Panics unless the socket says what the operators' port says.
+/// Panics unless the socket answers what the operators' port does.
 fn assert_answers(socket: &Path, role: &str, process: &Process) {
-    let told = status(socket);
-    assert_eq!(told["role"], role);
-    assert_eq!(told["version"], env!("CARGO_PKG_VERSION"));
-    assert_eq!(told["pid"], process.id());
-    assert!(told["uptime_s"].is_u64(), "{told}");
-    let admin = process.admin_url().replace("http://", "");
-    assert_eq!(told["addresses"]["admin"], admin);
-    let checks = told["checks"].as_array().expect("there are checks");
+    let report = status(socket);
+    assert_eq!(report["role"], role);
+    assert_eq!(report["version"], env!("CARGO_PKG_VERSION"));
+    assert_eq!(report["pid"], process.id());
+    assert!(report["uptime_s"].is_u64(), "{report}");
+    let admin = process.admin_authority();
+    assert_eq!(report["addresses"]["admin"], admin);
+    let checks = report["checks"].as_array().expect("there are checks");
     let names: Vec<&str> = checks
         .iter()
         .map(|check| {
@@ -67,24 +67,24 @@ fn assert_answers(socket: &Path, role: &str, process: &Process) {
         })
         .collect();
     let shown = process.readiness().1;
-    assert_eq!(shown.lines().count(), names.len(), "{shown}\n{told}");
+    assert_eq!(shown.lines().count(), names.len(), "{shown}\n{report}");
     for (line, name) in shown.lines().zip(names) {
-        let (_, line) = line.split_once(' ').expect("a line begins with its mark");
+        let (_, line) = line.split_once(' ').expect("a line starts with its state");
         assert!(
             line.starts_with(&format!("{name}: ")),
             "{line} is not {name}"
         );
     }
 
-    let (status, _, config) = ask(socket, "GET /config HTTP/1.1");
+    let (status, _, config) = request(socket, "GET /config HTTP/1.1");
     assert_eq!(status, 200);
     let settings = config["settings"].as_array().expect("a list");
     let admin_addr = settings.iter().find(|it| it["name"] == "ADMIN_ADDR");
     let admin_addr = admin_addr.expect("every service has the setting");
     assert_eq!(admin_addr["origin"], "environment", "{admin_addr}");
     assert!(!config.to_string().contains(PASSWORD), "{config}");
-    assert_eq!(ask(socket, "GET /livez HTTP/1.1").0, 404);
-    let (status, head, _) = ask(socket, "POST /status HTTP/1.1\r\nContent-Length: 0");
+    assert_eq!(request(socket, "GET /livez HTTP/1.1").0, 404);
+    let (status, head, _) = request(socket, "POST /status HTTP/1.1\r\nContent-Length: 0");
     assert_eq!(status, 405);
     assert!(head.contains("Allow: GET, HEAD"), "{head}");
 }
@@ -104,17 +104,15 @@ fn each_service_answers_on_a_socket_in_a_private_folder_and_removes_it_on_exit()
     ] {
         let socket = socket(env, role, process);
         assert_answers(&socket, role, process);
-        let told = status(&socket)["addresses"]["api"].clone();
+        let address = status(&socket)["addresses"]["api"].clone();
         match role {
-            "consumer" => assert_eq!(told, Value::Null),
-            _ => assert_eq!(told, process.url().replace("http://", "")),
+            "consumer" => assert_eq!(address, Value::Null),
+            _ => assert_eq!(address, process.authority()),
         }
-        let mode = fs::metadata(folder(env))
-            .expect("it is there")
-            .permissions();
+        let mode = fs::metadata(folder(env)).expect("it exists").permissions();
         assert_eq!(mode.mode() & 0o7777, 0o700);
         assert_eq!(process.stop().code(), Some(0));
-        assert!(!socket.exists(), "{socket:?} is left");
+        assert!(!socket.exists(), "{socket:?} is not removed");
     }
 }
 
@@ -129,12 +127,12 @@ fn assert_refused(env: &Env, runtime_dir: &Path, why: &str) {
 #[test]
 fn a_folder_that_others_can_write_to_is_refused_and_the_service_keeps_running() {
     let env = Env::ready();
-    fs::create_dir(folder(&env)).expect("it is not there");
+    fs::create_dir(folder(&env)).expect("it does not exist");
     fs::set_permissions(folder(&env), Permissions::from_mode(0o755)).expect("it is ours");
     assert_refused(&env, env.path(), "has mode 755 and must have 700");
 
     fs::set_permissions(folder(&env), Permissions::from_mode(0o700)).expect("it is ours");
-    // Only root can give a folder away.
+    // Only root can change the owner of a folder.
     if geteuid().is_root() {
         chown(folder(&env), Some(65_534), None).expect("root may");
         assert_refused(&env, env.path(), "belongs to user 65534");
@@ -143,13 +141,13 @@ fn a_folder_that_others_can_write_to_is_refused_and_the_service_keeps_running() 
 
     let target = env.path().join("target");
     fs::rename(folder(&env), &target).expect("it is ours");
-    symlink(&target, folder(&env)).expect("nothing is there");
+    symlink(&target, folder(&env)).expect("nothing exists there");
     assert_refused(&env, env.path(), "is not a folder");
-    assert_eq!(fs::read_dir(target).expect("it is there").count(), 0);
+    assert_eq!(fs::read_dir(target).expect("it exists").count(), 0);
 
     // A socket's path has 108 bytes at most.
     let long = env.path().join("a".repeat(100));
-    fs::create_dir(&long).expect("it is not there");
+    fs::create_dir(&long).expect("it does not exist");
     assert_refused(&env, &long, "listening on ");
 }
 
@@ -183,8 +181,8 @@ fn the_control_socket_recovers_after_descriptors_ran_out() {
         drop(waiting);
         let most = consumer.descriptor_limits().1;
         consumer.limit_descriptors(most.expect("there is a hard limit"));
-        eventually("the control socket answers", RECOVERY, || {
-            try_ask(&socket, "GET /status HTTP/1.1").ok()
+        eventually_ok("an answer of the control socket", RECOVERY, || {
+            try_request(&socket, "GET /status HTTP/1.1")
         });
     }
     consumer.wait_ready_within(RECOVERY);

@@ -2,22 +2,21 @@
 
 use std::time::{Duration, Instant};
 
-use support::audit::{audit, audit_answers};
-use support::kafka::RawRecord;
+use support::audit::audit_all;
+use support::kafka::malformed_records;
 use support::load_client::{LoadClients, Workload};
-use support::private::free_port;
-use support::{Db, Env, Process, eventually};
+use support::private::free_address;
+use support::{Env, Process, wait_until};
 
 use super::RECOVERY;
 
 const CLIENTS: u32 = 4;
 const ORDERS: u32 = 20_000;
 
-/// A pipeline under load, and whether it makes progress.
+/// Load clients, and another program that writes malformed records.
 struct Load {
     clients: LoadClients,
-    /// Records that are no orders, written by another program.
-    poisoned: usize,
+    malformed: usize,
 }
 
 impl Load {
@@ -27,7 +26,7 @@ impl Load {
             .invalid_every(50);
         Load {
             clients: workload.start(env, CLIENTS),
-            poisoned: 0,
+            malformed: 0,
         }
     }
 
@@ -35,28 +34,13 @@ impl Load {
         self.clients.accepted()
     }
 
-    /// Waits until so many orders are accepted, with poison between them.
+    /// Waits until so many orders are accepted, with malformed records between them.
     fn wait_for(&mut self, env: &Env, orders: usize) {
-        let waiting = Instant::now();
-        let poison = [
-            RawRecord::new("poison", "not an order"),
-            RawRecord::new("poison", "{\"order_uid\":\"no-date\"}"),
-            RawRecord {
-                key: Some(b"poison".to_vec()),
-                ..RawRecord::default()
-            },
-        ];
-        let spread = (0..4).flat_map(|partition| poison.clone().map(|it| it.to(partition)));
-        let (kafka, spread) = (env.kafka(), spread.collect::<Vec<_>>());
-        loop {
-            self.poisoned += kafka.produce(&env.topic(), &spread).len();
-            let accepted = self.accepted();
-            if accepted >= orders {
-                return;
-            }
-            let waited = waiting.elapsed();
-            assert!(waited < RECOVERY * 2, "{accepted} of {orders} orders");
-        }
+        let (kafka, records) = (env.kafka(), malformed_records(4));
+        wait_until(format!("{orders} accepted orders"), RECOVERY * 2, || {
+            self.malformed += kafka.produce(&env.topic(), &records).len();
+            self.accepted() >= orders
+        });
     }
 
     /// The progress right after a kill.
@@ -69,17 +53,17 @@ impl Load {
     }
 
     /// Waits until orders are accepted again, and stored up to where the log ended at the mark. The
-    /// clients stop meanwhile when they have reached `limit`: the next kill is to find them at work.
-    fn wait_until_going(&self, env: &Env, mark: &Mark, limit: usize) {
+    /// clients are frozen when they have reached `limit`, so that the next kill happens under load.
+    fn wait_until_recovered(&self, env: &Env, mark: &Mark, limit: usize) {
         let mut db = env.db();
         let within = RECOVERY.saturating_sub(mark.at.elapsed());
-        eventually("all to go again in time", within, || {
+        wait_until("orders to be accepted and stored again", within, || {
             let accepted = self.accepted();
             let accepts = accepted > mark.accepted;
             if accepts && accepted >= limit {
                 self.clients.freeze();
             }
-            (accepts && mark.is_passed_by(&positions(&mut db))).then_some(())
+            accepts && db.has_applied(&mark.ends)
         });
         self.clients.thaw();
     }
@@ -91,39 +75,19 @@ struct Mark {
     ends: Vec<i64>,
 }
 
-impl Mark {
-    fn is_passed_by(&self, positions: &[i64]) -> bool {
-        have_passed(positions, &self.ends)
-    }
-}
-
-fn have_passed(positions: &[i64], ends: &[i64]) -> bool {
-    let mut pairs = ends.iter().zip(positions);
-    positions.len() == ends.len() && pairs.all(|(end, position)| end <= position)
-}
-
-/// The next offset of each partition.
-fn positions(db: &mut Db) -> Vec<i64> {
-    let rows = db.text("SELECT next_offset FROM log_positions ORDER BY partition");
-    let rows = rows.lines().map(|row| row.parse().expect("an offset"));
-    rows.collect()
-}
-
 fn finish_and_audit(env: &Env, load: Load, api: &Process) {
     let answers = load.clients.finish(RECOVERY * 4);
-    env.wait_until_applied_within(RECOVERY * 2);
-    audit(env, &answers);
-    audit_answers(env, &api.url());
+    audit_all(env, &answers, api);
     let mut db = env.db();
-    assert_eq!(db.count("dead_letters"), load.poisoned as i64);
+    assert_eq!(db.count("dead_letters"), load.malformed as i64);
     assert_eq!(db.text("SELECT * FROM log_gaps"), "");
 }
 
 #[test]
 fn consumers_and_api_killed_within_twenty_thousand_orders_lose_and_duplicate_nothing() {
     let env = Env::with_partitions(4);
-    let port = format!("127.0.0.1:{}", free_port());
-    let serve = || env.serve_api().env("HTTP_ADDR", &port).spawn();
+    let port = free_address();
+    let serve = || env.serve_api().http_addr(&port).spawn();
     let mut api = serve();
     api.wait_ready();
     let mut consumers = [env.consumer(), env.consumer()];
@@ -155,32 +119,26 @@ fn consumers_and_api_killed_within_twenty_thousand_orders_lose_and_duplicate_not
                 mark
             }
         };
-        load.wait_until_going(&env, &mark, (kill + 2) * step);
+        load.wait_until_recovered(&env, &mark, (kill + 2) * step);
     }
-    assert!(
-        load.accepted() < ORDERS as usize,
-        "the kills came among the orders"
-    );
+    assert!(load.accepted() < ORDERS as usize, "the load ended early");
     finish_and_audit(&env, load, &api);
 }
 
 #[test]
 fn an_api_killed_repeatedly_under_load_keeps_every_202() {
     let env = Env::with_partitions(2);
-    let port = format!("127.0.0.1:{}", free_port());
+    let port = free_address();
     let _consumer = env.consumer();
     let clients = Workload::new(&port).invalid_every(20).start(&env, 4);
-    // From its very first order on.
+    // From its first order on.
     for orders in [1, 2, 4, 8, 16, 32, 64, 128, 1, 256] {
-        let mut api = env.serve_api().env("HTTP_ADDR", &port).spawn();
+        let mut api = env.serve_api().http_addr(&port).spawn();
         clients.wait_for_more(orders);
         api.kill9();
     }
-    let api = env.serve_api().env("HTTP_ADDR", &port).start();
-    let answers = clients.stop(RECOVERY);
-    env.wait_until_applied_within(RECOVERY);
-    audit(&env, &answers);
-    audit_answers(&env, &api.url());
+    let api = env.serve_api().http_addr(&port).start();
+    audit_all(&env, &clients.stop(RECOVERY), &api);
     assert_eq!(env.db().count("dead_letters"), 0);
 }
 
@@ -202,12 +160,9 @@ fn consumers_that_join_and_leave_under_load_lose_and_duplicate_nothing() {
             let mut leaving = consumers.remove(0);
             assert_eq!(leaving.stop().code(), Some(0), "{:?}", leaving.lines());
         }
-        load.wait_until_going(&env, &mark, (change + 2) * step);
+        load.wait_until_recovered(&env, &mark, (change + 2) * step);
     }
-    assert!(
-        load.accepted() < orders as usize,
-        "the changes came among the orders"
-    );
+    assert!(load.accepted() < orders as usize, "the load ended early");
     finish_and_audit(&env, load, &api);
 }
 
@@ -224,27 +179,24 @@ fn rebalances_every_two_seconds_starve_no_partition_and_lose_nothing() {
     let mut stalled = (Instant::now(), 0);
     for turn in 0..7 {
         let began = Instant::now();
-        // Two or three are there at any time; each third one that leaves is killed.
-        let place = &mut consumers[turn / 2 % 3];
-        match place.take() {
+        // Two or three run at any time; every third one that leaves is killed.
+        let slot = &mut consumers[turn / 2 % 3];
+        match slot.take() {
             Some(mut leaving) if turn % 3 == 0 => leaving.kill9(),
             Some(mut leaving) => assert_eq!(leaving.stop().code(), Some(0)),
-            None => *place = Some(env.consume().spawn()),
+            None => *slot = Some(env.consume().spawn()),
         }
-        eventually("the next turn", RECOVERY, || {
-            let applied = positions(&mut db).iter().sum();
+        wait_until("the next turn", RECOVERY, || {
+            let applied = db.applied();
             if applied > stalled.1 {
                 stalled = (Instant::now(), applied);
             }
-            let still = stalled.0.elapsed();
-            assert!(still < RECOVERY, "nothing was stored for {still:?}");
-            (began.elapsed() >= Duration::from_secs(2)).then_some(())
+            let idle = stalled.0.elapsed();
+            assert!(idle < RECOVERY, "nothing was stored for {idle:?}");
+            began.elapsed() >= Duration::from_secs(2)
         });
     }
-    let answers = clients.stop(RECOVERY);
-    env.wait_until_applied_within(RECOVERY);
-    audit(&env, &answers);
-    audit_answers(&env, &api.url());
+    audit_all(&env, &clients.stop(RECOVERY), &api);
     assert_eq!(db.count("dead_letters") + db.count("log_gaps"), 0);
     for process in consumers.iter().flatten().chain([&api]) {
         process.assert_bounded();
@@ -254,9 +206,9 @@ fn rebalances_every_two_seconds_starve_no_partition_and_lose_nothing() {
 #[test]
 fn services_killed_every_few_orders_under_load_lose_and_duplicate_nothing() {
     let env = Env::with_partitions(2);
-    let port = format!("127.0.0.1:{}", free_port());
-    let serve = || env.serve_api().env("HTTP_ADDR", &port).spawn();
-    // Each in a group of its own: it need not wait until the group misses the one that was killed.
+    let port = free_address();
+    let serve = || env.serve_api().http_addr(&port).spawn();
+    // Each in a group of its own: it need not wait for the session timeout of the one that was killed.
     let consume = |number: usize| {
         let group = format!("{}-{number}", env.group());
         env.consume().env("KAFKA_GROUP", group).spawn()
@@ -266,20 +218,20 @@ fn services_killed_every_few_orders_under_load_lose_and_duplicate_nothing() {
     for kill in 0..16 {
         let accepted = load.accepted() + [1, 10, 40, 120][kill % 4];
         let before = env.kafka().ends(&env.topic());
-        eventually("more orders to be accepted", RECOVERY, || {
-            (load.accepted() >= accepted).then_some(())
+        wait_until("more orders to be accepted", RECOVERY, || {
+            load.accepted() >= accepted
         });
         api.kill9();
         if kill % 2 == 1 {
             let mut db = env.db();
-            eventually("the consumer to be at work", RECOVERY, || {
-                have_passed(&positions(&mut db), &before).then_some(())
+            wait_until("the consumer to store orders", RECOVERY, || {
+                db.has_applied(&before)
             });
             consumer.kill9();
             consumer = consume(kill);
         }
         api = serve();
     }
-    assert!(load.accepted() < 3_000, "the kills came among the orders");
+    assert!(load.accepted() < 3_000, "the load ended early");
     finish_and_audit(&env, load, &api);
 }

@@ -2,30 +2,28 @@
 //!
 //! Orders come through the API. `faults` has what the consumer alone survives.
 
+mod client_timeouts;
 mod closed_pipes;
 mod control_socket;
-mod crowds;
 mod descriptors;
-mod freezes;
-mod full_disk;
-mod impatience;
+mod kafka_disk_full;
+mod kafka_unavailable;
 mod kills;
-mod lost_answers;
+mod lost_acknowledgements;
+mod many_clients;
 mod new_partitions;
 mod operators_port;
 mod public_http;
 mod slow_network;
 mod starting;
 mod stopping;
-mod without_kafka;
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use support::http::Connection;
 use support::orders::order;
-use support::process::metric;
-use support::{Env, Process, TIMEOUT, eventually};
+use support::{Env, Process, TIMEOUT, wait_until};
 
 /// Every POST is answered within this time, regardless of Kafka.
 const POST_DEADLINE: Duration = Duration::from_secs(8);
@@ -78,6 +76,21 @@ impl Posted {
         }
     }
 
+    /// Posts orders until one is accepted.
+    fn until_accepted(&mut self, api: &Process, prefix: &str) {
+        wait_until("an order to be accepted", RECOVERY, || {
+            let prefix = format!("{prefix}-{}", self.0.len());
+            self.at_once(api, &prefix, 1);
+            self.count(&prefix, Outcome::Accepted) == 1
+        });
+    }
+
+    /// Posts so many orders as `at_once`; panics unless each is accepted.
+    fn all_accepted(&mut self, api: &Process, prefix: &str, orders: usize) {
+        self.at_once(api, prefix, orders);
+        assert_eq!(self.count(prefix, Outcome::Accepted), orders, "`{prefix}`");
+    }
+
     fn count(&self, prefix: &str, outcome: Outcome) -> usize {
         let of_prefix = self.0.iter().filter(|(uid, _)| uid.starts_with(prefix));
         of_prefix.filter(|(_, of)| **of == outcome).count()
@@ -123,26 +136,15 @@ fn post_bytes(uid: &str) -> Vec<u8> {
 
 /// Waits until a line of /readyz?verbose starts like this.
 fn wait_for_check(process: &Process, start: &str) {
-    eventually(format!("readiness says `{start}`"), TIMEOUT, || {
-        process
-            .readiness()
-            .1
-            .lines()
-            .any(|line| line.starts_with(start))
-            .then_some(())
+    wait_until(format!("a check `{start}`"), TIMEOUT, || {
+        let (_, checks) = process.readiness();
+        checks.lines().any(|line| line.starts_with(start))
     });
 }
 
-/// Waits until a metric is at least so much.
-fn wait_for_metric(process: &Process, name: &str, least: u64) {
-    eventually(format!("`{name}` is {least}"), TIMEOUT, || {
-        (metric(process, name) >= least).then_some(())
-    });
-}
-
-/// Waits until no other connection is open.
-fn wait_until_connections_are_gone(api: &Process) {
-    eventually("all connections to be gone", TIMEOUT, || {
-        (metric(api, "orders_http_connections") == 0).then_some(())
+/// Waits until no connection is open.
+fn wait_until_connections_are_closed(api: &Process) {
+    wait_until("all connections to be closed", TIMEOUT, || {
+        api.metric("orders_http_connections") == 0
     });
 }

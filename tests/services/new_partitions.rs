@@ -2,10 +2,10 @@
 
 use support::audit::{audit_answers, audit_offsets};
 use support::kafka::RawRecord;
-use support::orders::{order, order_version};
-use support::{Env, TIMEOUT, eventually};
+use support::orders::order_version;
+use support::{Env, TIMEOUT, wait_until};
 
-use super::{Outcome, Posted};
+use super::Posted;
 
 #[test]
 fn new_partitions_are_consumed_and_followed_from_their_first_record() {
@@ -18,18 +18,16 @@ fn new_partitions_are_consumed_and_followed_from_their_first_record() {
     env.wait_until_applied();
 
     kafka.grow_topic(&env.topic(), 3);
-    // Before anybody else knows of them; one is a newer version of what the API has in its cache.
+    // Before the services know of them; one is a newer version of an order in the API's cache.
     let newer = order_version("old-7", 2);
     let records = [
-        RawRecord::new("first-1", order("first-1").to_string()).to(1),
-        RawRecord::new("old-7", newer.to_string()).to(1),
-        RawRecord::new("first-2", order("first-2").to_string()).to(2),
+        RawRecord::order("first-1").to(1),
+        RawRecord::version("old-7", 2).to(1),
+        RawRecord::order("first-2").to(2),
     ];
-    kafka.produce(&env.topic(), &records);
-    eventually("the newer version from a new partition", TIMEOUT, || {
-        let answer = api.get_order("old-7");
-        assert_eq!(answer.status, 200, "{}", answer.text());
-        (answer.json() == newer).then_some(())
+    env.produce(&records);
+    wait_until("the newer version from a new partition", TIMEOUT, || {
+        api.get_order("old-7").expect_status(200).json() == newer
     });
     env.wait_until_applied();
     let mut db = env.db();
@@ -39,13 +37,12 @@ fn new_partitions_are_consumed_and_followed_from_their_first_record() {
     );
     assert_eq!(db.count("orders"), 22);
 
-    // The API's own client writes to them, too.
-    eventually("orders of the API in all partitions", TIMEOUT, || {
+    // The API's producer writes to them, too.
+    wait_until("orders of the API in all partitions", TIMEOUT, || {
         let prefix = format!("round{}", posted.0.len());
-        posted.at_once(&api, &prefix, 20);
-        assert_eq!(posted.count(&prefix, Outcome::Accepted), 20);
+        posted.all_accepted(&api, &prefix, 20);
         let ends = kafka.ends(&env.topic());
-        (ends[1] > 2 && ends[2] > 1).then_some(())
+        ends[1] > 2 && ends[2] > 1
     });
     env.wait_until_applied();
     posted.audit_keys(&env, |uid| uid != "old-7");

@@ -1,99 +1,96 @@
-//! How each fault begins and ends. It is over when `strike` returns.
+//! How each fault begins and ends. It is over when `inject` returns.
 
 use std::thread::sleep;
 use std::time::Duration;
 
+use support::Process;
 use support::proxy::{Mode, Proxy};
-use support::{Process, eventually};
 
+use crate::pipeline::Pipeline;
 use crate::plan::Step;
-use crate::world::World;
 
-/// How long it may take until a reply is dropped: orders keep coming.
-const PASSES_WITHIN: Duration = Duration::from_secs(30);
-
-pub fn strike(world: &mut World, step: &Step) {
+pub fn inject(pipeline: &mut Pipeline, step: &Step) {
     let Step {
         lasts,
-        line,
-        victim,
+        mode,
+        consumer,
         ..
     } = *step;
     match step.fault {
         "api-killed" => {
-            world.api.kill9();
-            world.serve();
+            pipeline.api.kill9();
+            pipeline.serve();
         }
         "api-stopped" => {
-            stop(&mut world.api);
+            stop(&mut pipeline.api);
             sleep(lasts);
-            world.serve();
+            pipeline.serve();
         }
-        "api-frozen" => frozen(&world.api, lasts),
+        "api-frozen" => freeze(&pipeline.api, lasts),
         "consumer-killed" => {
-            world.consumers[victim].kill9();
-            world.consume(victim);
+            pipeline.consumers[consumer].kill9();
+            pipeline.consume(consumer);
         }
         "consumer-stopped" => {
-            stop(&mut world.consumers[victim]);
+            stop(&mut pipeline.consumers[consumer]);
             sleep(lasts);
-            world.consume(victim);
+            pipeline.consume(consumer);
         }
-        "consumer-frozen" => frozen(&world.consumers[victim], lasts),
+        "consumer-frozen" => freeze(&pipeline.consumers[consumer], lasts),
         "consumer-joins" => {
-            let mut third = world.another_consumer();
+            let mut third = pipeline.another_consumer();
             sleep(lasts);
             stop(&mut third);
         }
         "all-killed" => {
-            world.api.kill9();
-            world.consumers.iter_mut().for_each(Process::kill9);
-            world.serve();
-            (0..2).for_each(|consumer| world.consume(consumer));
+            pipeline.api.kill9();
+            pipeline.consumers.iter_mut().for_each(Process::kill9);
+            pipeline.serve();
+            (0..2).for_each(|number| pipeline.consume(number));
         }
         "kafka-frozen" => {
-            world.kafka.freeze();
+            pipeline.kafka.freeze();
             sleep(lasts);
-            world.kafka.thaw();
+            pipeline.kafka.thaw();
         }
         "kafka-killed" => {
-            world.kafka.kill9();
+            pipeline.kafka.kill9();
             sleep(lasts);
-            world.kafka.restart();
+            pipeline.kafka.restart();
         }
         "kafka-stopped" => {
-            world.kafka.stop();
+            pipeline.kafka.stop();
             sleep(lasts);
-            world.kafka.restart();
+            pipeline.kafka.restart();
         }
-        "kafka-line-of-api" => bad_line(&world.api_to_kafka, line, lasts),
-        "kafka-line-of-consumers" => bad_line(&world.consumers_to_kafka, line, lasts),
-        "acknowledgement-lost" => drop_reply(&world.api_to_kafka, Proxy::drop_next_produce_reply),
+        "kafka-connection-of-api" => degrade(&pipeline.api_to_kafka, mode, lasts),
+        "kafka-connection-of-consumers" => degrade(&pipeline.consumers_to_kafka, mode, lasts),
+        "acknowledgement-lost" => drop_reply(&pipeline.api_to_kafka),
         "database-frozen" => {
-            world.postgres.freeze();
+            pipeline.postgres.freeze();
             sleep(lasts);
-            world.postgres.thaw();
+            pipeline.postgres.thaw();
         }
         "database-stopped" => {
-            world.postgres.stop_immediately();
+            pipeline.postgres.stop_immediately();
             sleep(lasts);
-            world.postgres.restart();
+            pipeline.postgres.restart();
         }
-        "database-read-only" => read_only(world, lasts),
-        "database-line" => bad_line(&world.consumers_to_database, line, lasts),
+        "database-read-only" => read_only(pipeline, lasts),
+        "database-connection" => degrade(&pipeline.consumers_to_database, mode, lasts),
         "sessions-terminated" => {
             for _ in 0..lasts.as_secs() {
-                world.terminate_sessions();
+                pipeline.env.db().terminate_sessions();
                 sleep(Duration::from_secs(1));
             }
         }
         "table-locked" => {
-            let mut db = world.env.db();
+            let mut db = pipeline.env.db();
             db.run("BEGIN; LOCK TABLE orders IN ACCESS EXCLUSIVE MODE");
             sleep(lasts);
             db.run("COMMIT");
         }
-        "commit-lost" => drop_reply(&world.consumers_to_database, Proxy::drop_next_commit_reply),
+        "commit-lost" => drop_reply(&pipeline.consumers_to_database),
         other => unreachable!("`{other}` is in the list of faults"),
     }
 }
@@ -102,13 +99,13 @@ fn stop(service: &mut Process) {
     assert_eq!(service.stop().code(), Some(0), "a stopped service drains");
 }
 
-fn frozen(service: &Process, lasts: Duration) {
+fn freeze(service: &Process, lasts: Duration) {
     service.freeze();
     sleep(lasts);
     service.thaw();
 }
 
-fn bad_line(proxy: &Proxy, mode: Mode, lasts: Duration) {
+fn degrade(proxy: &Proxy, mode: Mode, lasts: Duration) {
     proxy.set(mode);
     sleep(lasts);
     proxy.set(Mode::Forward);
@@ -118,20 +115,18 @@ fn bad_line(proxy: &Proxy, mode: Mode, lasts: Duration) {
     }
 }
 
-fn drop_reply(proxy: &Proxy, next: impl Fn(&Proxy)) {
-    next(proxy);
-    eventually("a reply to be dropped", PASSES_WITHIN, || {
-        proxy.reply_is_dropped().then_some(())
-    });
+fn drop_reply(proxy: &Proxy) {
+    proxy.drop_next_reply();
+    proxy.wait_until_reply_is_dropped();
     proxy.close_connections();
 }
 
-fn read_only(world: &mut World, lasts: Duration) {
-    let mut db = world.env.db();
+fn read_only(pipeline: &mut Pipeline, lasts: Duration) {
+    let mut db = pipeline.env.db();
     let database = db.text("SELECT current_database()");
-    let setting = format!("ALTER DATABASE {database}");
-    db.run(&format!("{setting} SET default_transaction_read_only = on"));
-    world.terminate_sessions();
+    let alter = format!("ALTER DATABASE {database}");
+    db.run(&format!("{alter} SET default_transaction_read_only = on"));
+    pipeline.env.db().terminate_sessions();
     sleep(lasts);
-    db.run(&format!("{setting} RESET default_transaction_read_only"));
+    db.run(&format!("{alter} RESET default_transaction_read_only"));
 }

@@ -6,8 +6,8 @@
 //! durations, so that the same seed repeats them.
 
 mod faults;
+mod pipeline;
 mod plan;
-mod world;
 
 use std::io::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -15,16 +15,16 @@ use std::process::ExitCode;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use plan::{FAULTS, Plan, Step};
-use world::World;
+use pipeline::Pipeline;
+use plan::{FAULTS, Plan};
 
 const USAGE: &str = "tests/soak DURATION [--seed N] [--fault NAME]…
 
-DURATION is a number with s, m or h. The same seed brings the same faults, for the same times, in the
-same order; without one the soak picks it and says it. --fault picks from the named faults only:";
+DURATION is a number with s, m or h. The same seed repeats the same faults, for the same times, in the
+same order; without one the soak test chooses it and prints it. --fault chooses from the named faults only:";
 
 /// The arguments.
-struct Asked {
+struct Arguments {
     duration: Duration,
     seed: u64,
     faults: Vec<&'static str>,
@@ -34,56 +34,56 @@ fn main() -> ExitCode {
     if support::load_client::run_if_requested() {
         return ExitCode::SUCCESS;
     }
-    let Some(asked) = parse(std::env::args().skip(1)) else {
+    let Some(arguments) = parse(std::env::args().skip(1)) else {
         eprintln!("{USAGE} {}", FAULTS.join(", "));
         return ExitCode::from(2);
     };
-    let Asked { duration, seed, .. } = asked;
-    say(&format!("{} s, seed {seed}", duration.as_secs()));
+    let Arguments { duration, seed, .. } = arguments;
+    report(&format!("{} s, seed {seed}", duration.as_secs()));
     let at = Mutex::new("while everything started".to_owned());
-    match catch_unwind(AssertUnwindSafe(|| soak(&asked, &at))) {
+    match catch_unwind(AssertUnwindSafe(|| soak(&arguments, &at))) {
         Ok(done) => {
-            say(&format!("every promise held: {done}, seed {seed}"));
+            report(&format!("every promise held: {done}, seed {seed}"));
             ExitCode::SUCCESS
         }
         Err(_) => {
             let at = at.lock().expect("no panic while it is held");
-            say(&format!("FAILED {at}; --seed {seed} does the same again"));
+            report(&format!("FAILED {at}; --seed {seed} repeats it"));
             ExitCode::FAILURE
         }
     }
 }
 
 /// Injects faults until the time is over; `at` describes the current step.
-fn soak(asked: &Asked, at: &Mutex<String>) -> String {
-    let mut world = World::start();
-    let (began, mut plan) = (Instant::now(), Plan::new(asked.seed, &asked.faults));
+fn soak(arguments: &Arguments, at: &Mutex<String>) -> String {
+    let mut pipeline = Pipeline::start();
+    let (began, mut plan) = (Instant::now(), Plan::new(arguments.seed, &arguments.faults));
     let mut steps = 0;
-    while began.elapsed() < asked.duration {
+    while began.elapsed() < arguments.duration {
         steps += 1;
-        let step: Step = plan.next();
+        let step = plan.next();
         *at.lock().expect("no panic while it is held") = format!("at step {steps}: {step}");
-        say(&format!("step {steps}: {step}"));
+        report(&format!("step {steps}: {step}"));
         std::thread::sleep(step.before);
-        faults::strike(&mut world, &step);
-        let healed = Instant::now();
-        world.wait_until_going(healed);
-        let (recovered, orders) = (healed.elapsed(), world.check());
-        say(&format!(
+        faults::inject(&mut pipeline, &step);
+        let fault_ended = Instant::now();
+        pipeline.wait_until_recovered(fault_ended);
+        let (recovered, orders) = (fault_ended.elapsed(), pipeline.check());
+        report(&format!(
             "        recovered in {:.1} s, {orders} orders",
             recovered.as_secs_f64()
         ));
     }
     *at.lock().expect("no panic while it is held") = "at the end".to_owned();
-    let orders = world.finish();
+    let orders = pipeline.check_suspended();
     format!("{steps} faults, {orders} orders")
 }
 
-fn say(text: &str) {
+fn report(text: &str) {
     let _ = writeln!(std::io::stdout(), "soak: {text}");
 }
 
-fn parse(mut words: impl Iterator<Item = String>) -> Option<Asked> {
+fn parse(mut words: impl Iterator<Item = String>) -> Option<Arguments> {
     let (mut duration, mut seed, mut faults) = (None, None, Vec::new());
     while let Some(word) = words.next() {
         match word.as_str() {
@@ -98,7 +98,7 @@ fn parse(mut words: impl Iterator<Item = String>) -> Option<Asked> {
     if faults.is_empty() {
         faults = FAULTS.to_vec();
     }
-    Some(Asked {
+    Some(Arguments {
         duration: duration?,
         seed: seed.unwrap_or_else(|| u64::from(uuid::Uuid::new_v4().as_fields().0)),
         faults,

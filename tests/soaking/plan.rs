@@ -18,13 +18,13 @@ pub const FAULTS: &[&str] = &[
     "kafka-frozen",
     "kafka-killed",
     "kafka-stopped",
-    "kafka-line-of-api",
-    "kafka-line-of-consumers",
+    "kafka-connection-of-api",
+    "kafka-connection-of-consumers",
     "acknowledgement-lost",
     "database-frozen",
     "database-stopped",
     "database-read-only",
-    "database-line",
+    "database-connection",
     "sessions-terminated",
     "table-locked",
     "commit-lost",
@@ -38,16 +38,16 @@ pub struct Step {
     /// Its duration, where it has one.
     pub lasts: Duration,
     /// The mode of the proxy, for a fault of a connection.
-    pub line: Mode,
+    pub mode: Mode,
     /// The affected consumer.
-    pub victim: usize,
+    pub consumer: usize,
 }
 
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}, {:.1} s", self.fault, self.lasts.as_secs_f64())?;
-        if self.fault.contains("line") {
-            write!(f, ", {:?}", self.line)?;
+        if self.fault.contains("connection") {
+            write!(f, ", {:?}", self.mode)?;
         }
         Ok(())
     }
@@ -76,7 +76,7 @@ impl<'a> Plan<'a> {
             "kafka-frozen" | "database-frozen" => 60_000,
             _ => 12_000,
         };
-        let line = [
+        let modes = [
             Mode::Reset,
             Mode::BlackHole,
             Mode::Delay(Duration::from_millis(200)),
@@ -86,8 +86,8 @@ impl<'a> Plan<'a> {
             fault,
             before: Duration::from_millis(500 + self.below(2_500)),
             lasts: Duration::from_millis(200 + self.below(longest_ms)),
-            line: line[usize::try_from(self.below(4)).expect("an index fits")],
-            victim: usize::try_from(self.below(2)).expect("an index fits"),
+            mode: modes[usize::try_from(self.below(4)).expect("an index fits")],
+            consumer: usize::try_from(self.below(2)).expect("an index fits"),
         }
     }
 

@@ -40,7 +40,7 @@ impl Table {
     }
 }
 
-/// An order whose fields at these places have these values, all others none.
+/// An order whose fields at these pointers have these values; all others are empty.
 fn expected(uid: String, changes: &[(&str, Value)]) -> Verdict {
     let mut order = zero(&uid);
     for (pointer, value) in changes {
@@ -141,16 +141,16 @@ fn add_numbers(table: &mut Table) {
         r#""sm_id":-2147483648"#,
         &[("/sm_id", json!(i32::MIN))],
     );
-    for (name, moment) in [
+    for (name, time) in [
         ("a time of payment in milliseconds", 1_637_907_727_000_i64),
         ("a time of payment before 1970", -1),
     ] {
-        let members = format!(r#""payment":{{"payment_dt":{moment}}}"#);
+        let members = format!(r#""payment":{{"payment_dt":{time}}}"#);
         add(
             table,
             name,
             &members,
-            &[("/payment/payment_dt", json!(moment))],
+            &[("/payment/payment_dt", json!(time))],
         );
     }
 }
@@ -158,7 +158,7 @@ fn add_numbers(table: &mut Table) {
 fn add_texts(table: &mut Table) {
     for (name, written, text) in [
         (
-            "a text of many planes",
+            "a text of several Unicode planes",
             "\u{7}\u{1F600}\u{10FFFF}".replace('\u{7}', r"\u0007"),
             "\u{7}\u{1F600}\u{10FFFF}",
         ),
@@ -173,12 +173,12 @@ fn add_texts(table: &mut Table) {
             "</script>&\u{2028}\u{2029}",
         ),
         (
-            "no characters",
+            "noncharacters",
             "\u{fffe}\u{ffff}\u{fdd0}".into(),
             "\u{fffe}\u{ffff}\u{fdd0}",
         ),
         (
-            "a text that means something to SQL",
+            "a text with SQL in it",
             r"'; DROP TABLE orders; -- \\N".into(),
             r"'; DROP TABLE orders; -- \N",
         ),
@@ -242,12 +242,12 @@ fn add_dates(table: &mut Table) {
         ),
         ("a leap day", "2024-02-29T23:59:59Z", "2024-02-29T23:59:59Z"),
         (
-            "the first moment",
+            "the first valid date",
             "0001-01-01T00:00:00Z",
             "0001-01-01T00:00:00Z",
         ),
         (
-            "the last moment",
+            "the last valid date",
             "9999-12-31T23:59:59.999999Z",
             "9999-12-31T23:59:59.999999Z",
         ),

@@ -1,8 +1,9 @@
-//! JSON that is not an order: 422 at the API with the place of the fault, a dead letter from the topic.
+//! JSON that is not an order: 422 at the API with a pointer to the fault, a dead letter from the topic.
 
+use super::super::fields::{DELIVERY, ITEM_TEXTS, ORDER_TEXTS, PAYMENT_TEXTS};
 use super::{MARK, Table, Verdict, document};
 
-/// Members with one fault each, and its place.
+/// Members with one fault each, and its pointer.
 const MEMBERS: &[(&str, &str, &str)] = &[
     (
         "a text for a number",
@@ -84,33 +85,15 @@ const MEMBERS: &[(&str, &str, &str)] = &[
         r#""items":[{"price":1.5}]"#,
         "/items/0/price",
     ),
-    ("next to nothing", r#""sm_id":1e-400"#, "/sm_id"),
+    ("a number that is nearly 0", r#""sm_id":1e-400"#, "/sm_id"),
 ];
 
-/// Every text field of an order: a member that holds a NUL in it, and its place.
-const TEXTS: &[(&str, &[&str])] = &[
-    (
-        "",
-        &[
-            "track_number",
-            "entry",
-            "locale",
-            "internal_signature",
-            "customer_id",
-            "delivery_service",
-            "shardkey",
-            "oof_shard",
-        ],
-    ),
-    (
-        "delivery",
-        &["name", "phone", "zip", "city", "address", "region", "email"],
-    ),
-    (
-        "payment",
-        &["transaction", "request_id", "currency", "provider", "bank"],
-    ),
-    ("items/0", &["track_number", "rid", "name", "size", "brand"]),
+/// The text fields of an order, by the object that has them.
+const TEXTS: [(&str, &[&str]); 4] = [
+    ("", &ORDER_TEXTS),
+    ("delivery", &DELIVERY),
+    ("payment", &PAYMENT_TEXTS),
+    ("items/0", &ITEM_TEXTS),
 ];
 
 /// The inside of a uid's quotes.
@@ -120,9 +103,9 @@ const UIDS: &[(&str, &str)] = &[
     ("a uid with a blank after it", "a "),
     ("a uid with a blank before it", " a"),
     ("a uid with a slash", "a/b"),
-    ("a uid that is this folder", "."),
-    ("a uid that is the folder above", ".."),
-    ("a uid that climbs", "../../etc/passwd"),
+    ("a uid of one dot", "."),
+    ("a uid of two dots", ".."),
+    ("a uid that is a relative path", "../../etc/passwd"),
     ("a uid with a percent sign", "a%2fb"),
     ("a uid with a question mark", "a?b"),
     ("a uid with a hash", "a#b"),
@@ -140,7 +123,7 @@ const UIDS: &[(&str, &str)] = &[
     ("a uid in Cyrillic", "\u{437}\u{430}\u{43a}\u{430}\u{437}"),
 ];
 
-/// What cannot be the date of an order.
+/// Invalid dates of an order.
 const DATES: &[(&str, &str)] = &[
     ("an empty date", r#""""#),
     ("a date that is null", "null"),
@@ -183,7 +166,7 @@ pub fn fill(table: &mut Table) {
         table.add(*name, at(*pointer), |uid| document(uid, members).into());
     }
     for (object, fields) in TEXTS {
-        for field in *fields {
+        for field in fields {
             add_nul(table, object, field);
         }
     }
@@ -238,8 +221,8 @@ fn add_nul(table: &mut Table, object: &str, field: &str) {
 }
 
 fn add_uids(table: &mut Table) {
-    for (name, odd) in UIDS {
-        table.add(*name, at("/order_uid"), |_| document(odd, "").into());
+    for (name, uid) in UIDS {
+        table.add(*name, at("/order_uid"), |_| document(uid, "").into());
     }
     for length in [129, 3_000] {
         let name = format!("a uid of {length} bytes");

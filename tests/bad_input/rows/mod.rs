@@ -8,19 +8,24 @@ mod accepted;
 mod invalid;
 mod not_json;
 
-use serde_json::{Value, json};
+use serde_json::Value;
+
+use super::fields::{
+    DELIVERY, ITEM_NUMBERS, ITEM_SMALL_NUMBERS, ITEM_TEXTS, ORDER_TEXTS, PAYMENT_NUMBERS,
+    PAYMENT_TEXTS,
+};
 
 /// A text of every document, in place of a customer's data.
 pub const MARK: &str = "for-no-log";
 
-/// What must become of a document.
+/// The expected result of a document.
 #[derive(Clone, Debug)]
 pub enum Verdict {
     /// 400 at the API; a dead letter without a uid.
     NotJson,
-    /// 422 at the API, with faults in exactly this place; a dead letter.
+    /// 422 at the API, with this pointer alone; a dead letter.
     Invalid { pointer: String },
-    /// 202 at the API; stored, and returned like this.
+    /// 202 at the API; stored, and returned as this order.
     Accepted(Box<Value>),
 }
 
@@ -28,7 +33,7 @@ pub enum Verdict {
 #[derive(Clone, Debug)]
 pub struct Case {
     pub name: String,
-    /// The uid that the document has, unless its uid is what is wrong with it.
+    /// The uid of the document, unless the fault is in its uid.
     pub uid: String,
     pub bytes: Vec<u8>,
     pub verdict: Verdict,
@@ -99,25 +104,27 @@ fn document(uid: &str, members: &str) -> String {
 
 /// The order that [`document`] without members becomes.
 fn zero(uid: &str) -> Value {
-    json!({
-        "order_uid": uid, "track_number": "", "entry": "",
-        "delivery": {
-            "name": "", "phone": "", "zip": "", "city": "", "address": "", "region": "", "email": ""
-        },
-        "payment": {
-            "transaction": "", "request_id": "", "currency": "", "provider": "", "amount": 0,
-            "payment_dt": 0, "bank": "", "delivery_cost": 0, "goods_total": 0, "custom_fee": 0
-        },
-        "items": [],
-        "locale": MARK, "internal_signature": "", "customer_id": "", "delivery_service": "",
-        "shardkey": "", "sm_id": 0, "date_created": "2021-11-26T06:22:19Z", "oof_shard": ""
-    })
+    let mut order = empty(&ORDER_TEXTS, &["sm_id"]);
+    order["order_uid"] = uid.into();
+    order["locale"] = MARK.into();
+    order["date_created"] = "2021-11-26T06:22:19Z".into();
+    order["delivery"] = empty(&DELIVERY, &[]);
+    order["payment"] = empty(&PAYMENT_TEXTS, &PAYMENT_NUMBERS);
+    order["items"] = Value::Array(Vec::new());
+    order
 }
 
 /// The item that one without members becomes.
 fn zero_item() -> Value {
-    json!({
-        "chrt_id": 0, "track_number": "", "price": 0, "rid": "", "name": "", "sale": 0, "size": "",
-        "total_price": 0, "nm_id": 0, "brand": "", "status": 0
-    })
+    let numbers = [&ITEM_NUMBERS[..], &ITEM_SMALL_NUMBERS].concat();
+    empty(&ITEM_TEXTS, &numbers)
+}
+
+/// An object whose texts are empty and whose numbers are 0.
+fn empty(texts: &[&str], numbers: &[&str]) -> Value {
+    let texts = texts.iter().map(|name| (name.to_string(), Value::from("")));
+    let numbers = numbers
+        .iter()
+        .map(|name| (name.to_string(), Value::from(0)));
+    texts.chain(numbers).collect()
 }

@@ -1,4 +1,4 @@
-//! The audit: what clients were promised, compared with log, store and GET.
+//! The audit: what clients were promised is compared with log, store and GET.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::http::Connection;
 use crate::kafka::StoredRecord;
 use crate::orders::{items_of, order_version, track_number};
-use crate::{Env, TIMEOUT, eventually};
+use crate::{Env, Process, TIMEOUT, eventually};
 
 /// The answers to each version of each order.
 #[derive(Debug, Default)]
@@ -94,11 +94,8 @@ pub fn audit_answers(env: &Env, api_url: &str) {
         let body = eventually(format!("a verified answer for `{uid}`"), TIMEOUT, || {
             let answer = connection.get(&format!("/api/order/{uid}"));
             let answer = answer.expect("the API answers");
-            let status = answer.header("cache-status").unwrap_or_default();
-            let is_verified =
-                answer.header("order-behind").is_none() && !status.contains("unverified");
             assert_ne!(answer.status, 404, "`{uid}` is stored");
-            (answer.status == 200 && is_verified).then(|| answer.json())
+            (answer.status == 200 && answer.is_verified()).then(|| answer.json())
         });
         assert_eq!(
             body,
@@ -108,11 +105,18 @@ pub fn audit_answers(env: &Env, api_url: &str) {
     }
 }
 
+/// Waits until everything is applied, then does both audits.
+pub fn audit_all(env: &Env, answers: &AnswerLog, api: &Process) {
+    env.wait_until_applied_within(TIMEOUT * 2);
+    audit(env, answers);
+    audit_answers(env, &api.url());
+}
+
 fn audit_log(log: &[StoredRecord], answers: &AnswerLog) {
     let mut in_log: HashMap<(String, u32), usize> = HashMap::new();
     let mut newest: HashMap<String, u32> = HashMap::new();
     for stored in log {
-        let Some(version) = stored.value.as_deref().and_then(version_of) else {
+        let Some(version) = version_of(stored.value.as_deref()) else {
             continue;
         };
         let order = (stored.key_text(), version);
@@ -195,7 +199,7 @@ fn audit_positions(env: &Env, log: &[StoredRecord]) {
         if offset >= next.get(&partition).copied().unwrap_or_default() {
             continue;
         }
-        let uid = stored.value.as_deref().and_then(uid_of).unwrap_or_default();
+        let uid = uid_of(stored.value.as_deref());
         // A record is in its row, or in that of a later record; a uid is in several partitions only
         // where a test wrote it there.
         let in_row = source
@@ -214,15 +218,9 @@ fn audit_positions(env: &Env, log: &[StoredRecord]) {
 }
 
 fn source_of(row: &str) -> (&str, (i64, i64)) {
-    let mut cells = row.rsplitn(3, '|');
-    let mut number = || {
-        cells
-            .next()
-            .and_then(|cell| cell.parse().ok())
-            .expect("a number")
-    };
-    let (offset, partition) = (number(), number());
-    (cells.next().expect("a uid"), (partition, offset))
+    let (uid, numbers_of) = row.split_once('|').expect("a row has columns");
+    let source = numbers(numbers_of).remove(0);
+    (uid, (source[0], source[1]))
 }
 
 fn numbers(rows: &str) -> Vec<Vec<i64>> {
@@ -234,12 +232,13 @@ fn numbers(rows: &str) -> Vec<Vec<i64>> {
     rows.lines().map(row).collect()
 }
 
-fn uid_of(payload: &[u8]) -> Option<String> {
-    let order: Value = serde_json::from_slice(payload).ok()?;
-    Some(order["order_uid"].as_str()?.to_owned())
+/// The uid of an order; empty where the payload is none.
+fn uid_of(payload: Option<&[u8]>) -> String {
+    let order: Value = serde_json::from_slice(payload.unwrap_or_default()).unwrap_or_default();
+    order["order_uid"].as_str().unwrap_or_default().to_owned()
 }
 
-fn version_of(payload: &[u8]) -> Option<u32> {
-    let order: Value = serde_json::from_slice(payload).ok()?;
+fn version_of(payload: Option<&[u8]>) -> Option<u32> {
+    let order: Value = serde_json::from_slice(payload?).ok()?;
     u32::try_from(order["payment"]["amount"].as_u64()?).ok()
 }

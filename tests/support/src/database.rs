@@ -3,14 +3,12 @@
 
 use std::fmt::Display;
 use std::path::Path;
-use std::thread;
-use std::time::{Duration, Instant};
 
 use postgres::{Client, NoTls, SimpleQueryMessage};
 use rusqlite::Connection;
 use serde_json::Value;
 
-use super::{SqliteFile, TIMEOUT};
+use crate::{SqliteFile, TIMEOUT, eventually_ok};
 
 /// Connects without TLS; panics where that does not work.
 pub fn connect(url: &str) -> Client {
@@ -132,20 +130,44 @@ impl Db {
         self.number(&format!("SELECT count(*) FROM {table}"))
     }
 
+    /// The next offset of each partition.
+    pub fn positions(&mut self) -> Vec<i64> {
+        let rows = self.text("SELECT next_offset FROM log_positions ORDER BY partition");
+        let rows = rows.lines().map(|row| row.parse().expect("an offset"));
+        rows.collect()
+    }
+
+    /// The number of records that the positions have passed.
+    pub fn applied(&mut self) -> i64 {
+        self.positions().iter().sum()
+    }
+
+    /// Whether the positions of all partitions have passed these offsets.
+    pub fn has_applied(&mut self, ends: &[i64]) -> bool {
+        let positions = self.positions();
+        let mut pairs = ends.iter().zip(&positions);
+        positions.len() == ends.len() && pairs.all(|(end, position)| end <= position)
+    }
+
+    /// Terminates the sessions of the program in this database; returns their number.
+    pub fn terminate_sessions(&mut self) -> i64 {
+        self.number(
+            "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+             WHERE datname = current_database() AND application_name = 'orders'",
+        )
+    }
+
     /// Waits until the query returns exactly this text.
     pub fn eventually(&mut self, query: &str, expected: impl Display) {
-        let (expected, deadline) = (expected.to_string(), Instant::now() + TIMEOUT);
-        loop {
+        let expected = expected.to_string();
+        let what = format!("`{query}` to return\n{expected}\n");
+        eventually_ok(what, TIMEOUT, || {
             let found = self.text(query);
-            if found == expected {
-                return;
-            }
-            assert!(
-                Instant::now() < deadline,
-                "after {TIMEOUT:?} `{query}` returns\n{found}\ninstead of\n{expected}"
-            );
-            thread::sleep(Duration::from_millis(10));
-        }
+            let is_expected = found == expected;
+            is_expected
+                .then_some(())
+                .ok_or_else(|| format!("it returns\n{found}"))
+        });
     }
 }
 

@@ -26,6 +26,25 @@ impl Response {
         found.map(|(_, value)| value.as_str())
     }
 
+    /// Panics with the body unless the status is this one.
+    #[track_caller]
+    pub fn expect_status(self, status: u16) -> Response {
+        assert_eq!(self.status, status, "{}", self.text());
+        self
+    }
+
+    /// Whether the order is known to be in its newest version.
+    pub fn is_verified(&self) -> bool {
+        let status = self.header("cache-status").unwrap_or_default();
+        self.header("order-behind").is_none() && !status.contains("unverified")
+    }
+
+    /// Whether the order came from the cache.
+    pub fn is_cache_hit(&self) -> bool {
+        let status = self.header("cache-status").unwrap_or_default();
+        status.contains("hit")
+    }
+
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
     }

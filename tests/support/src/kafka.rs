@@ -4,6 +4,7 @@
 //! would read.
 
 use std::collections::HashMap;
+use std::fmt::Debug;
 use std::sync::mpsc::{Sender, channel};
 use std::time::{Duration, Instant};
 
@@ -15,12 +16,13 @@ use rdkafka::admin::{
 use rdkafka::client::{ClientContext, DefaultClientContext};
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::message::{DeliveryResult, Header, Headers, Message, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, Producer, ProducerContext, ThreadedProducer};
 use rdkafka::{Offset, TopicPartitionList};
 
-use super::{TIMEOUT, eventually};
+use crate::orders::order_version;
+use crate::{TIMEOUT, eventually_ok, wait_until};
 
 /// A record to write. The default has no key and no value, and the client chooses the partition.
 #[derive(Clone, Debug, Default)]
@@ -42,6 +44,24 @@ impl RawRecord {
         }
     }
 
+    /// The first version of an order.
+    pub fn order(uid: &str) -> RawRecord {
+        RawRecord::version(uid, 1)
+    }
+
+    /// That version of an order.
+    pub fn version(uid: &str, version: u32) -> RawRecord {
+        RawRecord::new(uid, order_version(uid, version).to_string())
+    }
+
+    /// A record that has neither a value nor anything else but that key.
+    pub fn tombstone(key: &str) -> RawRecord {
+        RawRecord {
+            key: Some(key.into()),
+            ..RawRecord::default()
+        }
+    }
+
     pub fn to(self, partition: i32) -> RawRecord {
         RawRecord {
             partition: Some(partition),
@@ -53,6 +73,17 @@ impl RawRecord {
         self.headers.push((name.to_owned(), value.into()));
         self
     }
+}
+
+/// Records that are no orders, as another program may write them: some in each partition.
+pub fn malformed_records(partitions: i32) -> Vec<RawRecord> {
+    let of_one = [
+        RawRecord::new("malformed", "not an order"),
+        RawRecord::new("malformed", "{\"order_uid\":\"no-date\"}"),
+        RawRecord::tombstone("malformed"),
+    ];
+    let all = (0..partitions).flat_map(|partition| of_one.clone().map(|it| it.to(partition)));
+    all.collect()
 }
 
 /// How a transaction ends.
@@ -85,21 +116,21 @@ impl StoredRecord {
     }
 }
 
-type Placed = Result<PartitionOffset, String>;
+type Delivery = Result<PartitionOffset, String>;
 
 struct Acks;
 
 impl ClientContext for Acks {}
 
 impl ProducerContext for Acks {
-    type DeliveryOpaque = Box<Sender<Placed>>;
+    type DeliveryOpaque = Box<Sender<Delivery>>;
 
     fn delivery(&self, result: &DeliveryResult<'_>, sender: Self::DeliveryOpaque) {
-        let placed = match result {
+        let delivered = match result {
             Ok(message) => Ok(PartitionOffset::new(message.partition(), message.offset())),
             Err((error, _)) => Err(error.to_string()),
         };
-        let _ = sender.send(placed);
+        let _ = sender.send(delivered);
     }
 }
 
@@ -113,14 +144,14 @@ impl Kafka {
     pub fn new(brokers: &str) -> Kafka {
         let client = settings(brokers)
             .create()
-            .expect("the client's settings are right");
+            .expect("the client's settings are valid");
         Kafka {
             brokers: brokers.to_owned(),
             client,
         }
     }
 
-    /// Writes records in order, each acknowledged by all replicas; returns where each is.
+    /// Writes records in order, each acknowledged by all replicas; returns their offsets.
     pub fn produce(&self, topic: &str, records: &[RawRecord]) -> Vec<PartitionOffset> {
         let producer: ThreadedProducer<Acks> = settings(&self.brokers)
             .set("acks", "all")
@@ -129,8 +160,8 @@ impl Kafka {
             .set("message.max.bytes", "20000000")
             .set("queue.buffering.max.messages", "1000000")
             .create_with_context(Acks)
-            .expect("the client's settings are right");
-        let (sender, placed) = channel();
+            .expect("the client's settings are valid");
+        let (sender, delivered) = channel();
         for record in records {
             send(&producer, topic, record, &sender);
         }
@@ -138,21 +169,16 @@ impl Kafka {
             .flush(TIMEOUT)
             .expect("the records are acknowledged in time");
         drop(sender);
-        let places: Result<Vec<_>, String> = placed.iter().collect();
-        places.unwrap_or_else(|error| panic!("a record was not acknowledged: {error}"))
+        let offsets: Result<Vec<_>, String> = delivered.iter().collect();
+        offsets.unwrap_or_else(|error| panic!("a record was not acknowledged: {error}"))
     }
 
     /// Writes records in one transaction; returns when its marker is in the log.
-    pub fn produce_in_transaction(
-        &self,
-        topic: &str,
-        records: &[RawRecord],
-        ending: TransactionEnd,
-    ) {
+    pub fn produce_in_transaction(&self, topic: &str, records: &[RawRecord], end: TransactionEnd) {
         let producer: ThreadedProducer<Acks> = settings(&self.brokers)
             .set("transactional.id", format!("{topic}-writer"))
             .create_with_context(Acks)
-            .expect("the client's settings are right");
+            .expect("the client's settings are valid");
         producer
             .init_transactions(TIMEOUT)
             .expect("the coordinator answers");
@@ -164,7 +190,7 @@ impl Kafka {
         producer
             .flush(TIMEOUT)
             .expect("the records are acknowledged in time");
-        match ending {
+        match end {
             TransactionEnd::Commit => producer.commit_transaction(TIMEOUT),
             TransactionEnd::Abort => producer.abort_transaction(TIMEOUT),
         }
@@ -177,7 +203,7 @@ impl Kafka {
             .set("enable.partition.eof", "true")
             .set("auto.offset.reset", "earliest")
             .create()
-            .expect("the client's settings are right");
+            .expect("the client's settings are valid");
         let mut list = TopicPartitionList::new();
         let mut left: HashMap<i32, i64> = HashMap::new();
         for (partition, (low, high)) in self.ranges(topic).into_iter().enumerate() {
@@ -220,36 +246,30 @@ impl Kafka {
 
     /// Low and high watermark of each partition.
     pub fn ranges(&self, topic: &str) -> Vec<(i64, i64)> {
-        let partitions = self.partitions(topic);
-        (0..partitions)
-            .map(|partition| {
-                eventually(
-                    format!("the range of `{topic}`/{partition}"),
-                    TIMEOUT,
-                    || {
-                        self.client
-                            .fetch_watermarks(topic, partition, Duration::from_secs(5))
-                            .ok()
-                    },
-                )
-            })
-            .collect()
+        let range = |partition| {
+            eventually_ok(
+                format!("the range of `{topic}`/{partition}"),
+                TIMEOUT,
+                || {
+                    let timeout = Duration::from_secs(5);
+                    self.client.fetch_watermarks(topic, partition, timeout)
+                },
+            )
+        };
+        (0..self.partitions(topic)).map(range).collect()
     }
 
     /// The end offset of each partition.
     pub fn ends(&self, topic: &str) -> Vec<i64> {
-        self.ranges(topic)
-            .into_iter()
-            .map(|(_, high)| high)
-            .collect()
+        let ranges = self.ranges(topic).into_iter();
+        ranges.map(|(_, high)| high).collect()
     }
 
     /// The number of partitions, 0 where the topic does not exist.
     pub fn partitions(&self, topic: &str) -> i32 {
-        let metadata = eventually("metadata", TIMEOUT, || {
-            self.client
-                .fetch_metadata(Some(topic), Duration::from_secs(5))
-                .ok()
+        let metadata = eventually_ok("metadata", TIMEOUT, || {
+            let timeout = Duration::from_secs(5);
+            self.client.fetch_metadata(Some(topic), timeout)
         });
         let found = metadata.topics().iter().find(|found| found.name() == topic);
         i32::try_from(found.map_or(0, |found| found.partitions().len()))
@@ -258,40 +278,26 @@ impl Kafka {
 
     pub fn create_topic(&self, name: &str, partitions: i32) {
         let topic = NewTopic::new(name, partitions, TopicReplication::Fixed(1));
-        let made = finish(self.admin().create_topics([&topic], &options()));
-        made.expect("the broker answers")[0]
-            .as_ref()
-            .expect("the topic can be created");
+        finish_one(self.admin().create_topics([&topic], &options()));
         self.wait_for_partitions(name, partitions);
     }
 
     /// Returns when no metadata response has the topic any more.
     pub fn delete_topic(&self, name: &str) {
-        let gone = finish(self.admin().delete_topics(&[name], &options()));
-        gone.expect("the broker answers")[0]
-            .as_ref()
-            .expect("the topic can be deleted");
+        finish_one(self.admin().delete_topics(&[name], &options()));
         self.wait_for_partitions(name, 0);
     }
 
     pub fn grow_topic(&self, name: &str, partitions: usize) {
-        let grown = finish(
-            self.admin()
-                .create_partitions([&NewPartitions::new(name, partitions)], &options()),
-        );
-        grown.expect("the broker answers")[0]
-            .as_ref()
-            .expect("the topic can be grown");
+        let more = NewPartitions::new(name, partitions);
+        finish_one(self.admin().create_partitions([&more], &options()));
         self.wait_for_partitions(name, i32::try_from(partitions).expect("partitions are few"));
     }
 
     /// Sets one configuration of a topic; all others return to the broker's defaults.
     pub fn configure_topic(&self, name: &str, key: &str, value: &str) {
         let change = AlterConfig::new(ResourceSpecifier::Topic(name)).set(key, value);
-        let changed = finish(self.admin().alter_configs([&change], &options()));
-        changed.expect("the broker answers")[0]
-            .as_ref()
-            .expect("the topic can be configured");
+        finish_one(self.admin().alter_configs([&change], &options()));
     }
 
     /// Deletes all records below `before`, as retention would.
@@ -303,17 +309,14 @@ impl Kafka {
     }
 
     fn wait_for_partitions(&self, topic: &str, wanted: i32) {
-        eventually(
-            format!("`{topic}` has {wanted} partitions"),
-            TIMEOUT,
-            || (self.partitions(topic) == wanted).then_some(()),
-        );
+        let what = format!("`{topic}` to have {wanted} partitions");
+        wait_until(what, TIMEOUT, || self.partitions(topic) == wanted);
     }
 
     fn admin(&self) -> AdminClient<DefaultClientContext> {
         settings(&self.brokers)
             .create()
-            .expect("the client's settings are right")
+            .expect("the client's settings are valid")
     }
 }
 
@@ -321,7 +324,7 @@ fn send(
     producer: &ThreadedProducer<Acks>,
     topic: &str,
     record: &RawRecord,
-    sender: &Sender<Placed>,
+    sender: &Sender<Delivery>,
 ) {
     let mut headers = OwnedHeaders::new();
     for (key, value) in &record.headers {
@@ -337,7 +340,7 @@ fn send(
     base.payload = record.value.as_deref();
     base.timestamp = record.timestamp;
     if let Err((error, _)) = producer.send(base) {
-        panic!("the client did not take a record: {error}");
+        panic!("the client did not accept a record: {error}");
     }
 }
 
@@ -377,6 +380,12 @@ fn options() -> AdminOptions {
     AdminOptions::new()
         .operation_timeout(Some(TIMEOUT))
         .request_timeout(Some(TIMEOUT))
+}
+
+/// Waits until the broker has done the one thing that it is asked to do.
+fn finish_one<T: Debug, E: Debug>(future: impl Future<Output = KafkaResult<Vec<Result<T, E>>>>) {
+    let mut results = finish(future).expect("the broker answers");
+    results.remove(0).expect("the broker does it");
 }
 
 /// Waits for a future of the admin client, which a thread of the client drives.

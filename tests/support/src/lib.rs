@@ -1,8 +1,8 @@
-//! The support crate of tests, soak and benchmarks: for each test a database, topics, groups and a
-//! folder of its own, and the real binary.
+//! The support crate of tests, soak test and benchmarks: for each test its own database, topics, groups
+//! and folder, and the real binary.
 //!
 //! Nothing here sleeps for a fixed time: every wait polls every few milliseconds and has a deadline. A
-//! test that fails prints the stderr of its processes. `tests/run` starts the shared servers; tests
+//! failed test prints the stderr of its processes. `tests/run` starts the shared servers; tests
 //! that stop or freeze a server start a private one.
 
 use std::fmt::Display;
@@ -11,7 +11,10 @@ use std::sync::Mutex;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use ::orders::pipeline::PartitionOffset;
 use tempfile::TempDir;
+
+use crate::kafka::RawRecord;
 
 pub mod audit;
 pub mod bulk;
@@ -45,20 +48,49 @@ pub use sqlite::SqliteFile;
 /// not fail it.
 pub const TIMEOUT: Duration = Duration::from_secs(30);
 
+/// Calls `attempt` until it succeeds; panics with `what` and the last error after `within`.
+#[track_caller]
+pub fn eventually_ok<T, E: Display>(
+    what: impl Display,
+    within: Duration,
+    mut attempt: impl FnMut() -> Result<T, E>,
+) -> T {
+    let deadline = Instant::now() + within;
+    loop {
+        match attempt() {
+            Ok(value) => return value,
+            Err(error) if Instant::now() > deadline => {
+                panic!("not within {within:?}: {what}: {error}")
+            }
+            Err(_) => thread::sleep(Duration::from_millis(10)),
+        }
+    }
+}
+
 /// Calls `look` until it returns a value; panics with `what` after `within`.
+#[track_caller]
 pub fn eventually<T>(
     what: impl Display,
     within: Duration,
     mut look: impl FnMut() -> Option<T>,
 ) -> T {
-    let deadline = Instant::now() + within;
-    loop {
-        if let Some(found) = look() {
-            return found;
-        }
-        assert!(Instant::now() < deadline, "not within {within:?}: {what}");
-        thread::sleep(Duration::from_millis(10));
-    }
+    eventually_ok(what, within, || look().ok_or("it did not happen"))
+}
+
+/// Waits until the condition is true; panics with `what` after `within`.
+#[track_caller]
+pub fn wait_until(what: impl Display, within: Duration, mut condition: impl FnMut() -> bool) {
+    eventually(what, within, || condition().then_some(()));
+}
+
+/// Panics unless `run` returns within that time.
+#[track_caller]
+pub fn returns_within<T>(limit: Duration, run: impl FnOnce() -> T) -> T {
+    let began = Instant::now();
+    let value = run();
+    let elapsed = began.elapsed();
+    assert!(elapsed < limit, "it took {elapsed:?}");
+    value
 }
 
 /// The value of a variable that `tests/run` sets.
@@ -68,8 +100,8 @@ pub fn required_variable(name: &str) -> String {
     })
 }
 
-/// The environment of one test. Dropping it drops the database; a test that fails prints the stderr of
-/// its processes.
+/// The environment of one test. Dropping it drops the database; a failed test prints the stderr of its
+/// processes.
 pub struct Env {
     name: String,
     /// Brokers, or `embedded`.
@@ -268,6 +300,11 @@ impl Env {
         Kafka::new(&self.brokers)
     }
 
+    /// Writes records to the topic of orders, each acknowledged; returns their offsets.
+    pub fn produce(&self, records: &[RawRecord]) -> Vec<PartitionOffset> {
+        self.log().produce(&self.topic(), records)
+    }
+
     /// Deletes the topic of orders and creates it again, with one partition. An embedded topic must not
     /// be open.
     pub fn recreate_topic(&self) {
@@ -291,27 +328,21 @@ impl Env {
     }
 
     pub fn wait_until_applied_within(&self, within: Duration) {
-        let (log, mut db) = (self.log(), self.db());
-        let deadline = Instant::now() + within;
-        loop {
-            let ends: i64 = log.ends(&self.topic()).iter().sum();
-            let applied = db
-                .number("SELECT CAST(coalesce(sum(next_offset), 0) AS BIGINT) FROM log_positions");
-            if applied == ends {
-                return;
-            }
-            assert!(
-                Instant::now() < deadline,
-                "after {within:?} {applied} of {ends} records of `{}` are applied",
-                self.topic()
-            );
-            thread::sleep(Duration::from_millis(10));
-        }
+        let (log, mut db, topic) = (self.log(), self.db(), self.topic());
+        let what = format!("every record of `{topic}` to be applied");
+        eventually_ok(what, within, || {
+            let ends: i64 = log.ends(&topic).iter().sum();
+            let applied = db.applied();
+            let is_applied = applied == ends;
+            is_applied
+                .then_some(())
+                .ok_or_else(|| format!("{applied} of {ends}"))
+        });
     }
 
     fn record_transcript(&self, transcript: process::Transcript) {
-        self.transcripts
-            .lock()
+        let transcripts = self.transcripts.lock();
+        transcripts
             .expect("no panic while it is held")
             .push(transcript);
     }
@@ -324,12 +355,8 @@ fn folder() -> TempDir {
 impl Drop for Env {
     fn drop(&mut self) {
         if thread::panicking() {
-            for transcript in self
-                .transcripts
-                .lock()
-                .expect("no panic while it is held")
-                .iter()
-            {
+            let transcripts = self.transcripts.lock();
+            for transcript in transcripts.expect("no panic while it is held").iter() {
                 println!("{transcript}");
             }
         }

@@ -12,11 +12,11 @@ use std::time::Duration;
 
 use rustix::net::connect_unspec;
 
-use crate::TIMEOUT;
+use crate::{TIMEOUT, wait_until};
 
 mod wire;
 
-use wire::{Answer, Conversation, Protocol};
+use wire::{Conversation, Protocol, Reply};
 
 /// How the proxy treats bytes and connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,11 +64,11 @@ impl Shared {
         self.state.lock().expect("no proxy thread panics")
     }
 
-    fn keep(&self, client: TcpStream, server: TcpStream) -> u64 {
+    fn keep(&self, connection: (TcpStream, TcpStream)) -> u64 {
         let mut state = self.state();
         state.accepted += 1;
         let number = state.accepted;
-        state.connections.insert(number, (client, server));
+        state.connections.insert(number, connection);
         number
     }
 }
@@ -141,35 +141,17 @@ impl Proxy {
         self.shared.changed.notify_all();
     }
 
-    /// From the next COMMIT on, the client of that connection receives nothing; the server commits.
-    pub fn drop_next_commit_reply(&self) {
-        self.shared.state().dropping = Dropping::Next;
-    }
-
-    /// From the next Produce on, the client of that connection receives nothing; the broker writes
-    /// the records.
-    pub fn drop_next_produce_reply(&self) {
+    /// From the next COMMIT or Produce on, the client of that connection receives nothing; the server
+    /// commits, the broker writes the records.
+    pub fn drop_next_reply(&self) {
         self.shared.state().dropping = Dropping::Next;
     }
 
     /// Waits until the server has sent the reply that is dropped.
     pub fn wait_until_reply_is_dropped(&self) {
-        let state = self.shared.state();
-        let (state, waited) = self
-            .shared
-            .changed
-            .wait_timeout_while(state, TIMEOUT, |state| state.dropping != Dropping::Dropped)
-            .expect("no proxy thread panics");
-        assert!(
-            !waited.timed_out(),
-            "no reply was dropped within {TIMEOUT:?}: {:?}",
-            state.dropping
-        );
-    }
-
-    /// Whether the server has sent the reply that is dropped.
-    pub fn reply_is_dropped(&self) -> bool {
-        self.shared.state().dropping == Dropping::Dropped
+        wait_until("a reply to be dropped", TIMEOUT, || {
+            self.shared.state().dropping == Dropping::Dropped
+        });
     }
 
     /// Closes all connections without any message, as the kernel of a crashed process does.
@@ -191,13 +173,11 @@ fn accept(client: TcpStream, shared: &Arc<Shared>) {
         return;
     };
     let _ = (client.set_nodelay(true), server.set_nodelay(true));
-    let (Ok(client_too), Ok(server_too)) = (client.try_clone(), server.try_clone()) else {
+    let clones = || Some((client.try_clone().ok()?, server.try_clone().ok()?));
+    let (Some((client_too, server_too)), Some(kept)) = (clones(), clones()) else {
         return;
     };
-    let (Ok(client_kept), Ok(server_kept)) = (client.try_clone(), server.try_clone()) else {
-        return;
-    };
-    let number = shared.keep(client_kept, server_kept);
+    let number = shared.keep(kept);
     let passing = Arc::new(Mutex::new(Passing {
         conversation: Conversation::new(shared.protocol),
         dropped: None,
@@ -217,7 +197,7 @@ fn accept(client: TcpStream, shared: &Arc<Shared>) {
 struct Passing {
     conversation: Conversation,
     /// After the request for this reply has passed, nothing reaches the client.
-    dropped: Option<Answer>,
+    dropped: Option<Reply>,
 }
 
 /// Copies until one side closes; `pass` decides about each chunk.
@@ -240,11 +220,11 @@ fn pump(mut from: TcpStream, mut to: TcpStream, mut pass: impl FnMut(&[u8]) -> b
 
 fn to_server(shared: &Shared, passing: &Mutex<Passing>, bytes: &[u8]) -> bool {
     let mut passing = passing.lock().expect("no proxy thread panics");
-    if let Some(answer) = passing.conversation.ask(bytes) {
+    if let Some(reply) = passing.conversation.request(bytes) {
         let mut state = shared.state();
         if state.dropping == Dropping::Next {
             state.dropping = Dropping::Awaited;
-            passing.dropped = Some(answer);
+            passing.dropped = Some(reply);
         }
     }
     drop(passing);
@@ -254,9 +234,8 @@ fn to_server(shared: &Shared, passing: &Mutex<Passing>, bytes: &[u8]) -> bool {
 fn to_client(shared: &Shared, passing: &Mutex<Passing>, bytes: &[u8]) -> bool {
     let mut passing = passing.lock().expect("no proxy thread panics");
     let dropped = passing.dropped;
-    if passing.conversation.answer(bytes, dropped) {
+    if passing.conversation.has_reply(bytes, dropped) {
         shared.state().dropping = Dropping::Dropped;
-        shared.changed.notify_all();
     }
     drop(passing);
     dropped.is_none() && passes(shared, bytes.len())

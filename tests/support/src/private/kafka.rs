@@ -1,30 +1,28 @@
 //! A Kafka broker for one test.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 
-use rustix::process::{Pid, Signal, kill_process};
-use tempfile::TempDir;
+use rustix::process::Signal;
 
-use super::{START, free_port, signal, signal_and_wait};
+use super::server::Server;
+use super::{START, free_address, signal, stop_and_wait};
 use crate::proxy::Proxy;
-use crate::{eventually, required_variable};
+use crate::{required_variable, wait_until};
 
 /// A Kafka of one node, broker and controller.
 pub struct PrivateKafka {
-    dir: TempDir,
+    server: Server,
     data: PathBuf,
-    port: u16,
-    child: Option<Child>,
     starts: usize,
 }
 
 /// A listener behind a proxy: its advertised address is the proxy's, so that a client that
 /// bootstraps from the proxy stays behind it.
 struct ProxiedListener {
-    port: u16,
+    address: String,
     proxy: Proxy,
 }
 
@@ -43,9 +41,9 @@ impl PrivateKafka {
     /// With so many listeners behind proxies, in addition to the direct one.
     pub fn behind_proxies<const N: usize>(settings: &str) -> (PrivateKafka, [Proxy; N]) {
         let listeners: [ProxiedListener; N] = std::array::from_fn(|_| {
-            let port = free_port();
-            let proxy = Proxy::before_kafka(&format!("127.0.0.1:{port}"));
-            ProxiedListener { port, proxy }
+            let address = free_address();
+            let proxy = Proxy::before_kafka(&address);
+            ProxiedListener { address, proxy }
         });
         let mut kafka = PrivateKafka::prepared(None, &listeners, settings);
         kafka.restart();
@@ -69,20 +67,20 @@ impl PrivateKafka {
         listeners: &[ProxiedListener],
         settings: &str,
     ) -> PrivateKafka {
-        let dir = TempDir::with_prefix("orders-kafka-").expect("a temporary folder can be made");
-        let (port, controller) = (free_port(), free_port());
-        let data = data.unwrap_or_else(|| dir.path().join("data"));
+        let server = Server::new("kafka");
+        let (port, controller) = (server.port, free_address());
+        let data = data.unwrap_or_else(|| server.dir.path().join("data"));
         let (mut listens, mut advertises, mut protocols) =
             (String::new(), String::new(), String::new());
-        for (number, ProxiedListener { port, proxy }) in listeners.iter().enumerate() {
-            listens += &format!("PROXIED{number}://127.0.0.1:{port},");
+        for (number, ProxiedListener { address, proxy }) in listeners.iter().enumerate() {
+            listens += &format!("PROXIED{number}://{address},");
             advertises += &format!(",PROXIED{number}://{}", proxy.address());
             protocols += &format!("PROXIED{number}:PLAINTEXT,");
         }
         let properties = format!(
             "process.roles=broker,controller\nnode.id=1\n\
-             controller.quorum.voters=1@127.0.0.1:{controller}\n\
-             listeners=PLAINTEXT://127.0.0.1:{port},{listens}CONTROLLER://127.0.0.1:{controller}\n\
+             controller.quorum.voters=1@{controller}\n\
+             listeners=PLAINTEXT://127.0.0.1:{port},{listens}CONTROLLER://{controller}\n\
              advertised.listeners=PLAINTEXT://127.0.0.1:{port}{advertises}\n\
              listener.security.protocol.map={protocols}PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT\n\
              controller.listener.names=CONTROLLER\nlog.dirs={}\n\
@@ -92,15 +90,12 @@ impl PrivateKafka {
              auto.create.topics.enable=false\n{settings}\n",
             data.display()
         );
-        fs::write(dir.path().join("server.properties"), properties)
-            .expect("the folder is writable");
         let kafka = PrivateKafka {
-            dir,
+            server,
             data,
-            port,
-            child: None,
             starts: 0,
         };
+        fs::write(kafka.properties(), properties).expect("the folder is writable");
         kafka.format();
         kafka
     }
@@ -116,7 +111,7 @@ impl PrivateKafka {
         let format = self
             .java("kafka.tools.StorageTool")
             .args(["format", "-t", "b3JkZXJzLXRlc3RzLTAwMQ", "-c"])
-            .arg(self.dir.path().join("server.properties"))
+            .arg(self.properties())
             .output()
             .expect("java can be started");
         assert!(format.status.success(), "StorageTool format: {format:?}");
@@ -128,9 +123,13 @@ impl PrivateKafka {
         }
     }
 
+    fn properties(&self) -> PathBuf {
+        self.server.dir.path().join("server.properties")
+    }
+
     /// `host:port`.
     pub fn brokers(&self) -> String {
-        format!("127.0.0.1:{}", self.port)
+        format!("127.0.0.1:{}", self.server.port)
     }
 
     /// The log directory. Change it only while the broker is stopped.
@@ -140,92 +139,67 @@ impl PrivateKafka {
 
     /// Copies the data of the stopped broker, for `restore`.
     pub fn copy_data(&self, name: &str) {
-        copy_folder(&self.data(), &self.dir.path().join(name)).expect("the data can be copied");
+        copy_folder(&self.data(), &self.server.dir.path().join(name))
+            .expect("the data can be copied");
     }
 
     /// Replaces the data of the stopped broker by a copy.
     pub fn restore(&self, name: &str) {
         fs::remove_dir_all(self.data()).expect("the data can be removed");
-        copy_folder(&self.dir.path().join(name), &self.data()).expect("the data can be copied");
+        copy_folder(&self.server.dir.path().join(name), &self.data())
+            .expect("the data can be copied");
     }
 
     /// Starts a stopped broker and waits until it serves clients.
     pub fn restart(&mut self) {
         self.restart_without_waiting();
-        let (log, starts) = (self.dir.path().join("kafka.log"), self.starts);
-        eventually("the private Kafka to be up", START, || {
-            let text = fs::read_to_string(&log).unwrap_or_default();
-            let exited = self
-                .child
-                .as_mut()?
-                .try_wait()
-                .expect("the child can be queried");
+        wait_until("the private Kafka to be up", START, || {
+            let has_exited = self.server.has_exited();
             assert!(
-                exited.is_none(),
-                "the private Kafka ended: {exited:?}\n{text}"
+                !has_exited,
+                "the private Kafka exited\n{}",
+                self.server.log()
             );
-            (text.matches("Kafka Server started").count() >= starts).then_some(())
+            self.logged_starts() >= self.starts
         });
     }
 
+    fn logged_starts(&self) -> usize {
+        self.server.log().matches("Kafka Server started").count()
+    }
+
     pub fn restart_without_waiting(&mut self) {
-        assert!(self.child.is_none(), "the broker is stopped first");
-        let log = File::options()
-            .create(true)
-            .append(true)
-            .open(self.dir.path().join("kafka.log"));
-        let log = log.expect("the folder is writable");
         let mut command = self.java("kafka.Kafka");
-        command
-            .arg(self.dir.path().join("server.properties"))
-            .stdout(log.try_clone().expect("a file can be shared"))
-            .stderr(log);
-        self.child = Some(command.spawn().expect("java can be started"));
+        self.server.spawn(command.arg(self.properties()));
         self.starts += 1;
     }
 
     /// Stops the broker in a controlled shutdown.
     pub fn stop(&mut self) {
-        let mut child = self.child.take().expect("the broker runs");
-        kill_process(Pid::from_child(&child), Signal::TERM).expect("the broker is there");
-        eventually("the private Kafka to stop", START, || {
-            child.try_wait().expect("the child can be queried")
-        });
+        self.server.terminate(Signal::TERM);
     }
 
     /// Waits until the broker has halted by itself, as it does when its disk fails.
     pub fn wait_until_halted(&mut self) {
-        let mut child = self.child.take().expect("the broker runs");
-        eventually("the private Kafka to halt", START, || {
-            child.try_wait().expect("the child can be queried")
-        });
+        self.server.wait_until_exited();
     }
 
     pub fn kill9(&mut self) {
-        let mut child = self.child.take().expect("the broker runs");
-        child.kill().expect("the broker can be killed");
-        child.wait().expect("a killed broker ends");
+        self.server.kill();
         // A start that was killed early may not have logged its line.
-        let text = fs::read_to_string(self.dir.path().join("kafka.log")).unwrap_or_default();
-        self.starts = text.matches("Kafka Server started").count();
+        self.starts = self.logged_starts();
     }
 
     pub fn freeze(&self) {
-        signal_and_wait(
-            self.child.as_ref().expect("the broker runs").id(),
-            Signal::STOP,
-        );
+        stop_and_wait(self.server.id());
     }
 
     pub fn thaw(&self) {
-        signal(
-            self.child.as_ref().expect("the broker runs").id(),
-            Signal::CONT,
-        );
+        signal(self.server.id(), Signal::CONT);
     }
 
     fn java(&self, class: &str) -> Command {
-        let logging = self.dir.path().join("log4j2.properties");
+        let logging = self.server.dir.path().join("log4j2.properties");
         if !logging.exists() {
             let lines = "appender.out.type=Console\nappender.out.name=out\n\
                          appender.out.layout.type=PatternLayout\nappender.out.layout.pattern=%d %p %m%n\n\
@@ -243,14 +217,6 @@ impl PrivateKafka {
             ])
             .stdin(Stdio::null());
         command
-    }
-}
-
-impl Drop for PrivateKafka {
-    fn drop(&mut self) {
-        if let Some(child) = &mut self.child {
-            let _ = (child.kill(), child.wait());
-        }
     }
 }
 

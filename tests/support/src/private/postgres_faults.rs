@@ -5,9 +5,11 @@ use std::fs::{self, File};
 
 use postgres::error::SqlState;
 
-use super::{PrivatePostgres, START, children_of, postgres_ids, process_state};
+use super::START;
+use super::postgres::{PrivatePostgres, children_of, postgres_ids};
 use crate::disk::SmallDisk;
-use crate::{Db, eventually};
+use crate::process::process_state;
+use crate::{Db, eventually_ok, wait_until};
 
 const STANDBY: &str = "standby.signal";
 
@@ -32,32 +34,22 @@ impl PrivatePostgres {
     /// Frees the disk, and starts the server where the full disk ended it.
     pub fn free_disk(&mut self) {
         self.disk().free();
-        let url = self.url();
-        eventually("PostgreSQL to have room again", START, || {
-            let child = self.child.as_mut().expect("the database was started");
-            if child
-                .try_wait()
-                .expect("the child can be queried")
-                .is_some()
-            {
-                self.child = None;
+        eventually_ok("PostgreSQL to have room again", START, || {
+            if self.server.has_exited() {
+                self.server.kill();
                 self.restart();
             }
-            postgres::Client::connect(&url, postgres::NoTls)
-                .ok()
-                .map(drop)
+            self.connect().map(drop)
         });
     }
 
-    /// Kills the postmaster alone; its processes notice that and end by themselves.
+    /// Kills the postmaster alone; its processes notice that and exit by themselves.
     pub fn kill9(&mut self) {
-        let mut postmaster = self.child.take().expect("the database runs");
-        let processes = children_of(postmaster.id());
-        postmaster.kill().expect("the postmaster can be killed");
-        postmaster.wait().expect("a killed process ends");
-        eventually("its processes to end", START, || {
-            let ended = |pid: &u32| process_state(*pid).is_none_or(|state| state == 'Z');
-            processes.iter().all(ended).then_some(())
+        let processes = children_of(self.server.id());
+        self.server.kill();
+        wait_until("its processes to exit", START, || {
+            let has_exited = |pid: &u32| process_state(*pid).is_none_or(|state| state == 'Z');
+            processes.iter().all(has_exited)
         });
     }
 
@@ -66,17 +58,16 @@ impl PrivatePostgres {
     pub fn start_in_standby(&mut self) {
         File::create(self.data().join(STANDBY)).expect("the folder is writable");
         self.launch(&["-c", "hot_standby=off"]);
-        let url = self.url();
-        eventually("PostgreSQL to answer 57P03", START, || {
-            let refused = postgres::Client::connect(&url, postgres::NoTls).err()?;
-            (refused.code() == Some(&SqlState::CANNOT_CONNECT_NOW)).then_some(())
+        wait_until("PostgreSQL to answer 57P03", START, || {
+            let refused = self.connect().err();
+            refused.is_some_and(|error| error.code() == Some(&SqlState::CANNOT_CONNECT_NOW))
         });
     }
 
     /// Stops what [`PrivatePostgres::start_in_standby`] started and starts it normally.
     pub fn leave_standby(&mut self) {
         self.stop();
-        fs::remove_file(self.data().join(STANDBY)).expect("the file is there");
+        fs::remove_file(self.data().join(STANDBY)).expect("the file exists");
         self.restart();
     }
 

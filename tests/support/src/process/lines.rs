@@ -4,6 +4,7 @@ use std::fmt;
 use std::io::{BufRead, BufReader, Read};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread;
+use std::time::Duration;
 
 use crate::TIMEOUT;
 
@@ -29,7 +30,7 @@ impl fmt::Display for Transcript {
 #[derive(Clone, Default)]
 pub(super) struct Lines {
     state: Arc<Mutex<LinesState>>,
-    pub changed: Arc<Condvar>,
+    changed: Arc<Condvar>,
 }
 
 #[derive(Default)]
@@ -70,6 +71,21 @@ impl Lines {
 
     pub fn all(&self) -> Vec<String> {
         self.guard().lines.clone()
+    }
+
+    /// The first line after the `mark`-th that contains `text`; `None` when there is none by then or
+    /// the stream is closed.
+    pub fn wait_for(&self, mark: usize, text: &str, within: Duration) -> Option<String> {
+        let find = |state: &LinesState| {
+            let mut lines = state.lines.iter().skip(mark);
+            lines.find(|line| line.contains(text)).cloned()
+        };
+        let waited = self
+            .changed
+            .wait_timeout_while(self.guard(), within, |state| {
+                !state.closed && find(state).is_none()
+            });
+        find(&waited.expect("no reader panics").0)
     }
 
     pub fn wait_closed(&self) {

@@ -1,14 +1,13 @@
 //! The resources of a child, from /proc: memory, processor time, descriptors, threads.
 
 use std::fs;
-use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Resource, Rlimit, prlimit};
 
 use super::{Output, Process};
-use crate::{TIMEOUT, eventually, http};
+use crate::{TIMEOUT, http, wait_until};
 
 /// The bounds of a service under every fault: far above what it needs, far below unbounded growth.
 const MAX_RESIDENT: u64 = 256 << 20;
@@ -52,11 +51,9 @@ impl Process {
 
     /// Processor time used so far, in user and kernel mode.
     pub fn processor_time(&self) -> Duration {
-        let stat = fs::read_to_string(format!("/proc/{}/stat", self.id()));
-        let stat = stat.expect("the child exists");
-        let (_, fields) = stat.rsplit_once(") ").expect("the name is in parentheses");
-        let ticks = fields.split(' ').skip(11).take(2);
-        let ticks: u64 = ticks.map(|it| it.parse::<u64>().expect("a number")).sum();
+        let stat = stat(self.id()).expect("the child exists");
+        let ticks = stat[11..13].iter().map(|it| it.parse::<u64>());
+        let ticks: u64 = ticks.map(|it| it.expect("a number")).sum();
         // Linux reports a hundred ticks per second here on every machine.
         Duration::from_millis(ticks * 10)
     }
@@ -65,8 +62,8 @@ impl Process {
     pub fn assert_idle(&self, limit: f64) {
         const WATCHED: Duration = Duration::from_secs(2);
         let (began, before) = (Instant::now(), self.processor_time());
-        eventually("two seconds to pass", TIMEOUT, || {
-            (began.elapsed() >= WATCHED).then_some(())
+        wait_until("two seconds to pass", TIMEOUT, || {
+            began.elapsed() >= WATCHED
         });
         let worked = self.processor_time() - before;
         let share = worked.as_secs_f64() / began.elapsed().as_secs_f64();
@@ -126,6 +123,23 @@ impl Process {
         (number(), number())
     }
 
+    /// The value of a metric without labels.
+    pub fn metric(&self, name: &str) -> u64 {
+        let text = http::get(&format!("{}/metrics", self.admin_url())).text();
+        let value = text
+            .lines()
+            .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        let value = value.unwrap_or_else(|| panic!("no metric `{name}` in\n{text}"));
+        value.parse().expect("a count")
+    }
+
+    /// Waits until a metric without labels is at least so much.
+    pub fn wait_for_metric(&self, name: &str, least: u64) {
+        wait_until(format!("`{name}` to be {least}"), TIMEOUT, || {
+            self.metric(name) >= least
+        });
+    }
+
     /// Panics when the service uses more than any load may cost.
     pub fn assert_bounded(&self) {
         self.assert_bounded_but_for(0);
@@ -144,19 +158,15 @@ impl Process {
     }
 }
 
-/// The state letter of a process (`T` is stopped), from /proc.
+/// The state letter of a process (`T` is stopped).
 pub fn process_state(pid: u32) -> Option<char> {
-    let stat = fs::read_to_string(PathBuf::from(format!("/proc/{pid}/stat"))).ok()?;
-    // The name in parentheses may hold anything; the state follows the last parenthesis.
-    stat.rsplit_once(") ")?.1.chars().next()
+    stat(pid)?[0].chars().next()
 }
 
-/// The value of a metric without labels.
-pub fn metric(process: &Process, name: &str) -> u64 {
-    let text = http::get(&format!("{}/metrics", process.admin_url())).text();
-    let value = text
-        .lines()
-        .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-    let value = value.unwrap_or_else(|| panic!("no metric `{name}` in\n{text}"));
-    value.parse().expect("a count")
+/// The fields of /proc/PID/stat after the name in parentheses: state, parent and so on.
+pub(crate) fn stat(pid: u32) -> Option<Vec<String>> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name may contain anything, parentheses too.
+    let (_, fields) = stat.rsplit_once(") ")?;
+    Some(fields.split(' ').map(str::to_owned).collect())
 }

@@ -15,7 +15,7 @@ pub enum Protocol {
 
 /// The reply that a client must not receive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Answer {
+pub enum Reply {
     Commit,
     /// To the Produce request with that correlation id.
     Produce(u32),
@@ -40,15 +40,15 @@ impl Conversation {
     }
 
     /// The reply to expect when these bytes of the client contain a COMMIT or Produce.
-    pub fn ask(&mut self, bytes: &[u8]) -> Option<Answer> {
+    pub fn request(&mut self, bytes: &[u8]) -> Option<Reply> {
         let mut due = None;
         match self.protocol {
             Protocol::Unknown => {}
-            Protocol::Postgres => due = self.frontend.commits(bytes).then_some(Answer::Commit),
+            Protocol::Postgres => due = self.frontend.commits(bytes).then_some(Reply::Commit),
             Protocol::Kafka => self.requests.feed(bytes, |start| {
                 const PRODUCE: [u8; 2] = [0, 0];
                 if start[4..6] == PRODUCE {
-                    due = Some(Answer::Produce(number(&start[8..12])));
+                    due = Some(Reply::Produce(number(&start[8..12])));
                 }
             }),
         }
@@ -56,16 +56,16 @@ impl Conversation {
     }
 
     /// Whether these bytes of the server contain that reply.
-    pub fn answer(&mut self, bytes: &[u8], due: Option<Answer>) -> bool {
-        let mut given = false;
+    pub fn has_reply(&mut self, bytes: &[u8], due: Option<Reply>) -> bool {
+        let mut found = false;
         if self.protocol == Protocol::Kafka {
             self.responses.feed(bytes, |start| {
-                given |= due == Some(Answer::Produce(number(&start[4..8])));
+                found |= due == Some(Reply::Produce(number(&start[4..8])));
             });
         }
         // CommandComplete contains the word.
         let commits = || bytes.windows(7).any(|bytes| bytes == b"COMMIT\0");
-        given || (due == Some(Answer::Commit) && commits())
+        found || (due == Some(Reply::Commit) && commits())
     }
 }
 

@@ -1,4 +1,4 @@
-//! Clients that do not wait for an answer and post the next version of their order.
+//! Clients that time out before the answer and post the next version of their order.
 
 use std::collections::HashMap;
 use std::io::ErrorKind;
@@ -9,15 +9,15 @@ use std::time::Duration;
 use support::http::Connection;
 use support::orders::order_version;
 use support::private::PrivateKafka;
-use support::{Env, Process, eventually};
+use support::{Env, Process, wait_until};
 
 use super::RECOVERY;
 
 /// Enough for their orders to be sent in batches while Kafka delays them.
-const CROWD: usize = 96;
+const CLIENTS: usize = 96;
 
-/// After this long a client gives a version up.
-const IMPATIENCE: Duration = Duration::from_millis(500);
+/// After this time a client abandons a version.
+const CLIENT_TIMEOUT: Duration = Duration::from_millis(500);
 
 #[test]
 fn an_abandoned_version_is_never_written_after_the_next_one() {
@@ -26,20 +26,20 @@ fn an_abandoned_version_is_never_written_after_the_next_one() {
     let api = env.api();
     let clients = Clients::default();
     thread::scope(|scope| {
-        for number in 0..CROWD {
+        for number in 0..CLIENTS {
             let (api, clients) = (&api, &clients);
-            scope.spawn(move || clients.post_versions(api, &format!("crowd-{number}")));
+            scope.spawn(move || clients.post_versions(api, &format!("client-{number}")));
         }
         for _ in 0..4 {
             clients.wait_for_more(&clients.accepted);
             kafka.freeze();
-            // Some versions lie with the broker then, others wait for their turn in the API.
-            clients.wait_for_more(&clients.given_up);
-            clients.wait_for_more(&clients.given_up);
+            // Some versions are sent to the broker, others wait in the API.
+            clients.wait_for_more(&clients.abandoned);
+            clients.wait_for_more(&clients.abandoned);
             kafka.thaw();
         }
         clients.wait_for_more(&clients.accepted);
-        clients.are_to_end.store(true, Ordering::Relaxed);
+        clients.stop.store(true, Ordering::Relaxed);
     });
     let mut written: HashMap<String, u32> = HashMap::new();
     for record in env.kafka().read_all(&env.topic()) {
@@ -53,15 +53,15 @@ fn an_abandoned_version_is_never_written_after_the_next_one() {
             "version {version} of `{uid}` was written after version {before}"
         );
     }
-    assert_eq!(written.len(), CROWD);
+    assert_eq!(written.len(), CLIENTS);
     api.assert_bounded();
 }
 
 #[derive(Default)]
 struct Clients {
     accepted: AtomicUsize,
-    given_up: AtomicUsize,
-    are_to_end: AtomicBool,
+    abandoned: AtomicUsize,
+    stop: AtomicBool,
 }
 
 impl Clients {
@@ -69,12 +69,12 @@ impl Clients {
     fn post_versions(&self, api: &Process, uid: &str) {
         let mut connection = None;
         let mut version = 0;
-        while !self.are_to_end.load(Ordering::Relaxed) {
+        while !self.stop.load(Ordering::Relaxed) {
             version += 1;
             let body = order_version(uid, version).to_string();
             let kept = connection.get_or_insert_with(|| {
                 let opened = Connection::open(&api.url()).expect("the API takes connections");
-                opened.with_timeout(IMPATIENCE)
+                opened.with_timeout(CLIENT_TIMEOUT)
             });
             match kept.post("/orders", body.as_bytes()) {
                 Ok(answer) => {
@@ -83,18 +83,18 @@ impl Clients {
                 }
                 Err(error) => {
                     assert_eq!(error.kind(), ErrorKind::WouldBlock, "{error}");
-                    self.given_up.fetch_add(1, Ordering::Relaxed);
+                    self.abandoned.fetch_add(1, Ordering::Relaxed);
                     connection = None;
                 }
             }
         }
     }
 
-    /// Waits until it is by one for each client more than now.
+    /// Waits until the count has grown by one for each client.
     fn wait_for_more(&self, count: &AtomicUsize) {
-        let wanted = count.load(Ordering::Relaxed) + CROWD;
-        eventually("the clients to go on", RECOVERY, || {
-            (count.load(Ordering::Relaxed) >= wanted).then_some(())
+        let wanted = count.load(Ordering::Relaxed) + CLIENTS;
+        wait_until("the clients to continue", RECOVERY, || {
+            count.load(Ordering::Relaxed) >= wanted
         });
     }
 }

@@ -2,12 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use support::audit::{AnswerLog, audit, audit_answers};
-use support::kafka::RawRecord;
+use support::audit::{AnswerLog, audit_all};
+use support::kafka::malformed_records;
 use support::load_client::{LoadClients, Workload};
-use support::private::{PrivateKafka, PrivatePostgres, free_port};
+use support::private::{PrivateKafka, PrivatePostgres, free_address};
 use support::proxy::Proxy;
-use support::{Env, Process, eventually};
+use support::{Env, Process, wait_until};
 
 /// From the end of a fault until everything works again.
 const RECOVERY: Duration = Duration::from_secs(30);
@@ -19,13 +19,13 @@ const CLIENTS: u32 = 4;
 const PACE: Duration = Duration::from_millis(25);
 
 // Fields end in this order: services before the servers they use.
-pub struct World {
+pub struct Pipeline {
     clients: LoadClients,
     pub api: Process,
     pub consumers: [Process; 2],
     authority: String,
     /// Records that are no orders, written by another program.
-    poisoned: i64,
+    malformed: i64,
     pub env: Env,
     pub api_to_kafka: Proxy,
     pub consumers_to_kafka: Proxy,
@@ -35,13 +35,13 @@ pub struct World {
     pub postgres: PrivatePostgres,
 }
 
-impl World {
-    pub fn start() -> World {
+impl Pipeline {
+    pub fn start() -> Pipeline {
         let (kafka, [api_to_kafka, consumers_to_kafka]) = PrivateKafka::behind_proxies("");
         let postgres = PrivatePostgres::start();
         let env = Env::on(&kafka.brokers(), &postgres.url()).prepared(PARTITIONS);
         let (consumers_to_database, database_url) = Proxy::before_database(&env.db_url);
-        let authority = format!("127.0.0.1:{}", free_port());
+        let authority = free_address();
         let api = serve(&env, &authority, &api_to_kafka);
         let consumer = || consume(&env, &consumers_to_kafka, &database_url);
         let consumers = [consumer(), consumer()];
@@ -51,12 +51,12 @@ impl World {
             .invalid_every(50)
             .with_reads(PACE)
             .start(&env, CLIENTS);
-        World {
+        Pipeline {
             clients,
             api,
             consumers,
             authority,
-            poisoned: 0,
+            malformed: 0,
             env,
             api_to_kafka,
             consumers_to_kafka,
@@ -81,25 +81,15 @@ impl World {
         consume(&self.env, &self.consumers_to_kafka, &self.database_url)
     }
 
-    pub fn terminate_sessions(&self) {
-        self.env.db().run(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-             WHERE datname = current_database() AND application_name = 'orders'",
-        );
-    }
-
     /// Waits until everything works again, at most `RECOVERY` after the end of the fault: every client is
     /// accepted, what the log had is stored, both kinds of service are ready.
-    pub fn wait_until_going(&mut self, healed: Instant) {
-        let left = || RECOVERY.saturating_sub(healed.elapsed());
+    pub fn wait_until_recovered(&mut self, fault_ended: Instant) {
+        let left = || RECOVERY.saturating_sub(fault_ended.elapsed());
         let ends = self.env.kafka().ends(&self.env.topic());
         self.clients.wait_for_more_of_each(1, left());
         let mut db = self.env.db();
-        eventually("what the log had to be stored", left(), || {
-            let rows = db.text("SELECT next_offset FROM log_positions ORDER BY partition");
-            let positions: Vec<i64> = rows.lines().filter_map(|row| row.parse().ok()).collect();
-            let mut pairs = ends.iter().zip(&positions);
-            (ends.len() == positions.len() && pairs.all(|(end, at)| end <= at)).then_some(())
+        wait_until("earlier records to be stored", left(), || {
+            db.has_applied(&ends)
         });
         for service in self.consumers.iter().chain([&self.api]) {
             service.wait_ready_within(left());
@@ -108,27 +98,23 @@ impl World {
 
     /// Checks every promise while the clients are suspended; returns the number of accepted orders.
     pub fn check(&mut self) -> usize {
-        self.poison();
-        self.clients.suspend(RECOVERY);
-        let answers = self.clients.answers();
-        let orders = self.audit(&answers);
+        self.write_malformed_records();
+        let orders = self.check_suspended();
         self.clients.resume();
         orders
     }
 
-    /// The final check, after the clients are suspended.
-    pub fn finish(mut self) -> usize {
+    /// The final check; the clients stay suspended.
+    pub fn check_suspended(&mut self) -> usize {
         self.clients.suspend(RECOVERY);
         let answers = self.clients.answers();
         self.audit(&answers)
     }
 
     fn audit(&mut self, answers: &AnswerLog) -> usize {
-        self.env.wait_until_applied_within(RECOVERY);
-        audit(&self.env, answers);
-        audit_answers(&self.env, &self.api.url());
+        audit_all(&self.env, answers, &self.api);
         let mut db = self.env.db();
-        assert_eq!(db.count("dead_letters"), self.poisoned, "dead letters");
+        assert_eq!(db.count("dead_letters"), self.malformed, "dead letters");
         assert_eq!(db.text("SELECT * FROM log_gaps"), "");
         for service in self.consumers.iter_mut().chain([&mut self.api]) {
             service.assert_bounded();
@@ -136,20 +122,15 @@ impl World {
         answers.accepted().len()
     }
 
-    /// Writes records that are no orders, as another program may.
-    fn poison(&mut self) {
-        let poison = ["not an order", "{\"order_uid\":\"no-date\"}"];
-        let records: Vec<RawRecord> = (0..PARTITIONS)
-            .flat_map(|partition| poison.map(|text| RawRecord::new("poison", text).to(partition)))
-            .collect();
-        let written = self.env.kafka().produce(&self.env.topic(), &records);
-        self.poisoned += written.len() as i64;
+    fn write_malformed_records(&mut self) {
+        let written = self.env.produce(&malformed_records(PARTITIONS));
+        self.malformed += written.len() as i64;
     }
 }
 
 fn serve(env: &Env, authority: &str, proxy: &Proxy) -> Process {
     env.serve_api()
-        .env("HTTP_ADDR", authority)
+        .http_addr(authority)
         .env("KAFKA_BROKERS", proxy.address().to_string())
         .spawn()
 }

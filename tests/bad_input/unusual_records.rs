@@ -8,7 +8,7 @@ use support::on_both_engines;
 use support::orders::order;
 
 use super::rows::MARK;
-use super::{Findings, World, get, metric};
+use super::{Findings, Pipeline, get};
 
 on_both_engines! {
     [
@@ -22,34 +22,30 @@ on_both_engines! {
 const BY_GO: &str = r#"{"order_uid":"b563feb7b2b84b6go","track_number":"WB\u003cIL\u003e\u0026TRACK","entry":"WBIL","delivery":{"name":"Тест \u2028Тестов","phone":"+9720000000","zip":"2639809","city":"Kiryat Mozkin","address":"Ploshad \"Mira\" 15\\","region":"Kraiot","email":"test@gmail.com"},"payment":{"transaction":"b563feb7b2b84b6go","request_id":"","currency":"USD","provider":"wbpay","amount":1817,"payment_dt":1637907727,"bank":"alpha","delivery_cost":1500,"goods_total":317,"custom_fee":0},"items":null,"locale":"en","internal_signature":"","customer_id":"test","delivery_service":"meest","shardkey":"9","sm_id":99,"date_created":"2021-11-26T09:22:19.123456789+03:00","oof_shard":"1"}"#;
 
 fn records_without_a_value_or_with_another_key_are_accounted_for_and_counted(engines: &Engines) {
-    let mut world = World::start(*engines, 1);
-    let tombstone = |key: Option<&str>| RawRecord {
-        key: key.map(Into::into),
-        ..RawRecord::default()
-    };
+    let mut pipeline = Pipeline::start(*engines, 1);
     let keyless = RawRecord {
         key: None,
-        ..RawRecord::new("", order("keyless").to_string())
+        ..RawRecord::order("keyless")
     };
     let records = [
-        tombstone(Some("gone")),
-        tombstone(None),
+        RawRecord::tombstone("gone"),
+        RawRecord::default(),
         keyless,
-        RawRecord::new("another", order("strange").to_string()),
+        RawRecord::new("another", order("unusual").to_string()),
         RawRecord::new(b"\xff\x1b[31m\r\n".to_vec(), order("binary").to_string()),
-        RawRecord::new("same", order("same").to_string()),
-        RawRecord::new("headed", order("headed").to_string())
+        RawRecord::order("same"),
+        RawRecord::order("headed")
             .header("accepted-at", "tomorrow")
             .header("", b"\xff\x00".to_vec()),
         RawRecord::new("b563feb7b2b84b6go", BY_GO),
     ];
-    world.env.log().produce(&world.env.topic(), &records);
-    world.env.wait_until_applied();
+    pipeline.env.produce(&records);
+    pipeline.env.wait_until_applied();
 
-    let mut db = world.env.db();
+    let mut db = pipeline.env.db();
     assert_eq!(
         db.text("SELECT order_uid FROM orders ORDER BY 1"),
-        "b563feb7b2b84b6go\nbinary\nheaded\nkeyless\nsame\nstrange"
+        "b563feb7b2b84b6go\nbinary\nheaded\nkeyless\nsame\nunusual"
     );
     let letters = "SELECT \"offset\", key, payload, payload_bytes, order_uid, reason FROM dead_letters ORDER BY 1";
     let reason = "the record has no value (a tombstone)";
@@ -59,30 +55,29 @@ fn records_without_a_value_or_with_another_key_are_accounted_for_and_counted(eng
         db.text(letters),
         format!("0|\\x676f6e65||0||{reason}\n1|{no_key}||0||{reason}")
     );
-    let foreign = metric(
-        &world.consumer,
-        "orders_consumer_records_with_foreign_key_total",
-    );
-    assert_eq!(foreign, 3, "keyless, strange and binary");
+    let foreign = pipeline
+        .consumer
+        .metric("orders_consumer_records_with_foreign_key_total");
+    assert_eq!(foreign, 3, "keyless, unusual and binary");
     let mut expected: serde_json::Value = serde_json::from_str(BY_GO).expect("Go writes JSON");
     expected["items"] = serde_json::json!([]);
     expected["date_created"] = "2021-11-26T06:22:19.123456Z".into();
-    let got = get(&mut world.connect(), "b563feb7b2b84b6go");
+    let got = get(&mut pipeline.connect(), "b563feb7b2b84b6go");
     assert_eq!((got.status, got.json()), (200, expected));
 
     let mut findings = Findings::default();
-    world.look_at_logs(&mut findings);
+    pipeline.check_logs(&mut findings);
     findings.report();
-    world.still_works();
+    pipeline.assert_works();
 }
 
 fn an_oversized_payload_becomes_a_dead_letter_whole_or_as_head_and_digest(engines: &Engines) {
     let env = engines.with_partitions(1);
     env.log()
         .configure_topic(&env.topic(), "max.message.bytes", "20000000");
-    let mut world = World::on(env);
-    // The embedded log takes no larger record, key and all.
-    let exactly = engines.select(16 << 20, (16 << 20) - 100);
+    let mut pipeline = Pipeline::on(env);
+    // The largest record of the embedded log, its key included.
+    let largest = engines.select(16 << 20, (16 << 20) - 100);
     let mut payloads: Vec<Vec<u8>> = vec![
         // Below the limit for a document it is read, and its one field is too long.
         format!(
@@ -95,8 +90,8 @@ fn an_oversized_payload_becomes_a_dead_letter_whole_or_as_head_and_digest(engine
             vec!["7"; 5_000_000].join(",")
         )
         .into(),
-        vec![b'a'; exactly],
-        [vec![b'b'; exactly], b"c".to_vec()].concat(),
+        vec![b'a'; largest],
+        [vec![b'b'; largest], b"c".to_vec()].concat(),
     ];
     if *engines == Engines::Embedded {
         payloads.pop();
@@ -105,12 +100,12 @@ fn an_oversized_payload_becomes_a_dead_letter_whole_or_as_head_and_digest(engine
     for (number, payload) in payloads.iter().enumerate() {
         let uid = format!("between-{number}");
         records.push(RawRecord::new("large", payload.clone()));
-        records.push(RawRecord::new(uid.as_str(), order(&uid).to_string()));
+        records.push(RawRecord::order(&uid));
     }
-    world.env.log().produce(&world.env.topic(), &records);
-    world.env.wait_until_applied();
+    pipeline.env.produce(&records);
+    pipeline.env.wait_until_applied();
 
-    let mut db = world.env.db();
+    let mut db = pipeline.env.db();
     assert_eq!(db.count("orders"), payloads.len() as i64);
     let rows = db.text(
         "SELECT payload, payload_bytes, payload_sha256, order_uid FROM dead_letters ORDER BY \"offset\"",
@@ -121,7 +116,7 @@ fn an_oversized_payload_becomes_a_dead_letter_whole_or_as_head_and_digest(engine
     for (row, payload) in rows.iter().zip(&payloads) {
         let (kept, digest) = (bytes(row[0]).expect("a payload"), bytes(row[2]));
         assert_eq!(row[1], payload.len().to_string());
-        let is_whole = payload.len() <= exactly;
+        let is_whole = payload.len() <= largest;
         let expected = if is_whole {
             payload
         } else {
@@ -129,7 +124,7 @@ fn an_oversized_payload_becomes_a_dead_letter_whole_or_as_head_and_digest(engine
         };
         assert!(
             kept == expected,
-            "{} bytes of {} are kept",
+            "{} of {} bytes",
             kept.len(),
             payload.len()
         );
@@ -137,7 +132,7 @@ fn an_oversized_payload_becomes_a_dead_letter_whole_or_as_head_and_digest(engine
         assert_eq!(digest, (!is_whole).then_some(sha256));
     }
     let mut findings = Findings::default();
-    world.look_at_logs(&mut findings);
+    pipeline.check_logs(&mut findings);
     findings.report();
-    world.still_works();
+    pipeline.assert_works();
 }

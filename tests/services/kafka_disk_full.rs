@@ -1,23 +1,22 @@
 //! A full disk of the broker: it halts, and restarts when there is space.
 
+use support::Env;
 use support::audit::{audit_answers, audit_offsets};
 use support::disk::SmallDisk;
 use support::private::PrivateKafka;
-use support::{Env, eventually};
 
 use super::{Outcome, Posted, RECOVERY};
 
 #[test]
 fn orders_are_refused_while_the_disk_of_kafka_is_full() {
     let disk = SmallDisk::mount(64);
-    // A broker that ended badly is let in again when its old session is over.
+    // A broker that crashed is registered again after the timeout of its old session.
     let settings = "broker.session.timeout.ms=3000";
     let mut kafka = PrivateKafka::with_data_in(disk.path().join("data"), settings);
     let env = Env::on_kafka(&kafka).prepared(2);
     let (mut api, mut consumer) = (env.api(), env.consumer());
     let mut posted = Posted::default();
-    posted.at_once(&api, "before", 50);
-    assert_eq!(posted.count("before", Outcome::Accepted), 50);
+    posted.all_accepted(&api, "before", 50);
 
     disk.fill();
     posted.at_once(&api, "full", 50);
@@ -29,13 +28,8 @@ fn orders_are_refused_while_the_disk_of_kafka_is_full() {
     disk.free();
     kafka.restart();
     api.wait_ready_within(RECOVERY);
-    eventually("orders to be accepted again", RECOVERY, || {
-        let prefix = format!("again-{}", posted.0.len());
-        posted.at_once(&api, &prefix, 1);
-        (posted.count(&prefix, Outcome::Accepted) == 1).then_some(())
-    });
-    posted.at_once(&api, "after", 50);
-    assert_eq!(posted.count("after", Outcome::Accepted), 50);
+    posted.until_accepted(&api, "again");
+    posted.all_accepted(&api, "after", 50);
     consumer.wait_ready_within(RECOVERY);
     env.wait_until_applied_within(RECOVERY);
     posted.audit(&env);

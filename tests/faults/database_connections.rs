@@ -3,15 +3,14 @@
 use std::time::Duration;
 
 use support::kafka::RawRecord;
-use support::orders::order_version;
 use support::proxy::{Mode, Proxy};
-use support::{Env, TIMEOUT, eventually, http};
+use support::{Env, TIMEOUT, http, wait_until};
 
 const AMOUNT: &str = "SELECT p.amount, (SELECT count(*) FROM items), o.source_offset
                       FROM payment p JOIN orders o USING (order_uid)";
 
 fn version(number: u32) -> RawRecord {
-    RawRecord::new("one", order_version("one", number).to_string())
+    RawRecord::version("one", number)
 }
 
 #[test]
@@ -20,7 +19,7 @@ fn nothing_is_lost_when_connections_are_reset_repeatedly() {
     let (proxy, through) = Proxy::before_database(&env.db_url);
     let mut consumer = env.consume().env("DB_URL", &through).start();
     for number in 1..=20 {
-        env.kafka().produce(&env.topic(), &[version(number)]);
+        env.produce(&[version(number)]);
         proxy.set(Mode::Reset);
         let slow = Mode::Delay(Duration::from_millis(20));
         proxy.set(if number % 2 == 0 { Mode::Forward } else { slow });
@@ -41,10 +40,10 @@ fn a_database_behind_a_black_hole_is_waited_for() {
         .env("DB_URL", &through)
         .timeouts("lane=5000ms,handshake=3000ms")
         .start();
-    env.kafka().produce(&env.topic(), &[version(1)]);
+    env.produce(&[version(1)]);
     env.wait_until_applied();
     proxy.set(Mode::BlackHole);
-    env.kafka().produce(&env.topic(), &[version(2)]);
+    env.produce(&[version(2)]);
     let mark = consumer.mark();
     consumer.wait_for_line_after(mark, "abandoning", TIMEOUT);
     proxy.close_connections();
@@ -66,7 +65,7 @@ fn a_database_that_accepts_a_connection_and_does_not_respond_is_reconnected() {
         .env("DB_URL", &through)
         .timeouts("handshake=3000ms")
         .spawn();
-    env.kafka().produce(&env.topic(), &[version(1)]);
+    env.produce(&[version(1)]);
     let unknown = format!("{}/api/order/unknown", api.url());
     assert_eq!(http::get(&unknown).status, 202);
     consumer.wait_until_unready("accepts connections and does not respond");
@@ -75,8 +74,8 @@ fn a_database_that_accepts_a_connection_and_does_not_respond_is_reconnected() {
     assert_eq!(env.db().text(AMOUNT), "1|2|0");
     consumer.wait_ready();
     // The thread that answers lookups has waited on a connection of its own.
-    eventually("the answer to a lookup", TIMEOUT, || {
-        (http::get(&unknown).status == 404).then_some(())
+    wait_until("the answer to a lookup", TIMEOUT, || {
+        http::get(&unknown).status == 404
     });
     assert!(consumer.is_running());
 }
