@@ -83,7 +83,7 @@ pub(super) fn decode<'d, T: HoldsText<'d>>(text: &'d str) -> Option<OrderOf<T>> 
     Some(order)
 }
 
-/// Deserialises a struct from a JSON object alone: derived code would take an array for one too.
+/// Deserialises a struct from a JSON object only: derived code would accept an array too.
 pub(super) fn object<'de, D, T>(deserializer: D) -> Result<T, D::Error>
 where
     D: Deserializer<'de>,

@@ -59,7 +59,7 @@ impl Writer {
     pub(super) fn text(&mut self, text: &impl AsRef<str>) {
         let text = text.as_ref();
         if needs_escapes(text) {
-            serde_json::to_writer(&mut self.0, text).expect("a Vec takes every write");
+            serde_json::to_writer(&mut self.0, text).expect("writing to a Vec cannot fail");
             return;
         }
         self.0.push(b'"');

@@ -65,7 +65,7 @@ impl Timestamp {
     /// Appends the canonical text: in UTC, with a fraction only when it is not zero; nothing for
     /// `None`.
     pub(super) fn write_to(&self, text: &mut Vec<u8>) {
-        write!(text, "{self}").expect("a Vec takes every write");
+        write!(text, "{self}").expect("writing to a Vec cannot fail");
     }
 
     /// Reads RFC 3339, strictly (see the module's head). A fraction is truncated to microseconds.

@@ -147,7 +147,7 @@ enum Strategy {
     Bisect,
 }
 
-/// Applies a batch, as [`OrderStore::apply`](super::OrderStore::apply) promises.
+/// Applies a batch: [`OrderStore::apply`](super::OrderStore::apply).
 pub(super) fn apply<C: WriteConnection>(
     connection: &mut C,
     batch: &Batch,
@@ -190,7 +190,7 @@ fn attempt(
     transaction.insert_dead_letters(batch, &letters)?;
     transaction.insert_gaps(batch)?;
     transaction.check()?;
-    // From here on the orders and the position past them are one fact. When the answer to COMMIT is
+    // COMMIT makes the orders and the position past them durable together. When the answer to it is
     // lost, the same batch is applied again on another connection, and `advance` detects it.
     failpoint::reach(failpoint::Point::BeforeCommit);
     transaction.commit()?;
@@ -286,8 +286,8 @@ fn bisect<'b>(
     Ok(written + bisect(transaction, batch, right, rejected)?)
 }
 
-/// Writes where an acquired partition starts, as
-/// [`OrderStore::commit_start`](super::OrderStore::commit_start) promises.
+/// Writes where an acquired partition starts:
+/// [`OrderStore::commit_start`](super::OrderStore::commit_start).
 pub(super) fn commit_start<C: WriteConnection>(
     connection: &mut C,
     claim: &Claim,

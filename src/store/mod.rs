@@ -268,7 +268,7 @@ pub trait OrderStore: Send {
 
     /// Stores a batch and moves the position past it, in one transaction: all or nothing. An order
     /// that the database rejects becomes a dead letter in the same transaction. If it supersedes
-    /// an older version of the batch, that version must be tried: [`StoreError::Rejected`] asks for
+    /// an older version of the batch, that version must be tried: [`StoreError::Rejected`] requests
     /// smaller batches.
     fn apply(&mut self, batch: &Batch, window: &mut RejectionWindow)
     -> Result<Applied, StoreError>;

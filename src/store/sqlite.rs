@@ -13,11 +13,12 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use rusqlite::{Connection, Error as SqliteError, Transaction, TransactionBehavior};
+use rusqlite::{Connection, Error as SqliteError, Transaction};
 
+use super::apply::{self, WriteConnection, WriteTransaction};
 use super::{
     Applied, AppliedMigration, Batch, Claim, Holder, LatestOrders, LookupResults, OrderStore,
-    Position, RejectionWindow, Schema, Snapshot, StartDecision, StoreEngine, StoreError, apply,
+    Position, RejectionWindow, Schema, Snapshot, StartDecision, StoreEngine, StoreError,
 };
 use crate::order::Timestamp;
 use crate::sqlite_file::{Access, FileError, FileErrorKind, GuardedFile, OpenFile, Warning};
@@ -75,7 +76,7 @@ impl StoreEngine for SqliteEngine {
     }
 
     fn snapshot(&self) -> Result<Box<dyn Snapshot>, StoreError> {
-        Ok(Box::new(snapshot::SqliteSnapshot::take(&self.file)?))
+        Ok(Box::new(snapshot::SqliteSnapshot::create(&self.file)?))
     }
 
     fn describe(&self) -> String {
@@ -131,36 +132,18 @@ impl SqliteStore {
         Ok(open)
     }
 
-    /// Runs `work` in a write transaction, which is rolled back unless `work` commits it.
-    fn writing<T>(
-        &mut self,
-        work: impl FnOnce(Transaction<'_>) -> Result<T, SqliteError>,
-    ) -> Result<T, StoreError> {
-        self.within(TransactionBehavior::Immediate, work)
-    }
-
     /// Runs `work` on one snapshot. It must be short: meanwhile the WAL cannot be truncated.
     fn reading<T>(
         &mut self,
         work: impl FnOnce(&Transaction<'_>) -> Result<T, SqliteError>,
     ) -> Result<T, StoreError> {
-        self.within(TransactionBehavior::Deferred, |transaction| {
+        let transaction = self.open()?.connection.transaction();
+        let read = transaction.and_then(|transaction| {
             let read = work(&transaction)?;
             transaction.commit()?;
             Ok(read)
-        })
-    }
-
-    fn within<T>(
-        &mut self,
-        behavior: TransactionBehavior,
-        work: impl FnOnce(Transaction<'_>) -> Result<T, SqliteError>,
-    ) -> Result<T, StoreError> {
-        let open = self.open()?;
-        open.connection
-            .transaction_with_behavior(behavior)
-            .and_then(work)
-            .map_err(|error| self.file.classify(&error).into())
+        });
+        read.map_err(|error| self.file.classify(&error).into())
     }
 
     /// Truncates the WAL if no connection has written since the last ping, or if it is large. A
@@ -205,11 +188,10 @@ impl From<FileError> for StoreError {
 
 impl OrderStore for SqliteStore {
     fn acquire(&mut self, claim: &Claim) -> Result<Option<Position>, StoreError> {
-        self.writing(|transaction| {
-            let acquired = positions::acquire(&transaction, claim)?;
-            transaction.commit()?;
-            Ok(acquired)
-        })
+        let transaction = self.begin()?;
+        let acquired = transaction.run(|connection| positions::acquire(connection, claim))?;
+        transaction.commit()?;
+        Ok(acquired)
     }
 
     fn commit_start(

@@ -123,8 +123,8 @@ fn a_missing_topic_or_partition_is_not_found(subject: &Subject) {
     let topic_id = subject.log.topic_id(name).map(drop);
     let range = subject.log.range(name, 0).map(drop);
     let partition = subject.log.range(&subject.topic(2), 2).map(drop);
-    for answer in [topic, topic_id, range, partition] {
-        let error = answer.expect_err("there is no such topic");
+    for result in [topic, topic_id, range, partition] {
+        let error = result.expect_err("there is no such topic");
         assert!(matches!(error, LogError::NotFound(_)), "{error}");
     }
     let described = subject.admin.describe(Some(&[name]));

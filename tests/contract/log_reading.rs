@@ -164,7 +164,7 @@ fn a_missing_offset_is_reported_as_a_reset(subject: &Subject) {
     let topic = subject.topic(1);
     subject.append(&topic, "key", "only");
     let (mut member, mut reader) = reading(subject, &topic, 1000);
-    subject.until("a fault that says so", || {
+    subject.until("a reset fault", || {
         member.poll(Duration::ZERO);
         match reader.next(10, 1000, Duration::from_millis(50)) {
             Fetched::Fault(LogFault::Reset(_)) => Some(()),
@@ -217,7 +217,7 @@ fn a_follower_starts_at_its_offsets_and_copies_only_unknown_records(subject: &Su
     assert_eq!(seen, ["3", "known", "new"]);
 }
 
-/// What only a log with consumer groups promises.
+/// The guarantee of logs with consumer groups.
 mod groups {
     use super::*;
 

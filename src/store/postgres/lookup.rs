@@ -5,7 +5,7 @@
 use std::ops::ControlFlow;
 use std::sync::LazyLock;
 
-use ::postgres::{Error as PgError, Row};
+use ::postgres::Row;
 
 use super::orders::{
     ITEMS, ORDER_COLUMNS, PLAN_BY_KEY, item, item_columns, order_columns, select_orders, stored,
@@ -54,13 +54,12 @@ impl PostgresStore {
         log_id: &str,
         uids: &[&str],
     ) -> Result<LookupResults, StoreError> {
-        if uids.is_empty() {
-            return Ok(LookupResults {
-                results: Vec::new(),
-                positions: Vec::new(),
-            });
+        if !self.statements.contains(&LOOKUP) {
+            self.client.batch_execute(PLAN_BY_KEY)?;
         }
-        let rows = self.query_uids(log_id, uids)?;
+        let rows = self
+            .statements
+            .query(&mut self.client, &LOOKUP, &[&log_id, &uids])?;
         let positions = rows.first().map(positions_of).unwrap_or_default();
         let mut results: Vec<LookupResult> = Vec::with_capacity(uids.len());
         for row in &rows {
@@ -79,14 +78,6 @@ impl PostgresStore {
             }
         }
         Ok(LookupResults { results, positions })
-    }
-
-    fn query_uids(&mut self, log_id: &str, uids: &[&str]) -> Result<Vec<Row>, PgError> {
-        if !self.statements.contains(&LOOKUP) {
-            self.client.batch_execute(PLAN_BY_KEY)?;
-        }
-        self.statements
-            .query(&mut self.client, &LOOKUP, &[&log_id, &uids])
     }
 
     pub(super) fn read_latest(

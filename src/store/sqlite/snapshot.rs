@@ -40,7 +40,7 @@ pub(super) struct SqliteSnapshot {
 }
 
 impl SqliteSnapshot {
-    pub(super) fn take(file: &Arc<GuardedFile>) -> Result<SqliteSnapshot, StoreError> {
+    pub(super) fn create(file: &Arc<GuardedFile>) -> Result<SqliteSnapshot, StoreError> {
         let Some(original) = inspect(file)? else {
             return Err(missing(file));
         };

@@ -319,13 +319,13 @@ fn a_snapshot_leaves_no_file_and_removes_those_of_killed_exports() {
     fs::write(&file, "half of it").unwrap();
     let foreign = world.file.with_file_name("store.db.export-of-mine");
     fs::write(&foreign, "a file of the user").unwrap();
-    let first = snapshot::SqliteSnapshot::take(&guarded(&world)).unwrap();
+    let first = snapshot::SqliteSnapshot::create(&guarded(&world)).unwrap();
     assert_eq!(names(&world), ["store.db.export-of-mine"]);
     // A copy that another export is writing.
     fs::write(&file, "half of it").unwrap();
     let writer = fs::File::open(&file).unwrap();
     rustix::fs::flock(&writer, rustix::fs::FlockOperation::LockExclusive).unwrap();
-    let mut second = snapshot::SqliteSnapshot::take(&guarded(&world)).unwrap();
+    let mut second = snapshot::SqliteSnapshot::create(&guarded(&world)).unwrap();
     assert_eq!(names(&world), [stale.as_str(), "store.db.export-of-mine"]);
     drop(first);
     assert_eq!(second.counts().unwrap(), (1, 0));

@@ -35,7 +35,8 @@ pub(super) struct SqliteTransaction<'c> {
 }
 
 impl SqliteTransaction<'_> {
-    fn run<T>(
+    /// Runs one step.
+    pub(super) fn run<T>(
         &self,
         step: impl FnOnce(&Connection) -> Result<T, SqliteError>,
     ) -> Result<T, StoreError> {
