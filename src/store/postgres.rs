@@ -1,9 +1,8 @@
 //! The store on PostgreSQL.
 //!
 //! Owns connecting, TLS included. In `postgres/`: `transaction` provides the steps of a write,
-//! `positions`, `dead_letters`, `gaps` and `rows` their statements, `lookup` and `snapshot` read, by
-//! `orders` and `pages`,
-//! `schema` migrates, `errors` classifies.
+//! `positions`, `dead_letters`, `gaps` and `rows` their statements, `lookup` and `snapshot` read,
+//! by `orders` and `pages`, `schema` migrates, `errors` classifies.
 //!
 //! # Invariants
 //!
@@ -49,9 +48,9 @@ mod transaction;
 mod url;
 
 /// Server-side settings of a connection. The limits do not help against a server that stopped
-/// responding: the consumer abandons such a lane. Without `jit=off` the server compiles a query whose
-/// estimated cost is high, as on tables without statistics, at each execution: 30 ms and more for a
-/// lookup that runs for 0.2 ms.
+/// responding: the consumer abandons such a lane. Without `jit=off` the server compiles a query
+/// whose estimated cost is high, as on tables without statistics, at each execution: 30 ms and more
+/// for a lookup that runs for 0.2 ms.
 const SESSION: &str = "-c statement_timeout=30000 -c lock_timeout=10000 \
      -c idle_in_transaction_session_timeout=30000 -c timezone=UTC -c synchronous_commit=on \
      -c jit=off";

@@ -52,8 +52,8 @@ fn the_latest_orders_have_their_positions(subject: &Database) {
     assert_eq!(latest.positions[0].next_offset, 5);
 }
 
-/// More orders than two pages of PostgreSQL's hold, in an order that is not that of their uids; one has
-/// more items than are passed on at once, one has none.
+/// More orders than two pages of PostgreSQL's hold, in an order that is not that of their uids; one
+/// has more items than are passed on at once, one has none.
 fn a_snapshot_has_everything_of_one_moment_and_nothing_later(subject: &Database) {
     let mut owner = subject.owner();
     let order = |number: i64| {

@@ -1,7 +1,7 @@
 //! Reads whole orders.
 //!
-//! Many orders take two queries: one row for each order, with its delivery and payment, and one row for
-//! each item. A join of all would repeat an order for each of its items.
+//! Many orders take two queries: one row for each order, with its delivery and payment, and one row
+//! for each item. A join of all would repeat an order for each of its items.
 //!
 //! Rows that other programs wrote may hold NULL in every column but the key, and may lack their
 //! delivery or payment row: such values are read as "" and 0.

@@ -1,9 +1,9 @@
 //! Reads every order of a snapshot, in pages along the key and ahead of their use.
 //!
-//! There is no cursor: a page starts after the last uid of the previous one, so no plan sorts a whole
-//! table. A thread reads the next orders while the caller works, so that client and server each keep
-//! a processor busy. Both hold one page of orders and a few chunks of items, however many items the
-//! orders have.
+//! There is no cursor: a page starts after the last uid of the previous one, so no plan sorts a
+//! whole table. A thread reads the next orders while the caller works, so that client and server
+//! each keep a processor busy. Both hold one page of orders and a few chunks of items, however many
+//! items the orders have.
 
 use std::ops::ControlFlow;
 use std::panic::resume_unwind;
