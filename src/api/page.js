@@ -5,6 +5,27 @@ const at = (id) => document.getElementById(id);
 const label = (name) => name.replaceAll('_', ' ');
 let latest = 0;
 
+// Integers of 64 bits do not fit a JavaScript number: long ones are kept as text behind this mark,
+// which no order's text may contain.
+const EXACT = '\u0000';
+
+function parse(json) {
+  const longNumbers = /"(?:[^"\\]|\\.)*"|-?\d{16,}/g;
+  return JSON.parse(json.replace(longNumbers,
+    (token) => (token.startsWith('"') ? token : `"\\u0000${token}"`)));
+}
+
+const print = (value) => JSON.stringify(value, null, 2).replace(/"\\u0000(-?\d+)"/g, '$1');
+const isNumber = (value) => typeof value === 'number' || String(value).startsWith(EXACT);
+
+// A value as text; a time in seconds also as a date.
+function textOf(name, value) {
+  const text = String(value).replace(EXACT, '');
+  const time = new Date(Number(text) * 1000);
+  if (!name.endsWith('_dt') || !isNumber(value) || Number.isNaN(time.getTime())) return text;
+  return `${text} (${time.toISOString().replace('T', ' ').replace('.000Z', ' UTC')})`;
+}
+
 function element(name, text, className) {
   const made = document.createElement(name);
   made.textContent = text;
@@ -22,7 +43,7 @@ function describe(list, object) {
   const rows = [];
   for (const [name, value] of Object.entries(object)) {
     if (value === '' || typeof value === 'object') continue;
-    rows.push(element('dt', label(name)), element('dd', String(value)));
+    rows.push(element('dt', label(name)), element('dd', textOf(name, value)));
   }
   list.replaceChildren(...rows);
 }
@@ -35,7 +56,7 @@ function show(order, origin) {
   describe(at('delivery'), delivery ?? {});
   describe(at('payment'), payment ?? {});
   showItems(items ?? []);
-  at('json').textContent = JSON.stringify(order, null, 2);
+  at('json').textContent = print(order);
   at('order').hidden = false;
 }
 
@@ -43,12 +64,12 @@ function show(order, origin) {
 function showItems(items) {
   const names = Object.keys(items[0] ?? {});
   const cell = (kind, name, text) => element(kind, text,
-    typeof items[0][name] === 'number' ? 'number' : '');
+    isNumber(items[0][name]) ? 'number' : '');
   at('items-title').textContent = `Items (${items.length})`;
   at('columns').replaceChildren(...names.map((name) => cell('th', name, label(name))));
   at('items').replaceChildren(...items.map((item) => {
     const row = document.createElement('tr');
-    row.append(...names.map((name) => cell('td', name, String(item[name] ?? ''))));
+    row.append(...names.map((name) => cell('td', name, textOf(name, item[name] ?? ''))));
     return row;
   }));
 }
@@ -66,13 +87,13 @@ const pause = (seconds) => new Promise((resolve) => setTimeout(resolve, seconds 
 
 async function lookUp(uid) {
   const turn = ++latest;
-  const path = `/api/order/${encodeURIComponent(uid)}`;
+  const path = `api/order/${encodeURIComponent(uid)}`;
   at('order').hidden = true;
   notice('Looking it up…');
   for (let attempt = 0; attempt < 15; attempt += 1) {
     const started = performance.now();
     const response = await fetch(path, { headers: { Accept: 'application/json' } });
-    const body = await response.json();
+    const body = parse(await response.text());
     if (turn !== latest) return;
     if (response.status === 200) {
       notice('');

@@ -164,7 +164,9 @@ fn check_type(headers: &HeaderMap) -> Result<(), Problem> {
 fn accepted(order_uid: &str) -> Response<Body> {
     // A uid has no character that JSON, a path or a header would escape.
     let body = [r#"{"status":"accepted","order_uid":""#, order_uid, r#""}"#].concat();
-    let location = HeaderValue::try_from([get_order::PATH, order_uid].concat());
+    // Relative to `/orders`, so that it holds behind a proxy that adds a prefix to the path.
+    let path = get_order::PATH.trim_start_matches('/');
+    let location = HeaderValue::try_from([path, order_uid].concat());
     let location = location.expect("a valid uid is visible ASCII");
     let mut response = response(StatusCode::ACCEPTED, JSON, body);
     response.headers_mut().insert(LOCATION, location);

@@ -72,7 +72,7 @@ fn check_answer(case: &Case, answer: &Response, findings: &mut Findings) {
     let body = answer.json();
     match &case.verdict {
         Verdict::Accepted(_) => {
-            let location = format!("/api/order/{}", case.uid);
+            let location = format!("api/order/{}", case.uid);
             let found = (answer.status, &body["order_uid"]);
             checks.equal("the answer", found, (202, &case.uid.as_str().into()));
             let found = answer.header("location");

@@ -14,6 +14,7 @@ mod many_clients;
 mod new_partitions;
 mod operators_port;
 mod public_http;
+mod reverse_proxy;
 mod slow_network;
 mod starting;
 mod stopping;

@@ -40,7 +40,7 @@ pub use engines::Engines;
 pub use failing_disk::FailingDisk;
 pub use kafka::Kafka;
 pub use log::Log;
-pub use private::{PrivateKafka, PrivatePostgres};
+pub use private::{PrivateKafka, PrivateNginx, PrivatePostgres};
 pub use process::{Orders, Process};
 pub use sqlite::SqliteFile;
 
