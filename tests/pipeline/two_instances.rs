@@ -91,7 +91,7 @@ fn an_accepted_order_is_never_404_while_nothing_is_stored() {
         first.accepts(&format!("waiting-{number}"));
     }
     // Started after them, so that it follows none of them; the store has none of them.
-    let late = env.serve_api().env("LOOKUP_WAIT_MS", "50").start();
+    let late = env.serve_api().env("LOOKUP_WAIT_MS", "250").start();
     for number in 0..20 {
         let uid = format!("waiting-{number}");
         late.get_order(&uid).expect_status(202);
