@@ -98,18 +98,32 @@ fn usage(error: &clap::Error) -> Exit {
     Exit::Usage
 }
 
+/// Flags whose values may be secret.
+const SECRET_FLAGS: [&str; 3] = ["-X", "--kafka-properties", "--db-url"];
+
 /// Masks possible secrets: clap repeats arguments that it does not expect.
 fn without_secrets(error: &clap::Error, text: &str) -> String {
     let arguments = std::env::args_os().skip(1);
     let arguments = arguments.map(|argument| argument.to_string_lossy().into_owned());
-    match (error.kind(), error.get(ContextKind::InvalidValue)) {
+    let arguments: Vec<String> = arguments.collect();
+    let is_secret_flag = |argument: &String| SECRET_FLAGS.iter().any(|it| argument.starts_with(it));
+    let context = match error.kind() {
         // The value of a flag that has none may be any text.
-        (ErrorKind::TooManyValues, Some(ContextValue::String(value))) => {
-            let text = text.replace(&format!("'{value}'"), "'***'");
-            redact_arguments(&text, arguments)
+        ErrorKind::TooManyValues => ContextKind::InvalidValue,
+        // An argument after a secret may be the rest of it, as in `-X sasl.password SECRET`.
+        ErrorKind::UnknownArgument if arguments.iter().any(is_secret_flag) => {
+            ContextKind::InvalidArg
         }
-        _ => redact_arguments(text, arguments),
+        _ => return redact_arguments(text, arguments),
+    };
+    let mut text = text.to_owned();
+    if let Some(ContextValue::String(value)) = error.get(context) {
+        let lines = text.split_inclusive('\n');
+        let lines = lines.filter(|line| !line.contains("tip: "));
+        let shown: String = lines.collect();
+        text = shown.replace(&format!("'{value}'"), "'***'");
     }
+    redact_arguments(&text, arguments)
 }
 
 /// The format on a command line that could not be parsed.

@@ -53,7 +53,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     let shutdown = Shutdown::install(Duration::ZERO)?;
     let _role = open::lock_role(&log_settings, Role::Consumer)?;
     let log = open::log(&log_settings, Reach::OtherProcesses, None)?;
-    let store = open::store(&store_settings)?;
+    let store = open::store(&store_settings, context)?;
     let status = Status::new();
     let service = context.service("consumer", None);
     let _admin = Admin::start(args.admin.admin_addr, service, status.clone())?;

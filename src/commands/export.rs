@@ -75,7 +75,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
         let message = "`--to` and `--dead-letters` name the same file";
         return Err(Failure::usage(message).into());
     }
-    let engine = open::store(&args.engines.store()?)?;
+    let engine = open::store(&args.engines.store()?, context)?;
     let deadline = Instant::now() + args.wait;
     // Before the store is read: it must have every record that is acknowledged by now.
     let topic = (!args.partial)

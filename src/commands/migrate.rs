@@ -45,7 +45,7 @@ pub struct Args {
 pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     let is_log_named = context.settings.variable("KAFKA_BROKERS")?.is_some();
     let settings = args.store.resolve(&args.data, is_log_named)?;
-    let engine = open::store(&settings)?;
+    let engine = open::store(&settings, context)?;
     let database = engine.describe();
     let mut schema = schema(&*engine, args.wait, context)?;
 

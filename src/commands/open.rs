@@ -8,6 +8,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use tokio::runtime::Handle;
 
+use crate::commands::Context;
 use crate::config::{LogEngine, LogSettings, Property, StoreSettings};
 use crate::data_folder::{Role, RoleLock};
 use crate::event_log::kafka::KafkaLog;
@@ -58,14 +59,17 @@ fn kafka(
     KafkaLog::open(brokers, &properties, runtime).context(Failure::usage(reading))
 }
 
-/// The store; each thread connects for itself.
-pub fn store(settings: &StoreSettings) -> anyhow::Result<Arc<dyn StoreEngine>> {
+/// The store; each thread connects for itself. The error of a URL repeats no part of it.
+pub fn store(settings: &StoreSettings, context: &Context) -> anyhow::Result<Arc<dyn StoreEngine>> {
     let url = match settings {
         StoreSettings::Postgres { url } => url,
         StoreSettings::Sqlite { file } => return Ok(Arc::new(SqliteEngine::new(file))),
     };
-    let reading = "reading the database URL (DB_URL)";
-    let engine = PostgresEngine::new(url).context(Failure::usage(reading))?;
+    let variables = context.settings.postgres_variables()?;
+    let engine = PostgresEngine::new(url, &variables).with_context(|| {
+        let name = context.settings.name("db_url");
+        Failure::usage(format!("{name} cannot be used"))
+    })?;
     Ok(Arc::new(engine))
 }
 

@@ -46,7 +46,10 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     let runtime = api::start_runtime()?;
     let runtime_handle = Some(runtime.handle());
     let log = open::log(&log_settings, Reach::OtherProcesses, runtime_handle)?;
-    let store = store_settings.as_ref().map(open::store).transpose()?;
+    let store = store_settings
+        .as_ref()
+        .map(|settings| open::store(settings, context))
+        .transpose()?;
     let api = Api::new(settings, log, store);
     let service = context.service("api", Some(listener.local_addr()?));
     let _admin = Admin::start(args.admin.admin_addr, service, api.health())?;

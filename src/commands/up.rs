@@ -89,7 +89,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     let listener = http_server::bind(args.http.http_addr, "--http-addr", "HTTP_ADDR")?;
     let runtime = api::start_runtime()?;
     let log = open::log(&log_settings, Reach::ThisProcess, Some(runtime.handle()))?;
-    let store = open::store(&store_settings)?;
+    let store = open::store(&store_settings, context)?;
     migrate::apply_pending(&*store, args.wait, context)?;
     create_topics::create_missing(&log_settings, args.wait, context)?;
 

@@ -40,6 +40,11 @@ pub fn redact_arguments(text: &str, arguments: impl IntoIterator<Item = String>)
     redact(&text)
 }
 
+/// Masks the password of a value that is one URL: white space may be part of the password.
+pub(super) fn redact_url(url: &str) -> String {
+    redact_word(url)
+}
+
 fn redact_word(word: &str) -> String {
     let Some(scheme_end) = word.find("://") else {
         return word.to_owned();
@@ -106,6 +111,12 @@ mod tests {
         for (text, expected) in cases {
             assert_eq!(redact(text), expected, "{text}");
         }
+    }
+
+    #[test]
+    fn a_url_is_masked_whole_with_the_blanks_in_its_password() {
+        let masked = redact_url("postgresql://me:s3 cr3t@db/o?sslmode=require");
+        assert_eq!(masked, "postgresql://me:***@db/o?sslmode=require");
     }
 
     #[test]

@@ -9,6 +9,7 @@
 //! - An empty variable counts as unset; an empty flag is an error.
 //! - An error names the flag or the variable that holds the value.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 
 use clap::builder::Resettable;
@@ -19,8 +20,8 @@ use serde::Serialize;
 
 use super::invalid::Invalid;
 use super::properties;
-use super::redaction::redact;
-use super::variables::{Origin, Variables, variable_of};
+use super::redaction::{redact, redact_url};
+use super::variables::{self, Origin, Variables, variable_of};
 use crate::exit::Failure;
 
 /// A setting as it may be shown: its secrets are masked.
@@ -89,6 +90,7 @@ impl Setting {
     fn entry(&self) -> Entry {
         let mask = |value: &String| match self.id.as_str() {
             "kafka_properties" | "properties" => properties::mask(value),
+            "db_url" => redact_url(value),
             _ => redact(value),
         };
         Entry {
@@ -205,6 +207,23 @@ impl Settings {
     /// The value of a variable that may belong to another command.
     pub fn variable(&self, name: &str) -> Result<Option<String>, Failure> {
         Ok(self.variables.get(name)?.map(|(value, _)| value))
+    }
+
+    /// The variables that fill in what the database URL leaves out: those that are set.
+    pub fn postgres_variables(&self) -> Result<BTreeMap<String, String>, Failure> {
+        let mut values = BTreeMap::new();
+        for name in variables::of_postgres() {
+            if let Some(value) = self.variable(name)? {
+                values.insert(name.to_owned(), value);
+            }
+        }
+        Ok(values)
+    }
+
+    /// The flag or the variable that sets an argument, for an error.
+    pub fn name(&self, id: &str) -> String {
+        let setting = self.list.iter().find(|it| it.id == id);
+        setting.map_or_else(|| format!("`{id}`"), Setting::name)
     }
 
     /// Warns of passwords on the command line.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use super::data::DataArgs;
 use super::invalid::Invalid;
-use super::redaction::redact;
+use super::redaction::redact_url;
 use crate::exit::Failure;
 
 /// How to reach the database.
@@ -34,7 +34,7 @@ impl fmt::Debug for StoreSettings {
         match self {
             StoreSettings::Postgres { url } => formatter
                 .debug_struct("Postgres")
-                .field("url", &redact(url))
+                .field("url", &redact_url(url))
                 .finish(),
             StoreSettings::Sqlite { file } => formatter
                 .debug_struct("Sqlite")

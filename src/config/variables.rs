@@ -15,13 +15,22 @@ use serde::{Serialize, Serializer};
 use super::env_file;
 use crate::exit::Failure;
 use crate::failpoint;
+use crate::store::postgres;
 use crate::timeouts;
 
 /// A variable of go-orders that has no effect.
 pub(super) const CACHE_JANITOR_S: &str = "CACHE_JANITOR_S";
 
 /// The variables that no argument has.
-const WITHOUT_ARGUMENT: [&str; 3] = [CACHE_JANITOR_S, failpoint::VARIABLE, timeouts::VARIABLE];
+const WITHOUT_ARGUMENT: [&str; 4] = [
+    CACHE_JANITOR_S,
+    failpoint::VARIABLE,
+    timeouts::VARIABLE,
+    HOME,
+];
+
+/// The folder of libpq's default files.
+const HOME: &str = "HOME";
 
 /// Where a value comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -90,11 +99,17 @@ impl Variables {
     }
 }
 
+/// The variables that fill in what a database URL leaves out.
+pub(super) fn of_postgres() -> impl Iterator<Item = &'static str> {
+    postgres::variables().chain([HOME])
+}
+
 /// Every variable of the command and its subcommands.
 pub(super) fn names(command: &Command) -> BTreeSet<String> {
     let own = command.get_arguments().filter_map(variable_of);
     let inherited = command.get_subcommands().flat_map(names);
-    let others = WITHOUT_ARGUMENT.map(str::to_owned);
+    let others = WITHOUT_ARGUMENT.into_iter().chain(postgres::variables());
+    let others = others.map(str::to_owned);
     own.chain(inherited).chain(others).collect()
 }
 

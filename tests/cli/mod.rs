@@ -7,6 +7,7 @@ mod adoption;
 mod completions;
 mod configuration;
 mod create_topics;
+mod database_url;
 mod export;
 mod files;
 mod help;

@@ -22,8 +22,29 @@ struct Identity {
     certificate: X509,
 }
 
-/// A certificate for the host of that name, signed by an authority; without one, a new authority.
-fn certify(name: &str, by: Option<&Identity>) -> Identity {
+/// A certificate authority of its own.
+fn authority(name: &str) -> Identity {
+    sign(name, None)
+}
+
+/// A certificate for the host of that name, signed by the authority.
+fn server_certificate(authority: &Identity, host: &str) -> Identity {
+    sign(host, Some(authority))
+}
+
+/// One whose time was over yesterday.
+fn expired_certificate(authority: &Identity, host: &str) -> Identity {
+    const DAY: i64 = 24 * 60 * 60;
+    let now = orders::pipeline::time::now_us() / 1_000_000;
+    sign_for(host, Some(authority), [now - 2 * DAY, now - DAY])
+}
+
+fn sign(name: &str, by: Option<&Identity>) -> Identity {
+    let now = orders::pipeline::time::now_us() / 1_000_000;
+    sign_for(name, by, [now - 60, now + 24 * 60 * 60])
+}
+
+fn sign_for(name: &str, by: Option<&Identity>, [from, to]: [i64; 2]) -> Identity {
     let group = EcGroup::from_curve_name(Nid::X9_62_PRIME256V1).unwrap();
     let key = PKey::from_ec_key(EcKey::generate(&group).unwrap()).unwrap();
     let mut subject = X509Name::builder().unwrap();
@@ -38,10 +59,10 @@ fn certify(name: &str, by: Option<&Identity>) -> Identity {
     certificate.set_subject_name(&subject).unwrap();
     certificate.set_pubkey(&key).unwrap();
     certificate
-        .set_not_before(&Asn1Time::days_from_now(0).unwrap())
+        .set_not_before(&Asn1Time::from_unix(from).unwrap())
         .unwrap();
     certificate
-        .set_not_after(&Asn1Time::days_from_now(1).unwrap())
+        .set_not_after(&Asn1Time::from_unix(to).unwrap())
         .unwrap();
     match by {
         Some(authority) => {
@@ -76,14 +97,19 @@ struct TlsPostgres {
     right: PathBuf,
     /// That of another authority with the same name.
     wrong: PathBuf,
+    /// The one that signed the server's.
+    authority: Identity,
 }
 
 impl TlsPostgres {
     fn start() -> TlsPostgres {
+        TlsPostgres::start_with(|authority| server_certificate(authority, "localhost"))
+    }
+
+    fn start_with(identity: impl Fn(&Identity) -> Identity) -> TlsPostgres {
         let mut server = PrivatePostgres::stopped();
-        let authority = || certify("an authority", None);
-        let (right, wrong) = (authority(), authority());
-        let identity = certify("localhost", Some(&right));
+        let (authority, other) = (authority("an authority"), authority("an authority"));
+        let identity = identity(&authority);
         let data = server.data();
         let folder = data.parent().expect("the data are in a folder").to_owned();
         let give =
@@ -93,11 +119,11 @@ impl TlsPostgres {
             identity.key.private_key_to_pem_pkcs8().unwrap(),
         );
         give("server.crt", identity.certificate.to_pem().unwrap());
-        let right = give("right-ca.crt", right.certificate.to_pem().unwrap());
-        let wrong = give("wrong-ca.crt", wrong.certificate.to_pem().unwrap());
+        let right = give("right-ca.crt", authority.certificate.to_pem().unwrap());
+        let wrong = give("wrong-ca.crt", other.certificate.to_pem().unwrap());
         let settings = format!(
             "ssl = on\nssl_cert_file = '{folder}/server.crt'\nssl_key_file = '{folder}/server.key'\n\
-             log_connections = on\n",
+             ssl_ca_file = '{folder}/right-ca.crt'\nlog_connections = on\n",
             folder = folder.display()
         );
         let file = data.join("postgresql.conf");
@@ -108,6 +134,7 @@ impl TlsPostgres {
             server,
             right,
             wrong,
+            authority,
         }
     }
 
@@ -180,6 +207,17 @@ fn each_sslmode_is_enforced_and_none_falls_back_to_plaintext() {
             format!("sslmode=verify-ca&sslrootcert={wrong}"),
             "certificate verify failed",
         ),
+        // A root certificate that is given is verified with, whatever the mode.
+        (
+            "localhost",
+            format!("sslmode=require&sslrootcert={wrong}"),
+            "certificate verify failed",
+        ),
+        (
+            "localhost",
+            format!("sslrootcert={wrong}"),
+            "certificate verify failed",
+        ),
     ];
     for (host, parameters, reason) in refused {
         let ran = migrate(&env, host, &parameters).exits(1);
@@ -189,6 +227,136 @@ fn each_sslmode_is_enforced_and_none_falls_back_to_plaintext() {
     }
     migrate(&env, "127.0.0.1", "sslmode=disable").exits(3);
     assert_eq!(postgres.accepted().last(), Some(&false));
+}
+
+/// What `orders migrate --status` does with these parameters and this variable.
+fn status(env: &Env, parameters: &str, variable: (&str, &Path)) -> (Option<i32>, String) {
+    let url = env.db_url.replace("127.0.0.1", "localhost");
+    let ran = env
+        .orders(&["migrate", "--status", "--wait", "0s"])
+        .env("DB_URL", format!("{url}?{parameters}"))
+        .env(variable.0, variable.1)
+        .run();
+    (ran.code(), ran.stderr)
+}
+
+#[test]
+fn an_authority_of_the_system_counts_only_where_none_is_given() {
+    let postgres = TlsPostgres::start();
+    let env = Env::on_postgres(&postgres.server);
+    let trusted = ("SSL_CERT_FILE", postgres.right.as_path());
+    let connected = (Some(3), String::new());
+    assert_eq!(status(&env, "sslrootcert=system", trusted), connected);
+    assert_eq!(status(&env, "sslmode=verify-full", trusted), connected);
+    let wrong = format!(
+        "sslmode=verify-full&sslrootcert={}",
+        postgres.wrong.display()
+    );
+    for (parameters, variable) in [
+        (wrong.as_str(), trusted),
+        (
+            "sslrootcert=system",
+            ("SSL_CERT_FILE", postgres.wrong.as_path()),
+        ),
+    ] {
+        let (code, said) = status(&env, parameters, variable);
+        let reason = "certificate verify failed";
+        assert!(
+            code == Some(1) && said.contains(reason),
+            "{parameters}: {said}"
+        );
+    }
+    let (code, said) = status(&env, "sslmode=require&sslrootcert=system", trusted);
+    assert!(
+        code == Some(2) && said.contains("`sslmode=verify-full`"),
+        "{said}"
+    );
+    assert_eq!(postgres.accepted(), [true, true]);
+}
+
+#[test]
+fn an_expired_certificate_is_refused_by_verify_full() {
+    let postgres = TlsPostgres::start_with(|authority| expired_certificate(authority, "localhost"));
+    let env = Env::on_postgres(&postgres.server);
+    let right = postgres.right.display();
+    let parameters = format!("sslmode=verify-full&sslrootcert={right}");
+    let ran = migrate(&env, "localhost", &parameters).exits(1);
+    ran.reports("certificate has expired");
+    assert!(postgres.accepted().is_empty());
+}
+
+#[test]
+fn a_client_certificate_opens_a_database_that_asks_for_one() {
+    let postgres = TlsPostgres::start();
+    let env = Env::on_postgres(&postgres.server);
+    let mut db = env.db();
+    db.run("CREATE ROLE app LOGIN SUPERUSER");
+    let rules = postgres.server.data().join("pg_hba.conf");
+    let others = fs::read_to_string(&rules).unwrap();
+    fs::write(&rules, format!("hostssl all app all cert\n{others}")).unwrap();
+    db.run("SELECT pg_reload_conf()");
+
+    let client = sign("app", Some(&postgres.authority));
+    let folder = env.path().join(".postgresql");
+    fs::create_dir(&folder).unwrap();
+    let write = |file: &Path, bytes: Vec<u8>, mode: u32| {
+        fs::write(file, bytes).unwrap();
+        fs::set_permissions(file, fs::Permissions::from_mode(mode)).unwrap();
+    };
+    let (certificate, key) = (env.path().join("app.crt"), env.path().join("app.key"));
+    let pem = client.key.private_key_to_pem_pkcs8().unwrap();
+    write(&certificate, client.certificate.to_pem().unwrap(), 0o644);
+    write(&key, pem.clone(), 0o600);
+    let encrypted = client
+        .key
+        .private_key_to_pem_pkcs8_passphrase(openssl::symm::Cipher::aes_128_cbc(), b"s3cr3t")
+        .unwrap();
+    let locked = env.path().join("locked.key");
+    write(&locked, encrypted, 0o600);
+
+    let verified = format!(
+        "sslmode=verify-full&sslrootcert={}",
+        postgres.right.display()
+    );
+    let as_app = |parameters: &str| {
+        let url = env.db_url.replace("postgres@127.0.0.1", "app@localhost");
+        let ran = env
+            .orders(&["migrate", "--status", "--wait", "0s"])
+            .env("DB_URL", format!("{url}?{verified}{parameters}"))
+            .run();
+        assert!(!ran.stderr.contains("s3cr3t"), "{}", ran.stderr);
+        (ran.code(), ran.stderr)
+    };
+    let files = |key: &Path| {
+        format!(
+            "&sslcert={}&sslkey={}",
+            certificate.display(),
+            key.display()
+        )
+    };
+    let connected = (Some(3), String::new());
+    support::eventually("the rule to count", support::TIMEOUT, || {
+        let (code, said) = as_app("");
+        (code == Some(1) && said.contains("certificate")).then_some(())
+    });
+    assert_eq!(as_app(&files(&key)), connected);
+    assert_eq!(
+        as_app(&format!("{}&sslpassword=s3cr3t", files(&locked))),
+        connected
+    );
+    let (code, said) = as_app(&files(&locked));
+    assert!(code == Some(2) && said.contains("`sslpassword`"), "{said}");
+
+    write(&key, pem.clone(), 0o644);
+    let (code, said) = as_app(&files(&key));
+    assert!(code == Some(2) && said.contains("chmod 600"), "{said}");
+    write(&folder.join("postgresql.key"), pem, 0o600);
+    write(
+        &folder.join("postgresql.crt"),
+        client.certificate.to_pem().unwrap(),
+        0o644,
+    );
+    assert_eq!(as_app(""), connected);
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! A migrated database of each engine, and a test's own connection to it.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use orders::store::postgres::PostgresEngine;
@@ -24,7 +25,9 @@ impl Database {
         let env = Env::empty();
         env.orders(&["migrate"]).run().succeeds();
         Database {
-            engine: Box::new(PostgresEngine::new(&env.db_url).expect("the URL is right")),
+            engine: Box::new(
+                PostgresEngine::new(&env.db_url, &BTreeMap::new()).expect("the URL is right"),
+            ),
             location: Location::Server(env),
         }
     }

@@ -68,7 +68,7 @@ fn a_database_that_accepts_a_connection_and_does_not_respond_is_reconnected() {
     env.produce(&[version(1)]);
     let unknown = format!("{}/api/order/unknown", api.url());
     assert_eq!(http::get(&unknown).status, 202);
-    consumer.wait_until_unready("accepts connections and does not respond");
+    consumer.wait_until_unready("it does not respond within");
     proxy.set(Mode::Forward);
     env.wait_until_applied();
     assert_eq!(env.db().text(AMOUNT), "1|2|0");

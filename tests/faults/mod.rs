@@ -12,6 +12,7 @@ mod deleted_records;
 mod failpoints;
 mod fencing;
 mod kafka_unavailable;
+mod pooler;
 mod postgres_disk_full;
 mod postgres_refusing;
 mod postgres_restored;

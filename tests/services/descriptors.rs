@@ -94,7 +94,7 @@ fn a_consumer_without_descriptors_logs_it_does_not_spin_and_recovers() {
     take_descriptors(&consumer);
     env.db().terminate_sessions();
     produce("meanwhile");
-    consumer.wait_for_line_after(mark, "for lack of descriptors", TIMEOUT);
+    consumer.wait_for_line_after(mark, "Too many open files", TIMEOUT);
     consumer.assert_idle(IDLE);
     assert_eq!(env.db().count("orders"), 50);
 

@@ -1,7 +1,8 @@
 //! Dead letters as rows.
 
-use ::postgres::{Error as PgError, GenericClient};
+use tokio_postgres::Error as PgError;
 
+use super::client::Client;
 use super::micros::Micros;
 use super::statements::Statements;
 use crate::store::rejections::{kept_payload, payload_bytes, payload_digest};
@@ -17,7 +18,7 @@ const INSERT: &str = r#"
 
 /// Inserts the dead letters that are not there yet: a replay under the same epoch repeats them.
 pub(super) fn insert(
-    client: &mut impl GenericClient,
+    client: &mut Client,
     statements: &mut Statements,
     batch: &Batch,
     letters: &[DeadLetter],

@@ -1,10 +1,12 @@
-//! Classifies the errors of rust-postgres: what each means for the consumer.
+//! Classifies the errors of the client: what each means for the consumer.
 
 use std::error::Error as _;
 use std::io;
 
-use ::postgres::Error as PgError;
+use tokio_postgres::Error as PgError;
+use tokio_postgres::error::SqlState;
 
+use super::session::POOLER;
 use crate::store::StoreError;
 
 /// A failed statement, by its SQLSTATE. What is in no list is [`StoreError::Misconfigured`]:
@@ -42,6 +44,13 @@ impl From<PgError> for StoreError {
 /// A failed connection attempt: an error that is not the network's is one of the configuration.
 pub(super) fn connect_error(error: PgError, address: &str) -> StoreError {
     let at = |reason: String| format!("{reason} (at `{address}`)");
+    if let Some(db_error) = error.as_db_error()
+        && *db_error.code() == SqlState::PROTOCOL_VIOLATION
+    {
+        // PostgreSQL takes every setting of a session; PgBouncer answers with this code.
+        let reason = format!("{}: {POOLER}", db_error.message());
+        return StoreError::Misconfigured(at(reason));
+    }
     match StoreError::from(error) {
         StoreError::Unavailable(reason) => StoreError::Unavailable(at(reason)),
         StoreError::Contended(reason) => StoreError::Contended(at(reason)),
@@ -49,6 +58,30 @@ pub(super) fn connect_error(error: PgError, address: &str) -> StoreError {
             StoreError::Misconfigured(at(reason))
         }
         fenced @ StoreError::Fenced(_) => fenced,
+    }
+}
+
+/// One error for several servers: an outage if one of them is, since that one may end.
+pub(super) fn all_of(failures: Vec<StoreError>) -> StoreError {
+    let is_outage =
+        |error: &StoreError| matches!(error, StoreError::Unavailable(_) | StoreError::Contended(_));
+    let is_unavailable = failures.iter().any(is_outage);
+    let mut reasons: Vec<String> = Vec::new();
+    for failure in failures {
+        let reason = match failure {
+            StoreError::Unavailable(reason)
+            | StoreError::Contended(reason)
+            | StoreError::Rejected(reason)
+            | StoreError::Misconfigured(reason) => reason,
+            fenced @ StoreError::Fenced(_) => fenced.to_string(),
+        };
+        if !reasons.contains(&reason) {
+            reasons.push(reason);
+        }
+    }
+    match is_unavailable {
+        true => StoreError::Unavailable(reasons.join("; ")),
+        false => StoreError::Misconfigured(reasons.join("; ")),
     }
 }
 

@@ -5,7 +5,7 @@
 use std::ops::ControlFlow;
 use std::sync::LazyLock;
 
-use ::postgres::Row;
+use tokio_postgres::Row;
 
 use super::orders::{
     ITEMS, ORDER_COLUMNS, PLAN_BY_KEY, item, item_columns, order_columns, select_orders, stored,

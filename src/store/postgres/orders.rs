@@ -9,8 +9,8 @@
 use std::convert::Infallible;
 use std::sync::LazyLock;
 
-use ::postgres::Row;
-use ::postgres::types::FromSql;
+use tokio_postgres::Row;
+use tokio_postgres::types::FromSql;
 
 use super::micros::Micros;
 use super::rows::sql_type;

@@ -12,8 +12,9 @@ use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread;
 use std::{mem, vec};
 
-use ::postgres::{Client, Error as PgError, Row};
+use tokio_postgres::{Error as PgError, Row};
 
+use super::client::Client;
 use super::orders::{ITEMS, PLAN_BY_KEY, item, select_orders, stored};
 use super::statements::Statements;
 use crate::order::Order;

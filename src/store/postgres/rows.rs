@@ -7,10 +7,9 @@ use std::collections::HashSet;
 use std::error::Error;
 use std::sync::LazyLock;
 
-use ::postgres::binary_copy::BinaryCopyInWriter;
-use ::postgres::types::private::BytesMut;
-use ::postgres::types::{IsNull, ToSql, Type, to_sql_checked};
-use ::postgres::{Error as PgError, Row};
+use tokio_postgres::types::private::BytesMut;
+use tokio_postgres::types::{IsNull, ToSql, Type, to_sql_checked};
+use tokio_postgres::{Error as PgError, Row};
 
 use super::micros::Micros;
 use super::transaction::PostgresTransaction;
@@ -166,15 +165,7 @@ impl PostgresTransaction<'_> {
             }
             return Ok(());
         }
-        let writer = self.transaction.copy_in(&insert.copy)?;
-        let mut copy = BinaryCopyInWriter::new(writer, &insert.types);
-        let mut values = Vec::with_capacity(insert.types.len());
-        for row in rows {
-            values.clear();
-            values.extend(row);
-            copy.write_raw(&values)?;
-        }
-        copy.finish().map(|_| ())
+        self.transaction.copy_in(&insert.copy, &insert.types, rows)
     }
 
     fn query_arrays(

@@ -4,8 +4,7 @@
 //! can hold orders; `migrations` plans. No statement waits for the lock: a waiting session holds a
 //! snapshot, which can deadlock with the migration that it waits for.
 
-use ::postgres::Client;
-
+use super::client::Client;
 use crate::store::{AppliedMigration, Dialect, Migration, Schema, StoreError};
 
 /// The key of the advisory lock: "orders" in ASCII.

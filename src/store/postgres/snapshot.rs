@@ -4,9 +4,10 @@
 
 use std::ops::ControlFlow;
 
-use ::postgres::types::ToSql;
-use ::postgres::{Client, Row};
+use tokio_postgres::Row;
+use tokio_postgres::types::ToSql;
 
+use super::client::Client;
 use super::micros::Micros;
 use super::schema::NO_TIMEOUTS;
 use super::statements::Statements;

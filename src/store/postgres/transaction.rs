@@ -5,9 +5,9 @@
 
 use std::collections::HashSet;
 
-use ::postgres::Transaction;
-use ::postgres::error::SqlState;
+use tokio_postgres::error::SqlState;
 
+use super::client::Transaction;
 use super::statements::Statements;
 use super::{PostgresStore, dead_letters, gaps, positions};
 use crate::store::apply::{

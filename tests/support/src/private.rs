@@ -13,12 +13,14 @@ use crate::{TIMEOUT, eventually, wait_until};
 
 mod kafka;
 mod nginx;
+mod pgbouncer;
 mod postgres;
 mod postgres_faults;
 mod server;
 
 pub use kafka::PrivateKafka;
 pub use nginx::PrivateNginx;
+pub use pgbouncer::PgBouncer;
 pub use postgres::PrivatePostgres;
 
 /// How long a server may take to start; a killed broker waits for its own session to expire.
