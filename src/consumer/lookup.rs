@@ -96,7 +96,7 @@ impl Lookups {
                 true
             }
             MembershipEvent::Fault(fault) => {
-                tracing::debug!("lookups: {fault:?}");
+                tracing::debug!("lookups: {fault}");
                 matches!(fault, LogFault::Transient(_))
             }
         }
@@ -148,7 +148,7 @@ impl Lookups {
                 }
                 Fetched::Fault(LogFault::Transient(_)) | Fetched::Nothing | Fetched::End => {}
                 Fetched::Fault(fault) => {
-                    let reason = format!("reconnecting: {fault:?}");
+                    let reason = format!("reconnecting: {fault}");
                     self.context.status.unhealthy(LOOKUPS, reason);
                     return false;
                 }

@@ -214,17 +214,21 @@ pub enum MembershipEvent {
 }
 
 /// An error event of a reading client.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LogFault {
     /// Brokers are unreachable or slow; the client retries for ever.
+    #[error("{0}")]
     Transient(String),
     /// The offset is not in the log, the topic was deleted, or a record was delivered out of order:
     /// decide again where to read.
+    #[error("{0}")]
     Reset(String),
     /// A batch failed its checksum or cannot be decoded: the client has moved past it, so nothing
     /// may be read on from here.
+    #[error("{0}")]
     Corrupt(String),
     /// The client has failed for good; open another.
+    #[error("{0}")]
     Fatal(String),
 }
 

@@ -243,9 +243,13 @@ impl OpenFile {
         }
         if self.wal.is_some() && seen.wal != self.wal {
             if self.is_writer {
-                let moved = self.run_checkpoint(Checkpoint::Truncate);
                 let wal = self.wal_path.display();
-                tracing::error!("`{wal}` was removed while in use, checkpointed it: {moved:?}");
+                let outcome = match self.run_checkpoint(Checkpoint::Truncate) {
+                    Ok(true) => "the file has all of it".to_owned(),
+                    Ok(false) => "another program prevented a checkpoint".to_owned(),
+                    Err(error) => format!("the checkpoint failed: {error}"),
+                };
+                tracing::error!("`{wal}` was removed while in use: {outcome}");
             }
             return false;
         }

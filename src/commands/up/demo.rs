@@ -45,7 +45,10 @@ impl Demo {
         let began = Instant::now();
         match client.send(ORDER.as_bytes(), HOP_TIMEOUT)? {
             SendOutcome::Accepted { .. } => {}
-            other => bail!("the order was not accepted: {other:?}"),
+            SendOutcome::Refused { detail, .. } => bail!("the example order was refused: {detail}"),
+            SendOutcome::NotAccepted(error) | SendOutcome::Unknown(error) => {
+                bail!("the example order was not accepted: {}", error.reason)
+            }
         }
         let accepted = began.elapsed();
         hops.push(("POST /orders: in the log, 202", accepted));
@@ -89,10 +92,13 @@ impl Demo {
 
     fn get(&self, client: &Client, order: &Order) -> anyhow::Result<Duration> {
         let began = Instant::now();
-        match client.get(&order.order_uid, HOP_TIMEOUT)? {
-            GetOutcome::Found(found) if found.order == *order => Ok(began.elapsed()),
-            other => bail!("the order was not returned as it was sent: {other:?}"),
-        }
+        let reason = match client.get(&order.order_uid, HOP_TIMEOUT)? {
+            GetOutcome::Found(found) if found.order == *order => return Ok(began.elapsed()),
+            GetOutcome::Found(_) => "it differs from the one that was sent".into(),
+            GetOutcome::NotFound { detail } | GetOutcome::Refused { detail, .. } => detail,
+            GetOutcome::Pending(error) => error.reason,
+        };
+        bail!("the example order was not returned: {reason}")
     }
 }
 
