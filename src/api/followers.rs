@@ -77,7 +77,11 @@ fn follow(
     while !shutdown.is_requested() {
         restart |= progress.take_command() == Some(Command::Restart);
         match open(log, progress, handler, &mut restart) {
-            Ok(mut follower) => restart = read(&mut *follower, progress, shutdown, handler),
+            Ok(mut follower) => {
+                // Ready at once where nothing is to be read, not at the next query of `watch_log`.
+                query_ends(log, progress);
+                restart = read(&mut *follower, progress, shutdown, handler);
+            }
             Err(error) => report(progress, &error.to_string()),
         }
         shutdown.wait_timeout(RETRY_PAUSE);
