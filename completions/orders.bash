@@ -40,6 +40,9 @@ _orders() {
             orders,serve-api)
                 cmd="orders__subcmd__serve__subcmd__api"
                 ;;
+            orders,token)
+                cmd="orders__subcmd__token"
+                ;;
             orders,up)
                 cmd="orders__subcmd__up"
                 ;;
@@ -50,7 +53,7 @@ _orders() {
 
     case "${cmd}" in
         orders)
-            opts="-q -v -h -V --output --quiet --verbose --log-format --env-file --help --version up migrate create-topics serve-api consume send get export completions"
+            opts="-q -v -h -V --output --quiet --verbose --log-format --env-file --help --version up migrate create-topics serve-api consume send get export token completions"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -102,7 +105,7 @@ _orders() {
             return 0
             ;;
         orders__subcmd__consume)
-            opts="-X -q -v -h --brokers --topic --lookup-topic --found-topic --kafka-properties --db-url --data-dir --group --lookup-group --accept-gap --admin-addr --output --quiet --verbose --log-format --env-file --help"
+            opts="-X -q -v -h --brokers --topic --lookup-topic --found-topic --kafka-properties --db-url --data-dir --group --lookup-group --auth-tokens-file --allow-unauthenticated --allowed-hosts --accept-gap --admin-addr --output --quiet --verbose --log-format --env-file --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -145,6 +148,18 @@ _orders() {
                     return 0
                     ;;
                 --lookup-group)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --auth-tokens-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --allow-unauthenticated)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --allowed-hosts)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -312,7 +327,7 @@ _orders() {
             return 0
             ;;
         orders__subcmd__get)
-            opts="-q -v -h --wait --api-url --output --quiet --verbose --log-format --env-file --help"
+            opts="-q -v -h --wait --api-url --token-file --output --quiet --verbose --log-format --env-file --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -323,6 +338,10 @@ _orders() {
                     return 0
                     ;;
                 --api-url)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --token-file)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -384,7 +403,7 @@ _orders() {
             return 0
             ;;
         orders__subcmd__send)
-            opts="-q -v -h --timeout --api-url --output --quiet --verbose --log-format --env-file --help"
+            opts="-q -v -h --timeout --api-url --token-file --output --quiet --verbose --log-format --env-file --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -395,6 +414,10 @@ _orders() {
                     return 0
                     ;;
                 --api-url)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --token-file)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -418,7 +441,7 @@ _orders() {
             return 0
             ;;
         orders__subcmd__serve__subcmd__api)
-            opts="-X -q -v -h --brokers --topic --lookup-topic --found-topic --kafka-properties --db-url --data-dir --http-addr --keep-alive-s --max-connections --lookup-wait-ms --drain-delay --admin-addr --cache-load-limit --cache-ttl-seconds --cache-max-bytes --output --quiet --verbose --log-format --env-file --help"
+            opts="-X -q -v -h --brokers --topic --lookup-topic --found-topic --kafka-properties --db-url --data-dir --http-addr --keep-alive-s --max-connections --lookup-wait-ms --drain-delay --admin-addr --auth-tokens-file --allow-unauthenticated --allowed-hosts --cache-load-limit --cache-ttl-seconds --cache-max-bytes --output --quiet --verbose --log-format --env-file --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -480,6 +503,18 @@ _orders() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --auth-tokens-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --allow-unauthenticated)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --allowed-hosts)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --cache-load-limit)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -511,8 +546,38 @@ _orders() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        orders__subcmd__token)
+            opts="-q -v -h --scope --output --quiet --verbose --log-format --env-file --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --scope)
+                    COMPREPLY=($(compgen -W "orders:write orders:read operator" -- "${cur}"))
+                    return 0
+                    ;;
+                --output)
+                    COMPREPLY=($(compgen -W "table json" -- "${cur}"))
+                    return 0
+                    ;;
+                --log-format)
+                    COMPREPLY=($(compgen -W "text json" -- "${cur}"))
+                    return 0
+                    ;;
+                --env-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         orders__subcmd__up)
-            opts="-X -q -v -h --demo --wait --brokers --topic --lookup-topic --found-topic --kafka-properties --db-url --data-dir --group --lookup-group --http-addr --keep-alive-s --max-connections --lookup-wait-ms --drain-delay --admin-addr --cache-load-limit --cache-ttl-seconds --cache-max-bytes --output --quiet --verbose --log-format --env-file --help"
+            opts="-X -q -v -h --demo --wait --brokers --topic --lookup-topic --found-topic --kafka-properties --db-url --data-dir --group --lookup-group --http-addr --keep-alive-s --max-connections --lookup-wait-ms --drain-delay --admin-addr --auth-tokens-file --allow-unauthenticated --allowed-hosts --cache-load-limit --cache-ttl-seconds --cache-max-bytes --output --quiet --verbose --log-format --env-file --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -583,6 +648,18 @@ _orders() {
                     return 0
                     ;;
                 --admin-addr)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --auth-tokens-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --allow-unauthenticated)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --allowed-hosts)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -41,6 +41,7 @@ complete -c orders -n "__fish_orders_needs_command" -f -a "consume" -d 'Store or
 complete -c orders -n "__fish_orders_needs_command" -f -a "send" -d 'Post orders from files or stdin to the API'
 complete -c orders -n "__fish_orders_needs_command" -f -a "get" -d 'Get orders by their uid from the API'
 complete -c orders -n "__fish_orders_needs_command" -f -a "export" -d 'Write every stored order as JSON, one a line'
+complete -c orders -n "__fish_orders_needs_command" -f -a "token" -d 'Make a token that lets a client in'
 complete -c orders -n "__fish_orders_needs_command" -f -a "completions" -d 'Print the completion script of a shell'
 complete -c orders -n "__fish_orders_using_subcommand up" -l wait -d 'How long to wait for Kafka and the database at the start' -r
 complete -c orders -n "__fish_orders_using_subcommand up" -l brokers -d 'Kafka brokers, separated by commas' -r
@@ -59,6 +60,9 @@ complete -c orders -n "__fish_orders_using_subcommand up" -l max-connections -d 
 complete -c orders -n "__fish_orders_using_subcommand up" -l lookup-wait-ms -d 'How long a GET waits for its lookup before it answers 202' -r
 complete -c orders -n "__fish_orders_using_subcommand up" -l drain-delay -d 'How long requests are still served after the first signal, while /readyz returns 503' -r
 complete -c orders -n "__fish_orders_using_subcommand up" -l admin-addr -d 'Address of /livez, /readyz and /metrics; port 0 picks one' -r
+complete -c orders -n "__fish_orders_using_subcommand up" -l auth-tokens-file -d 'File of the tokens that requests need, made by `orders token`; it is read again when it changes' -r -F
+complete -c orders -n "__fish_orders_using_subcommand up" -l allow-unauthenticated -d 'Listen where other machines reach it without tokens: a proxy authenticates every request' -r
+complete -c orders -n "__fish_orders_using_subcommand up" -l allowed-hosts -d 'Names by which clients call a port on loopback, besides localhost, separated by commas' -r
 complete -c orders -n "__fish_orders_using_subcommand up" -l cache-load-limit -d 'How many of the newest orders are loaded at start; 0: none' -r
 complete -c orders -n "__fish_orders_using_subcommand up" -l cache-ttl-seconds -d 'How long an order stays' -r
 complete -c orders -n "__fish_orders_using_subcommand up" -l cache-max-bytes -d 'How much memory the orders may use, such as 50331648 or 48MiB' -r
@@ -118,6 +122,9 @@ complete -c orders -n "__fish_orders_using_subcommand serve-api" -l max-connecti
 complete -c orders -n "__fish_orders_using_subcommand serve-api" -l lookup-wait-ms -d 'How long a GET waits for its lookup before it answers 202' -r
 complete -c orders -n "__fish_orders_using_subcommand serve-api" -l drain-delay -d 'How long requests are still served after the first signal, while /readyz returns 503' -r
 complete -c orders -n "__fish_orders_using_subcommand serve-api" -l admin-addr -d 'Address of /livez, /readyz and /metrics; port 0 picks one' -r
+complete -c orders -n "__fish_orders_using_subcommand serve-api" -l auth-tokens-file -d 'File of the tokens that requests need, made by `orders token`; it is read again when it changes' -r -F
+complete -c orders -n "__fish_orders_using_subcommand serve-api" -l allow-unauthenticated -d 'Listen where other machines reach it without tokens: a proxy authenticates every request' -r
+complete -c orders -n "__fish_orders_using_subcommand serve-api" -l allowed-hosts -d 'Names by which clients call a port on loopback, besides localhost, separated by commas' -r
 complete -c orders -n "__fish_orders_using_subcommand serve-api" -l cache-load-limit -d 'How many of the newest orders are loaded at start; 0: none' -r
 complete -c orders -n "__fish_orders_using_subcommand serve-api" -l cache-ttl-seconds -d 'How long an order stays' -r
 complete -c orders -n "__fish_orders_using_subcommand serve-api" -l cache-max-bytes -d 'How much memory the orders may use, such as 50331648 or 48MiB' -r
@@ -139,6 +146,9 @@ complete -c orders -n "__fish_orders_using_subcommand consume" -l db-url -d 'Dat
 complete -c orders -n "__fish_orders_using_subcommand consume" -l data-dir -d 'Folder of the embedded engines' -r -F
 complete -c orders -n "__fish_orders_using_subcommand consume" -l group -d 'Consumer group' -r
 complete -c orders -n "__fish_orders_using_subcommand consume" -l lookup-group -d 'Consumer group of the lookups, one for each set of topics' -r
+complete -c orders -n "__fish_orders_using_subcommand consume" -l auth-tokens-file -d 'File of the tokens that requests need, made by `orders token`; it is read again when it changes' -r -F
+complete -c orders -n "__fish_orders_using_subcommand consume" -l allow-unauthenticated -d 'Listen where other machines reach it without tokens: a proxy authenticates every request' -r
+complete -c orders -n "__fish_orders_using_subcommand consume" -l allowed-hosts -d 'Names by which clients call a port on loopback, besides localhost, separated by commas' -r
 complete -c orders -n "__fish_orders_using_subcommand consume" -l accept-gap -d 'Skip records that were deleted before they were read, repeatable' -r
 complete -c orders -n "__fish_orders_using_subcommand consume" -l admin-addr -d 'Address of /livez, /readyz and /metrics; port 0 picks one' -r
 complete -c orders -n "__fish_orders_using_subcommand consume" -l output -d 'Print data as a table or as JSON' -r -f -a "table\t'Columns for people; plain when piped'
@@ -151,6 +161,7 @@ complete -c orders -n "__fish_orders_using_subcommand consume" -s v -l verbose -
 complete -c orders -n "__fish_orders_using_subcommand consume" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c orders -n "__fish_orders_using_subcommand send" -l timeout -d 'How long to retry an order that the API does not confirm' -r
 complete -c orders -n "__fish_orders_using_subcommand send" -l api-url -d 'URL of the API' -r
+complete -c orders -n "__fish_orders_using_subcommand send" -l token-file -d 'File with the token to send; ORDERS_TOKEN may hold the token itself' -r -F
 complete -c orders -n "__fish_orders_using_subcommand send" -l output -d 'Print data as a table or as JSON' -r -f -a "table\t'Columns for people; plain when piped'
 json\t'One JSON document, also when the command fails'"
 complete -c orders -n "__fish_orders_using_subcommand send" -l log-format -d 'Write diagnostics as text or as JSON' -r -f -a "text\t'TIME LEVEL message field=value'
@@ -161,6 +172,7 @@ complete -c orders -n "__fish_orders_using_subcommand send" -s v -l verbose -d '
 complete -c orders -n "__fish_orders_using_subcommand send" -s h -l help -d 'Print help'
 complete -c orders -n "__fish_orders_using_subcommand get" -l wait -d 'How long to wait while the API does not know yet [default: one request]' -r
 complete -c orders -n "__fish_orders_using_subcommand get" -l api-url -d 'URL of the API' -r
+complete -c orders -n "__fish_orders_using_subcommand get" -l token-file -d 'File with the token to send; ORDERS_TOKEN may hold the token itself' -r -F
 complete -c orders -n "__fish_orders_using_subcommand get" -l output -d 'Print data as a table or as JSON' -r -f -a "table\t'Columns for people; plain when piped'
 json\t'One JSON document, also when the command fails'"
 complete -c orders -n "__fish_orders_using_subcommand get" -l log-format -d 'Write diagnostics as text or as JSON' -r -f -a "text\t'TIME LEVEL message field=value'
@@ -189,6 +201,17 @@ complete -c orders -n "__fish_orders_using_subcommand export" -l partial -d 'Exp
 complete -c orders -n "__fish_orders_using_subcommand export" -s q -l quiet -d 'Print only warnings and errors on stderr'
 complete -c orders -n "__fish_orders_using_subcommand export" -s v -l verbose -d 'Print more on stderr; -vv prints everything'
 complete -c orders -n "__fish_orders_using_subcommand export" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c orders -n "__fish_orders_using_subcommand token" -l scope -d 'What it allows, repeatable or separated by commas' -r -f -a "orders:write\t'POST /orders'
+orders:read\t'GET /api/order/UID'
+operator\t'/metrics and the details of /readyz'"
+complete -c orders -n "__fish_orders_using_subcommand token" -l output -d 'Print data as a table or as JSON' -r -f -a "table\t'Columns for people; plain when piped'
+json\t'One JSON document, also when the command fails'"
+complete -c orders -n "__fish_orders_using_subcommand token" -l log-format -d 'Write diagnostics as text or as JSON' -r -f -a "text\t'TIME LEVEL message field=value'
+json\t'One JSON object a line'"
+complete -c orders -n "__fish_orders_using_subcommand token" -l env-file -d 'File with variables [default: .env, where there is one]' -r -F
+complete -c orders -n "__fish_orders_using_subcommand token" -s q -l quiet -d 'Print only warnings and errors on stderr'
+complete -c orders -n "__fish_orders_using_subcommand token" -s v -l verbose -d 'Print more on stderr; -vv prints everything'
+complete -c orders -n "__fish_orders_using_subcommand token" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c orders -n "__fish_orders_using_subcommand completions" -l output -d 'Print data as a table or as JSON' -r -f -a "table\t'Columns for people; plain when piped'
 json\t'One JSON document, also when the command fails'"
 complete -c orders -n "__fish_orders_using_subcommand completions" -l log-format -d 'Write diagnostics as text or as JSON' -r -f -a "text\t'TIME LEVEL message field=value'

@@ -103,6 +103,8 @@ pub enum Command {
     Get(commands::get::Args),
     /// Write every stored order as JSON, one a line
     Export(commands::export::Args),
+    /// Make a token that lets a client in
+    Token(commands::token::Args),
     /// Print the completion script of a shell
     Completions(commands::completions::Args),
 }
@@ -169,6 +171,7 @@ pub fn run(line: &CommandLine, output: &Output) -> anyhow::Result<Exit> {
         Command::Send(args) => commands::send::run(args, &context),
         Command::Get(args) => commands::get::run(args, &context),
         Command::Export(args) => commands::export::run(args, &context),
+        Command::Token(args) => commands::token::run(args, &context),
         Command::Completions(args) => {
             commands::completions::run(args, &mut Cli::command(), &context)
         }

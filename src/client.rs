@@ -13,8 +13,9 @@ use std::time::{Duration, Instant};
 
 use percent_encoding::utf8_percent_encode;
 use ureq::http::Response;
+use ureq::http::header::AUTHORIZATION;
 use ureq::tls::{RootCerts, TlsConfig, TlsProvider};
-use ureq::{Agent, Body};
+use ureq::{Agent, Body, RequestBuilder};
 
 use crate::order::{Fault, Order};
 
@@ -44,6 +45,13 @@ pub enum ClientError {
     /// Another server responds at this URL.
     #[error("the server at `{url}` is not the orders API (status {status})")]
     NotTheApi { url: String, status: u16 },
+    /// The request needs a token, another token, or another host name; nothing was done.
+    #[error("the API at `{url}` refused the request ({status}): {detail}")]
+    Denied {
+        url: String,
+        status: u16,
+        detail: String,
+    },
 }
 
 /// The outcome of one POST.
@@ -110,13 +118,16 @@ impl RetryableError {
 pub struct Client {
     agent: Agent,
     base_url: String,
+    /// The value of `Authorization`.
+    authorization: Option<String>,
     /// Whether it ever responded: only an API that did is waited for.
     has_responded: Cell<bool>,
 }
 
 impl Client {
-    /// A client of the API at `base_url` (without a trailing slash). Does not connect.
-    pub fn new(base_url: String) -> Client {
+    /// A client of the API at `base_url` (without a trailing slash), with the token that it sends.
+    /// Does not connect.
+    pub fn new(base_url: String, token: Option<String>) -> Client {
         let tls = TlsConfig::builder()
             .provider(TlsProvider::NativeTls)
             .root_certs(RootCerts::PlatformVerifier)
@@ -136,6 +147,7 @@ impl Client {
         Client {
             agent: config.build().into(),
             base_url,
+            authorization: token.map(|token| format!("Bearer {token}")),
             has_responded: Cell::new(false),
         }
     }
@@ -219,9 +231,16 @@ impl Client {
             .timeout_global(Some(within.min(POST_TIMEOUT)))
             .build()
             .content_type("application/json");
-        match self.read(request.send(document))? {
+        match self.read(self.authorized(request).send(document))? {
             Ok(response) => self.outcome(&response),
             Err(error) => Ok(SendOutcome::Unknown(error)),
+        }
+    }
+
+    fn authorized<B>(&self, request: RequestBuilder<B>) -> RequestBuilder<B> {
+        match &self.authorization {
+            Some(value) => request.header(AUTHORIZATION, value),
+            None => request,
         }
     }
 
@@ -269,6 +288,7 @@ impl Client {
             408 | 429 | 507 => SendOutcome::NotAccepted(retryable(problem)),
             503 if is_not_accepted => SendOutcome::NotAccepted(retryable(problem)),
             500..=599 => SendOutcome::Unknown(retryable(problem)),
+            401 | 403 | 421 => return Err(self.denied(status, problem.into_detail())),
             _ => return Err(self.not_the_api(status)),
         })
     }
@@ -278,7 +298,7 @@ impl Client {
         let url = format!("{}/api/order/{segment}", self.base_url);
         let request = self.agent.get(url).config();
         let request = request.timeout_global(Some(timeout)).build();
-        let response = match self.read(request.call())? {
+        let response = match self.read(self.authorized(request).call())? {
             Ok(response) => response,
             Err(error) => return Ok(GetOutcome::Pending(error)),
         };
@@ -306,6 +326,7 @@ impl Client {
             404 if is_of_the_api => GetOutcome::NotFound { detail },
             400 | 414 | 431 => GetOutcome::Refused { status, detail },
             408 | 429 | 500..=599 => pending(detail),
+            401 | 403 | 421 => return Err(self.denied(status, detail)),
             _ => return Err(self.not_the_api(status)),
         })
     }
@@ -314,6 +335,14 @@ impl Client {
         ClientError::NotTheApi {
             url: self.base_url.clone(),
             status,
+        }
+    }
+
+    fn denied(&self, status: u16, detail: String) -> ClientError {
+        ClientError::Denied {
+            url: self.base_url.clone(),
+            status,
+            detail,
         }
     }
 

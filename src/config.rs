@@ -8,6 +8,7 @@
 //! - A malformed value is an error that names its flag or variable; an unknown variable is ignored.
 //! - A value that may hold a secret is never repeated.
 
+mod access;
 mod control_folder;
 mod data;
 mod duration;
@@ -22,6 +23,7 @@ mod settings;
 mod store;
 mod variables;
 
+pub use access::{AccessArgs, client_token};
 pub use control_folder::control_folder;
 pub use data::DataArgs;
 pub use duration::duration;

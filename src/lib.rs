@@ -25,6 +25,7 @@
 //! | module | what it does |
 //! |---|---|
 //! | [`migrations`] | brings the store's schema up to date |
+//! | [`access`] | tokens, scopes and hosts: who may send a request to a port |
 //! | [`admin`] | `/livez`, `/readyz`, `/metrics` and the control socket of each service |
 //! | [`data_folder`], [`sqlite_file`] | the embedded engines: one folder, two guarded files |
 //! | [`output`], [`exit`], [`escape`] | what commands print, how they end, foreign text made safe |
@@ -33,10 +34,11 @@
 //! | [`failpoint`], [`timeouts`] | what tests may crash, stall or shorten |
 //!
 //! Dependencies point one way: `main → cli → commands → {api, consumer, migrations, client} →
-//! {admin, event_log, store, cache} → {http_server, sqlite_file, pipeline} → order`.
+//! {admin, event_log, store, cache} → {http_server, access, sqlite_file, pipeline} → order`.
 
 #![warn(clippy::print_stderr, clippy::print_stdout, clippy::unwrap_used)]
 
+pub mod access;
 pub mod admin;
 pub mod api;
 pub mod cache;

@@ -11,7 +11,8 @@ use std::time::Duration;
 
 use anyhow::Context;
 use axum::body::Body;
-use axum::http::header::{ALLOW, CONNECTION, CONTENT_TYPE, EXPECT};
+use axum::http::header::{ALLOW, CONNECTION, CONTENT_TYPE, EXPECT, WWW_AUTHENTICATE};
+use axum::http::request::Parts;
 use axum::http::{HeaderValue, Response, StatusCode};
 use axum::response::IntoResponse;
 use hyper::body::{Body as _, Incoming};
@@ -22,6 +23,7 @@ use tokio::runtime::Builder;
 use tokio::time::timeout;
 use tracing::info;
 
+use crate::access::{Access, Denial, Scope, TokenFile};
 use crate::http_server::{self, Connections, Limits, WhenFull, descriptors};
 use crate::shutdown::Shutdown;
 
@@ -79,9 +81,10 @@ pub struct Admin {
 
 impl Admin {
     /// Raises the descriptor limit, binds `addr`, creates the control socket, and serves both. A port
-    /// in use is an error that names the flag.
+    /// in use is an error that names the flag. Requests to the port must satisfy `access`.
     pub fn start(
         addr: SocketAddr,
+        access: Access,
         service: Service,
         health: Arc<dyn Health>,
     ) -> anyhow::Result<Admin> {
@@ -102,7 +105,8 @@ impl Admin {
         let stop = shutdown.clone();
         let connections = Arc::new(Connections::new(LIMITS));
         let control_socket = ControlSocket::start(service, addr, health.clone());
-        let handler = move |request| respond(health.clone(), request);
+        let port = Arc::new(Port { access, health });
+        let handler = move |request| respond(port.clone(), request);
         let thread = thread::Builder::new()
             .name("operators-port".into())
             .spawn(move || {
@@ -134,20 +138,29 @@ impl Drop for Admin {
 
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-async fn respond(health: Arc<dyn Health>, request: Request<Incoming>) -> Response<Body> {
+/// What requests are answered from.
+struct Port {
+    access: Access,
+    health: Arc<dyn Health>,
+}
+
+async fn respond(port: Arc<Port>, request: Request<Incoming>) -> Response<Body> {
     let (head, body) = request.into_parts();
     let has_body = !body.is_end_stream();
     // A client that sent `Expect` waits for the response before it sends its body.
     if has_body && !head.headers.contains_key(EXPECT) {
         let _ = timeout(DISCARD_TIMEOUT, http_server::discard(body, DISCARD_BYTES)).await;
     }
-    let mut response = if !matches!(head.method, Method::GET | Method::HEAD) {
+    let host = port.access.host(head.version, &head.uri, &head.headers);
+    let mut response = if let Err(error) = host {
+        (error.status(), format!("{error}\n")).into_response()
+    } else if !matches!(head.method, Method::GET | Method::HEAD) {
         let status = StatusCode::METHOD_NOT_ALLOWED;
         (status, [(ALLOW, "GET, HEAD")], "method not allowed\n").into_response()
     } else if has_body {
         (StatusCode::PAYLOAD_TOO_LARGE, "a body is not accepted\n").into_response()
     } else {
-        page(head.uri.path(), head.uri.query(), &*health)
+        port.page(&head)
     };
     if has_body {
         let close = HeaderValue::from_static("close");
@@ -156,30 +169,67 @@ async fn respond(health: Arc<dyn Health>, request: Request<Incoming>) -> Respons
     response
 }
 
-fn page(path: &str, query: Option<&str>, health: &dyn Health) -> Response<Body> {
-    match path {
-        "/livez" => match health.live() {
-            Ok(()) => "ok\n".into_response(),
-            Err(reason) => {
-                (StatusCode::SERVICE_UNAVAILABLE, format!("FAIL {reason}\n")).into_response()
+impl Port {
+    /// What a path shows. Whether the service is live and ready everybody may know, why not only
+    /// those with the scope `operator`.
+    fn page(&self, head: &Parts) -> Response<Body> {
+        let allowed = || self.access.authorize(&head.headers, Scope::Operator);
+        match head.uri.path() {
+            "/livez" => match self.health.live() {
+                Ok(()) => "ok\n".into_response(),
+                Err(reason) => {
+                    let text = allowed().map_or("FAIL\n".into(), |()| format!("FAIL {reason}\n"));
+                    (StatusCode::SERVICE_UNAVAILABLE, text).into_response()
+                }
+            },
+            "/readyz" => {
+                let mut pairs = head.uri.query().unwrap_or_default().split('&');
+                let is_verbose = pairs.any(|pair| pair.split('=').next() == Some("verbose"));
+                self.readiness(is_verbose, allowed)
             }
-        },
-        "/readyz" => {
-            let mut pairs = query.unwrap_or_default().split('&');
-            let is_verbose = pairs.any(|pair| pair.split('=').next() == Some("verbose"));
-            let checks = health.ready();
-            let status = match checks.iter().all(|check| check.ok) {
-                true => StatusCode::OK,
-                false => StatusCode::SERVICE_UNAVAILABLE,
-            };
-            (status, readiness(&checks, is_verbose)).into_response()
-        }
-        "/metrics" => ([(CONTENT_TYPE, OPEN_METRICS)], health.metrics()).into_response(),
-        _ => {
-            let hint = "no such path: try /livez, /readyz?verbose or /metrics\n";
-            (StatusCode::NOT_FOUND, hint).into_response()
+            "/metrics" => match allowed() {
+                Ok(()) => ([(CONTENT_TYPE, OPEN_METRICS)], self.health.metrics()).into_response(),
+                Err(denial) => denied(denial),
+            },
+            _ => {
+                let hint = "no such path: try /livez, /readyz?verbose or /metrics\n";
+                (StatusCode::NOT_FOUND, hint).into_response()
+            }
         }
     }
+
+    fn readiness(
+        &self,
+        is_verbose: bool,
+        allowed: impl Fn() -> Result<(), Denial>,
+    ) -> Response<Body> {
+        if is_verbose && let Err(denial) = allowed() {
+            return denied(denial);
+        }
+        let mut checks = self.health.ready();
+        let tokens = self.access.token_file().and_then(TokenFile::error);
+        checks.extend(tokens.map(|detail| Check {
+            name: "tokens".into(),
+            // Clients with a token that is still valid are served.
+            ok: true,
+            detail,
+        }));
+        let status = match checks.iter().all(|check| check.ok) {
+            true => StatusCode::OK,
+            false => StatusCode::SERVICE_UNAVAILABLE,
+        };
+        let text = match status == StatusCode::OK || allowed().is_ok() {
+            true => readiness(&checks, is_verbose),
+            false => "FAIL\n".into(),
+        };
+        (status, text).into_response()
+    }
+}
+
+fn denied(denial: Denial) -> Response<Body> {
+    let challenge = [(WWW_AUTHENTICATE, denial.challenge())];
+    let text = format!("{}\n", denial.detail());
+    (denial.status(), challenge, text).into_response()
 }
 
 /// `ok`, or the checks that failed; with `is_verbose` every check, one a line.

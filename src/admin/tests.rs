@@ -7,6 +7,9 @@ use std::time::Instant;
 use http_body_util::BodyExt;
 
 use super::*;
+use crate::access::NewToken;
+
+const LOCAL: ([u8; 4], u16) = ([127, 0, 0, 1], 0);
 
 struct Fixed(bool);
 
@@ -30,8 +33,18 @@ impl Health for Fixed {
 }
 
 fn shown(url: &str, health: bool) -> (u16, String) {
-    let url: axum::http::Uri = url.parse().unwrap();
-    let response = page(url.path(), url.query(), &Fixed(health));
+    let access = Access::new(LOCAL.into(), None, Arc::default());
+    shown_to(access, url, health, None)
+}
+
+fn shown_to(access: Access, url: &str, health: bool, token: Option<&str>) -> (u16, String) {
+    let mut request = Request::get(url);
+    if let Some(token) = token {
+        request = request.header("authorization", format!("Bearer {token}"));
+    }
+    let (head, ()) = request.body(()).unwrap().into_parts();
+    let health = Arc::new(Fixed(health));
+    let response = Port { access, health }.page(&head);
     let status = response.status().as_u16();
     let runtime = Builder::new_current_thread().build().unwrap();
     let body = runtime.block_on(response.into_body().collect()).unwrap();
@@ -56,15 +69,58 @@ fn a_stuck_service_is_not_live() {
     assert_eq!(shown("/nothing", true).0, 404);
 }
 
+#[test]
+fn details_are_for_operators_and_probes_need_no_token() {
+    let new = |scope| NewToken::generate("a", &[scope]).unwrap();
+    let (operator, client) = (new(Scope::Operator), new(Scope::OrdersRead));
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("tokens");
+    std::fs::write(&path, format!("{}\n{}\n", operator.line, client.line)).unwrap();
+    let tokens = Arc::new(TokenFile::open(&path).unwrap());
+    let ask = |url: &str, health, token: Option<&str>| {
+        let access = Access::new(LOCAL.into(), Some(tokens.clone()), Arc::default());
+        shown_to(access, url, health, token)
+    };
+    for path in ["/livez", "/readyz"] {
+        assert_eq!(ask(path, true, None), (200, "ok\n".into()));
+        assert_eq!(ask(path, false, None), (503, "FAIL\n".into()));
+        assert_eq!(
+            ask(path, false, Some(&client.token)),
+            (503, "FAIL\n".into())
+        );
+        let (status, told) = ask(path, false, Some(&operator.token));
+        assert!(status == 503 && told.len() > "FAIL\n".len(), "{told}");
+    }
+    for path in ["/readyz?verbose", "/metrics"] {
+        assert_eq!(ask(path, true, None).0, 401, "{path}");
+        assert_eq!(ask(path, true, Some("other")).0, 401, "{path}");
+        assert_eq!(ask(path, true, Some(&client.token)).0, 403, "{path}");
+        assert_eq!(ask(path, true, Some(&operator.token)).0, 200, "{path}");
+    }
+}
+
+#[test]
+fn a_page_that_a_browser_shows_cannot_read_metrics() {
+    let admin = start();
+    let ask = |headers: &str| {
+        let request = format!("GET /metrics HTTP/1.1\r\n{headers}Connection: close\r\n\r\n");
+        answer(&admin, request.as_bytes())
+    };
+    assert!(ask("Host: localhost\r\n").starts_with("HTTP/1.1 200 "));
+    assert!(ask("Host: evil.example\r\n").starts_with("HTTP/1.1 421 "));
+    assert!(ask("").starts_with("HTTP/1.1 400 "));
+    assert!(ask("Host: localhost\r\nHost: localhost\r\n").starts_with("HTTP/1.1 400 "));
+}
+
 fn start() -> Admin {
-    let local = SocketAddr::from(([127, 0, 0, 1], 0));
     let service = Service {
         role: "test",
         api: None,
         settings: Vec::new(),
         control_folder: "/nonexistent/orders".into(),
     };
-    Admin::start(local, service, Arc::new(Fixed(true))).unwrap()
+    let access = Access::new(LOCAL.into(), None, Arc::default());
+    Admin::start(LOCAL.into(), access, service, Arc::new(Fixed(true))).unwrap()
 }
 
 /// The response to these bytes, up to the end of the connection.
@@ -78,7 +134,7 @@ fn answer(admin: &Admin, bytes: &[u8]) -> String {
     answer
 }
 
-const LIVEZ: &[u8] = b"GET /livez HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+const LIVEZ: &[u8] = b"GET /livez HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
 
 fn assert_alive(admin: &Admin) {
     let alive = answer(admin, LIVEZ);
@@ -94,7 +150,7 @@ fn an_announced_body_neither_aborts_the_process_nor_holds_the_port() {
         "Content-Length: 5\r\nExpect: 100-continue",
         "Transfer-Encoding: chunked",
     ] {
-        let request = format!("GET /livez HTTP/1.1\r\nHost: a\r\n{announcing}\r\n\r\n");
+        let request = format!("GET /livez HTTP/1.1\r\nHost: localhost\r\n{announcing}\r\n\r\n");
         let answer = answer(&admin, request.as_bytes());
         assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
     }
@@ -104,7 +160,7 @@ fn an_announced_body_neither_aborts_the_process_nor_holds_the_port() {
 #[test]
 fn a_client_that_sends_a_body_reads_the_refusal_instead_of_a_reset() {
     let admin = start();
-    let head = "POST /livez HTTP/1.1\r\nHost: a\r\nContent-Length: 500000\r\n\r\n";
+    let head = "POST /livez HTTP/1.1\r\nHost: localhost\r\nContent-Length: 500000\r\n\r\n";
     let request = [head.as_bytes(), &[b'x'; 500_000]].concat();
     let answer = answer(&admin, &request);
     assert!(answer.starts_with("HTTP/1.1 405 "), "{answer}");
@@ -137,7 +193,7 @@ fn a_probe_is_answered_at_once_among_three_hundred_silent_clients() {
 #[test]
 fn head_has_no_body_and_a_dropped_port_is_closed() {
     let admin = start();
-    let request = b"HEAD /livez HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+    let request = b"HEAD /livez HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
     let head = answer(&admin, request);
     let is_head = head.starts_with("HTTP/1.1 200 ") && head.ends_with("\r\n\r\n");
     assert!(is_head, "{head}");

@@ -23,6 +23,7 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::sync::Semaphore;
 use tracing::info;
 
+use crate::access::Access;
 use crate::admin::{Health, Heartbeat};
 use crate::cache::OrderCache;
 use crate::config::Topics;
@@ -31,6 +32,7 @@ use crate::http_server::{self, Connections, Limits, WhenFull};
 use crate::shutdown::Shutdown;
 use crate::store::StoreEngine;
 
+mod admission;
 mod body;
 mod follower_progress;
 mod followers;
@@ -70,6 +72,8 @@ const JOIN_TIMEOUT: Duration = Duration::from_secs(1);
 /// The settings of the API.
 #[derive(Clone, Debug)]
 pub struct Settings {
+    /// What a request must have.
+    pub access: Access,
     pub topics: Topics,
     pub cache_ttl: Duration,
     pub cache_max_bytes: u64,

@@ -85,6 +85,13 @@ function origin(response, took) {
 
 const pause = (seconds) => new Promise((resolve) => setTimeout(resolve, seconds * 1000));
 
+// The token is kept nowhere but in its field.
+function headers() {
+  const token = at('token').value.trim();
+  const accept = { Accept: 'application/json' };
+  return token === '' ? accept : { ...accept, Authorization: `Bearer ${token}` };
+}
+
 async function lookUp(uid) {
   const turn = ++latest;
   const path = `api/order/${encodeURIComponent(uid)}`;
@@ -92,7 +99,7 @@ async function lookUp(uid) {
   notice('Looking it up…');
   for (let attempt = 0; attempt < 15; attempt += 1) {
     const started = performance.now();
-    const response = await fetch(path, { headers: { Accept: 'application/json' } });
+    const response = await fetch(path, { headers: headers() });
     const body = parse(await response.text());
     if (turn !== latest) return;
     if (response.status === 200) {
@@ -101,6 +108,7 @@ async function lookUp(uid) {
       return;
     }
     if (response.status !== 202) {
+      if (response.status === 401 || response.status === 403) at('access').hidden = false;
       notice([body.title, body.detail].filter(Boolean).join(': '), true);
       return;
     }

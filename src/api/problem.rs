@@ -6,12 +6,13 @@
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::http::header::{CONNECTION, RETRY_AFTER};
+use axum::http::header::{CONNECTION, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, Response, StatusCode};
 use axum::response::IntoResponse;
 use serde::Serialize;
 
 use super::response::response;
+use crate::access::{Denial, HostError};
 use crate::event_log::AppendError;
 use crate::order::{Fault, Refusal, RefusalKind};
 
@@ -22,6 +23,12 @@ pub enum Problem {
     NoSuchPath,
     /// The path is there, the method is not.
     MethodNotAllowed,
+    /// The host that the request names.
+    Host(HostError),
+    /// A page of another site sent a POST.
+    ForeignOrigin,
+    /// The request has no token that allows this.
+    Denied(Denial),
     /// The uid in the path cannot be one.
     BadUid(&'static str),
     /// Known not to exist; with the position of the record if it is a dead letter.
@@ -97,6 +104,13 @@ impl Problem {
         match self {
             Problem::NoSuchPath => (404, "no-such-path", "no such path"),
             Problem::MethodNotAllowed => (405, "method-not-allowed", "method not allowed"),
+            Problem::Host(HostError::NotOurs) => (421, "misdirected", "another host was meant"),
+            Problem::Host(_) => (400, "bad-host", "the host is missing or malformed"),
+            Problem::ForeignOrigin => (403, "foreign-origin", "a page of another site sent this"),
+            Problem::Denied(Denial::Scope(_)) => {
+                (403, "forbidden", "the token does not allow this")
+            }
+            Problem::Denied(_) => (401, "unauthorized", "a valid token is required"),
             Problem::BadUid(_) => (400, "bad-order-uid", "not an order uid"),
             Problem::NoSuchOrder { dead_lettered, .. } => match dead_lettered {
                 Some(_) => (404, "dead-lettered", "the order was refused"),
@@ -130,6 +144,8 @@ impl Problem {
 
     fn detail(&self) -> String {
         match self {
+            Problem::Host(error) => error.to_string(),
+            Problem::Denied(denial) => denial.detail(),
             Problem::BadUid(why) => (*why).into(),
             Problem::NoSuchOrder {
                 dead_lettered: Some(position),
@@ -162,7 +178,10 @@ impl Problem {
     fn ends_connection(&self) -> bool {
         matches!(
             self,
-            Problem::TooLarge { .. } | Problem::SlowBody | Problem::BrokenBody
+            Problem::TooLarge { .. }
+                | Problem::SlowBody
+                | Problem::BrokenBody
+                | Problem::Host(HostError::Missing | HostError::Several | HostError::Malformed)
         )
     }
 
@@ -204,6 +223,9 @@ impl IntoResponse for Problem {
         let headers = response.headers_mut();
         if let Some(seconds) = retry_after {
             headers.insert(RETRY_AFTER, HeaderValue::from_static(seconds));
+        }
+        if let Problem::Denied(denial) = &self {
+            headers.insert(WWW_AUTHENTICATE, denial.challenge());
         }
         if self.ends_connection() {
             headers.insert(CONNECTION, HeaderValue::from_static("close"));

@@ -16,12 +16,15 @@ use axum::routing::{get, post};
 use tower::ServiceExt;
 
 use super::App;
+use super::admission;
 use super::get_order::{self, get_order};
 use super::post_order::post_order;
 use super::problem::Problem;
 use super::response::{JSON, response};
+use crate::access::Scope;
 
 const ORDERS: &str = "/orders";
+const ORDER: &str = "/api/order/{uid}";
 
 /// No source but this server, and no frames.
 const POLICY: &str = "default-src 'self'; img-src 'self' data:; frame-ancestors 'none'; base-uri 'none'; form-action 'none'";
@@ -35,7 +38,7 @@ pub fn router(app: Arc<App>) -> Router {
     let healthz = || fixed("text/plain; charset=utf-8", "ok\n");
     Router::new()
         .route(ORDERS, post(post_order))
-        .route("/api/order/{uid}", get(get_order))
+        .route(ORDER, get(get_order))
         .route("/", get(page))
         .route("/page.css", get(style))
         .route("/page.js", get(script))
@@ -50,9 +53,16 @@ pub fn router(app: Arc<App>) -> Router {
 pub async fn respond(app: Arc<App>, router: Router, request: Request) -> Response<Body> {
     let started = Instant::now();
     let route = route(request.uri().path());
+    let admitted = admission::check(
+        &app.settings.access,
+        scope(route, request.method()),
+        &request,
+    );
     // Nearly all requests of a busy instance are POSTs of orders. They bypass the router, which boxes
     // a future for each request.
-    let response = if route == ORDERS && request.method() == Method::POST {
+    let response = if let Err(problem) = admitted {
+        admission::refuse(request, problem).await.into_response()
+    } else if route == ORDERS && request.method() == Method::POST {
         post_order(State(app.clone()), request)
             .await
             .into_response()
@@ -73,8 +83,18 @@ fn route(path: &str) -> &'static str {
         ORDERS => ORDERS,
         "/healthz" => "/healthz",
         "/" | "/page.css" | "/page.js" | "/openapi.json" => "/",
-        path if path.starts_with(get_order::PATH) => "/api/order/{uid}",
+        path if path.starts_with(get_order::PATH) => ORDER,
         _ => "other",
+    }
+}
+
+/// What a request needs. The page, its description and /healthz hold no data; other methods are
+/// answered 405.
+fn scope(route: &'static str, method: &Method) -> Option<Scope> {
+    match route {
+        ORDERS if method == Method::POST => Some(Scope::OrdersWrite),
+        ORDER if matches!(*method, Method::GET | Method::HEAD) => Some(Scope::OrdersRead),
+        _ => None,
     }
 }
 
@@ -105,6 +125,20 @@ mod tests {
         assert_eq!(route("/api/order/a%2Fb"), "/api/order/{uid}");
         assert_eq!(route("/orders"), "/orders");
         assert_eq!(route("/wp-admin"), "other");
+    }
+
+    #[test]
+    fn whatever_reads_or_posts_orders_needs_its_scope() {
+        assert_eq!(scope(ORDERS, &Method::POST), Some(Scope::OrdersWrite));
+        assert_eq!(scope(ORDER, &Method::GET), Some(Scope::OrdersRead));
+        assert_eq!(scope(ORDER, &Method::HEAD), Some(Scope::OrdersRead));
+        for (route, method) in [
+            (ORDERS, Method::GET),
+            (ORDER, Method::POST),
+            ("/", Method::GET),
+        ] {
+            assert_eq!(scope(route, &method), None, "{method} {route}");
+        }
     }
 
     fn description() -> serde_json::Value {

@@ -24,7 +24,7 @@ fn server(answers: Vec<String>) -> (Client, JoinHandle<Vec<String>>) {
         }
         requests
     });
-    (Client::new(url), served)
+    (Client::new(url, None), served)
 }
 
 fn answer(status: &str, headers: &str, body: &str) -> String {
@@ -108,7 +108,7 @@ fn an_api_that_never_responded_is_unreachable_at_once() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     drop(listener);
-    let client = Client::new(url.clone());
+    let client = Client::new(url.clone(), None);
     let started = Instant::now();
     let error = client.send(b"{}", LONG).unwrap_err().to_string();
     let start = format!("no connection to the API at `{url}`: ");
@@ -127,6 +127,28 @@ fn another_server_is_not_mistaken_for_the_api() {
         assert!(is_another, "{error:?}");
     }
     served.join().unwrap();
+}
+
+#[test]
+fn a_token_is_sent_and_its_refusal_is_neither_an_outage_nor_an_unknown_outcome() {
+    let body = r#"{"type":"t","title":"a token is required","status":401,"detail":"send a token"}"#;
+    let denied = answer("401 Unauthorized", "", body);
+    let (Client { base_url, .. }, served) = server(vec![denied.clone(), denied]);
+    let client = Client::new(base_url, Some("orders_s3cret".into()));
+    for error in [
+        client.send(b"{}", LONG).unwrap_err(),
+        client.get("a", LONG).unwrap_err(),
+    ] {
+        let is_denied = matches!(error, ClientError::Denied { status: 401, .. });
+        assert!(
+            is_denied && error.to_string().ends_with("send a token"),
+            "{error}"
+        );
+    }
+    for request in served.join().unwrap() {
+        let header = "authorization: Bearer orders_s3cret\r\n";
+        assert!(request.contains(header), "{request}");
+    }
 }
 
 #[test]
@@ -170,7 +192,7 @@ fn a_queued_lookup_is_retried_until_the_deadline() {
 fn a_frozen_api_does_not_delay_a_get_far_beyond_its_deadline() {
     // The kernel accepts the connection and the request, and no response follows.
     let frozen = TcpListener::bind("127.0.0.1:0").unwrap();
-    let client = Client::new(format!("http://{}", frozen.local_addr().unwrap()));
+    let client = Client::new(format!("http://{}", frozen.local_addr().unwrap()), None);
     let started = Instant::now();
     let got = client.get("a", SHORT).unwrap();
     assert!(matches!(got, GetOutcome::Pending(_)), "{got:?}");

@@ -102,8 +102,18 @@ impl Target<'_> {
 
 /// The failure when the API cannot be used.
 pub fn api_failure(error: &ClientError, doing: &str) -> anyhow::Error {
-    let hint = "start it with `orders serve-api`, or name another with --api-url or ORDERS_API_URL";
-    Failure::new(Exit::Unreachable, format!("{doing}: {error}"))
+    let (exit, hint) = match error {
+        ClientError::Denied { status: 401, .. } => (
+            Exit::Usage,
+            "set ORDERS_TOKEN or ORDERS_TOKEN_FILE; `orders token` makes a token",
+        ),
+        ClientError::Denied { .. } => (Exit::Usage, "ask those who run the API"),
+        ClientError::Unreachable { .. } | ClientError::NotTheApi { .. } => (
+            Exit::Unreachable,
+            "start it with `orders serve-api`, or name another with --api-url or ORDERS_API_URL",
+        ),
+    };
+    Failure::new(exit, format!("{doing}: {error}"))
         .hint(hint)
         .into()
 }

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use crate::admin::Admin;
+use crate::commands::ports::Ports;
 use crate::commands::{Context, open};
-use crate::config::{AdminArgs, EngineArgs, GroupArgs};
+use crate::config::{AccessArgs, AdminArgs, EngineArgs, GroupArgs};
 use crate::consumer::{self, AcceptedGap, Settings, Status};
 use crate::data_folder::Role;
 use crate::event_log::sqlite::Reach;
@@ -29,6 +30,8 @@ pub struct Args {
     groups: GroupArgs,
     #[command(flatten)]
     admin: AdminArgs,
+    #[command(flatten)]
+    access: AccessArgs,
 
     /// Skip records that were deleted before they were read, repeatable
     ///
@@ -42,7 +45,8 @@ pub struct Args {
 pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     let log_settings = args.engines.log()?;
     let store_settings = args.engines.store()?;
-    args.admin.warn();
+    let admin = args.admin.admin_addr;
+    let ports = Ports::open(&args.access, &[("ADMIN_ADDR", admin)])?;
     let settings = Settings {
         topics: log_settings.topics.clone(),
         group: args.groups.group,
@@ -51,12 +55,13 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     };
 
     let shutdown = Shutdown::install(Duration::ZERO)?;
+    ports.watch(&shutdown)?;
     let _role = open::lock_role(&log_settings, Role::Consumer)?;
     let log = open::log(&log_settings, Reach::OtherProcesses, None)?;
     let store = open::store(&store_settings, context)?;
     let status = Status::new();
     let service = context.service("consumer", None);
-    let _admin = Admin::start(args.admin.admin_addr, service, status.clone())?;
+    let _admin = Admin::start(admin, ports.access(admin), service, status.clone())?;
 
     consumer::run(settings, log, store, status, shutdown.clone())?;
     tracing::info!("stopped: every record that was read is stored or will be read again");

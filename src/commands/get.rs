@@ -42,7 +42,8 @@ pub struct Args {
 /// [`Exit::TimedOut`] when the API does not know yet.
 pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     let output = &context.output;
-    let client = Client::new(args.api.api_url);
+    let token = args.api.token(&context.settings)?;
+    let client = Client::new(args.api.api_url, token);
     let is_single = args.order_uids.len() == 1;
     let mut exit = Exit::Done;
     let mut entries: Vec<Entry> = Vec::new();

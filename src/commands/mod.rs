@@ -21,8 +21,10 @@ pub mod export;
 pub mod get;
 pub mod migrate;
 mod open;
+mod ports;
 pub mod send;
 pub mod serve_api;
+pub mod token;
 pub mod up;
 
 /// The settings and the streams of a command.

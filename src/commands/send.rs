@@ -49,8 +49,9 @@ pub struct Args {
 /// Sends every order. [`Exit::Failed`] when one was refused; an error when the API is unreachable
 /// (5) or does not confirm an order in time (4).
 pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
+    let token = args.api.token(&context.settings)?;
     let mut sending = Sending {
-        client: Client::new(args.api.api_url),
+        client: Client::new(args.api.api_url, token),
         timeout: args.timeout,
         output: &context.output,
         summary: Summary::default(),

@@ -1,9 +1,11 @@
 //! `orders serve-api`: accepts orders and returns them.
 
+use crate::access::Access;
 use crate::admin::Admin;
 use crate::api::{self, Api, Settings};
+use crate::commands::ports::Ports;
 use crate::commands::{Context, open};
-use crate::config::{AdminArgs, CacheArgs, EngineArgs, HttpArgs, LogSettings};
+use crate::config::{AccessArgs, AdminArgs, CacheArgs, EngineArgs, HttpArgs, LogSettings};
 use crate::data_folder::Role;
 use crate::event_log::sqlite::Reach;
 use crate::exit::Exit;
@@ -28,6 +30,8 @@ pub struct Args {
     #[command(flatten)]
     admin: AdminArgs,
     #[command(flatten)]
+    access: AccessArgs,
+    #[command(flatten)]
     cache: CacheArgs,
 }
 
@@ -35,14 +39,18 @@ pub struct Args {
 pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     let log_settings = args.engines.log()?;
     let store_settings = args.engines.optional_store();
-    let settings = api_settings(&log_settings, &args.http, &args.cache);
-    args.http.warn();
-    args.admin.warn();
+    let (public, admin) = (args.http.http_addr, args.admin.admin_addr);
+    let ports = Ports::open(
+        &args.access,
+        &[("HTTP_ADDR", public), ("ADMIN_ADDR", admin)],
+    )?;
+    let settings = api_settings(&log_settings, &args.http, &args.cache, ports.access(public));
     CacheArgs::warn(&context.settings)?;
 
     let shutdown = Shutdown::install(args.http.drain_delay)?;
+    ports.watch(&shutdown)?;
     let _role = open::lock_role(&log_settings, Role::Api)?;
-    let listener = http_server::bind(args.http.http_addr, "--http-addr", "HTTP_ADDR")?;
+    let listener = http_server::bind(public, "--http-addr", "HTTP_ADDR")?;
     let runtime = api::start_runtime()?;
     let runtime_handle = Some(runtime.handle());
     let log = open::log(&log_settings, Reach::OtherProcesses, runtime_handle)?;
@@ -52,7 +60,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
         .transpose()?;
     let api = Api::new(settings, log, store);
     let service = context.service("api", Some(listener.local_addr()?));
-    let _admin = Admin::start(args.admin.admin_addr, service, api.health())?;
+    let _admin = Admin::start(admin, ports.access(admin), service, api.health())?;
 
     api.serve(listener, runtime, &shutdown)?;
     tracing::info!("stopped: every order that was answered with 202 is in the log");
@@ -60,9 +68,15 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
 }
 
 /// The settings of the API.
-pub(super) fn api_settings(log: &LogSettings, http: &HttpArgs, cache: &CacheArgs) -> Settings {
+pub(super) fn api_settings(
+    log: &LogSettings,
+    http: &HttpArgs,
+    cache: &CacheArgs,
+    access: Access,
+) -> Settings {
     Settings {
         topics: log.topics.clone(),
+        access,
         cache_ttl: cache.ttl,
         cache_max_bytes: cache.max_bytes,
         load_limit: cache.load_limit,

@@ -4,6 +4,7 @@
 //! settings name. The API stops first, and the consumer when the API has sent its last response,
 //! because the consumer answers the API's lookups.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -12,14 +13,17 @@ use anyhow::{Context as _, anyhow};
 
 use crate::admin::Admin;
 use crate::api::{self, Api};
+use crate::commands::ports::Ports;
 use crate::commands::serve_api::api_settings;
 use crate::commands::{Context, create_topics, migrate, open};
-use crate::config::{AdminArgs, CacheArgs, EngineArgs, GroupArgs, HttpArgs, duration};
+use crate::config::{
+    self, AccessArgs, AdminArgs, CacheArgs, EngineArgs, GroupArgs, HttpArgs, duration,
+};
 use crate::consumer::{self, Status};
 use crate::data_folder::Role;
 use crate::event_log::EventLog;
 use crate::event_log::sqlite::Reach;
-use crate::exit::Exit;
+use crate::exit::{Exit, Failure};
 use crate::http_server;
 use crate::output::Output;
 use crate::shutdown::Shutdown;
@@ -65,6 +69,8 @@ pub struct Args {
     #[command(flatten)]
     admin: AdminArgs,
     #[command(flatten)]
+    access: AccessArgs,
+    #[command(flatten)]
     cache: CacheArgs,
 }
 
@@ -73,9 +79,16 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     let began = Instant::now();
     let log_settings = args.engines.log()?;
     let store_settings = args.engines.store()?;
-    let api_settings = api_settings(&log_settings, &args.http, &args.cache);
-    args.http.warn();
-    args.admin.warn();
+    let (http_addr, admin_addr) = (args.http.http_addr, args.admin.admin_addr);
+    let addrs = [("HTTP_ADDR", http_addr), ("ADMIN_ADDR", admin_addr)];
+    let ports = Ports::open(&args.access, &addrs)?;
+    let demo_token = demo_token(args.demo && ports.need_tokens(), context)?;
+    let api_settings = api_settings(
+        &log_settings,
+        &args.http,
+        &args.cache,
+        ports.access(http_addr),
+    );
     CacheArgs::warn(&context.settings)?;
     let consumer_settings = consumer::Settings {
         topics: log_settings.topics.clone(),
@@ -86,7 +99,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
 
     let _api_role = open::lock_role(&log_settings, Role::Api)?;
     let _consumer_role = open::lock_role(&log_settings, Role::Consumer)?;
-    let listener = http_server::bind(args.http.http_addr, "--http-addr", "HTTP_ADDR")?;
+    let listener = http_server::bind(http_addr, "--http-addr", "HTTP_ADDR")?;
     let runtime = api::start_runtime()?;
     let log = open::log(&log_settings, Reach::ThisProcess, Some(runtime.handle()))?;
     let store = open::store(&store_settings, context)?;
@@ -94,6 +107,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     create_topics::create_missing(&log_settings, args.wait, context)?;
 
     let shutdown = Shutdown::install(args.http.drain_delay)?;
+    ports.watch(&shutdown)?;
     let api = Api::new(api_settings, log.clone(), Some(store.clone()));
     let status = Status::new();
     let both = Arc::new(Both::new(api.health(), status.clone()));
@@ -101,7 +115,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
         .local_addr()
         .context("asking for the address listened on")?;
     let service = context.service("up", Some(public));
-    let admin = Admin::start(args.admin.admin_addr, service, both.clone())?;
+    let admin = Admin::start(admin_addr, ports.access(admin_addr), service, both.clone())?;
     let summary = Summary {
         api_url: format!("http://{}", http_server::reachable(public)),
         admin_url: format!("http://{}", http_server::reachable(admin.addr())),
@@ -110,6 +124,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     };
     let demo = args.demo.then(|| Demo {
         api_url: summary.api_url.clone(),
+        token: demo_token,
         log: log.clone(),
         orders_topic: summary.log.topics.orders.clone(),
         store: store.clone(),
@@ -131,6 +146,21 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     served.and(consumed).and(announced)?;
     tracing::info!("stopped: every order that was accepted with 202 is in the log");
     Ok(Exit::Done)
+}
+
+/// The token of the demo, which posts and gets an order as any client does.
+fn demo_token(is_needed: bool, context: &Context) -> anyhow::Result<Option<String>> {
+    if !is_needed {
+        return Ok(None);
+    }
+    let file = context.settings.variable("ORDERS_TOKEN_FILE")?;
+    let token = config::client_token(&context.settings, file.as_deref().map(Path::new))?;
+    if token.is_none() {
+        let message = "`--demo` sends an order, and requests need a token (AUTH_TOKENS_FILE)";
+        let hint = "set ORDERS_TOKEN to a token with the scopes orders:write and orders:read";
+        return Err(Failure::usage(message).hint(hint).into());
+    }
+    Ok(token)
 }
 
 /// The consumer in its thread, with a stop of its own that is requested when the API has ended.

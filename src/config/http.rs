@@ -2,8 +2,10 @@
 
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::ops::RangeInclusive;
+use std::path::PathBuf;
 use std::time::Duration;
 
+use super::access::client_token;
 use super::duration::duration;
 use super::invalid::Invalid;
 use super::settings::Settings;
@@ -49,19 +51,6 @@ pub struct HttpArgs {
     pub drain_delay: Duration,
 }
 
-impl HttpArgs {
-    /// Warns of an address that other machines can reach, since there is no token.
-    pub fn warn(&self) {
-        if !self.http_addr.ip().is_loopback() {
-            tracing::warn!(
-                "the API listens on {}, which other machines can reach, and requires no token: \
-                 bind 127.0.0.1, or let only your proxy connect",
-                self.http_addr
-            );
-        }
-    }
-}
-
 /// Where the operators' port listens.
 #[derive(clap::Args, Clone, Debug)]
 #[command(next_help_heading = "HTTP")]
@@ -70,16 +59,6 @@ pub struct AdminArgs {
     #[arg(long, env = "ADMIN_ADDR", value_name = "ADDR:PORT")]
     #[arg(default_value = "127.0.0.1:8081", value_parser = listen_address)]
     pub admin_addr: SocketAddr,
-}
-
-impl AdminArgs {
-    /// Warns of an address that other machines can reach.
-    pub fn warn(&self) {
-        if !self.admin_addr.ip().is_loopback() {
-            let addr = self.admin_addr;
-            tracing::warn!("the operators' port listens on {addr}, which other machines can reach");
-        }
-    }
 }
 
 /// What the cache may hold, and for how long.
@@ -131,6 +110,17 @@ pub struct ApiUrlArgs {
     #[arg(long, env = "ORDERS_API_URL", value_name = "URL")]
     #[arg(default_value = "http://127.0.0.1:8080", value_parser = api_url)]
     pub api_url: String,
+
+    /// File with the token to send; ORDERS_TOKEN may hold the token itself
+    #[arg(long, env = "ORDERS_TOKEN_FILE", value_name = "FILE")]
+    token_file: Option<PathBuf>,
+}
+
+impl ApiUrlArgs {
+    /// The token to send.
+    pub fn token(&self, settings: &Settings) -> Result<Option<String>, Failure> {
+        client_token(settings, self.token_file.as_deref())
+    }
 }
 
 /// An HTTP URL without user, query and fragment; the slash at its end is removed.

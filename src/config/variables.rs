@@ -21,9 +21,13 @@ use crate::timeouts;
 /// A variable of go-orders that has no effect.
 pub(super) const CACHE_JANITOR_S: &str = "CACHE_JANITOR_S";
 
+/// The token of a client. Without a flag: every user of the machine can read arguments.
+pub(super) const ORDERS_TOKEN: &str = "ORDERS_TOKEN";
+
 /// The variables that no argument has.
-const WITHOUT_ARGUMENT: [&str; 4] = [
+const WITHOUT_ARGUMENT: [&str; 5] = [
     CACHE_JANITOR_S,
+    ORDERS_TOKEN,
     failpoint::VARIABLE,
     timeouts::VARIABLE,
     HOME,

@@ -83,7 +83,8 @@ fn methods(api: &Process, findings: &mut Findings) {
             let name = format!("{method} {path}");
             let mut checks = findings.of(&name);
             // A HEAD is answered without a body.
-            let bytes = format!("{method} {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+            let bytes =
+                format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
             let mut stream = TcpStream::connect(api.authority()).expect("a connection");
             stream.set_read_timeout(Some(TIMEOUT)).expect("a timeout");
             stream.write_all(bytes.as_bytes()).expect("the API reads");

@@ -63,7 +63,7 @@ impl Request {
 /// A POST of JSON with further header lines and exactly this body.
 pub fn post(headers: &str, body: impl AsRef<[u8]>) -> Vec<u8> {
     let head = format!(
-        "POST /orders HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n{headers}\r\n"
+        "POST /orders HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n{headers}\r\n"
     );
     [head.as_bytes(), body.as_ref()].concat()
 }
@@ -137,7 +137,7 @@ fn chunks() -> Vec<Request> {
         let body = order(uid).to_string();
         format!("{:x}\r\n{body}\r\n0\r\n\r\n", body.len())
     };
-    let hidden = "0\r\n\r\nGET /hidden HTTP/1.1\r\nHost: a\r\n\r\n";
+    let hidden = "0\r\n\r\nGET /hidden HTTP/1.1\r\nHost: localhost\r\n\r\n";
     vec![
         Request::new(
             "chunks",
@@ -222,7 +222,7 @@ fn types() -> Vec<Request> {
     let body = order("types").to_string();
     let with = |headers: &str| {
         let head = format!(
-            "POST /orders HTTP/1.1\r\nHost: a\r\n{headers}Content-Length: {}\r\n\r\n",
+            "POST /orders HTTP/1.1\r\nHost: localhost\r\n{headers}Content-Length: {}\r\n\r\n",
             body.len()
         );
         [head.as_bytes(), body.as_bytes()].concat()
@@ -258,7 +258,7 @@ fn types() -> Vec<Request> {
 }
 
 fn heads() -> Vec<Request> {
-    let get = |line: &str, headers: &str| format!("{line}\r\nHost: a\r\n{headers}\r\n");
+    let get = |line: &str, headers: &str| format!("{line}\r\nHost: localhost\r\n{headers}\r\n");
     let many = |count: usize| "X-A: b\r\n".repeat(count);
     let long = |bytes: usize| format!("X-Long: {}\r\n", "a".repeat(bytes));
     let health = "GET /healthz HTTP/1.1";
@@ -290,7 +290,7 @@ fn heads() -> Vec<Request> {
 }
 
 fn paths() -> Vec<Request> {
-    let get = |path: &str| format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n");
+    let get = |path: &str| format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n");
     let nowhere = [
         "/nope",
         "/orders/",

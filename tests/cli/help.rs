@@ -3,7 +3,7 @@
 use support::Orders;
 use support::process::{Pipe, orders};
 
-const COMMANDS: [&str; 9] = [
+const COMMANDS: [&str; 10] = [
     "up",
     "migrate",
     "create-topics",
@@ -12,6 +12,7 @@ const COMMANDS: [&str; 9] = [
     "send",
     "get",
     "export",
+    "token",
     "completions",
 ];
 
@@ -42,13 +43,13 @@ fn help_of_a_command_names_its_variables_and_never_shows_their_values() {
         ("create-topics", &["KAFKA_BROKERS", "KAFKA_PROPERTIES"]),
         (
             "serve-api",
-            &["KAFKA_BROKERS", "DB_URL", "HTTP_ADDR", "ADMIN_ADDR"],
+            &["KAFKA_BROKERS", "DB_URL", "HTTP_ADDR", "AUTH_TOKENS_FILE"],
         ),
         (
             "consume",
             &["KAFKA_BROKERS", "DB_URL", "KAFKA_GROUP", "ADMIN_ADDR"],
         ),
-        ("send", &["ORDERS_API_URL"]),
+        ("send", &["ORDERS_API_URL", "ORDERS_TOKEN_FILE"]),
         ("get", &["ORDERS_API_URL"]),
         ("export", &["KAFKA_BROKERS", "DB_URL"]),
     ];

@@ -2,6 +2,7 @@
 //!
 //! Orders come through the API. `faults` has what the consumer alone survives.
 
+mod access;
 mod client_timeouts;
 mod closed_pipes;
 mod control_socket;
@@ -13,6 +14,7 @@ mod lost_acknowledgements;
 mod many_clients;
 mod new_partitions;
 mod operators_port;
+mod protected;
 mod public_http;
 mod reverse_proxy;
 mod slow_network;

@@ -114,7 +114,10 @@ fn a_terminal_that_closes_drains_a_service_and_loses_no_pending_order() {
     let stalls = env
         .serve_api()
         .env("ORDERS_FAILPOINT", "after_ack=stall 2s");
-    let (mut api, mut consumer) = (stalls.start(), env.consumer());
+    // The tests themselves may run under `nohup`.
+    let not_ignored = ["env", "--default-signal=HUP"];
+    let mut api = stalls.wrapped_in(&not_ignored).start();
+    let mut consumer = env.consume().wrapped_in(&not_ignored).start();
     let mut pending = Connection::open(&api.url()).expect("the API accepts connections");
     let sent = pending.send(&super::post_bytes("pending"));
     sent.expect("the API reads");

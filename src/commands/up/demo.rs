@@ -24,6 +24,7 @@ const POLL_INTERVAL: Duration = Duration::from_micros(200);
 /// What the demo uses.
 pub(super) struct Demo {
     pub(super) api_url: String,
+    pub(super) token: Option<String>,
     pub(super) log: Arc<dyn EventLog>,
     pub(super) orders_topic: String,
     pub(super) store: Arc<dyn StoreEngine>,
@@ -34,7 +35,7 @@ impl Demo {
     /// Sends the order, waits for its row, gets it from the cache and, with an empty cache, through
     /// the log from the database.
     pub(super) fn run(&self, output: &Output) -> anyhow::Result<()> {
-        let client = Client::new(self.api_url.clone());
+        let client = Client::new(self.api_url.clone(), self.token.clone());
         let order = Order::decode(ORDER.as_bytes())
             .ok()
             .context("the example is not an order")?;

@@ -232,6 +232,10 @@ impl Env {
         format!("{}-group", self.name)
     }
 
+    pub fn lookup_group(&self) -> String {
+        format!("{}-lookups", self.name)
+    }
+
     pub fn path(&self) -> &Path {
         self.dir.path()
     }
@@ -252,7 +256,7 @@ impl Env {
             .env("KAFKA_LOOKUP_TOPIC", self.lookup_topic())
             .env("KAFKA_FOUND_TOPIC", self.found_topic())
             .env("KAFKA_GROUP", self.group())
-            .env("KAFKA_LOOKUP_GROUP", format!("{}-lookups", self.name))
+            .env("KAFKA_LOOKUP_GROUP", self.lookup_group())
             .env("HTTP_ADDR", "127.0.0.1:0")
             .env("ADMIN_ADDR", "127.0.0.1:0")
     }

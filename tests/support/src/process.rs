@@ -101,7 +101,7 @@ impl Process {
     }
 
     pub fn wait_ready_within(&self, within: Duration) {
-        let url = format!("{}/readyz?verbose", self.admin_url());
+        let url = format!("{}/readyz", self.admin_url());
         let what = format!("`{}` to be ready", self.name);
         eventually_ok(what, within, || match http::try_get(&url) {
             Ok(answer) if answer.status == 200 => Ok(()),

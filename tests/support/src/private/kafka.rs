@@ -198,7 +198,8 @@ impl PrivateKafka {
         signal(self.server.id(), Signal::CONT);
     }
 
-    fn java(&self, class: &str) -> Command {
+    /// A program of Kafka.
+    pub fn java(&self, class: &str) -> Command {
         let logging = self.server.dir.path().join("log4j2.properties");
         if !logging.exists() {
             let lines = "appender.out.type=Console\nappender.out.name=out\n\
