@@ -95,6 +95,12 @@ pub enum Unread {
          orders consume --accept-gap {gap}", .gap.from, .gap.to
     )]
     Deleted { gap: AcceptedGap },
+    /// Until the row is corrected: another program wrote it.
+    #[error(
+        "stopped: its row in log_positions has epoch {epoch} and next_offset {next_offset}, which no \
+         consumer writes; next_offset 0 and tail_offset NULL read the partition again"
+    )]
+    Impossible { epoch: i32, next_offset: i64 },
     /// The log may be catching up: decide again soon.
     #[error("the position is past the end of the log; waiting a minute for the log")]
     PastEnd,
@@ -107,10 +113,20 @@ pub fn needs_last_applied_check(
     range: OffsetRange,
 ) -> bool {
     let last_applied = position.last_applied.as_ref();
-    !position.topic_id.contradicts(topic_id)
+    is_possible(position)
+        && !position.topic_id.contradicts(topic_id)
         && (range.low..=range.high).contains(&position.next_offset)
         && (position.next_offset > range.low
             || last_applied.is_some_and(|last| last.offset >= range.low))
+}
+
+/// Whether a consumer can have written the position: everything that is computed from it then stays
+/// in range.
+fn is_possible(position: &Position) -> bool {
+    let mut offsets = position.last_applied.iter().map(|last| last.offset);
+    (1..i32::MAX).contains(&position.epoch)
+        && (0..i64::MAX).contains(&position.next_offset)
+        && offsets.all(|offset| (0..i64::MAX).contains(&offset))
 }
 
 /// Decides where a partition is read from.
@@ -122,6 +138,12 @@ pub fn decide(facts: &Facts<'_>) -> Result<Decision, Unread> {
             why: "no consumer has read it before",
         });
     };
+    if !is_possible(position) {
+        return Err(Unread::Impossible {
+            epoch: position.epoch,
+            next_offset: position.next_offset,
+        });
+    }
     let next = position.next_offset;
     let new_epoch = |why: &'static str| {
         // Whether records between the position and the old end were lost cannot be known.
@@ -310,6 +332,37 @@ mod tests {
             facts.is_truncated = true;
         });
         assert_eq!(start(timed_out), (4, 4, Some((12, None))));
+    }
+
+    #[test]
+    fn a_position_that_no_consumer_can_have_written_is_not_read_from() {
+        let possible = position(6);
+        let last_applied = |offset| LastApplied {
+            offset,
+            digest: [0; 32],
+        };
+        let epochs = [0, -1, i32::MAX].map(|epoch| Position {
+            epoch,
+            ..possible.clone()
+        });
+        let offsets = [-1, i64::MIN, i64::MAX].map(|next_offset| Position {
+            next_offset,
+            ..possible.clone()
+        });
+        let last_offsets = [-1, i64::MAX].map(|offset| Position {
+            last_applied: Some(last_applied(offset)),
+            ..possible.clone()
+        });
+        for position in epochs.into_iter().chain(offsets).chain(last_offsets) {
+            let topic_id = "two".into();
+            let range = OffsetRange { low: 0, high: 9 };
+            assert!(!needs_last_applied_check(&position, &topic_id, range));
+            let decision = decided(Some(&position), "two", (0, 9), |_| ());
+            assert!(
+                matches!(decision, Err(Unread::Impossible { .. })),
+                "{position:?}: {decision:?}"
+            );
+        }
     }
 
     #[test]

@@ -30,7 +30,7 @@ pub fn lag<'a>(
         match positions.find(|(_, next)| next.partition == partition) {
             None => PartitionLag::NoPosition,
             Some((known, _)) if known.contradicts(topic_id) => PartitionLag::OtherTopic,
-            Some((_, next)) => PartitionLag::Records(end - next.offset),
+            Some((_, next)) => PartitionLag::Records(end.saturating_sub(next.offset)),
         }
     });
     Lag(partitions.collect())
@@ -47,7 +47,8 @@ impl Lag {
             PartitionLag::Records(records) => Some((*records).max(0)),
             PartitionLag::NoPosition | PartitionLag::OtherTopic => None,
         };
-        self.0.iter().map(behind).sum()
+        let mut all = self.0.iter().map(behind);
+        all.try_fold(0_i64, |sum, records| Some(sum.saturating_add(records?)))
     }
 
     /// Whether a position is past its end.
@@ -89,5 +90,19 @@ mod tests {
             assert!(!lag.is_past_end());
         }
         assert_eq!(lag_of(&[5], &[("", 0, 5)]).records_behind(), Some(0));
+    }
+
+    #[test]
+    fn offsets_at_the_ends_of_their_range_do_not_overflow() {
+        let lag = lag_of(
+            &[i64::MAX, i64::MAX, 0],
+            &[("t", 0, i64::MIN), ("t", 1, 0), ("t", 2, i64::MAX)],
+        );
+        assert_eq!(lag.records_behind(), Some(i64::MAX));
+        assert!(lag.is_past_end());
+        assert_eq!(
+            lag_of(&[0], &[("t", 0, i64::MIN)]).records_behind(),
+            Some(i64::MAX)
+        );
     }
 }

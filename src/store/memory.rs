@@ -9,9 +9,10 @@ use std::collections::BTreeMap;
 use uuid::Uuid;
 
 use super::rejections::{self, Rejected, RejectionWindow};
+use super::source::current_source;
 use super::{
     Applied, Batch, Claim, DeadLetter, Gap, Holder, LookupResult, Position, SourcedOrder,
-    StartDecision, StoreError, StoredOrder, current_source,
+    StartDecision, StoreError, StoredOrder,
 };
 use crate::order::Order;
 

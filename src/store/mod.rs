@@ -29,6 +29,7 @@ mod order_sql;
 mod position_sql;
 pub mod postgres;
 mod rejections;
+mod source;
 pub mod sqlite;
 
 /// The five kinds of failure; what the consumer does follows from the kind alone.
@@ -184,24 +185,6 @@ impl StoredOrder {
             accepted_at_us: self.accepted_at_us?,
         })
     }
-}
-
-/// Where a row came from, by its source columns; `None` when that incarnation of its partition is
-/// not the current one.
-fn current_source(
-    positions: &[Position],
-    position_id: Option<i64>,
-    epoch: Option<i32>,
-    offset: Option<i64>,
-) -> Option<Source> {
-    let incarnation = (position_id?, epoch?);
-    let position = positions
-        .iter()
-        .find(|position| (position.id, position.epoch) == incarnation)?;
-    Some(Source {
-        topic_id: position.topic_id.clone(),
-        at: PartitionOffset::new(position.partition, offset?),
-    })
 }
 
 /// What the store holds for one uid.

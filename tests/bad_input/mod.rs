@@ -15,6 +15,7 @@ mod requests;
 mod round_trips;
 mod rows;
 mod spelling;
+mod stored_rows;
 mod through_the_topic;
 mod unusual_records;
 

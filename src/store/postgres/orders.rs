@@ -18,7 +18,8 @@ use crate::order::{
     ColumnReader, Delivery, FromColumns, Item, Kind, Order, Payment, TableRow, Timestamp,
 };
 use crate::store::order_sql::{select_item, select_order};
-use crate::store::{Position, StoredOrder, current_source};
+use crate::store::source::current_source;
+use crate::store::{Position, StoredOrder};
 
 /// Every table is read by its key, so one plan fits every query. Planning five joins takes a
 /// millisecond, thirty times as long as running them; and a plan that reads whole tables, made for

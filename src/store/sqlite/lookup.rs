@@ -14,9 +14,8 @@ use crate::order::{
     ColumnReader, Delivery, FromColumns, Item, Order, Payment, TableRow, Timestamp,
 };
 use crate::store::order_sql::{select_item, select_order};
-use crate::store::{
-    LatestOrders, LookupResult, LookupResults, Position, StoreError, StoredOrder, current_source,
-};
+use crate::store::source::current_source;
+use crate::store::{LatestOrders, LookupResult, LookupResults, Position, StoreError, StoredOrder};
 
 /// Reads orders without their items; their source is at the end.
 fn select(rest: &str) -> String {
