@@ -57,14 +57,18 @@ impl PostgresEngine {
         let servers = Servers::new(url, values)?;
         Ok(PostgresEngine { servers })
     }
+
+    fn store(&self) -> Result<PostgresStore, StoreError> {
+        Ok(PostgresStore {
+            client: self.servers.connect()?,
+            statements: Statements::default(),
+        })
+    }
 }
 
 impl StoreEngine for PostgresEngine {
     fn connect(&self) -> Result<Box<dyn OrderStore>, StoreError> {
-        Ok(Box::new(PostgresStore {
-            client: self.servers.connect()?,
-            statements: Statements::default(),
-        }))
+        Ok(Box::new(self.store()?))
     }
 
     fn schema(&self) -> Result<Box<dyn Schema>, StoreError> {
@@ -72,7 +76,10 @@ impl StoreEngine for PostgresEngine {
     }
 
     fn snapshot(&self) -> Result<Box<dyn Snapshot>, StoreError> {
-        Ok(Box::new(PostgresSnapshot::begin(self.servers.connect()?)?))
+        Ok(Box::new(PostgresSnapshot::begin(
+            self.store()?,
+            self.store()?,
+        )?))
     }
 
     fn describe(&self) -> String {

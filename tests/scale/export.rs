@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 use support::bulk::ITEMS;
-use support::{Engines, on_both_engines};
+use support::{Engines, Env, on_both_engines};
 
 on_both_engines! {
     [an_export_of_many_orders_takes_seconds_and_little_memory]
@@ -46,4 +46,18 @@ fn an_export_of_many_orders_takes_seconds_and_little_memory(engines: &Engines) {
         count += 1;
     }
     assert_eq!(count, MANY);
+}
+
+/// Pages are ranges of uids, which have the same rows in every table only where all sort alike.
+#[test]
+fn an_export_from_tables_that_sort_uids_differently_is_refused_and_not_incomplete() {
+    let env = Env::ready();
+    env.db().run(
+        "INSERT INTO orders (order_uid) VALUES ('a');
+         ALTER TABLE items ALTER order_uid TYPE TEXT COLLATE \"C\"",
+    );
+    let refused = env.orders(&["export", "--partial"]).run().exits(1);
+    assert_eq!(refused.stdout, "");
+    let reason = "have different collations: give them the one of `orders`";
+    assert!(refused.stderr.contains(reason), "{}", refused.stderr);
 }

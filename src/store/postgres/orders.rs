@@ -7,7 +7,6 @@
 //! delivery or payment row: such values are read as "" and 0.
 
 use std::convert::Infallible;
-use std::sync::LazyLock;
 
 use tokio_postgres::Row;
 use tokio_postgres::types::FromSql;
@@ -20,13 +19,6 @@ use crate::order::{
 use crate::store::order_sql::{select_item, select_order};
 use crate::store::source::current_source;
 use crate::store::{Position, StoredOrder};
-
-/// Every table is read by its key, so one plan fits every query. Planning five joins takes a
-/// millisecond, thirty times as long as running them; and a plan that reads whole tables, made for
-/// tables that are empty or have no statistics, takes seconds on a million orders.
-pub(super) const PLAN_BY_KEY: &str =
-    "SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off;
-    SET enable_hashjoin = off; SET enable_mergejoin = off";
 
 /// The columns of [`stored`], from tables named `o`, `d` and `p`.
 pub(super) fn order_columns() -> String {
@@ -50,29 +42,30 @@ fn cast(kind: Kind) -> String {
     format!("::{}", sql_type(kind))
 }
 
-/// Selects the orders of a subquery, with the columns of [`stored`].
-pub(super) fn select_orders(rows: &str, order_by: &str) -> String {
+/// Selects the orders of a subquery, with the columns of [`stored`]. `range` is a condition that every
+/// one of them meets, on tables that have their uids.
+pub(super) fn select_orders(rows: &str, range: &str, order_by: &str) -> String {
     format!(
         "SELECT {}
     FROM ({rows}) o
-    LEFT JOIN delivery d ON d.order_uid = o.order_uid
-    LEFT JOIN payment p ON p.order_uid = o.order_uid
+    LEFT JOIN (SELECT * FROM delivery {range}) d ON d.order_uid = o.order_uid
+    LEFT JOIN (SELECT * FROM payment {range}) p ON p.order_uid = o.order_uid
     ORDER BY o.{order_by}",
         order_columns()
     )
 }
 
 /// Selects the items of the orders whose uids are `$1`, in the sequence of the uids: the number of
-/// the order, from 1, then the columns of [`item`].
-pub(super) static ITEMS: LazyLock<String> = LazyLock::new(|| {
+/// the order, from 1, then the columns of [`item`]. `range` is as in [`select_orders`].
+pub(super) fn select_items(range: &str) -> String {
     format!(
         "SELECT q.number, {}
     FROM unnest($1::text[]) WITH ORDINALITY AS q(uid, number)
-    JOIN items i ON i.order_uid = q.uid
+    JOIN (SELECT * FROM items {range}) i ON i.order_uid = q.uid
     ORDER BY q.number, i.id",
         item_columns()
     )
-});
+}
 
 /// Reads an order without its items.
 pub(super) fn stored(row: &Row, positions: &[Position]) -> StoredOrder {

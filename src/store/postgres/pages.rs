@@ -1,22 +1,21 @@
 //! Reads every order of a snapshot, in pages along the key and ahead of their use.
 //!
 //! There is no cursor: a page starts after the last uid of the previous one, so no plan sorts a
-//! whole table. A thread reads the next orders while the caller works, so that client and server
-//! each keep a processor busy. Both hold one page of orders and a few chunks of items, however many
-//! items the orders have.
+//! whole table. One connection reads orders, another their items, and the caller works on what was
+//! read before, so that client and server keep several processors busy. Each holds a page or two of
+//! orders and a few chunks of items, however many items the orders have.
 
 use std::ops::ControlFlow;
 use std::panic::resume_unwind;
 use std::sync::LazyLock;
-use std::sync::mpsc::{SyncSender, sync_channel};
-use std::thread;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::{Builder, Scope, ScopedJoinHandle, scope};
 use std::{mem, vec};
 
 use tokio_postgres::{Error as PgError, Row};
 
-use super::client::Client;
-use super::orders::{ITEMS, PLAN_BY_KEY, item, select_orders, stored};
-use super::statements::Statements;
+use super::PostgresStore;
+use super::orders::{item, select_items, select_orders, stored};
 use crate::order::Order;
 use crate::store::StoreError;
 
@@ -26,41 +25,74 @@ const PAGE_ORDERS: usize = 500;
 /// Items are passed on when they take this much.
 const CHUNK_BYTES: usize = 256 << 10;
 
-/// How many chunks are read before they are needed.
-const CHUNKS_AHEAD: usize = 2;
+/// How many pages, and how many chunks, are read before they are needed.
+const AHEAD: usize = 2;
+
+/// Every table is read in the order of its key, from the first uid of a page on, and merged: a lookup
+/// of each row would take twice as long. No statistics can change such a plan.
+const PLAN_BY_RANGE: &str = "SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off;
+    SET enable_bitmapscan = off; SET enable_nestloop = off; SET enable_hashjoin = off";
 
 static FIRST_PAGE: LazyLock<String> = LazyLock::new(|| page(""));
 static NEXT_PAGE: LazyLock<String> = LazyLock::new(|| page("WHERE order_uid > $1"));
 
-fn page(condition: &str) -> String {
-    let rows = format!("SELECT * FROM orders {condition} ORDER BY order_uid LIMIT {PAGE_ORDERS}");
-    select_orders(&rows, "order_uid")
+fn page(range: &str) -> String {
+    let rows = format!("SELECT * FROM orders {range} ORDER BY order_uid LIMIT {PAGE_ORDERS}");
+    select_orders(&rows, range, "order_uid")
 }
 
-/// Visits every order by uid, inside the transaction of a snapshot, until `visit` breaks.
+static ITEMS: LazyLock<String> =
+    LazyLock::new(|| select_items("WHERE order_uid BETWEEN $2 AND $3"));
+
+/// A range of uids has the same rows in every table only if all sort them alike.
+const COLLATIONS: &str = "SELECT count(DISTINCT attcollation) FROM pg_attribute
+    WHERE attname = 'order_uid' AND attrelid IN
+        ('orders'::regclass, 'delivery'::regclass, 'payment'::regclass, 'items'::regclass)";
+
+/// Visits every order by uid, inside the transactions of a snapshot, until `visit` breaks.
 pub(super) fn for_each_order(
-    client: &mut Client,
-    statements: &mut Statements,
+    orders: &mut PostgresStore,
+    items: &mut PostgresStore,
     visit: &mut dyn FnMut(Order) -> ControlFlow<()>,
 ) -> Result<(), StoreError> {
-    client.batch_execute(PLAN_BY_KEY)?;
-    thread::scope(|scope| {
-        let (chunks, received) = sync_channel(CHUNKS_AHEAD);
-        let reader = thread::Builder::new()
-            .spawn_scoped(scope, move || read(client, statements, &chunks))
-            .map_err(|error| {
-                StoreError::Unavailable(format!("no thread could be started to read: {error}"))
-            })?;
+    let collations: i64 = orders.client.query_one(COLLATIONS, &[])?.get(0);
+    if collations != 1 {
+        return Err(StoreError::Misconfigured(
+            "the columns `order_uid` of the tables have different collations: give them the one \
+             of `orders`"
+                .into(),
+        ));
+    }
+    orders.client.batch_execute(PLAN_BY_RANGE)?;
+    items.client.batch_execute(PLAN_BY_RANGE)?;
+    scope(|scope| {
+        let (pages, received_pages) = sync_channel(AHEAD);
+        let (chunks, received) = sync_channel(AHEAD);
+        let orders = spawn(scope, move || read_orders(orders, &pages))?;
+        let items = spawn(scope, move || read_items(items, &received_pages, &chunks))?;
         let mut page = Page::default();
         let visited = received.iter().try_for_each(|chunk| page.add(chunk, visit));
-        // The reader ends when it cannot pass on its next chunk.
+        // Each reader ends when it cannot pass on what it has read.
         drop(received);
-        reader.join().unwrap_or_else(|panic| resume_unwind(panic))?;
+        for reader in [orders, items] {
+            reader.join().unwrap_or_else(|panic| resume_unwind(panic))?;
+        }
         if visited.is_continue() {
             // Nothing follows, whether the visitor breaks or not.
             let _ = page.visit_rest(visit);
         }
         Ok(())
+    })
+}
+
+type Reading<'s> = ScopedJoinHandle<'s, Result<(), PgError>>;
+
+fn spawn<'s>(
+    scope: &'s Scope<'s, '_>,
+    read: impl FnOnce() -> Result<(), PgError> + Send + 's,
+) -> Result<Reading<'s>, StoreError> {
+    Builder::new().spawn_scoped(scope, read).map_err(|error| {
+        StoreError::Unavailable(format!("no thread could be started to read: {error}"))
     })
 }
 
@@ -71,17 +103,32 @@ enum Chunk {
 }
 
 /// Reads page after page until the last one, or until nobody receives them.
-fn read(
-    client: &mut Client,
-    statements: &mut Statements,
+fn read_orders(store: &mut PostgresStore, pages: &SyncSender<Vec<Row>>) -> Result<(), PgError> {
+    let PostgresStore { client, statements } = store;
+    let mut page = statements.query(client, &FIRST_PAGE, &[])?;
+    while let Some(last) = page.last() {
+        let last: String = last.get(0);
+        if pages.send(page).is_err() {
+            break;
+        }
+        page = statements.query(client, &NEXT_PAGE, &[&last])?;
+    }
+    Ok(())
+}
+
+/// Passes on each page, followed by its items, until nobody receives them.
+fn read_items(
+    store: &mut PostgresStore,
+    pages: &Receiver<Vec<Row>>,
     chunks: &SyncSender<Chunk>,
 ) -> Result<(), PgError> {
-    let mut orders = statements.query(client, &FIRST_PAGE, &[])?;
-    while !orders.is_empty() {
-        let uids: Vec<String> = orders.iter().map(|order| order.get(0)).collect();
-        let mut is_received = chunks.send(Chunk::Orders(orders)).is_ok();
+    let PostgresStore { client, statements } = store;
+    for page in pages {
+        let uids: Vec<String> = page.iter().map(|order| order.get(0)).collect();
+        let mut is_received = chunks.send(Chunk::Orders(page)).is_ok();
         let (mut chunk, mut bytes) = (Vec::new(), 0);
-        statements.query_each(client, &ITEMS, &[&uids], |item| {
+        let parameters = [&uids as _, &uids.first() as _, &uids.last() as _];
+        statements.query_each(client, &ITEMS, &parameters, |item| {
             bytes += item.raw_size_bytes();
             chunk.push(item);
             if bytes >= CHUNK_BYTES {
@@ -95,9 +142,8 @@ fn read(
             }
         })?;
         if !is_received || chunks.send(Chunk::Items(chunk)).is_err() {
-            return Ok(());
+            break;
         }
-        orders = statements.query(client, &NEXT_PAGE, &[&uids.last()])?;
     }
     Ok(())
 }

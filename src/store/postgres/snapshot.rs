@@ -1,17 +1,15 @@
-//! A snapshot of everything stored: a read-only transaction, as long as it is kept.
+//! A snapshot of everything stored: read-only transactions of two connections, as long as it is kept.
 //!
-//! Meanwhile PostgreSQL cannot vacuum rows that were replaced since it began.
+//! Meanwhile PostgreSQL cannot vacuum rows that were replaced since they began.
 
 use std::ops::ControlFlow;
 
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 
-use super::client::Client;
 use super::micros::Micros;
 use super::schema::NO_TIMEOUTS;
-use super::statements::Statements;
-use super::{pages, positions};
+use super::{PostgresStore, pages, positions};
 use crate::order::{Order, Timestamp};
 use crate::store::{Position, Snapshot, StoreError, StoredDeadLetter};
 
@@ -25,23 +23,30 @@ const NEXT_LETTER: &str = r#"
            accepted_at, reason, dead_at
     FROM dead_letters WHERE id > $1 ORDER BY id LIMIT 1"#;
 
-/// A connection inside its one transaction.
+const EXPORT: &str = "SELECT pg_export_snapshot()";
+
+/// Two connections, each inside its one transaction.
 pub(super) struct PostgresSnapshot {
-    client: Client,
-    statements: Statements,
+    main: PostgresStore,
+    /// Reads items alone.
+    items: PostgresStore,
 }
 
 impl PostgresSnapshot {
-    pub(super) fn begin(mut client: Client) -> Result<PostgresSnapshot, StoreError> {
-        // The reader of an export may be slow.
-        client.execute(NO_TIMEOUTS, &[])?;
-        client.batch_execute(BEGIN)?;
-        // The first statement takes the snapshot.
-        client.simple_query("SELECT 1")?;
-        Ok(PostgresSnapshot {
-            client,
-            statements: Statements::default(),
-        })
+    pub(super) fn begin(
+        mut main: PostgresStore,
+        mut items: PostgresStore,
+    ) -> Result<PostgresSnapshot, StoreError> {
+        for store in [&mut main, &mut items] {
+            // The reader of an export may be slow.
+            store.client.execute(NO_TIMEOUTS, &[])?;
+            store.client.batch_execute(BEGIN)?;
+        }
+        let snapshot: String = main.client.query_one(EXPORT, &[])?.get(0);
+        let snapshot = snapshot.replace('\'', "''");
+        let import = format!("SET TRANSACTION SNAPSHOT '{snapshot}'");
+        items.client.batch_execute(&import)?;
+        Ok(PostgresSnapshot { main, items })
     }
 
     fn query(
@@ -49,7 +54,8 @@ impl PostgresSnapshot {
         sql: &'static str,
         parameters: &[&(dyn ToSql + Sync)],
     ) -> Result<Vec<Row>, StoreError> {
-        Ok(self.statements.query(&mut self.client, sql, parameters)?)
+        let PostgresStore { client, statements } = &mut self.main;
+        Ok(statements.query(client, sql, parameters)?)
     }
 }
 
@@ -72,7 +78,7 @@ impl Snapshot for PostgresSnapshot {
         &mut self,
         visit: &mut dyn FnMut(Order) -> ControlFlow<()>,
     ) -> Result<(), StoreError> {
-        pages::for_each_order(&mut self.client, &mut self.statements, visit)
+        pages::for_each_order(&mut self.main, &mut self.items, visit)
     }
 
     fn for_each_dead_letter(
