@@ -158,7 +158,9 @@ fn parse(text: &str) -> Option<RequestHost<'_>> {
 }
 
 fn is_loopback(host: &str) -> bool {
-    let address = host.parse::<IpAddr>();
-    host.eq_ignore_ascii_case("localhost")
-        || address.is_ok_and(|address| address.to_canonical().is_loopback())
+    let is_address = |host: &str| {
+        let address = host.parse::<IpAddr>();
+        address.is_ok_and(|address| address.to_canonical().is_loopback())
+    };
+    host.eq_ignore_ascii_case("localhost") || is_address(host)
 }

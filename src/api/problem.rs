@@ -145,6 +145,10 @@ impl Problem {
     fn detail(&self) -> String {
         match self {
             Problem::Host(error) => error.to_string(),
+            Problem::ForeignOrigin => {
+                "the Origin header names neither the host of the request nor one of ALLOWED_HOSTS"
+                    .into()
+            }
             Problem::Denied(denial) => denial.detail(),
             Problem::BadUid(why) => (*why).into(),
             Problem::NoSuchOrder {

@@ -14,4 +14,5 @@ mod help;
 mod migrate;
 mod send_and_get;
 mod tls;
+mod token;
 mod unreachable;
