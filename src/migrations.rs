@@ -214,12 +214,23 @@ pub fn plan<'a>(
     }
 }
 
-/// Checks a database without writing to it, and returns the files that would be applied.
-pub fn dry_run(schema: &mut dyn Schema) -> anyhow::Result<Vec<&'static Migration>> {
+/// Checks a database, and returns the files that would be applied. They are applied and rolled back
+/// where the engine can. Waits at most `within` for locks on tables.
+pub fn dry_run(
+    schema: &mut dyn Schema,
+    within: Duration,
+    report: &dyn Fn(&str),
+) -> anyhow::Result<Vec<&'static Migration>> {
+    let deadline = Instant::now() + within;
     schema.check()?;
     let pending = planned(schema)?;
     // Tables that cannot be adopted are an error here, as in `run`.
-    schema.has_preexisting_tables()?;
+    let differences = schema.existing_tables()?.unwrap_or_default();
+    differences.iter().for_each(|difference| report(difference));
+    retry_while_contended("the dry run", deadline, report, || {
+        schema.rehearse(&pending)
+    })
+    .context("applying the migrations in a transaction that is rolled back")?;
     Ok(pending)
 }
 
@@ -236,8 +247,9 @@ pub fn run(
     lock(schema, deadline, within, report)?;
     // Read under the lock: another run may just have applied everything.
     let pending = planned(schema)?;
-    if schema.has_preexisting_tables()? {
+    if let Some(differences) = schema.existing_tables()? {
         report("adopting the existing tables with their rows");
+        differences.iter().for_each(|difference| report(difference));
     }
     for file in &pending {
         report(&format!("applying {}", file.name));

@@ -29,6 +29,8 @@ pub struct Args {
     data: DataArgs,
 
     /// Write nothing; list what would be applied
+    ///
+    /// On PostgreSQL the migrations run in a transaction that is rolled back, with their locks.
     #[arg(long, conflicts_with = "status")]
     dry_run: bool,
 
@@ -52,7 +54,9 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     let at_database = || format!("migrating the database `{database}`");
     let mut applied_now = Vec::new();
     if args.dry_run {
-        let pending = names(migrations::dry_run(&mut *schema).with_context(at_database)?);
+        let report = |text: &str| context.output.info(text);
+        let pending = migrations::dry_run(&mut *schema, args.wait, &report);
+        let pending = names(pending.with_context(at_database)?);
         context.output.info(&match pending.as_slice() {
             [] => "nothing to apply".to_owned(),
             pending => format!("would apply {}; nothing was written", pending.join(", ")),

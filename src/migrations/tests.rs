@@ -6,6 +6,7 @@ use std::fs;
 use std::path::Path;
 
 use super::*;
+use crate::store::Relation;
 
 fn applied(file: &Migration) -> AppliedMigration {
     AppliedMigration {
@@ -132,7 +133,7 @@ struct Fake {
     held: usize,
     /// The results of the first attempts to apply a migration.
     failures: VecDeque<StoreError>,
-    has_preexisting_tables: bool,
+    existing_tables: Option<Vec<String>>,
 }
 
 impl Schema for Fake {
@@ -148,12 +149,12 @@ impl Schema for Fake {
         Ok(self.history.clone())
     }
 
-    fn columns(&mut self, _: &str) -> Result<Vec<String>, StoreError> {
-        Ok(Vec::new())
+    fn relation(&mut self, _: &str) -> Result<Option<Relation>, StoreError> {
+        Ok(None)
     }
 
-    fn has_preexisting_tables(&mut self) -> Result<bool, StoreError> {
-        Ok(self.has_preexisting_tables)
+    fn existing_tables(&mut self) -> Result<Option<Vec<String>>, StoreError> {
+        Ok(self.existing_tables.clone())
     }
 
     fn try_lock(&mut self) -> Result<bool, StoreError> {
@@ -226,7 +227,7 @@ fn a_lock_held_past_the_limit_is_a_timeout() {
 fn a_table_in_use_is_retried() {
     let mut fake = Fake {
         failures: [StoreError::Contended("lock timeout".into())].into(),
-        has_preexisting_tables: true,
+        existing_tables: Some(Vec::new()),
         ..Fake::default()
     };
     let (outcome, reports) = run_fake(&mut fake, Duration::from_secs(30));

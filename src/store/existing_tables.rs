@@ -1,10 +1,15 @@
-//! Tables that existed before the first migration: whether they are go-orders'.
+//! Tables that existed before a migration: whether they are go-orders', or another program's.
 //!
-//! Owns the columns that identify each table; the engines list those that a database has. A table
-//! of the right name and other columns belongs to another program, which altering it would break:
-//! that is an error.
+//! Owns the columns that identify each table; the engines say what a database has. A table of one of
+//! our names that belongs to another program must not be altered or written: that is an error.
 
-use super::StoreError;
+use super::{AppliedMigration, StoreError};
+
+/// The table of the applied migrations.
+pub(super) const HISTORY: &str = "orders_migrations";
+
+/// Its columns.
+const HISTORY_COLUMNS: &str = "version name checksum applied_at";
 
 /// go-orders' tables, and the columns that identify them.
 const TABLES: [(&str, &str); 4] = [
@@ -23,25 +28,74 @@ const TABLES: [(&str, &str); 4] = [
     ("items", "id order_uid chrt_id rid total_price nm_id status"),
 ];
 
-/// Whether go-orders' tables exist. `columns_of` lists the columns of a table, none when there is
-/// no such table. [`StoreError::Misconfigured`] when a table of that name is another program's.
-pub(super) fn has_order_tables(
-    mut columns_of: impl FnMut(&str) -> Result<Vec<String>, StoreError>,
+/// Tables that only migrations of this program create, each with the version that does.
+const OWN_TABLES: [(&str, i32); 3] = [("log_positions", 2), ("dead_letters", 2), ("log_gaps", 2)];
+
+const HINT: &str = "use a database of its own";
+
+/// What a database has under some name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Relation {
+    /// `table`, `view`, …
+    pub kind: String,
+    pub columns: Vec<String>,
+}
+
+/// Refuses a history that another program wrote.
+pub(super) fn check_history(found: &Relation) -> Result<(), StoreError> {
+    match mismatch(found, HISTORY_COLUMNS) {
+        None => Ok(()),
+        Some(reason) => Err(foreign(found, HISTORY, &reason)),
+    }
+}
+
+/// Whether go-orders' tables exist although no migration created them. `relation` says what a
+/// database has under a name. [`StoreError::Misconfigured`] when it is another program's.
+pub(super) fn check(
+    history: &[AppliedMigration],
+    mut relation: impl FnMut(&str) -> Result<Option<Relation>, StoreError>,
 ) -> Result<bool, StoreError> {
-    let mut found = false;
-    for (table, expected) in TABLES {
-        let columns = columns_of(table)?;
-        if columns.is_empty() {
+    for (table, version) in OWN_TABLES {
+        if history.iter().any(|applied| applied.version >= version) {
             continue;
         }
-        found = true;
-        let is_missing = |expected: &&str| columns.iter().all(|column| column != expected);
-        if let Some(column) = expected.split(' ').find(is_missing) {
-            return Err(StoreError::Misconfigured(format!(
-                "there is a table `{table}` that is not an order table, it has no column \
-                 `{column}`: use a database of its own"
-            )));
+        if let Some(found) = relation(table)? {
+            return Err(foreign(&found, table, "this program did not create it"));
         }
     }
-    Ok(found)
+    let mut exist = false;
+    for (table, columns) in TABLES {
+        if !history.is_empty() {
+            break;
+        }
+        let Some(found) = relation(table)? else {
+            continue;
+        };
+        exist = true;
+        if let Some(reason) = mismatch(&found, columns) {
+            return Err(foreign(&found, table, &reason));
+        }
+    }
+    Ok(exist)
+}
+
+/// Why it is not the table with these columns.
+fn mismatch(found: &Relation, expected: &str) -> Option<String> {
+    if found.kind != "table" {
+        return Some("it is not a table".into());
+    }
+    let is_missing = |expected: &&str| found.columns.iter().all(|column| column != expected);
+    let column = expected.split(' ').find(is_missing)?;
+    Some(format!("it has no column `{column}`"))
+}
+
+fn foreign(found: &Relation, name: &str, reason: &str) -> StoreError {
+    let kind = &found.kind;
+    let what = match TABLES.iter().any(|(table, _)| *table == name) {
+        true => "that is not an order table",
+        false => "of another program",
+    };
+    StoreError::Misconfigured(format!(
+        "there is a {kind} `{name}` {what}, {reason}: {HINT}"
+    ))
 }

@@ -19,7 +19,9 @@ use uuid::Uuid;
 use crate::order::{Order, Timestamp};
 use crate::pipeline::{LastApplied, PartitionOffset, Source, TopicId, Version};
 
+pub use self::existing_tables::Relation;
 pub use self::rejections::RejectionWindow;
+pub use self::schema::{AppliedMigration, Dialect, Migration, Schema};
 
 mod apply;
 mod existing_tables;
@@ -29,6 +31,7 @@ mod order_sql;
 mod position_sql;
 pub mod postgres;
 mod rejections;
+mod schema;
 mod source;
 pub mod sqlite;
 
@@ -215,8 +218,8 @@ pub struct LatestOrders {
 
 /// A database that connections can be opened to; shared by all threads.
 pub trait StoreEngine: Send + Sync {
-    /// Opens a connection for one thread. Blocks up to 5 s for the network, and 15 s in all for a
-    /// server that accepts a connection and sends nothing.
+    /// Opens a connection for one thread. Blocks, for each address of the database, up to 5 s for
+    /// the network and 15 s in all, or as long as the URL's `connect_timeout` says.
     fn connect(&self) -> Result<Box<dyn OrderStore>, StoreError>;
 
     /// Opens a connection for `orders migrate`. Blocks as long as [`connect`](Self::connect).
@@ -315,64 +318,4 @@ pub trait Snapshot {
         &mut self,
         visit: &mut dyn FnMut(StoredDeadLetter) -> ControlFlow<()>,
     ) -> Result<(), StoreError>;
-}
-
-/// The SQL dialect of a database: each has its own migration files.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Dialect {
-    Postgres,
-    Sqlite,
-}
-
-/// A migration that was applied.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AppliedMigration {
-    pub version: i32,
-    pub name: String,
-    /// SHA-256 of the file with CRLF read as LF, in hex.
-    pub checksum: String,
-    /// RFC 3339, UTC.
-    pub applied_at: String,
-}
-
-/// A migration to apply.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Migration {
-    /// The number its name begins with.
-    pub version: i32,
-    pub name: &'static str,
-    /// As in [`AppliedMigration`].
-    pub checksum: String,
-    pub sql: &'static str,
-}
-
-/// What `orders migrate` needs of a database; one connection.
-pub trait Schema {
-    /// Returns which migration files apply.
-    fn dialect(&self) -> Dialect;
-
-    /// Refuses a database that cannot hold orders (PostgreSQL: its encoding is not UTF8).
-    fn check(&mut self) -> Result<(), StoreError>;
-
-    /// Lists the applied migrations in order of version; empty when there is no history table yet.
-    /// Writes nothing.
-    fn history(&mut self) -> Result<Vec<AppliedMigration>, StoreError>;
-
-    /// Lists the columns of a table; none when there is no such table.
-    fn columns(&mut self, table: &str) -> Result<Vec<String>, StoreError>;
-
-    /// Whether go-orders' tables exist although no migration of this program created them.
-    fn has_preexisting_tables(&mut self) -> Result<bool, StoreError> {
-        if !self.history()?.is_empty() {
-            return Ok(false);
-        }
-        existing_tables::has_order_tables(|table| self.columns(table))
-    }
-
-    /// Tries to lock out parallel runs; `false` when another run has the lock. Does not wait. The
-    /// lock ends with the connection.
-    fn try_lock(&mut self) -> Result<bool, StoreError>;
-
-    /// Applies one migration and its history row in one transaction.
-    fn apply(&mut self, migration: &Migration) -> Result<(), StoreError>;
 }

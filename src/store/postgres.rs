@@ -25,6 +25,7 @@ use super::{
 pub use self::url::{UrlError, variables};
 
 mod client;
+mod columns;
 mod dead_letters;
 mod errors;
 mod gaps;
@@ -62,6 +63,7 @@ impl PostgresEngine {
         Ok(PostgresStore {
             client: self.servers.connect()?,
             statements: Statements::default(),
+            takes_copy: None,
         })
     }
 }
@@ -91,6 +93,8 @@ impl StoreEngine for PostgresEngine {
 struct PostgresStore {
     client: Client,
     statements: Statements,
+    /// Whether the tables take COPY; not known before the first large batch.
+    takes_copy: Option<bool>,
 }
 
 impl OrderStore for PostgresStore {

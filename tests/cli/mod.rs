@@ -10,6 +10,7 @@ mod create_topics;
 mod database_url;
 mod export;
 mod files;
+mod foreign_databases;
 mod help;
 mod migrate;
 mod send_and_get;

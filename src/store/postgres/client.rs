@@ -15,7 +15,7 @@ use bytes::Bytes;
 use futures_util::TryStreamExt as _;
 use postgres_openssl::MakeTlsConnector;
 use tokio::runtime::{Builder, Runtime};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_postgres::binary_copy::BinaryCopyInWriter;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Config, Error as PgError, Row, SimpleQueryMessage, Statement, ToStatement};
@@ -36,8 +36,12 @@ impl From<PgError> for ConnectError {
     }
 }
 
+/// How long a server may take to be told that a connection ends.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
+
 /// A connection, owned by one thread. It is closed when it is dropped.
 pub(super) struct Client {
+    // Dropped before the driver, which then ends the session.
     client: tokio_postgres::Client,
     driver: Driver,
 }
@@ -71,6 +75,17 @@ impl Driver {
     }
 }
 
+impl Drop for Driver {
+    fn drop(&mut self) {
+        if let Some(connection) = self.connection.take() {
+            // Sends Terminate; when that fails the server notices that the socket is closed.
+            let _ = self
+                .runtime
+                .block_on(async { timeout(CLOSE_TIMEOUT, connection).await });
+        }
+    }
+}
+
 impl Client {
     /// Connects to the one server of `config` and runs `query` there, both within `limit`. Returns the
     /// first column of its first row too.
@@ -99,8 +114,12 @@ impl Client {
             driver,
         } = &mut client;
         let asked = driver.run(async { Ok(timeout_at(deadline, calls.simple_query(query)).await) });
-        let messages = asked?.map_err(|_| ConnectError::Silent)??;
-        let answer = messages.into_iter().find_map(|message| match message {
+        let Ok(messages) = asked? else {
+            // It would not take the end of the session either.
+            driver.connection = None;
+            return Err(ConnectError::Silent);
+        };
+        let answer = messages?.into_iter().find_map(|message| match message {
             SimpleQueryMessage::Row(row) => row.get(0).map(str::to_owned),
             _ => None,
         });

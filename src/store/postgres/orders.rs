@@ -11,8 +11,8 @@ use std::convert::Infallible;
 use tokio_postgres::Row;
 use tokio_postgres::types::FromSql;
 
+use super::columns::sql_type;
 use super::micros::Micros;
-use super::rows::sql_type;
 use crate::order::{
     ColumnReader, Delivery, FromColumns, Item, Kind, Order, Payment, TableRow, Timestamp,
 };

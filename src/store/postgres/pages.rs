@@ -104,7 +104,9 @@ enum Chunk {
 
 /// Reads page after page until the last one, or until nobody receives them.
 fn read_orders(store: &mut PostgresStore, pages: &SyncSender<Vec<Row>>) -> Result<(), PgError> {
-    let PostgresStore { client, statements } = store;
+    let PostgresStore {
+        client, statements, ..
+    } = store;
     let mut page = statements.query(client, &FIRST_PAGE, &[])?;
     while let Some(last) = page.last() {
         let last: String = last.get(0);
@@ -122,7 +124,9 @@ fn read_items(
     pages: &Receiver<Vec<Row>>,
     chunks: &SyncSender<Chunk>,
 ) -> Result<(), PgError> {
-    let PostgresStore { client, statements } = store;
+    let PostgresStore {
+        client, statements, ..
+    } = store;
     for page in pages {
         let uids: Vec<String> = page.iter().map(|order| order.get(0)).collect();
         let mut is_received = chunks.send(Chunk::Orders(page)).is_ok();

@@ -1,7 +1,7 @@
 //! Writes orders into the four tables, whole columns at a time.
 //!
 //! An insert of a hundred orders or more is a binary COPY, which is about a tenth faster there and
-//! slower below.
+//! slower below. Where the tables take no COPY, every insert is an INSERT.
 
 use std::collections::HashSet;
 use std::error::Error;
@@ -11,9 +11,10 @@ use tokio_postgres::types::private::BytesMut;
 use tokio_postgres::types::{IsNull, ToSql, Type, to_sql_checked};
 use tokio_postgres::{Error as PgError, Row};
 
+use super::columns::{self, sql_type};
 use super::micros::Micros;
 use super::transaction::PostgresTransaction;
-use crate::order::{Column, Delivery, Item, Kind, Order, Payment, TableRow, Value};
+use crate::order::{Column, Delivery, Item, Order, Payment, TableRow, Value};
 use crate::store::order_sql::{
     names, order_columns, order_values, overwriting_older, part_columns, part_values,
 };
@@ -77,16 +78,6 @@ impl Insert {
             copy: format!("COPY {table} ({names}) FROM STDIN BINARY"),
             types,
         }
-    }
-}
-
-/// The type of a column, as in the first migration.
-pub(super) fn sql_type(kind: Kind) -> Type {
-    match kind {
-        Kind::Uid | Kind::Text => Type::TEXT,
-        Kind::Int => Type::INT4,
-        Kind::BigInt => Type::INT8,
-        Kind::Timestamp => Type::TIMESTAMPTZ,
     }
 }
 
@@ -158,7 +149,7 @@ impl PostgresTransaction<'_> {
         rows: impl Iterator<Item = V>,
         orders: usize,
     ) -> Result<(), PgError> {
-        if orders < COPY_FROM {
+        if orders < COPY_FROM || !self.takes_copy()? {
             let arrays = arrays(insert, rows);
             if !arrays[0].is_empty() {
                 self.query_arrays(&insert.statement, &arrays)?;
@@ -166,6 +157,15 @@ impl PostgresTransaction<'_> {
             return Ok(());
         }
         self.transaction.copy_in(&insert.copy, &insert.types, rows)
+    }
+
+    fn takes_copy(&mut self) -> Result<bool, PgError> {
+        if let Some(known) = self.takes_copy {
+            return Ok(*known);
+        }
+        let takes_copy = columns::take_copy(&mut self.transaction)?;
+        *self.takes_copy = Some(takes_copy);
+        Ok(takes_copy)
     }
 
     fn query_arrays(

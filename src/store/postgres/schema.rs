@@ -3,9 +3,19 @@
 //! Owns the history table `orders_migrations`, the advisory lock and the check that the database
 //! can hold orders; `migrations` plans. No statement waits for the lock: a waiting session holds a
 //! snapshot, which can deadlock with the migration that it waits for.
+//!
+//! # Invariants
+//!
+//! All tables are in `current_schema()`, where CREATE TABLE puts them: a table that is found further
+//! along the search_path is never taken for one of them.
+
+use tokio_postgres::Error as PgError;
 
 use super::client::Client;
-use crate::store::{AppliedMigration, Dialect, Migration, Schema, StoreError};
+use super::columns;
+use crate::store::{
+    AppliedMigration, Dialect, Migration, Relation, Schema, StoreError, existing_tables,
+};
 
 /// The key of the advisory lock: "orders" in ASCII.
 const LOCK: i64 = 0x6f72_6465_7273;
@@ -15,8 +25,6 @@ const LOCK: i64 = 0x6f72_6465_7273;
 pub(super) const NO_TIMEOUTS: &str = "SELECT set_config(name, '0', false) FROM pg_settings
     WHERE name IN ('statement_timeout', 'idle_in_transaction_session_timeout',
                    'idle_session_timeout', 'transaction_timeout')";
-
-const HAS_HISTORY: &str = "SELECT to_regclass('orders_migrations') IS NOT NULL";
 
 const CREATE_HISTORY: &str = "CREATE TABLE IF NOT EXISTS orders_migrations (
         version    INT PRIMARY KEY,
@@ -36,8 +44,26 @@ const ENCODING: &str = "SELECT current_setting('server_encoding')";
 
 const TRY_LOCK: &str = "SELECT pg_try_advisory_lock($1)";
 
-const COLUMNS: &str = "SELECT attname::text FROM pg_attribute
-    WHERE attrelid = to_regclass($1::text) AND attnum > 0 AND NOT attisdropped";
+/// What has this name in the current schema, with its columns.
+const RELATION: &str = "
+    SELECT CASE c.relkind WHEN 'r' THEN 'table' WHEN 'p' THEN 'table' WHEN 'v' THEN 'view'
+               WHEN 'm' THEN 'materialized view' WHEN 'f' THEN 'foreign table'
+               WHEN 'S' THEN 'sequence' WHEN 'c' THEN 'type' ELSE 'index' END,
+           array(SELECT attname::text FROM pg_attribute
+                 WHERE attrelid = c.oid AND attnum > 0 AND NOT attisdropped)
+    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+    WHERE n.nspname = current_schema() AND c.relname = $1";
+
+/// The current schema and, of a history or a table of orders that another schema of the search_path
+/// has, that schema.
+const SCHEMAS: &str = "
+    SELECT current_schema()::text, current_user::text, (
+        SELECT n.nspname::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+        WHERE c.oid IN (to_regclass('orders_migrations'), to_regclass('orders'))
+          AND n.nspname <> current_schema()
+          AND (c.relname = 'orders_migrations' OR EXISTS (
+              SELECT FROM pg_attribute WHERE attrelid = c.oid AND attname = 'oof_shard'))
+        LIMIT 1)";
 
 /// One connection for `orders migrate`.
 pub(super) struct PostgresSchema {
@@ -50,12 +76,21 @@ impl PostgresSchema {
     }
 }
 
+fn relation(client: &mut Client, name: &str) -> Result<Option<Relation>, PgError> {
+    let row = client.query_opt(RELATION, &[&name])?;
+    Ok(row.map(|row| Relation {
+        kind: row.get(0),
+        columns: row.get(1),
+    }))
+}
+
 /// The history in order of version; empty when there is no history table. Writes nothing.
 pub(super) fn history(client: &mut Client) -> Result<Vec<AppliedMigration>, StoreError> {
-    let exists = client.query_one(HAS_HISTORY, &[])?;
-    if !exists.get::<_, bool>(0) {
+    let Some(found) = relation(client, existing_tables::HISTORY)? else {
+        check_schemas(client)?;
         return Ok(Vec::new());
-    }
+    };
+    existing_tables::check_history(&found)?;
     let rows = client.query(HISTORY, &[])?;
     let applied = rows.iter().map(|row| AppliedMigration {
         version: row.get(0),
@@ -64,6 +99,62 @@ pub(super) fn history(client: &mut Client) -> Result<Vec<AppliedMigration>, Stor
         applied_at: row.get(3),
     });
     Ok(applied.collect())
+}
+
+/// Refuses a session without a current schema, and one whose tables are elsewhere on its search_path.
+fn check_schemas(client: &mut Client) -> Result<(), StoreError> {
+    let row = client.query_one(SCHEMAS, &[])?;
+    let (current, role): (Option<String>, String) = (row.get(0), row.get(1));
+    let Some(current) = current else {
+        return Err(StoreError::Misconfigured(format!(
+            "the role `{role}` has no schema for the tables: create one of those that its \
+             search_path names, or set another search_path"
+        )));
+    };
+    match row.get::<_, Option<String>>(2) {
+        None => Ok(()),
+        Some(other) => Err(StoreError::Misconfigured(format!(
+            "its tables are in the schema `{other}`, and `{current}` comes first in the search_path \
+             of the role `{role}`: to use them, ALTER ROLE {role} SET search_path = {other}, or add \
+             options=-csearch_path%3D{other} to the URL; to begin with new tables in `{current}`, \
+             name `{current}` alone there"
+        ))),
+    }
+}
+
+fn apply(client: &mut Client, migration: &Migration) -> Result<(), StoreError> {
+    let Migration {
+        version,
+        name,
+        checksum,
+        sql,
+    } = migration;
+    client.batch_execute(CREATE_HISTORY).map_err(explain)?;
+    client.batch_execute(sql).map_err(explain)?;
+    // Last before COMMIT: it fails in a transaction that was rolled back, where COMMIT answers Ok.
+    client.execute(INSERT_HISTORY, &[version, name, checksum])?;
+    Ok(())
+}
+
+/// Adds what to do where the server says that something of the user's stands in the way.
+fn explain(error: PgError) -> StoreError {
+    let Some(db_error) = error.as_db_error() else {
+        return error.into();
+    };
+    let message = db_error.message();
+    let code = db_error.code().code();
+    match (code, db_error.detail()) {
+        // A view or a rule on a column that changes, or an object that needs what is dropped.
+        ("0A000" | "2BP01", Some(detail)) => StoreError::Misconfigured(format!(
+            "{message} ({detail}; SQLSTATE {code}): drop what depends on it, run `orders migrate`, \
+             and create it again"
+        )),
+        ("42501", _) => StoreError::Misconfigured(format!(
+            "{message} (SQLSTATE {code}): migrate as the owner of the schema and its tables, or \
+             GRANT CREATE ON SCHEMA to the role"
+        )),
+        _ => error.into(),
+    }
 }
 
 impl Schema for PostgresSchema {
@@ -87,9 +178,12 @@ impl Schema for PostgresSchema {
         history(&mut self.client)
     }
 
-    fn columns(&mut self, table: &str) -> Result<Vec<String>, StoreError> {
-        let rows = self.client.query(COLUMNS, &[&table])?;
-        Ok(rows.iter().map(|row| row.get(0)).collect())
+    fn relation(&mut self, name: &str) -> Result<Option<Relation>, StoreError> {
+        Ok(relation(&mut self.client, name)?)
+    }
+
+    fn differences(&mut self) -> Result<Vec<String>, StoreError> {
+        columns::differences(&mut self.client)
     }
 
     fn try_lock(&mut self) -> Result<bool, StoreError> {
@@ -97,19 +191,16 @@ impl Schema for PostgresSchema {
         Ok(row.get(0))
     }
 
-    fn apply(&mut self, migration: &Migration) -> Result<(), StoreError> {
-        let Migration {
-            version,
-            name,
-            checksum,
-            sql,
-        } = migration;
+    fn rehearse(&mut self, migrations: &[&Migration]) -> Result<(), StoreError> {
         let mut transaction = self.client.transaction()?;
-        transaction.batch_execute(CREATE_HISTORY)?;
-        transaction.batch_execute(sql)?;
-        // The last statement before COMMIT: it fails in a transaction that was rolled back, where
-        // COMMIT returns Ok.
-        transaction.execute(INSERT_HISTORY, &[version, name, checksum])?;
+        migrations
+            .iter()
+            .try_for_each(|migration| apply(&mut transaction, migration))
+    }
+
+    fn apply(&mut self, migration: &Migration) -> Result<(), StoreError> {
+        let mut transaction = self.client.transaction()?;
+        apply(&mut transaction, migration)?;
         Ok(transaction.commit()?)
     }
 }

@@ -54,7 +54,9 @@ impl PostgresSnapshot {
         sql: &'static str,
         parameters: &[&(dyn ToSql + Sync)],
     ) -> Result<Vec<Row>, StoreError> {
-        let PostgresStore { client, statements } = &mut self.main;
+        let PostgresStore {
+            client, statements, ..
+        } = &mut self.main;
         Ok(statements.query(client, sql, parameters)?)
     }
 }

@@ -31,6 +31,7 @@ impl WriteConnection for PostgresStore {
         Ok(PostgresTransaction {
             transaction: self.client.transaction()?,
             statements: &mut self.statements,
+            takes_copy: &mut self.takes_copy,
         })
     }
 }
@@ -38,6 +39,8 @@ impl WriteConnection for PostgresStore {
 pub(super) struct PostgresTransaction<'c> {
     pub transaction: Transaction<'c>,
     pub statements: &'c mut Statements,
+    /// Whether the tables take COPY, where that is known.
+    pub takes_copy: &'c mut Option<bool>,
 }
 
 impl PostgresTransaction<'_> {

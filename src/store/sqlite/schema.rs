@@ -9,12 +9,14 @@ use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::sync::Arc;
 
-use rusqlite::{Connection, Error as SqliteError, TransactionBehavior, params};
+use rusqlite::{Connection, Error as SqliteError, OptionalExtension, TransactionBehavior, params};
 
 use super::{HINT, configure, inspect};
 use crate::data_folder::{create_durably, folder_of, sync_folder, try_lock};
 use crate::sqlite_file::{Access, GuardedFile, OpenFile};
-use crate::store::{AppliedMigration, Dialect, Migration, Schema, StoreError};
+use crate::store::{
+    AppliedMigration, Dialect, Migration, Relation, Schema, StoreError, existing_tables,
+};
 
 const HAS_HISTORY: &str = "
     SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name = 'orders_migrations'";
@@ -31,6 +33,8 @@ const HISTORY: &str = "
     FROM orders_migrations ORDER BY version";
 
 const RECORD: &str = "INSERT INTO orders_migrations (version, name, checksum) VALUES (?1, ?2, ?3)";
+
+const KIND: &str = "SELECT type FROM sqlite_schema WHERE name = ?1";
 
 const COLUMNS: &str = "SELECT name FROM pragma_table_info(?1)";
 
@@ -122,13 +126,22 @@ impl Schema for SqliteSchema {
     }
 
     fn history(&mut self) -> Result<Vec<AppliedMigration>, StoreError> {
+        if let Some(found) = self.relation(existing_tables::HISTORY)? {
+            existing_tables::check_history(&found)?;
+        }
         self.query(history)
     }
 
-    fn columns(&mut self, table: &str) -> Result<Vec<String>, StoreError> {
+    fn relation(&mut self, name: &str) -> Result<Option<Relation>, StoreError> {
         self.query(|connection| {
-            let mut statement = connection.prepare_cached(COLUMNS)?;
-            statement.query_map([table], |row| row.get(0))?.collect()
+            let mut kinds = connection.prepare_cached(KIND)?;
+            let Some(kind) = kinds.query_row([name], |row| row.get(0)).optional()? else {
+                return Ok(None);
+            };
+            let mut columns = connection.prepare_cached(COLUMNS)?;
+            let columns = columns.query_map([name], |row| row.get(0))?;
+            let columns = columns.collect::<Result<_, _>>()?;
+            Ok(Some(Relation { kind, columns }))
         })
     }
 

@@ -133,7 +133,12 @@ fn a_missing_file_is_created_by_migrate_only() {
     assert!(error.to_string().contains("run `orders migrate`"));
 
     let mut schema = engine.schema().unwrap();
-    assert_eq!(migrations::dry_run(&mut *schema).unwrap().len(), 2);
+    assert_eq!(
+        migrations::dry_run(&mut *schema, Duration::ZERO, &|_| {})
+            .unwrap()
+            .len(),
+        2
+    );
     assert!(!file.exists() && !file.parent().unwrap().exists());
     assert_eq!((migrate(&file), migrate(&file)), (2, 0));
     let mut store = engine.connect().unwrap();
