@@ -64,6 +64,7 @@ pub enum SendOutcome {
         status: u16,
         detail: String,
         faults: Vec<Fault>,
+        more_faults: u64,
     },
     /// Definitely not in the log; may be accepted later.
     NotAccepted(RetryableError),
@@ -283,6 +284,7 @@ impl Client {
             400 | 413 | 415 | 422 | 431 => SendOutcome::Refused {
                 status,
                 faults: problem.errors.clone(),
+                more_faults: problem.more_errors,
                 detail: problem.into_detail(),
             },
             408 | 429 | 507 => SendOutcome::NotAccepted(retryable(problem)),

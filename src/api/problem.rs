@@ -48,7 +48,7 @@ pub enum Problem {
     SlowBody,
     /// The body ended before it was whole.
     BrokenBody,
-    /// Not an order; every fault at once.
+    /// Not an order; every fault at once, but for those beyond a hundred.
     Refused(Refusal),
     /// The log definitely does not have the order.
     NotAccepted,
@@ -85,6 +85,12 @@ struct Document<'a> {
     outcome: Option<Outcome>,
     #[serde(skip_serializing_if = "<[Fault]>::is_empty")]
     errors: &'a [Fault],
+    #[serde(skip_serializing_if = "is_zero")]
+    more_errors: usize,
+}
+
+fn is_zero(count: &usize) -> bool {
+    *count == 0
 }
 
 impl From<AppendError> for Problem {
@@ -191,9 +197,9 @@ impl Problem {
 
     fn document(&self) -> Vec<u8> {
         let (status, r#type, title) = self.kind();
-        let errors: &[Fault] = match self {
-            Problem::Refused(refusal) => &refusal.faults,
-            _ => &[],
+        let (errors, more_errors): (&[Fault], usize) = match self {
+            Problem::Refused(refusal) => (&refusal.faults, refusal.more_faults),
+            _ => (&[], 0),
         };
         let order_uid = match self {
             Problem::NoSuchOrder { order_uid, .. } => Some(order_uid.as_str()),
@@ -208,6 +214,7 @@ impl Problem {
             order_uid,
             outcome: self.outcome(),
             errors,
+            more_errors,
         };
         serde_json::to_vec(&document).expect("a problem has only text keys")
     }
@@ -295,6 +302,7 @@ mod tests {
                 fault("/sm_id", "must be a whole number"),
                 fault("/entry", "must be text"),
             ],
+            more_faults: 0,
             order_uid: Some("a".into()),
         }));
         assert_eq!(head.status, 422);

@@ -77,6 +77,7 @@ fn a_refusal_has_every_fault_and_is_not_retried() {
         status: 422,
         detail: "2 faults".into(),
         faults,
+        more_faults: 0,
     };
     assert_eq!(client.send(b"{}", LONG).unwrap(), refused);
     assert_eq!(served.join().unwrap().len(), 1);

@@ -37,6 +37,8 @@ pub(super) struct Problem {
     outcome: Option<String>,
     #[serde(default)]
     pub(super) errors: Vec<Fault>,
+    #[serde(default)]
+    pub(super) more_errors: u64,
     /// False when another server, such as a proxy, sent the response.
     #[serde(skip, default = "yes")]
     pub(super) is_of_the_api: bool,
@@ -53,6 +55,7 @@ impl Problem {
             detail: None,
             outcome: None,
             errors: Vec::new(),
+            more_errors: 0,
             is_of_the_api: false,
         })
     }

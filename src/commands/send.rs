@@ -118,6 +118,8 @@ struct Rejected {
     status: Option<u16>,
     detail: String,
     errors: Vec<Fault>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    more_errors: Option<u64>,
 }
 
 impl Sending<'_> {
@@ -169,6 +171,7 @@ impl Sending<'_> {
                 status,
                 detail,
                 faults,
+                more_faults,
             }) => {
                 // Decoded for its uid alone: the API decides what is wrong with the order.
                 let refusal = Order::decode(bytes).err();
@@ -177,6 +180,7 @@ impl Sending<'_> {
                     status: Some(status),
                     detail,
                     errors: faults,
+                    more_errors: Some(more_faults).filter(|more| *more > 0),
                     ..rejected("refused")
                 });
                 Ok(())
@@ -293,6 +297,10 @@ impl std::fmt::Display for Rejected {
         match faults.as_slice() {
             [] => write!(f, ": {}", self.detail),
             faults => write!(f, ": {}", faults.join("; ")),
+        }?;
+        match self.more_errors {
+            Some(more) => write!(f, "; and {more} more"),
+            None => Ok(()),
         }
     }
 }

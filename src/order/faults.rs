@@ -14,8 +14,13 @@ use super::{
 
 /// The longest `order_uid`, in bytes.
 const MAX_UID_BYTES: usize = 128;
-/// The most faults that are listed when a refusal is printed on one line; the others are counted.
+/// The most faults that are listed; the others are counted.
+const MAX_FAULTS: usize = 100;
+/// The most faults that are listed when a refusal is printed on one line.
 const MAX_PRINTED: usize = 20;
+
+/// The pointer of the only required field besides the uid.
+const DATE_CREATED: &str = "/date_created";
 
 /// One fault of a document.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,6 +45,8 @@ pub enum RefusalKind {
 pub struct Refusal {
     pub kind: RefusalKind,
     pub faults: Vec<Fault>,
+    /// How many faults there are besides.
+    pub more_faults: usize,
     /// The order's uid, if the document has a valid one.
     pub order_uid: Option<String>,
 }
@@ -51,6 +58,7 @@ impl Refusal {
         Refusal {
             kind,
             faults: vec![Fault { pointer, message }],
+            more_faults: 0,
             order_uid: None,
         }
     }
@@ -78,7 +86,7 @@ impl fmt::Display for Refusal {
             let separator = if index == 0 { "" } else { "; " };
             write!(f, "{separator}{fault}")?;
         }
-        match self.faults.len().saturating_sub(MAX_PRINTED) {
+        match self.faults.len().saturating_sub(MAX_PRINTED) + self.more_faults {
             0 => Ok(()),
             more => write!(f, "; and {more} more"),
         }
@@ -110,18 +118,28 @@ fn is_dot_segment(text: &str) -> bool {
     matches!(text, "." | "..")
 }
 
-/// The faults found so far. Their number is bounded by the fields of an order with all its items.
+/// The faults found so far, the first [`MAX_FAULTS`] in full: a document with a thousand items may have
+/// as many faults in each of their fields.
 #[derive(Default)]
 pub(super) struct Faults {
     list: Vec<Fault>,
+    more: usize,
+    /// `/date_created` has a fault, listed or not.
+    has_date_fault: bool,
     /// A field occurs twice: which one was meant cannot be known, so the document is refused whole.
     ambiguous: bool,
 }
 
 impl Faults {
     pub(super) fn add(&mut self, pointer: impl Into<String>, message: impl Into<String>) {
+        let pointer = pointer.into();
+        self.has_date_fault |= pointer == DATE_CREATED;
+        if self.list.len() == MAX_FAULTS {
+            self.more += 1;
+            return;
+        }
         self.list.push(Fault {
-            pointer: pointer.into(),
+            pointer,
             message: message.into(),
         });
     }
@@ -152,6 +170,7 @@ impl Faults {
         Err(Refusal {
             kind,
             faults: self.list,
+            more_faults: self.more,
             order_uid: order_uid.map(str::to_owned),
         })
     }
@@ -168,8 +187,8 @@ pub(super) fn check<T: AsRef<str>>(order: &OrderOf<T>, faults: &mut Faults) {
     if !is_uid(uid) && !faults.has("/order_uid") {
         faults.add("/order_uid", uid_message(uid));
     }
-    if order.date_created == Timestamp(None) && !faults.has("/date_created") {
-        faults.add("/date_created", "is required");
+    if order.date_created == Timestamp(None) && !faults.has_date_fault {
+        faults.add(DATE_CREATED, "is required");
     }
     check_texts(order, "", faults);
     check_texts(&order.delivery, "/delivery", faults);

@@ -17,6 +17,18 @@ on_both_engines! {
     ]
 }
 
+#[test]
+fn an_order_with_a_thousand_faults_gets_a_short_answer() {
+    let pipeline = Pipeline::start(Engines::Servers, 1);
+    let items = vec![r#"{"price":"x","name":7}"#; 1_000].join(",");
+    let order = format!(r#"{{"order_uid":"faulty","items":[{items}]}}"#);
+    let answer = pipeline.api.post(order).expect_status(422);
+    let problem = answer.json();
+    assert_eq!(pointers(&problem).len(), 100);
+    assert_eq!(problem["more_errors"], 1_901, "a date is missing too");
+    assert!(answer.body.len() < 16 << 10, "{} bytes", answer.body.len());
+}
+
 fn each_document_is_answered_as_expected_and_only_orders_reach_the_log(engines: &Engines) {
     let mut pipeline = Pipeline::start(*engines, 2);
     let (cases, mut findings) = (cases("api"), Findings::default());
