@@ -63,16 +63,22 @@ pub fn build(target: &Target, start: i64, records: &[Record], gaps: Vec<Gap>) ->
 }
 
 /// A batch that moves the position over offsets without a readable record.
-pub fn empty(target: &Target, start: i64, end: i64, reason: &str) -> Batch {
-    let gap = Gap {
-        from: start,
-        to: Some(end),
-        reason: reason.into(),
-    };
+pub fn empty(target: &Target, start: i64, end: i64) -> Batch {
+    let gaps = hole(start, end).into_iter().collect();
     Batch {
         end,
-        ..build(target, start, &[], vec![gap])
+        ..build(target, start, &[], gaps)
     }
+}
+
+/// The row for offsets from `from` to `to` that hold no record. None for a single one: every transaction
+/// ends with a marker, and a transactional producer would fill the table with them.
+pub fn hole(from: i64, to: i64) -> Option<Gap> {
+    (to - from > 1).then(|| Gap {
+        from,
+        to: Some(to),
+        reason: "no record there: transaction markers, aborted records or compaction".into(),
+    })
 }
 
 /// Whether an order of the batch supersedes another of its records, so that smaller batches could

@@ -52,6 +52,7 @@ pub struct Status {
     pub lookups_answered: Counter,
     pub lookups_dropped: Counter,
     pub records_with_foreign_key: Counter,
+    offsets_without_record: Counter,
     lag: Family<PartitionLabel, Gauge>,
     next_offset: Family<PartitionLabel, Gauge>,
 }
@@ -61,6 +62,8 @@ impl Status {
         let mut registry = Registry::with_prefix("orders_consumer");
         let to = &mut registry;
         let foreign_key = "Orders whose record key is not their uid";
+        let markers =
+            "Offsets passed without a record: transaction markers, aborted or compacted records";
         let outdated = "Orders not written because the store had a newer version";
         let dropped = "Lookups that were malformed, expired or too many";
         let acquisitions = "Times the assigned partitions were acquired";
@@ -79,6 +82,7 @@ impl Status {
             lookups_answered: register(to, "lookups_answered", "Lookups answered"),
             lookups_dropped: register(to, "lookups_dropped", dropped),
             records_with_foreign_key: register(to, "records_with_foreign_key", foreign_key),
+            offsets_without_record: register(to, "offsets_without_record", markers),
             lag: register(to, "lag", lag),
             next_offset: register(to, "next_offset", next_offset),
             registry,
@@ -98,6 +102,12 @@ impl Status {
             detail: detail.into(),
         };
         lock(&self.conditions).insert(name.into(), condition)
+    }
+
+    /// Offsets from `from` to `to` hold no record.
+    pub fn add_hole(&self, from: i64, to: i64) {
+        let offsets = u64::try_from(to - from).unwrap_or_default();
+        self.offsets_without_record.inc_by(offsets);
     }
 
     pub fn healthy(&self, name: &str, detail: impl ToString) {

@@ -84,12 +84,12 @@ impl Lane {
             // All below the committed end is decided and holds no record: markers. Moving past them
             // is what makes a lookup "caught up".
             ReadBack::End(end) if end > next => {
-                let reason = "no record there: transaction markers or compaction";
-                let batch = batch::empty(&self.target(partition), next, end, reason);
+                let batch = batch::empty(&self.target(partition), next, end);
                 let mut window = RejectionWindow::default();
                 let condition = status::partition(number);
                 if store.apply(&condition, &batch, &mut window)?.is_some() {
                     partition.next = end;
+                    self.context.status.add_hole(next, end);
                     self.context.set_applied(number, end);
                 }
                 Ok(())

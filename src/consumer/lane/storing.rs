@@ -68,8 +68,9 @@ impl Lane {
     }
 
     /// Offsets that are missing between records are read again by another client, from the exact
-    /// offset. Only what that one does not find either is passed, as a gap row; a record that it
-    /// does find, or a corrupt batch, ends the lane before anything is stored past it.
+    /// offset. Only what that one does not find either is passed, counted, and a gap row where it may
+    /// have been records; a record that it does find, or a corrupt batch, ends the lane before anything
+    /// is stored past it.
     fn explain_holes(
         &self,
         partition: &LanePartition,
@@ -80,11 +81,10 @@ impl Lane {
         for record in records {
             if record.offset > expected {
                 match self.read_from(PartitionOffset::new(partition.partition, expected))? {
-                    ReadBack::Record(found) if found.offset == record.offset => gaps.push(Gap {
-                        from: expected,
-                        to: Some(record.offset),
-                        reason: "no record there: transaction markers or compaction".into(),
-                    }),
+                    ReadBack::Record(found) if found.offset == record.offset => {
+                        self.context.status.add_hole(expected, record.offset);
+                        gaps.extend(batch::hole(expected, record.offset));
+                    }
                     _ => {
                         return Err(LaneExit::Reacquire(format!(
                             "offset {expected} was not delivered, {} was",
