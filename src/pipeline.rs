@@ -14,5 +14,5 @@ mod version;
 
 pub use lag::{Lag, PartitionLag, lag};
 pub use position::{LastApplied, PartitionOffset, Source, TopicId};
-pub use record::{ACCEPTED_AT, Record};
+pub use record::{ACCEPTED_AT, MAX_AHEAD_US, Record};
 pub use version::Version;

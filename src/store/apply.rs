@@ -9,12 +9,14 @@
 //! - Orders, dead letters, gaps and the position become visible with one COMMIT. Every attempt is a
 //!   whole transaction, so a failed one leaves nothing behind and skips nothing.
 
+use std::collections::HashSet;
+
 use uuid::Uuid;
 
 use super::rejections::{self, Rejected, RejectionWindow};
 use super::{
-    Applied, Batch, Claim, DeadLetter, Gap, Holder, Position, SourcedOrder, StartDecision,
-    StoreError,
+    Applied, Batch, Claim, DeadLetter, Gap, Holder, Outranked, Position, SourcedOrder,
+    StartDecision, StoreError,
 };
 use crate::failpoint;
 
@@ -55,6 +57,13 @@ pub(super) trait WriteTransaction {
         batch: &Batch,
         orders: &[&'b SourcedOrder],
     ) -> Result<Vec<&'b SourcedOrder>, StoreError>;
+
+    /// Finds those of the outdated orders whose stored version came from another partition.
+    fn find_outranked(
+        &mut self,
+        batch: &Batch,
+        outdated: &[&SourcedOrder],
+    ) -> Result<Vec<Outranked>, StoreError>;
 
     /// Deletes delivery, payment and items of orders that were overwritten.
     fn delete_parts(&mut self, orders: &[&SourcedOrder]) -> Result<(), StoreError>;
@@ -180,7 +189,7 @@ fn attempt(
     }
     let orders: Vec<&SourcedOrder> = batch.orders.iter().collect();
     let mut rejected = Vec::new();
-    let written = match strategy {
+    let outdated = match strategy {
         Strategy::InsertNew => insert_new(&mut transaction, batch, &orders)?,
         Strategy::Upsert => write_parts(&mut transaction, batch, Vec::new(), &orders)?,
         Strategy::Bisect => bisect(&mut transaction, batch, &orders, &mut rejected)?,
@@ -189,6 +198,11 @@ fn attempt(
     let letters = rejections::dead_letters(batch, &rejected);
     transaction.insert_dead_letters(batch, &letters)?;
     transaction.insert_gaps(batch)?;
+    let mut outranked = match outdated.as_slice() {
+        [] => Vec::new(),
+        outdated => transaction.find_outranked(batch, outdated)?,
+    };
+    outranked.sort_unstable_by_key(|it| it.offset);
     transaction.check()?;
     // COMMIT makes the orders and the position past them durable together. When the answer to it is
     // lost, the same batch is applied again on another connection, and `advance` detects it.
@@ -197,7 +211,8 @@ fn attempt(
     failpoint::reach(failpoint::Point::AfterCommit);
     *window = next_window;
     Ok(Applied {
-        outdated: orders.len() - rejected.len() - written,
+        outdated: outdated.len(),
+        outranked,
         rejected: rejected
             .into_iter()
             .map(|(sourced, why)| (sourced.offset, why))
@@ -219,52 +234,56 @@ fn advance(transaction: &mut impl WriteTransaction, batch: &Batch) -> Result<boo
     }
 }
 
-/// Returns how many orders it wrote; the others are older than what is stored.
-fn insert_new(
+/// Returns the outdated orders: those that are older than what is stored.
+fn insert_new<'b>(
     transaction: &mut impl WriteTransaction,
     batch: &Batch,
-    orders: &[&SourcedOrder],
-) -> Result<usize, InsertError> {
+    orders: &[&'b SourcedOrder],
+) -> Result<Vec<&'b SourcedOrder>, InsertError> {
     if orders.is_empty() {
-        return Ok(0);
+        return Ok(Vec::new());
     }
     let Inserted { new, known } = transaction.insert_new(batch, orders)?;
     Ok(write_parts(transaction, batch, new, &known)?)
 }
 
-/// Upserts `known`, and writes the parts of the orders that passed and of those just inserted.
+/// Upserts `known`, and writes the parts of the orders that passed and of those just inserted. Returns
+/// the outdated orders.
 fn write_parts<'b>(
     transaction: &mut impl WriteTransaction,
     batch: &Batch,
     mut written: Vec<&'b SourcedOrder>,
     known: &[&'b SourcedOrder],
-) -> Result<usize, StoreError> {
+) -> Result<Vec<&'b SourcedOrder>, StoreError> {
+    let mut outdated = known.to_vec();
     if !known.is_empty() {
         let passed = transaction.upsert(batch, known)?;
         if !passed.is_empty() {
             transaction.delete_parts(&passed)?;
-            written.extend(passed);
         }
+        let offsets: HashSet<i64> = passed.iter().map(|sourced| sourced.offset).collect();
+        outdated.retain(|sourced| !offsets.contains(&sourced.offset));
+        written.extend(passed);
     }
     if !written.is_empty() {
         transaction.insert_parts(&written)?;
     }
-    Ok(written.len())
+    Ok(outdated)
 }
 
 /// Finds the orders that the database rejects, halving inside savepoints of the one transaction, so
-/// that all others are stored in it. Returns how many orders it wrote.
+/// that all others are stored in it. Returns the outdated orders.
 fn bisect<'b>(
     transaction: &mut impl WriteTransaction,
     batch: &Batch,
     orders: &[&'b SourcedOrder],
     rejected: &mut Rejected<'b>,
-) -> Result<usize, StoreError> {
+) -> Result<Vec<&'b SourcedOrder>, StoreError> {
     transaction.execute("SAVEPOINT bisect")?;
     let why = match write_parts(transaction, batch, Vec::new(), orders) {
-        Ok(written) => {
+        Ok(outdated) => {
             transaction.execute("RELEASE bisect")?;
-            return Ok(written);
+            return Ok(outdated);
         }
         Err(StoreError::Rejected(why)) => why,
         Err(other) => return Err(other),
@@ -278,12 +297,13 @@ fn bisect<'b>(
         rejected.push((order, why));
         return match rejections::too_many(batch, rejected) {
             Some(error) => Err(error),
-            None => Ok(0),
+            None => Ok(Vec::new()),
         };
     }
     let (left, right) = orders.split_at(orders.len() / 2);
-    let written = bisect(transaction, batch, left, rejected)?;
-    Ok(written + bisect(transaction, batch, right, rejected)?)
+    let mut outdated = bisect(transaction, batch, left, rejected)?;
+    outdated.extend(bisect(transaction, batch, right, rejected)?);
+    Ok(outdated)
 }
 
 /// Writes where an acquired partition starts:

@@ -11,8 +11,8 @@ use uuid::Uuid;
 use super::rejections::{self, Rejected, RejectionWindow};
 use super::source::current_source;
 use super::{
-    Applied, Batch, Claim, DeadLetter, Gap, Holder, LookupResult, Position, SourcedOrder,
-    StartDecision, StoreError, StoredOrder,
+    Applied, Batch, Claim, DeadLetter, Gap, Holder, LookupResult, Outranked, Position,
+    SourcedOrder, StartDecision, StoreError, StoredOrder,
 };
 use crate::order::Order;
 
@@ -140,10 +140,14 @@ impl Tables {
             .collect();
         // Nothing fails after this: the transaction is committed.
         *window = window.after(batch, &rejected)?;
-        let mut outdated = 0;
+        let (mut outdated, mut outranked) = (0, Vec::new());
         for sourced in accepted {
-            outdated += usize::from(!self.upsert(batch, sourced));
+            if !self.upsert(batch, sourced) {
+                outdated += 1;
+                outranked.extend(self.outranked(batch, sourced));
+            }
         }
+        outranked.sort_unstable_by_key(|it| it.offset);
         for letter in rejections::dead_letters(batch, &rejected) {
             self.insert_dead_letter(batch, letter);
         }
@@ -162,6 +166,7 @@ impl Tables {
                 .map(|(sourced, why)| (sourced.offset, why))
                 .collect(),
             outdated,
+            outranked,
             already_applied: false,
         })
     }
@@ -208,6 +213,15 @@ impl Tables {
             self.orders.insert(new.order.order_uid.clone(), new);
         }
         passes
+    }
+
+    fn outranked(&self, batch: &Batch, outdated: &SourcedOrder) -> Option<Outranked> {
+        let row = self.orders.get(&outdated.order.order_uid)?;
+        let is_its = |held: &&Held| held.position.id == row.position_id;
+        let held = self.positions.iter().find(is_its)?;
+        let (log_id, partition) = (&held.log_id, held.position.partition);
+        (row.position_id != batch.position_id)
+            .then(|| Outranked::by(outdated.offset, log_id, partition, row.offset))
     }
 
     fn insert_dead_letter(&mut self, batch: &Batch, letter: DeadLetter) {

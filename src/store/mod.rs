@@ -20,6 +20,7 @@ use crate::order::{Order, Timestamp};
 use crate::pipeline::{LastApplied, PartitionOffset, Source, TopicId, Version};
 
 pub use self::existing_tables::Relation;
+pub use self::outranked::Outranked;
 pub use self::rejections::RejectionWindow;
 pub use self::schema::{AppliedMigration, Dialect, Migration, Schema};
 
@@ -28,6 +29,7 @@ mod existing_tables;
 #[cfg(any(test, feature = "memory-store"))]
 pub mod memory;
 mod order_sql;
+mod outranked;
 mod position_sql;
 pub mod postgres;
 mod rejections;
@@ -166,6 +168,8 @@ pub struct Applied {
     pub rejected: Vec<(i64, String)>,
     /// Orders left out because the store has a newer version.
     pub outdated: usize,
+    /// Those of them whose stored version is of another partition.
+    pub outranked: Vec<Outranked>,
     /// The batch had been committed before: an earlier COMMIT whose answer was lost.
     pub already_applied: bool,
 }

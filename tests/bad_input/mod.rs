@@ -7,6 +7,7 @@
 
 mod at_the_api;
 mod fields;
+mod forged_orders;
 mod forged_replies;
 mod http_requests;
 mod lookups;

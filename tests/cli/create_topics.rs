@@ -98,8 +98,9 @@ fn a_topic_that_differs_is_reported_not_changed_and_3_for_a_check() {
     env.kafka().create_topic(&env.topic(), 2);
     let ran = env.orders(&["create-topics"]).run().succeeds();
     let topic = env.topic();
-    let differences = [
+    let differences: [String; 3] = [
         format!("topic `{topic}` has 2 partition(s), not 4"),
+        format!("topic `{topic}` has message.timestamp.after.max.ms=3600000, not 300000"),
         format!("topic `{topic}` has retention.ms=604800000, not 2592000000"),
     ];
     let warnings = differences.each_ref();

@@ -18,6 +18,10 @@ const ORDERS_RETENTION_MS: &str = "2592000000";
 /// An hour: no client waits longer for a lookup.
 const LOOKUP_RETENTION_MS: &str = "3600000";
 
+/// Five minutes: how far a record's timestamp may be ahead of the broker's clock. An accept time counts
+/// only up to as much after the timestamp, so a forged one outranks newer orders for minutes at most.
+const MAX_AHEAD_MS: &str = "300000";
+
 /// The three topics as they must be on a log with this number of brokers.
 pub(super) fn specs(
     log: &LogSettings,
@@ -43,6 +47,7 @@ pub(super) fn specs(
     let min_in_sync = if replicas >= 3 { "2" } else { "1" };
     let orders: &[(&str, &str)] = &[
         ("cleanup.policy", "delete"),
+        ("message.timestamp.after.max.ms", MAX_AHEAD_MS),
         ("min.insync.replicas", min_in_sync),
         ("retention.ms", ORDERS_RETENTION_MS),
         ("unclean.leader.election.enable", "false"),
@@ -170,7 +175,7 @@ mod tests {
     use crate::config::Topics;
     use crate::data_folder::DataFolder;
     use crate::event_log::OffsetRange;
-    use crate::pipeline::TopicId;
+    use crate::pipeline::{MAX_AHEAD_US, TopicId};
 
     use super::*;
 
@@ -219,6 +224,10 @@ mod tests {
         assert_eq!(specs[0].settings["retention.ms"], "2592000000");
         assert_eq!(specs[1].settings["retention.ms"], "3600000");
         assert_eq!(specs[0].settings["unclean.leader.election.enable"], "false");
+        let max_ahead_us = MAX_AHEAD_MS.parse().map(|millis: i64| millis * 1_000);
+        assert_eq!(max_ahead_us, Ok(MAX_AHEAD_US));
+        let max_ahead = &specs[0].settings["message.timestamp.after.max.ms"];
+        assert_eq!(max_ahead, MAX_AHEAD_MS);
         for spec in specs {
             assert_eq!(spec.settings["cleanup.policy"], "delete");
         }

@@ -12,7 +12,7 @@ use crate::consumer::batch::{self, Target};
 use crate::consumer::status;
 use crate::event_log::ReadBack;
 use crate::pipeline::{PartitionOffset, Record};
-use crate::store::{Applied, Batch, Gap, RejectionWindow, SourcedOrder};
+use crate::store::{Applied, Batch, Gap, Outranked, RejectionWindow, SourcedOrder};
 
 /// Up to this many records a batch get a line each.
 const LOGGED_SINGLY: usize = 16;
@@ -145,16 +145,15 @@ fn log_batch(records: usize, batch: &Batch, applied: &Applied) {
     if records > LOGGED_SINGLY {
         tracing::info!(
             %topic, partition, dead_letters = batch.dead_letters.len() + applied.rejected.len(),
-            "processed {} orders (offsets {start}-{})", batch.orders.len(), end - 1
+            "processed {} orders (offsets {start}-{})",
+            batch.orders.len() - applied.outranked.len(), end - 1
         );
     }
     for sourced in &batch.orders {
         let (uid, offset) = (&sourced.order.order_uid, sourced.offset);
-        if applied
-            .rejected
-            .iter()
-            .any(|(refused, _)| *refused == offset)
-        {
+        let is_rejected = applied.rejected.iter().any(|(it, _)| *it == offset);
+        let is_outranked = applied.outranked.iter().any(|it| it.offset == offset);
+        if is_rejected || is_outranked {
             continue;
         }
         if records <= LOGGED_SINGLY {
@@ -163,11 +162,29 @@ fn log_batch(records: usize, batch: &Batch, applied: &Applied) {
             tracing::debug!(%topic, partition, "processed order {uid} (offset {offset})");
         }
     }
+    log_outranked(batch, &applied.outranked);
     let undecodable = batch.dead_letters.iter();
     let undecodable = undecodable.map(|letter| (letter.offset, &letter.reason));
     let refused = applied.rejected.iter().map(|(offset, why)| (*offset, why));
     for (offset, reason) in undecodable.chain(refused).take(LOGGED_SINGLY) {
         tracing::warn!(%topic, partition, "dead letter at offset {offset}: {reason}");
+    }
+}
+
+/// An acknowledged order that the store does not get is never passed over silently.
+fn log_outranked(batch: &Batch, outranked: &[Outranked]) {
+    let (topic, partition) = (&batch.topic, batch.partition);
+    for Outranked { offset, stored_at } in outranked.iter().take(LOGGED_SINGLY) {
+        let record = format!("{topic}/{partition}/{offset}");
+        tracing::warn!(
+            record,
+            stored_at,
+            "order left out: a version in another partition was accepted later"
+        );
+    }
+    let more = outranked.len().saturating_sub(LOGGED_SINGLY);
+    if more > 0 {
+        tracing::warn!(%topic, partition, "{more} more orders left out like these");
     }
 }
 

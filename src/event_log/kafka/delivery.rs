@@ -58,6 +58,11 @@ pub(super) fn append_error(error: &KafkaError) -> AppendError {
         Some(RDKafkaErrorCode::QueueFull) => {
             AppendError::NotAccepted("too many records are waiting for Kafka".into())
         }
+        // The broker checks it before it writes anything (`message.timestamp.after.max.ms`).
+        Some(RDKafkaErrorCode::InvalidTimestamp) => AppendError::NotAccepted(
+            "the broker refuses the record's timestamp: set this host's clock, or the broker's"
+                .into(),
+        ),
         Some(code) => AppendError::Unknown(code.to_string()),
         None => AppendError::Unknown(error.to_string()),
     }

@@ -3,9 +3,10 @@
 //! Most uids are new, so `insert_new` first selects those that are known and inserts the others by
 //! INSERT or COPY, which is faster than an upsert of all.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use tokio_postgres::error::SqlState;
+use tokio_postgres::types::ToSql;
 
 use super::client::Transaction;
 use super::statements::Statements;
@@ -14,8 +15,13 @@ use crate::store::apply::{
     InsertError, Inserted, OwnedPosition, WriteConnection, WriteTransaction,
 };
 use crate::store::{
-    Batch, Claim, DeadLetter, Gap, Position, SourcedOrder, StartDecision, StoreError,
+    Batch, Claim, DeadLetter, Gap, Outranked, Position, SourcedOrder, StartDecision, StoreError,
 };
+
+const OUTRANKED: &str = "
+    SELECT o.order_uid, p.log_id, p.partition, o.source_offset
+    FROM orders o JOIN log_positions p ON p.id = o.source_position
+    WHERE o.order_uid = ANY($1) AND o.source_position <> $2";
 
 const KNOWN: &str = "SELECT order_uid FROM orders WHERE order_uid = ANY($1)";
 
@@ -94,6 +100,26 @@ impl WriteTransaction for PostgresTransaction<'_> {
         let written = self.upsert_orders(batch, orders)?;
         let is_written = |sourced: &&&SourcedOrder| written.contains(&sourced.order.order_uid);
         Ok(orders.iter().filter(is_written).copied().collect())
+    }
+
+    fn find_outranked(
+        &mut self,
+        batch: &Batch,
+        outdated: &[&SourcedOrder],
+    ) -> Result<Vec<Outranked>, StoreError> {
+        let parameters: [&(dyn ToSql + Sync); 2] = [&uids(outdated), &batch.position_id];
+        let rows = self
+            .statements
+            .query(&mut self.transaction, OUTRANKED, &parameters)?;
+        let offsets: HashMap<&str, i64> = outdated
+            .iter()
+            .map(|sourced| (&*sourced.order.order_uid, sourced.offset))
+            .collect();
+        let outranked = rows.iter().filter_map(|row| {
+            let offset = offsets.get(row.get::<_, &str>(0))?;
+            Some(Outranked::by(*offset, row.get(1), row.get(2), row.get(3)))
+        });
+        Ok(outranked.collect())
     }
 
     fn delete_parts(&mut self, orders: &[&SourcedOrder]) -> Result<(), StoreError> {

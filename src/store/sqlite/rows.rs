@@ -3,16 +3,23 @@
 use std::sync::LazyLock;
 
 use rusqlite::types::{Null, ToSqlOutput};
-use rusqlite::{Connection, Error as SqliteError, ToSql, params_from_iter};
+use rusqlite::{
+    Connection, Error as SqliteError, OptionalExtension, ToSql, params, params_from_iter,
+};
 
 use super::timestamp_text;
 use crate::order::{Column, Delivery, Item, Order, Payment, TableRow, Timestamp, Value};
 use crate::store::order_sql::{
     names, order_columns, order_values, overwriting_older, part_columns, part_values,
 };
-use crate::store::{Batch, SourcedOrder};
+use crate::store::{Batch, Outranked, SourcedOrder};
 
 static SQL: LazyLock<Sql> = LazyLock::new(Sql::new);
+
+const OUTRANKED: &str = "
+    SELECT p.log_id, p.partition, o.source_offset
+    FROM orders o JOIN log_positions p ON p.id = o.source_position
+    WHERE o.order_uid = ?1 AND o.source_position <> ?2";
 
 const DELETE_DELIVERY: &str = "DELETE FROM delivery WHERE order_uid = ?1";
 const DELETE_PAYMENT: &str = "DELETE FROM payment WHERE order_uid = ?1";
@@ -77,6 +84,22 @@ pub(super) fn upsert_order(
     sourced: &SourcedOrder,
 ) -> Result<bool, SqliteError> {
     execute(connection, &SQL.upsert_order, order_values(batch, sourced))
+}
+
+/// Finds the stored version of an outdated order, if it is of another partition.
+pub(super) fn outranked(
+    connection: &Connection,
+    batch: &Batch,
+    outdated: &SourcedOrder,
+) -> Result<Option<Outranked>, SqliteError> {
+    let mut statement = connection.prepare_cached(OUTRANKED)?;
+    let key = params![outdated.order.order_uid, batch.position_id];
+    let found = statement.query_row(key, |row| {
+        let log_id: String = row.get(0)?;
+        let (partition, stored) = (row.get(1)?, row.get(2)?);
+        Ok(Outranked::by(outdated.offset, &log_id, partition, stored))
+    });
+    found.optional()
 }
 
 /// Deletes delivery, payment and items.

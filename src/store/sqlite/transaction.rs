@@ -12,7 +12,7 @@ use crate::store::apply::{
     InsertError, Inserted, OwnedPosition, WriteConnection, WriteTransaction,
 };
 use crate::store::{
-    Batch, Claim, DeadLetter, Gap, Position, SourcedOrder, StartDecision, StoreError,
+    Batch, Claim, DeadLetter, Gap, Outranked, Position, SourcedOrder, StartDecision, StoreError,
 };
 
 impl WriteConnection for SqliteStore {
@@ -92,6 +92,18 @@ impl WriteTransaction for SqliteTransaction<'_> {
             }
         }
         Ok(written)
+    }
+
+    fn find_outranked(
+        &mut self,
+        batch: &Batch,
+        outdated: &[&SourcedOrder],
+    ) -> Result<Vec<Outranked>, StoreError> {
+        let mut outranked = Vec::new();
+        for sourced in outdated {
+            outranked.extend(self.run(|connection| rows::outranked(connection, batch, sourced))?);
+        }
+        Ok(outranked)
     }
 
     fn delete_parts(&mut self, orders: &[&SourcedOrder]) -> Result<(), StoreError> {

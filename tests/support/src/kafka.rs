@@ -153,6 +153,17 @@ impl Kafka {
 
     /// Writes records in order, each acknowledged by all replicas; returns their offsets.
     pub fn produce(&self, topic: &str, records: &[RawRecord]) -> Vec<PartitionOffset> {
+        let acknowledged = |it: Delivery| it.expect("the record is acknowledged");
+        let delivered = self.deliver(topic, records).into_iter();
+        delivered.map(acknowledged).collect()
+    }
+
+    /// Writes a record that the broker may refuse; returns its offset, or the broker's reason.
+    pub fn try_produce(&self, topic: &str, record: &RawRecord) -> Result<PartitionOffset, String> {
+        self.deliver(topic, std::slice::from_ref(record)).remove(0)
+    }
+
+    fn deliver(&self, topic: &str, records: &[RawRecord]) -> Vec<Delivery> {
         let producer: ThreadedProducer<Acks> = settings(&self.brokers)
             .set("acks", "all")
             .set("enable.idempotence", "true")
@@ -169,8 +180,7 @@ impl Kafka {
             .flush(TIMEOUT)
             .expect("the records are acknowledged in time");
         drop(sender);
-        let offsets: Result<Vec<_>, String> = delivered.iter().collect();
-        offsets.unwrap_or_else(|error| panic!("a record was not acknowledged: {error}"))
+        delivered.iter().collect()
     }
 
     /// Writes records in one transaction; returns when its marker is in the log.
@@ -247,14 +257,10 @@ impl Kafka {
     /// Low and high watermark of each partition.
     pub fn ranges(&self, topic: &str) -> Vec<(i64, i64)> {
         let range = |partition| {
-            eventually_ok(
-                format!("the range of `{topic}`/{partition}"),
-                TIMEOUT,
-                || {
-                    let timeout = Duration::from_secs(5);
-                    self.client.fetch_watermarks(topic, partition, timeout)
-                },
-            )
+            let what = format!("the range of `{topic}`/{partition}");
+            let timeout = Duration::from_secs(5);
+            let fetch = || self.client.fetch_watermarks(topic, partition, timeout);
+            eventually_ok(what, TIMEOUT, fetch)
         };
         (0..self.partitions(topic)).map(range).collect()
     }
@@ -346,13 +352,10 @@ fn send(
 
 fn stored(message: &impl Message) -> StoredRecord {
     let headers = message.headers().map(|headers| {
-        let each = headers.iter().map(|header| {
-            (
-                header.key.to_owned(),
-                header.value.unwrap_or_default().to_vec(),
-            )
-        });
-        each.collect()
+        let value = |value: Option<&[u8]>| value.unwrap_or_default().to_vec();
+        let each = headers.iter();
+        each.map(|header| (header.key.to_owned(), value(header.value)))
+            .collect()
     });
     StoredRecord {
         partition: message.partition(),
