@@ -15,9 +15,11 @@ use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 
+pub use self::limit::EventLimit;
 use self::writer::{EventWriter, Guard};
 use crate::output::Verbosity;
 
+mod limit;
 mod writer;
 
 /// How an event is written.

@@ -18,7 +18,7 @@ use comfy_table::{ContentArrangement, Table, presets};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 
-use crate::escape::{escape, escape_lines};
+use crate::escape::{escape, escape_json_lines, escape_lines};
 use crate::sync::lock;
 
 /// How data is printed.
@@ -88,12 +88,21 @@ impl Output {
     /// Prints one or more lines of data; a missing newline at the end is added.
     pub fn data(&self, text: &str) -> anyhow::Result<()> {
         let end = if text.ends_with('\n') { "" } else { "\n" };
-        self.lines(format!("{text}{end}").as_bytes())?;
+        self.write(format!("{text}{end}").as_bytes())?;
         Ok(())
     }
 
-    /// Prints whole lines of data as they are; `false` when the pipe is closed.
+    /// Prints whole lines of JSON: as they are, but escaped on a terminal; `false` when the pipe is
+    /// closed.
     pub fn lines(&self, lines: &[u8]) -> anyhow::Result<bool> {
+        if !self.shared.stdout_is_terminal {
+            return self.write(lines);
+        }
+        let text = String::from_utf8_lossy(lines);
+        self.write(escape_json_lines(&text).as_bytes())
+    }
+
+    fn write(&self, lines: &[u8]) -> anyhow::Result<bool> {
         self.shared.has_data.store(true, Ordering::Relaxed);
         let mut stdout = lock(&self.shared.stdout);
         let written = stdout.write_all(lines).and_then(|()| stdout.flush());
@@ -106,7 +115,7 @@ impl Output {
     /// Prints one JSON document.
     pub fn json(&self, value: &impl Serialize) -> anyhow::Result<()> {
         let text = serde_json::to_string_pretty(value).context("encoding the output as JSON")?;
-        self.data(&text)
+        self.data(&escape_json_lines(&text))
     }
 
     /// Prints a table: with borders on a terminal, plain in a pipe. A row has one cell per header.
@@ -273,6 +282,16 @@ mod tests {
         let expected = "name            n\na               1\nlong\\u{1b}[31m\n\
                         order  a\\u{1b}[2Jb\nc      d\n";
         assert_eq!(read_to_string(stdout).unwrap(), expected);
+    }
+
+    #[test]
+    fn foreign_text_in_json_cannot_control_a_terminal() {
+        let (output, stdout, _) = output(Verbosity::Normal);
+        let text = "a\u{202e}\u{2028}\u{9b}[31m";
+        output.json(&serde_json::json!([text])).unwrap();
+        drop(output);
+        let printed = read_to_string(stdout).unwrap();
+        assert_eq!(printed, "[\n  \"a\\u202e\\u2028\\u009b[31m\"\n]\n");
     }
 
     #[test]

@@ -9,11 +9,14 @@
 //! Only when the positions reach those ends is it known that there is no such order; otherwise an
 //! absent one is looked up again after each commit, until its deadline.
 
+use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::context::Context;
 use super::status::LOOKUPS;
+use crate::diagnostics::EventLimit;
+use crate::escape::LogValue;
 use crate::event_log::{
     Durability, Fetched, LogFault, Membership, MembershipEvent, NewRecord, Reader, TopicState,
 };
@@ -49,6 +52,8 @@ struct PendingLookup {
     request: LookupRequest,
     /// The query and its result have been logged.
     logged: bool,
+    /// It is logged at debug level: any client can cause lookups.
+    is_one_of_many: bool,
 }
 
 struct Lookups {
@@ -57,6 +62,7 @@ struct Lookups {
     readers: Vec<Box<dyn Reader>>,
     store: Option<Box<dyn OrderStore>>,
     pending: Vec<PendingLookup>,
+    limit: EventLimit,
 }
 
 impl Lookups {
@@ -67,6 +73,7 @@ impl Lookups {
             readers: Vec::new(),
             store: None,
             pending: Vec::new(),
+            limit: EventLimit::default(),
         }
     }
 
@@ -82,6 +89,7 @@ impl Lookups {
                 return;
             }
             let pause = self.reply_to_pending();
+            self.log_count(Instant::now());
             // Until a request or a commit.
             self.context.lookups_ready.wait(pause);
         }
@@ -167,18 +175,31 @@ impl Lookups {
             self.context.status.lookups_dropped.inc();
             return;
         };
-        tracing::info!(
-            "LOOKUP RECEIVED order_uid={} action=query-db",
-            request.order_uid
-        );
-        let mut pending = self.pending.iter_mut();
-        match pending.find(|pending| pending.request.repeats(&request)) {
+        let now = Instant::now();
+        self.log_count(now);
+        let is_one_of_many = !self.limit.admits(now);
+        let is_repeated = |pending: &&mut PendingLookup| pending.request.repeats(&request);
+        if let Some(pending) = self.pending.iter_mut().find(is_repeated) {
             // Sent again while a GET waits: one reply is enough.
-            Some(pending) => pending.request.deadline_us = request.deadline_us,
-            None => self.pending.push(PendingLookup {
-                request,
-                logged: false,
-            }),
+            pending.is_one_of_many |= is_one_of_many;
+            pending.log_received();
+            let deadline_us = &mut pending.request.deadline_us;
+            *deadline_us = request.deadline_us.max(*deadline_us);
+            return;
+        }
+        let pending = PendingLookup {
+            request,
+            logged: false,
+            is_one_of_many,
+        };
+        pending.log_received();
+        self.pending.push(pending);
+    }
+
+    /// One line for the lookups of the last second that have none.
+    fn log_count(&mut self, now: Instant) {
+        if let Some(lookups) = self.limit.take_count(now) {
+            tracing::info!("{lookups} more lookups received within a second");
         }
     }
 
@@ -212,7 +233,7 @@ impl Lookups {
         let read_ends = || context.log.topic(topic).map_err(|error| error.to_string());
         let ends = read_ends()?;
         for pending in batch.iter().filter(|pending| !pending.logged) {
-            tracing::info!("DB QUERY order_uid={}", pending.request.order_uid);
+            pending.log_line(format_args!("DB QUERY order_uid={}", pending.uid()));
         }
         let uids: Vec<&str> = batch.iter().map(|it| &*it.request.order_uid).collect();
         let LookupResults { results, positions } = self.query(&ends.log_id, &uids)?;
@@ -224,9 +245,9 @@ impl Lookups {
             behind = lag.records_behind().filter(|_| !lag.is_past_end());
         }
         for (mut pending, result) in std::mem::take(batch).into_iter().zip(results) {
-            pending.log(&result);
+            pending.log_result(&result);
             match outcome(result, behind) {
-                Some(outcome) => self.reply(&pending.request, &outcome),
+                Some(outcome) => self.reply(&pending, &outcome),
                 // It may be among the records that are not stored yet.
                 None => batch.push(pending),
             }
@@ -245,19 +266,19 @@ impl Lookups {
         })
     }
 
-    fn reply(&self, request: &LookupRequest, outcome: &LookupOutcome) {
-        let message = LookupReply::encode(request, outcome);
+    fn reply(&self, pending: &PendingLookup, outcome: &LookupOutcome) {
+        let message = LookupReply::encode(&pending.request, outcome);
         let record = NewRecord {
             topic: &self.context.settings.topics.found,
             key: message.key,
             value: message.value,
             headers: &message.headers(),
         };
-        let order_uid = &request.order_uid;
+        let order_uid = pending.uid();
         match self.context.log.append(Durability::BestEffort, record) {
             Ok(_) => {
                 self.context.status.lookups_answered.inc();
-                tracing::info!("published order-found for {order_uid}");
+                pending.log_line(format_args!("published order-found for {order_uid}"));
             }
             // Lost, which a reply may be.
             Err(error) => tracing::warn!("order-found for {order_uid} was not sent: {error}"),
@@ -266,12 +287,31 @@ impl Lookups {
 }
 
 impl PendingLookup {
+    fn uid(&self) -> LogValue<'_> {
+        LogValue(&self.request.order_uid)
+    }
+
+    fn log_received(&self) {
+        let uid = self.uid();
+        self.log_line(format_args!(
+            "LOOKUP RECEIVED order_uid={uid} action=query-db"
+        ));
+    }
+
     /// Logs what the store had, once; an order also when it comes later.
-    fn log(&mut self, result: &LookupResult) {
+    fn log_result(&mut self, result: &LookupResult) {
         let is_stored = matches!(result, LookupResult::Stored(_));
         if !std::mem::replace(&mut self.logged, true) || is_stored {
             let found = if is_stored { "FOUND" } else { "MISS" };
-            tracing::info!("DB {found} order_uid={}", self.request.order_uid);
+            self.log_line(format_args!("DB {found} order_uid={}", self.uid()));
+        }
+    }
+
+    fn log_line(&self, line: fmt::Arguments<'_>) {
+        if self.is_one_of_many {
+            tracing::debug!("{line}");
+        } else {
+            tracing::info!("{line}");
         }
     }
 }

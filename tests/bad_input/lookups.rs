@@ -1,7 +1,7 @@
 //! Malformed, expired and oversized lookups are dropped and counted, and delay neither orders nor other
 //! lookups. Uids that the API would not accept are looked up.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use support::kafka::RawRecord;
 use support::on_both_engines;
@@ -14,6 +14,8 @@ on_both_engines! {
     [
         malformed_lookups_are_dropped_and_counted_and_stop_nothing,
         a_uid_stored_by_another_program_is_looked_up_as_decoded_from_the_path,
+        a_flood_of_lookups_is_a_few_log_lines_and_a_count,
+        a_uid_cannot_forge_a_field_of_a_log_line,
     ]
 }
 
@@ -130,4 +132,36 @@ fn a_uid_stored_by_another_program_is_looked_up_as_decoded_from_the_path(engines
     assert_eq!(get(&mut connection, "blank").status, 404);
     let literal = get(&mut connection, "a/b%3fc%23d").expect_status(404);
     assert_eq!(literal.json()["type"], "no-such-path");
+}
+
+fn a_flood_of_lookups_is_a_few_log_lines_and_a_count(engines: &Engines) {
+    let env = engines.ready();
+    let consumer = env.consumer();
+    let flood = (0..2_000).map(|number| RawRecord::new("k", format!("nobody-{number}")));
+    let flood: Vec<RawRecord> = flood.collect();
+    let start = Instant::now();
+    env.log().produce(&env.lookup_topic(), &flood);
+    wait_until("a reply to each", TIMEOUT, || {
+        env.log().ends(&env.found_topic()) == [2_000]
+    });
+    consumer.wait_for_line("more lookups received within a second");
+    // Four for each of the first ten in a second.
+    let seconds = usize::try_from(start.elapsed().as_secs()).expect("they are few") + 2;
+    let lines = consumer.lines();
+    let lines = lines.iter().filter(|line| line.contains("nobody-")).count();
+    assert!(lines <= 40 * seconds, "{lines} lines in {seconds} s");
+}
+
+fn a_uid_cannot_forge_a_field_of_a_log_line(engines: &Engines) {
+    let pipeline = Pipeline::start(*engines, 1);
+    let mut connection = pipeline.connect();
+    let path = "a%20b=c%20level=ERROR%20msg=%22forged%22%E2%80%AE%E2%80%A8";
+    assert_eq!(get(&mut connection, path).status, 404);
+    let quoted = r#"order_uid="a b=c level=ERROR msg=\"forged\"\u{202e}\u{2028}""#;
+    for line in ["LOOKUP RECEIVED", "DB QUERY", "DB MISS"] {
+        let line = pipeline.consumer.wait_for_line(line);
+        assert!(line.contains(quoted), "{line}");
+    }
+    let line = pipeline.consumer.wait_for_line("published order-found for");
+    assert!(line.contains("order-found for \"a b=c level"), "{line}");
 }
