@@ -14,7 +14,7 @@ use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use crate::event_log::TopicState;
-use crate::pipeline::{PartitionOffset, TopicId, time};
+use crate::pipeline::{PartitionOffset, Source, TopicId, time};
 use crate::sync;
 
 /// How long ago the newest ends that were reached may have been queried.
@@ -256,6 +256,16 @@ impl FollowerProgress {
         let partition = usize::try_from(record.partition).ok()?;
         let start = inner.partitions.get(partition)?.start;
         (record.offset >= start).then_some(inner.generation)
+    }
+
+    /// Whether the follower is past this record: the topic has it, or had it.
+    pub fn has_passed(&self, record: &Source) -> bool {
+        let mut inner = self.lock();
+        let is_past = |it: &mut Partition| record.at.offset < it.position;
+        record.topic_id == inner.topic_id
+            && inner
+                .partition_mut(record.at.partition)
+                .is_some_and(is_past)
     }
 
     /// Counts the starts; 0 before the first.

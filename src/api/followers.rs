@@ -162,6 +162,7 @@ pub fn watch_log(log: &dyn EventLog, read_model: &ReadModel, shutdown: &Shutdown
         }
         let now = Instant::now();
         read_model.lookups.expire(now);
+        read_model.log_updates(now);
         let are_live = followers.iter().all(|progress| progress.is_live(now));
         if shutdown.wait_timeout(if are_live {
             QUERY_INTERVAL

@@ -36,6 +36,8 @@ enum Origin {
     /// From the cache, while it is not known whether the log has a newer version.
     UnverifiedCache,
     Lookup,
+    /// From a reply that does not show which request it belongs to.
+    UnverifiedLookup,
 }
 
 /// Looks up one order.
@@ -84,6 +86,7 @@ async fn find(app: &App, order_uid: &str) -> Result<Option<(Arc<Entry>, Origin)>
     };
     match completion {
         Some(Completion::Found(entry)) => Ok(Some((entry, Origin::Lookup))),
+        Some(Completion::Unverified(entry)) => Ok(Some((entry, Origin::UnverifiedLookup))),
         Some(Completion::NotFound(NotFound { dead_lettered })) => Err(Problem::NoSuchOrder {
             order_uid: order_uid.into(),
             dead_lettered,
@@ -176,6 +179,7 @@ fn found(entry: &Entry, origin: Origin, request: &HeaderMap) -> Response<Body> {
         Origin::Cache => "orders; hit",
         Origin::UnverifiedCache => "orders; hit; detail=unverified",
         Origin::Lookup => "orders; fwd=miss",
+        Origin::UnverifiedLookup => "orders; fwd=miss; detail=unverified",
     });
     let etag = HeaderValue::from_maybe_shared(etag).expect("a tag is visible ASCII");
     let headers = response.headers_mut();

@@ -50,6 +50,8 @@ const MISSES_LOOKED_UP: u32 = 8;
 #[derive(Clone, Debug)]
 pub enum Completion {
     Found(Arc<Entry>),
+    /// From a reply that does not show which request it belongs to: it may be outdated.
+    Unverified(Arc<Entry>),
     NotFound(NotFound),
 }
 
@@ -192,18 +194,16 @@ impl Lookups {
         complete(removed, Completion::Found(entry.clone()));
     }
 
-    /// A reply with an order came. Only one to a request of this instance counts: `correlation_id`
-    /// must match, or be missing (a consumer that does not echo it). `keep` puts the order into the
-    /// cache, under the lock, and returns what is held then. Whether the reply counted.
+    /// A reply with an order came. Only one to a request of this instance counts. `keep` puts the order
+    /// into the cache, under the lock, and returns what is held then. Whether the reply counted.
     pub fn reply_found(
         &self,
         uid: &str,
-        correlation_id: Option<Uuid>,
+        correlation_id: Uuid,
         keep: impl FnOnce() -> Arc<Entry>,
     ) -> bool {
         let mut shard = self.shard(uid);
-        let is_ours =
-            |pending: &Pending| correlation_id.is_none_or(|it| it == pending.correlation_id);
+        let is_ours = |pending: &Pending| pending.correlation_id == correlation_id;
         if !shard.pending.get(uid).is_some_and(is_ours) {
             return false;
         }
@@ -211,6 +211,21 @@ impl Lookups {
         let removed = self.remove(&mut shard, uid);
         drop(shard);
         complete(removed, Completion::Found(held));
+        true
+    }
+
+    /// An order came in a reply that does not show which request it belongs to: go-orders' consumer
+    /// sends such replies, and so can anyone. It completes the GETs that wait now, and nothing is kept.
+    /// Whether a GET waited.
+    pub fn reply_unverified(&self, uid: &str, entry: Arc<Entry>) -> bool {
+        let mut shard = self.shard(uid);
+        let is_waited_for = |pending: &Pending| pending.waiters() > 0;
+        if !shard.pending.get(uid).is_some_and(is_waited_for) {
+            return false;
+        }
+        let removed = self.remove(&mut shard, uid);
+        drop(shard);
+        complete(removed, Completion::Unverified(entry));
         true
     }
 

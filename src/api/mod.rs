@@ -10,8 +10,8 @@
 //! producers are flushed, since dropping them would purge what they still hold.
 
 use std::net::TcpListener;
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -136,6 +136,7 @@ impl Api {
             lookups: Lookups::default(),
             orders: FollowerProgress::new(&settings.topics.orders),
             replies: FollowerProgress::new(&settings.topics.found),
+            reply_lines: Mutex::default(),
         };
         let warm_up = match (&store, settings.load_limit) {
             (None, _) => "nothing is warmed up: no database is configured",

@@ -5,21 +5,25 @@
 //!
 //! # Invariants
 //!
-//! An entry is only kept when the follower reads the log from that entry's offset or below. Otherwise
-//! a newer version may have been missed, and the entry would hide it until it expires.
+//! - An entry is only kept when the follower reads the log from that entry's offset or below.
+//!   Otherwise a newer version may have been missed, and the entry would hide it until it expires.
+//! - Only what this process accepted is served as it is; what came from the log is decoded first.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use bytes::Bytes;
-use tracing::info;
+use tracing::{debug, info};
 
 use super::follower_progress::FollowerProgress;
 use super::lookups::{Joined, Lookups};
 use crate::cache::{Entry, OrderCache};
-use crate::order::{Order, is_uid};
+use crate::diagnostics::EventLimit;
+use crate::escape::LogValue;
+use crate::order::BorrowedOrder;
 use crate::pipeline::lookup_protocol::{LookupOutcome, LookupReply};
-use crate::pipeline::{ACCEPTED_AT, PartitionOffset, Record, Source, TopicId, Version};
+use crate::pipeline::{MAX_AHEAD_US, PartitionOffset, Record, Source, TopicId, Version, time};
+use crate::sync::lock;
 
 /// Shared by the handlers and the threads.
 pub struct ReadModel {
@@ -29,6 +33,8 @@ pub struct ReadModel {
     pub orders: FollowerProgress,
     /// The follower of the topic of replies.
     pub replies: FollowerProgress,
+    /// How many lines the replies may have: any client can cause lookups.
+    pub reply_lines: Mutex<EventLimit>,
 }
 
 /// The state of the follower of orders before an append.
@@ -113,18 +119,32 @@ impl ReadModel {
         }
     }
 
-    /// The follower read a reply. Only replies to requests of this instance count, so that nobody can
-    /// put an order into the cache by merely writing to the topic.
+    /// The follower read a reply. Only one to a request of this instance enters the cache, and only as
+    /// a version that the log can have: nobody can put an order there, or one that nothing outranks,
+    /// by merely writing to the topic.
     pub fn replied(&self, record: &Record, now: Instant) {
         let Some(reply) = LookupReply::decode(record) else {
             return;
         };
-        let (uid, version) = (reply.order_uid, reply.outcome.version());
+        let version = reply.outcome.version().filter(|it| self.is_possible(it));
+        let uid = reply.order_uid;
         match reply.outcome {
             LookupOutcome::Found { body, behind, .. } => {
+                let Some(correlation_id) = reply.correlation_id else {
+                    let unverified = || Arc::new(Entry::new(body, None, None));
+                    let entry = self.cache.get(&uid).unwrap_or_else(unverified);
+                    self.lookups.reply_unverified(&uid, entry);
+                    return;
+                };
                 let keep = || self.cache.put(&uid, Entry::new(body, version, behind));
-                if self.lookups.reply_found(&uid, reply.correlation_id, keep) {
-                    info!("CACHE UPDATED order_uid={uid} source=order-found");
+                if !self.lookups.reply_found(&uid, correlation_id, keep) {
+                    return;
+                }
+                self.log_updates(now);
+                let uid = LogValue(&uid);
+                match lock(&self.reply_lines).admits(now) {
+                    true => info!("CACHE UPDATED order_uid={uid} source=order-found"),
+                    false => debug!("CACHE UPDATED order_uid={uid} source=order-found"),
                 }
             }
             LookupOutcome::NotFound(not_found) => {
@@ -135,6 +155,20 @@ impl ReadModel {
                 }
             }
         }
+    }
+
+    /// One line for the updates of the last second that have none.
+    pub fn log_updates(&self, now: Instant) {
+        if let Some(updates) = lock(&self.reply_lines).take_count(now) {
+            info!("{updates} more orders entered the cache within a second source=order-found");
+        }
+    }
+
+    /// Whether the log can have this version. One that it cannot have would outrank those that follow, or
+    /// be taken for a record that is still to be followed: its order is kept as of unknown version.
+    fn is_possible(&self, version: &Version) -> bool {
+        let latest_us = time::now_us().saturating_add(2 * MAX_AHEAD_US);
+        (0..=latest_us).contains(&version.accepted_at_us) && self.orders.has_passed(&version.source)
     }
 
     /// A row of the store, read in a snapshot at or beyond the follower's start. Whether it was kept:
@@ -167,28 +201,12 @@ impl ReadModel {
     }
 }
 
-/// The uid and the body to serve; `None` for a record that is no order.
+/// The uid and the body to serve; `None` for a record that is no order. Decoded whatever its headers
+/// say: any program may write to the topic.
 fn followed_order(record: &Record) -> Option<(String, Bytes)> {
-    let value = record.value.as_ref()?;
-    if let Some(uid) = normalised_uid(record, value) {
-        return Some((uid.into(), value.clone()));
-    }
-    let order = Order::decode(value).ok()?;
+    let order = BorrowedOrder::decode(record.value.as_ref()?).ok()?;
     let body = Bytes::from(order.encode().into_boxed_slice());
-    Some((order.order_uid, body))
-}
-
-/// The uid of a record that an API wrote: its value is normalised and can be served as it is. A
-/// foreign record that merely carries the header is recognised by its first field.
-fn normalised_uid<'a>(record: &'a Record, value: &[u8]) -> Option<&'a str> {
-    record.header(ACCEPTED_AT)?;
-    let uid = std::str::from_utf8(record.key.as_ref()?)
-        .ok()
-        .filter(|uid| is_uid(uid))?;
-    let rest = value
-        .strip_prefix(br#"{"order_uid":""#)?
-        .strip_prefix(uid.as_bytes())?;
-    rest.starts_with(br#"","track_number":"#).then_some(uid)
+    Some((order.order_uid.to_string(), body))
 }
 
 #[cfg(test)]
@@ -196,8 +214,9 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::api::lookups::LookupHandle;
+    use crate::api::lookups::{Completion, LookupHandle};
     use crate::event_log::TopicState;
+    use crate::order::Order;
 
     const ORDER: &str = r#"{"order_uid":"a","date_created":"2021-11-26T06:22:19Z"}"#;
 
@@ -214,6 +233,7 @@ mod tests {
             lookups: Lookups::default(),
             orders: FollowerProgress::new("orders"),
             replies: FollowerProgress::new("order-found"),
+            reply_lines: Mutex::default(),
         }
     }
 
@@ -239,6 +259,7 @@ mod tests {
         let header = |(name, value): &(&str, &'static str)| ((*name).into(), Bytes::from(*value));
         Record {
             offset: 7,
+            timestamp_ms: time::now_us() / 1_000,
             key: Some(Bytes::from(key)),
             value: Some(Bytes::copy_from_slice(value.as_bytes())),
             headers: headers.iter().map(header).collect(),
@@ -294,27 +315,20 @@ mod tests {
     }
 
     #[test]
-    fn a_record_that_an_api_wrote_is_served_as_it_is() {
+    fn a_followed_record_is_decoded_whatever_headers_it_has() {
         let order = Order::decode(ORDER.as_bytes()).unwrap();
         let normalised = String::from_utf8(order.encode()).unwrap();
-        let ours = record("a", &normalised, &[("accepted-at", "9")]);
-        assert_eq!(body(&ours), Some(("a".into(), normalised.clone())));
-        assert_eq!(
-            body(&record("a", ORDER, &[])),
-            Some(("a".into(), normalised))
-        );
-    }
-
-    #[test]
-    fn a_foreign_record_with_our_header_is_decoded() {
         let headers = [("accepted-at", "9")];
-        assert_eq!(
-            body(&record("a", r#"{"order_uid":"a","sm_id":"x"}"#, &headers)),
-            None
-        );
-        let other_key = body(&record("b", ORDER, &headers));
-        assert_eq!(other_key.map(|(uid, _)| uid), Some("a".into()));
-        assert_eq!(body(&record("a", "garbage", &headers)), None);
+        for value in [ORDER, &normalised] {
+            let expected = Some(("a".into(), normalised.clone()));
+            assert_eq!(body(&record("a", value, &headers)), expected);
+            assert_eq!(body(&record("a", value, &[])), expected);
+            assert_eq!(body(&record("b", value, &headers)), expected);
+        }
+        let disguised = normalised.replacen("\"entry\"", "<script>", 1);
+        for value in [&disguised, r#"{"order_uid":"a","sm_id":"x"}"#, "garbage"] {
+            assert_eq!(body(&record("a", value, &headers)), None, "{value}");
+        }
     }
 
     #[test]
@@ -330,24 +344,57 @@ mod tests {
         assert!(read_model.cache.get("a").is_some());
     }
 
+    /// Sends a lookup of `a`; returns its handle and its correlation id in a header.
+    fn send_lookup(read_model: &ReadModel) -> (LookupHandle, (Box<str>, Bytes)) {
+        let Joined::Waiting(handle) = read_model.join("a", Instant::now()) else {
+            panic!("no lookup is to be sent")
+        };
+        let id = handle.to_send.expect("it is to be sent").simple();
+        (handle, ("correlation-id".into(), id.to_string().into()))
+    }
+
     #[test]
     fn a_reply_to_another_request_changes_nothing() {
         let read_model = read_model();
-        read_model.replied(&record("a", "{}", &[]), Instant::now());
+        read_model.replied(&record("a", ORDER, &[]), Instant::now());
         assert!(read_model.cache.get("a").is_none());
-        let Joined::Waiting(LookupHandle {
-            to_send: Some(correlation_id),
-            ..
-        }) = read_model.join("a", Instant::now())
-        else {
-            panic!("no lookup is to be sent")
-        };
-        let mut reply = record("a", "{}", &[]);
-        let id = correlation_id.simple().to_string();
-        reply
-            .headers
-            .push(("correlation-id".into(), Bytes::from(id)));
+        let (_handle, id) = send_lookup(&read_model);
+        let mut reply = record("a", ORDER, &[]);
+        reply.headers.push(id);
         read_model.replied(&reply, Instant::now());
         assert!(read_model.cache.get("a").is_some());
+    }
+
+    #[test]
+    fn a_reply_without_correlation_id_is_answered_and_not_kept() {
+        let read_model = read_model();
+        let (handle, _) = send_lookup(&read_model);
+        let headers = [("source", "t/0/4"), ("accepted-at", "9")];
+        read_model.replied(&record("a", ORDER, &headers), Instant::now());
+        let completion = handle.completion.borrow();
+        assert!(matches!(*completion, Some(Completion::Unverified(_))));
+        assert!(read_model.cache.get("a").is_none());
+    }
+
+    #[test]
+    fn a_version_that_the_log_cannot_have_is_not_believed() {
+        let read_model = read_model();
+        let version_kept = |source: &'static str, accepted_at: &'static str| {
+            read_model.cache.remove("a");
+            let (_handle, id) = send_lookup(&read_model);
+            let headers = [("source", source), ("accepted-at", accepted_at)];
+            let mut reply = record("a", ORDER, &headers);
+            reply.headers.push(id);
+            read_model.replied(&reply, Instant::now());
+            let entry = read_model.cache.get("a").expect("it is kept");
+            entry.version.is_some()
+        };
+        assert!(version_kept("t/0/4", "9"));
+        for source in ["t/0/5", "t/1/0", "t/2147483647/0", "u/0/4", "X/50000000/9"] {
+            assert!(!version_kept(source, "9"), "{source}");
+        }
+        for accepted_at in ["-1", "253402300799999999", "9223372036854775807"] {
+            assert!(!version_kept("t/0/4", accepted_at), "{accepted_at}");
+        }
     }
 }

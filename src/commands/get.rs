@@ -128,8 +128,8 @@ fn warn_if_outdated(output: &Output, found: &FoundOrder) {
     }
     if found.is_unverified {
         output.warn(&format!(
-            "order `{order_uid}` is from the API's cache, and the log is unavailable: there may be a \
-             newer version"
+            "the API could not verify that this is the newest version of order `{order_uid}`: the log \
+             is unavailable, or another program's consumer replied"
         ));
     }
 }

@@ -6,8 +6,9 @@
 //!
 //! # Invariants
 //!
-//! What describes the order in a reply comes from the consumer: headers with those names are never
-//! sent back from the request.
+//! - Nothing of a request is sent back but its correlation id and its deadline.
+//! - A reply with a header of the protocol twice is no reply.
+//! - The order of a reply is decoded and encoded again: no API serves bytes that another program wrote.
 
 use std::borrow::Cow;
 use std::str::from_utf8;
@@ -15,10 +16,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use serde::de::IgnoredAny;
 use uuid::Uuid;
 
-use super::{ACCEPTED_AT, Record, Source, Version};
+use super::{ACCEPTED_AT, PartitionOffset, Record, Source, Version};
+use crate::order::BorrowedOrder;
 
 /// How long a lookup is worth a reply: the longest deadline there is, and the deadline of a request
 /// that names none.
@@ -36,10 +37,19 @@ const SOURCE: &str = "source";
 const BEHIND: &str = "behind";
 /// The record that could not become this order: `<topic>/<partition>/<offset>`.
 const DEAD_LETTERED: &str = "dead-lettered";
-/// The headers by which a reply describes the order.
-const OF_REPLIES: [&str; 4] = [SOURCE, ACCEPTED_AT, BEHIND, DEAD_LETTERED];
+/// The headers of a reply.
+const OF_REPLIES: [&str; 6] = [
+    CORRELATION_ID,
+    DEADLINE,
+    SOURCE,
+    ACCEPTED_AT,
+    BEHIND,
+    DEAD_LETTERED,
+];
 
 const MAX_UID_BYTES: usize = 512;
+/// The longest name of a topic.
+const MAX_TOPIC_BYTES: usize = 249;
 /// What the headers of one request may take, each with its overhead in memory: any client may write
 /// to that topic, and a consumer keeps ten thousand requests. An API's take about an eighth of it.
 const MAX_HEADER_BYTES: usize = 2048;
@@ -68,8 +78,9 @@ pub struct LookupRequest {
     pub order_uid: String,
     /// At most [`LOOKUP_TTL`] from now.
     pub deadline_us: i64,
-    /// The headers to send back.
-    echoed: Vec<(Box<str>, Bytes)>,
+    /// The two headers to send back, as they are.
+    correlation_id: Option<Bytes>,
+    deadline: Option<Bytes>,
 }
 
 impl LookupRequest {
@@ -104,26 +115,26 @@ impl LookupRequest {
             let sent_at_us = record.timestamp_ms.saturating_mul(1_000);
             sent_at_us.saturating_add(LOOKUP_TTL_US)
         });
-        let mut echoed = record.headers;
-        echoed.retain(|(name, _)| !OF_REPLIES.contains(&&**name));
+        let (mut correlation_id, mut deadline) = (None, None);
+        for (name, value) in record.headers {
+            match &*name {
+                CORRELATION_ID => correlation_id.get_or_insert(value),
+                DEADLINE => deadline.get_or_insert(value),
+                _ => continue,
+            };
+        }
         Some(LookupRequest {
             order_uid,
             // Whatever the API's clock shows.
             deadline_us: deadline_us.min(now_us.saturating_add(LOOKUP_TTL_US)),
-            echoed,
+            correlation_id,
+            deadline,
         })
     }
 
     /// Whether both request the same order for the same lookup.
     pub fn repeats(&self, other: &LookupRequest) -> bool {
-        self.order_uid == other.order_uid && self.correlation_id() == other.correlation_id()
-    }
-
-    fn correlation_id(&self) -> Option<&Bytes> {
-        let mut headers = self.echoed.iter();
-        headers
-            .find(|(name, _)| &**name == CORRELATION_ID)
-            .map(|(_, id)| id)
+        self.order_uid == other.order_uid && self.correlation_id == other.correlation_id
     }
 }
 
@@ -131,7 +142,8 @@ impl LookupRequest {
 #[derive(Debug, PartialEq, Eq)]
 pub struct LookupReply {
     pub order_uid: String,
-    /// `None` when the consumer does not send it back (go-orders' does not).
+    /// `None` when the consumer does not send it back (go-orders' does not). Then nothing shows that
+    /// it is a reply to a request, and only its order is read.
     pub correlation_id: Option<Uuid>,
     pub outcome: LookupOutcome,
 }
@@ -159,9 +171,13 @@ pub struct NotFound {
 
 impl LookupReply {
     pub fn encode<'a>(request: &'a LookupRequest, outcome: &'a LookupOutcome) -> Message<'a> {
-        let echoed = request.echoed.iter();
+        let echoed = [
+            (CORRELATION_ID, &request.correlation_id),
+            (DEADLINE, &request.deadline),
+        ];
         let mut headers: Vec<(&str, Cow<'_, [u8]>)> = echoed
-            .map(|(name, value)| (&**name, Cow::Borrowed(value.as_ref())))
+            .into_iter()
+            .filter_map(|(name, value)| Some((name, Cow::Borrowed(value.as_deref()?))))
             .collect();
         let mut push = |name, value: Option<String>| {
             headers.extend(value.map(|value| (name, Cow::Owned(value.into_bytes()))));
@@ -193,20 +209,32 @@ impl LookupReply {
     /// Reads a record of the reply topic; `None` for what cannot be a reply to a request of an
     /// API.
     pub fn decode(record: &Record) -> Option<LookupReply> {
-        let order_uid = from_utf8(record.key.as_ref()?).ok()?.to_owned();
+        let key = record.key.as_ref().filter(|it| it.len() <= MAX_UID_BYTES)?;
+        let order_uid = from_utf8(key).ok()?;
+        if OF_REPLIES.iter().any(|name| record.repeats_header(name)) {
+            return None;
+        }
         let correlation_id = match record.header(CORRELATION_ID) {
             None => None,
             // An id that is not one of ours belongs to another program's request.
             Some(id) => Some(Uuid::try_parse_ascii(id).ok()?),
         };
-        let outcome = match &record.value {
-            Some(body) => LookupOutcome::found(record, body)?,
-            None => LookupOutcome::NotFound(NotFound {
-                dead_lettered: text_header(record, DEAD_LETTERED).map(Arc::from),
+        let outcome = match (&record.value, correlation_id) {
+            (Some(value), Some(_)) => LookupOutcome::found(record, order_uid, value)?,
+            (Some(value), None) => LookupOutcome::Found {
+                body: encoded(order_uid, BorrowedOrder::decode(value).ok()?)?,
+                source: None,
+                accepted_at_us: None,
+                behind: None,
+            },
+            (None, _) => LookupOutcome::NotFound(NotFound {
+                dead_lettered: text_header(record, DEAD_LETTERED)
+                    .filter(|location| is_location(location))
+                    .map(Arc::from),
             }),
         };
         Some(LookupReply {
-            order_uid,
+            order_uid: order_uid.to_owned(),
             correlation_id,
             outcome,
         })
@@ -214,19 +242,14 @@ impl LookupReply {
 }
 
 impl LookupOutcome {
-    fn found(record: &Record, body: &Bytes) -> Option<LookupOutcome> {
-        // It is served as it is, so it must at least be what GET promises: a JSON object.
-        let is_object =
-            body.first() == Some(&b'{') && serde_json::from_slice::<IgnoredAny>(body).is_ok();
-        if !is_object {
-            return None;
-        }
+    fn found(record: &Record, order_uid: &str, value: &[u8]) -> Option<LookupOutcome> {
         let behind = match record.header(BEHIND) {
             None => None,
             Some(_) => Some(u64::try_from(record.number_header(BEHIND)?).ok()?),
         };
         Some(LookupOutcome::Found {
-            body: body.clone(),
+            // Rows that other programs wrote may break the rules on values.
+            body: encoded(order_uid, BorrowedOrder::decode_stored(value).ok()?)?,
             source: text_header(record, SOURCE).and_then(|source| source.parse().ok()),
             accepted_at_us: record.number_header(ACCEPTED_AT),
             behind,
@@ -247,6 +270,28 @@ impl LookupOutcome {
             LookupOutcome::NotFound(_) => None,
         }
     }
+}
+
+/// The order as it is served; `None` when it is another one than the reply's key names.
+fn encoded(order_uid: &str, order: BorrowedOrder<'_>) -> Option<Bytes> {
+    let is_this = &*order.order_uid == order_uid;
+    is_this.then(|| order.encode().into_boxed_slice().into())
+}
+
+/// Whether the text is `<topic>/<partition>/<offset>`, which is served to clients.
+fn is_location(text: &str) -> bool {
+    let parts = text.rsplit_once('/').and_then(|(rest, offset)| {
+        let (topic, partition) = rest.rsplit_once('/')?;
+        let (partition, offset) = (partition.parse().ok()?, offset.parse().ok()?);
+        Some((topic, PartitionOffset { partition, offset }))
+    });
+    let is_legal = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+    parts.is_some_and(|(topic, PartitionOffset { partition, offset })| {
+        (1..=MAX_TOPIC_BYTES).contains(&topic.len())
+            && topic.bytes().all(is_legal)
+            && partition >= 0
+            && offset >= 0
+    })
 }
 
 fn text_header<'a>(record: &'a Record, name: &str) -> Option<&'a str> {

@@ -168,7 +168,7 @@ impl Known {
 fn assert_all_found(waiters: &[Waiter]) {
     for waiter in waiters {
         let completion = waiter.completion.borrow();
-        assert!(matches!(*completion, Some(Completion::Found(_))));
+        assert!(!matches!(*completion, None | Some(Completion::NotFound(_))));
     }
 }
 
@@ -280,19 +280,24 @@ impl World {
 
     fn reply_found(&mut self, at: usize, under: Under) {
         let known = &mut self.known[at];
-        let correlation_id = known.under(under);
-        let counts = match correlation_id {
-            Some(correlation_id) => known.is_current(correlation_id),
-            None => known.flight.is_some(),
+        let Some(correlation_id) = known.under(under) else {
+            self.reply_unverified(at);
+            return;
         };
-        let mut kept = false;
-        let keep = || {
-            kept = true;
-            entry()
-        };
-        let counted = self.lookups.reply_found(UIDS[at], correlation_id, keep);
+        let counts = known.is_current(correlation_id);
+        let counted = self.lookups.reply_found(UIDS[at], correlation_id, entry);
         assert_eq!(counted, counts, "a reply to another request");
-        assert_eq!(kept, counts, "the order is kept");
+        if counts {
+            assert_all_found(&known.end());
+            known.misses = None;
+        }
+    }
+
+    fn reply_unverified(&mut self, at: usize) {
+        let known = &mut self.known[at];
+        let counts = known.waiters().is_some_and(|waiters| !waiters.is_empty());
+        let counted = self.lookups.reply_unverified(UIDS[at], entry());
+        assert_eq!(counted, counts, "whether a GET waits");
         if counts {
             assert_all_found(&known.end());
             known.misses = None;

@@ -49,7 +49,7 @@ fn many_gets_send_one_lookup_and_all_get_its_reply() {
     let (first, correlation_id) = sending(join(&lookups, now));
     let second = waiting(join(&lookups, now));
     assert_eq!(lookups.pending(), 1);
-    assert!(lookups.reply_found("a", Some(correlation_id), entry));
+    assert!(lookups.reply_found("a", correlation_id, entry));
     assert!(is_found(&first) && is_found(&second));
     assert_eq!(lookups.pending(), 0);
 }
@@ -182,10 +182,25 @@ fn a_remembered_miss_is_forgotten_after_a_second_and_when_the_order_comes() {
 #[test]
 fn a_reply_to_another_request_does_not_enter_the_cache() {
     let (lookups, now) = (Lookups::default(), Instant::now());
-    assert!(!lookups.reply_found("a", None, || panic!("it was kept")));
+    assert!(!lookups.reply_found("a", Uuid::new_v4(), || panic!("it was kept")));
     let (_completion, _) = sending(join(&lookups, now));
-    assert!(!lookups.reply_found("a", Some(Uuid::new_v4()), || panic!("it was kept")));
-    assert!(lookups.reply_found("a", None, entry));
+    assert!(!lookups.reply_found("a", Uuid::new_v4(), || panic!("it was kept")));
+}
+
+#[test]
+fn a_reply_to_no_known_request_completes_only_the_gets_that_wait() {
+    let (lookups, now) = (Lookups::default(), Instant::now());
+    assert!(!lookups.reply_unverified("a", entry()));
+    let (completion, correlation_id) = sending(join(&lookups, now));
+    assert!(lookups.reply_unverified("a", entry()));
+    let is_unverified = matches!(*completion.borrow(), Some(Completion::Unverified(_)));
+    assert!(is_unverified);
+    assert!(!lookups.reply_found("a", correlation_id, || panic!("it was kept")));
+    // No GET waits any more: the lookup goes on, for the reply that belongs to it.
+    let (completion, correlation_id) = sending(join(&lookups, now));
+    drop(completion);
+    assert!(!lookups.reply_unverified("a", entry()));
+    assert!(lookups.reply_found("a", correlation_id, entry));
 }
 
 #[test]
@@ -196,9 +211,9 @@ fn a_reply_to_a_request_before_a_restart_of_the_follower_does_not_count() {
     assert!(lookups.is_queued("a"));
     lookups.renew();
     assert!(!lookups.is_queued("a"));
-    assert!(!lookups.reply_found("a", Some(before), || panic!("it was kept")));
+    assert!(!lookups.reply_found("a", before, || panic!("it was kept")));
     let after = lookups.resend("a", now).expect("it is sent again at once");
-    assert!(lookups.reply_found("a", Some(after), entry));
+    assert!(lookups.reply_found("a", after, entry));
     assert!(is_found(&completion));
 }
 

@@ -6,8 +6,10 @@ use proptest::prelude::*;
 use support::replayable;
 
 use super::*;
-use crate::pipeline::PartitionOffset;
+use crate::order::Order;
 
+/// An order of uid `a` as the API encodes it.
+const ORDER: &str = r#"{"order_uid":"a","date_created":"2021-11-26T06:22:19Z"}"#;
 const NOW_US: i64 = 1_700_000_000_000_000;
 const ID: &str = "67e55044-10b1-426f-9247-bb680e5fe0c8";
 
@@ -45,22 +47,32 @@ fn source() -> impl Strategy<Value = Source> {
     })
 }
 
-fn outcome() -> impl Strategy<Value = LookupOutcome> {
+fn encoded_order(order_uid: &str, sm_id: i32) -> Bytes {
+    let order = Order {
+        order_uid: order_uid.to_owned(),
+        sm_id,
+        ..Order::default()
+    };
+    order.encode().into()
+}
+
+fn outcome(order_uid: String) -> impl Strategy<Value = LookupOutcome> {
     let found = (
-        any::<u32>(),
+        any::<i32>(),
         option::of(source()),
         option::of(any::<i64>()),
         option::of(0..=i64::MAX as u64),
     );
-    let found = found.prop_map(
-        |(number, source, accepted_at_us, behind)| LookupOutcome::Found {
-            body: format!(r#"{{"sm_id":{number}}}"#).into(),
-            source,
-            accepted_at_us,
-            behind,
-        },
-    );
-    let not_found = option::of(r"\PC{1,30}").prop_map(|place| {
+    let found =
+        found.prop_map(
+            move |(number, source, accepted_at_us, behind)| LookupOutcome::Found {
+                body: encoded_order(&order_uid, number),
+                source,
+                accepted_at_us,
+                behind,
+            },
+        );
+    let not_found = option::of(r"[A-Za-z0-9._-]{1,30}/[0-9]{1,9}/[0-9]{1,18}").prop_map(|place| {
         LookupOutcome::NotFound(NotFound {
             dead_lettered: place.map(Arc::from),
         })
@@ -71,7 +83,7 @@ fn outcome() -> impl Strategy<Value = LookupOutcome> {
 /// Headers that another program may have put on a request.
 fn foreign_headers() -> impl Strategy<Value = Vec<(Box<str>, Bytes)>> {
     let name = prop_oneof![
-        prop::sample::select(OF_REPLIES.to_vec()).prop_map(Box::from),
+        prop::sample::select(vec![SOURCE, ACCEPTED_AT, BEHIND, DEAD_LETTERED]).prop_map(Box::from),
         r"[a-z]{1,8}".prop_map(Box::from),
     ];
     let value = prop_oneof![Just("1".to_owned()), r"[ -~]{0,20}"];
@@ -97,7 +109,10 @@ fn a_request_is_decoded_as_it_was_encoded() {
 
 #[test]
 fn a_reply_is_decoded_as_it_was_encoded_whatever_headers_the_request_had() {
-    let any = (order_uid(), any::<u128>(), outcome(), foreign_headers());
+    let any = order_uid().prop_flat_map(|order_uid| {
+        let outcome = outcome(order_uid.clone());
+        (Just(order_uid), any::<u128>(), outcome, foreign_headers())
+    });
     replayable::check(1_000, any, |(order_uid, id, outcome, foreign)| {
         let id = Uuid::from_u128(id);
         let mut asked = appended(&LookupRequest::encode(&order_uid, id, NOW_US));
@@ -138,11 +153,41 @@ fn requests_are_the_same_when_order_and_correlation_id_are() {
     assert!(!one.repeats(&request("a", &[])));
 }
 
+#[test]
+fn nothing_of_a_request_is_sent_back_but_its_correlation_id_and_its_deadline() {
+    let headers = [
+        ("source", "T/0/1"),
+        ("correlation-id", ID),
+        ("x", "1"),
+        ("correlation-id", "another"),
+        ("accepted-at", "1"),
+        ("behind", "1"),
+        ("deadline", "7"),
+        ("deadline", "9"),
+        ("dead-lettered", "orders/0/1"),
+    ];
+    let request = LookupRequest::decode(record(Some("a"), &headers), NOW_US).expect("it is one");
+    let outcome = LookupOutcome::NotFound(NotFound::default());
+    let reply = LookupReply::encode(&request, &outcome);
+    let expected: [(&str, &[u8]); 2] = [("correlation-id", ID.as_bytes()), ("deadline", b"7")];
+    assert_eq!(reply.headers(), expected);
+}
+
+fn decoded(value: Option<&'static str>, headers: &[(&str, &'static str)]) -> Option<LookupReply> {
+    LookupReply::decode(&record(value, headers))
+}
+
 fn outcome_of(
     value: Option<&'static str>,
     headers: &[(&str, &'static str)],
 ) -> Option<LookupOutcome> {
-    LookupReply::decode(&record(value, headers)).map(|reply| reply.outcome)
+    let headers = [&[("correlation-id", ID)], headers].concat();
+    decoded(value, &headers).map(|reply| reply.outcome)
+}
+
+fn normalised() -> Bytes {
+    let order = Order::decode(ORDER.as_bytes()).expect("it is valid");
+    order.encode().into()
 }
 
 #[test]
@@ -153,7 +198,7 @@ fn a_full_reply_is_read_from_these_headers() {
         ("accepted-at", "99"),
         ("behind", "2"),
     ];
-    let reply = LookupReply::decode(&record(Some("{}"), &headers)).expect("it is one");
+    let reply = decoded(Some(ORDER), &headers).expect("it is one");
     assert_eq!(
         (&*reply.order_uid, reply.correlation_id),
         ("a", ID.parse().ok())
@@ -163,30 +208,67 @@ fn a_full_reply_is_read_from_these_headers() {
         accepted_at_us: 99,
     };
     assert_eq!(reply.outcome.version(), Some(version));
-    assert!(matches!(
-        reply.outcome,
-        LookupOutcome::Found {
-            behind: Some(2),
-            ..
-        }
-    ));
-}
-
-#[test]
-fn a_reply_without_headers_is_one_whose_version_is_not_known() {
-    let expected = LookupOutcome::Found {
-        body: Bytes::from_static(b"{}"),
-        source: None,
-        accepted_at_us: None,
-        behind: None,
+    let LookupOutcome::Found { body, behind, .. } = reply.outcome else {
+        panic!("{reply:?}")
     };
-    assert_eq!(outcome_of(Some("{}"), &[]), Some(expected));
+    assert_eq!((body, behind), (normalised(), Some(2)));
 }
 
 #[test]
-fn a_malformed_source_is_none() {
-    let outcome = outcome_of(Some("{}"), &[("source", "t/1"), ("accepted-at", "9")]);
-    assert_eq!(outcome.expect("it is a reply").version(), None);
+fn only_the_order_is_read_of_a_reply_without_correlation_id() {
+    let headers = [
+        ("source", "T/0/1"),
+        ("accepted-at", "9223372036854775807"),
+        ("behind", "1"),
+    ];
+    let expected = LookupReply {
+        order_uid: "a".into(),
+        correlation_id: None,
+        outcome: LookupOutcome::Found {
+            body: normalised(),
+            source: None,
+            accepted_at_us: None,
+            behind: None,
+        },
+    };
+    assert_eq!(decoded(Some(ORDER), &headers), Some(expected));
+    // A row of another program may break the rules on values, but only our consumer reads such rows.
+    let without_date = r#"{"order_uid":"a"}"#;
+    assert_eq!(decoded(Some(without_date), &[]), None);
+    assert!(outcome_of(Some(without_date), &[]).is_some());
+}
+
+#[test]
+fn a_reply_with_the_order_of_another_uid_is_none() {
+    let other = r#"{"order_uid":"b","date_created":"2021-11-26T06:22:19Z"}"#;
+    assert_eq!(decoded(Some(other), &[]), None);
+    assert_eq!(outcome_of(Some(other), &[]), None);
+}
+
+#[test]
+fn a_reply_with_a_header_twice_is_none() {
+    for (name, value) in [
+        ("source", "T/0/1"),
+        ("accepted-at", "9"),
+        ("behind", "2"),
+        ("deadline", "9"),
+        ("correlation-id", ID),
+    ] {
+        let twice = [(name, value), (name, value)];
+        assert_eq!(outcome_of(Some(ORDER), &twice), None, "{name}");
+    }
+    let foreign = [("x", "1"), ("x", "2")];
+    assert!(outcome_of(Some(ORDER), &foreign).is_some());
+}
+
+#[test]
+fn the_version_of_a_reply_without_its_headers_is_not_known() {
+    let version = |headers: &[(&str, &'static str)]| {
+        let outcome = outcome_of(Some(ORDER), headers);
+        outcome.expect("it is a reply").version()
+    };
+    assert_eq!(version(&[]), None);
+    assert_eq!(version(&[("source", "t/1"), ("accepted-at", "9")]), None);
 }
 
 #[test]
@@ -199,18 +281,27 @@ fn a_null_says_that_there_is_no_such_order_and_where_it_is_a_dead_letter() {
     assert_eq!(outcome_of(None, &[]), not_found(None));
     let headers = [("dead-lettered", "orders/0/7")];
     assert_eq!(outcome_of(None, &headers), not_found(Some("orders/0/7")));
+    for malformed in [
+        "\u{1b}[31m/0/0",
+        "orders/-1/0",
+        "orders/0/x",
+        "/0/0",
+        "orders",
+    ] {
+        let headers = [("dead-lettered", malformed)];
+        assert_eq!(outcome_of(None, &headers), not_found(None), "{malformed}");
+    }
 }
 
 #[test]
 fn garbage_is_no_reply() {
-    assert_eq!(outcome_of(Some("garbage"), &[]), None);
-    assert_eq!(outcome_of(Some("[]"), &[]), None);
-    assert_eq!(outcome_of(Some("{}"), &[("behind", "-1")]), None);
-    assert_eq!(
-        outcome_of(Some("{}"), &[("correlation-id", "not ours")]),
-        None
-    );
-    let mut without_key = record(Some("{}"), &[]);
+    for value in ["garbage", "[]", "{}", r#"{"a":1}"#] {
+        assert_eq!(outcome_of(Some(value), &[]), None, "{value}");
+    }
+    assert_eq!(outcome_of(Some(ORDER), &[("behind", "-1")]), None);
+    let not_ours = [("correlation-id", "not ours")];
+    assert_eq!(decoded(Some(ORDER), &not_ours), None);
+    let mut without_key = record(Some(ORDER), &[]);
     without_key.key = None;
     assert_eq!(LookupReply::decode(&without_key), None);
 }
