@@ -41,7 +41,10 @@ pub(super) fn read(
 
 /// The variables among `names`; a later line replaces an earlier one. The error is the number of a
 /// malformed line.
-fn parse(text: &str, names: &BTreeSet<String>) -> Result<BTreeMap<String, String>, usize> {
+pub(super) fn parse(
+    text: &str,
+    names: &BTreeSet<String>,
+) -> Result<BTreeMap<String, String>, usize> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut variables = BTreeMap::new();
     for (index, line) in text.lines().enumerate() {
@@ -124,6 +127,20 @@ mod tests {
             "DB_URL postgresql://",
         ] {
             assert_eq!(parse_ours(&format!("B=1\n{line}\n")), Err(2), "{line}");
+        }
+    }
+
+    #[test]
+    fn the_files_that_fuzzing_found_are_read_or_their_malformed_line_is_named() {
+        for (name, text) in support::seeds::seeds("env_file") {
+            let text = String::from_utf8_lossy(&text);
+            match parse_ours(&text) {
+                Ok(variables) => {
+                    let is_literal = |(_, value): &(String, String)| text.contains(value);
+                    assert!(variables.iter().all(is_literal), "{name}");
+                }
+                Err(line) => assert!((1..=text.lines().count()).contains(&line), "{name}"),
+            }
         }
     }
 }

@@ -118,3 +118,38 @@ fn readme_and_ci_name_the_same_test_command() {
         .collect();
     assert_eq!(commands, ["exec tests/run"]);
 }
+
+/// What stands between backticks.
+fn quoted(text: &str) -> impl Iterator<Item = &str> {
+    text.split('`').skip(1).step_by(2)
+}
+
+#[test]
+fn the_boundaries_of_docs_security_name_files_and_tests_that_exist() {
+    let document = read("docs/security.md");
+    let (_, boundaries) = document
+        .split_once("\n## Boundaries\n")
+        .expect("there is that section");
+    let code: String = ["src", "tests"]
+        .into_iter()
+        .flat_map(files)
+        .filter(|path| path.extension().is_some_and(|extension| extension == "rs"))
+        .map(|path| fs::read_to_string(path).expect("a source can be read"))
+        .collect();
+    let mut rows = 0;
+    for row in boundaries.lines().filter(|line| line.starts_with("| ")) {
+        let cells: Vec<&str> = row.split('|').collect();
+        let [_, _, _, files, tests, _] = cells[..] else {
+            panic!("not four cells: {row}")
+        };
+        for file in quoted(files) {
+            let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
+            assert!(path.is_file(), "there is no {file}");
+        }
+        for test in quoted(tests) {
+            assert!(code.contains(&format!("fn {test}(")), "there is no {test}");
+            rows += 1;
+        }
+    }
+    assert!(rows > 50, "{rows} tests are named");
+}

@@ -9,6 +9,7 @@ mod at_the_api;
 mod fields;
 mod forged_orders;
 mod forged_replies;
+mod fuzzed;
 mod http_requests;
 mod lookups;
 mod repetitions;

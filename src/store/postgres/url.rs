@@ -322,4 +322,14 @@ mod tests {
         assert_eq!(parameters.get("password"), Some("w"));
         assert_eq!(parameters.get("port"), None);
     }
+
+    #[test]
+    fn no_url_that_fuzzing_found_is_repeated_in_its_refusal() {
+        for (name, url) in support::seeds::seeds("postgres_url") {
+            let url = format!("postgresql://{}", String::from_utf8_lossy(&url));
+            if let Err(error) = Parameters::parse(&url) {
+                assert!(!error.to_string().contains("s3cr3t"), "{name}: {error}");
+            }
+        }
+    }
 }

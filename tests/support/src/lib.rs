@@ -32,6 +32,7 @@ pub mod private;
 pub mod process;
 pub mod proxy;
 pub mod replayable;
+pub mod seeds;
 pub mod sqlite;
 
 pub use database::Db;
