@@ -108,7 +108,10 @@ async function lookUp(uid) {
       return;
     }
     if (response.status !== 202) {
-      if (response.status === 401 || response.status === 403) at('access').hidden = false;
+      if (response.status === 401 || response.status === 403) {
+        at('access').hidden = false;
+        at('token').focus();
+      }
       notice([body.title, body.detail].filter(Boolean).join(': '), true);
       return;
     }
