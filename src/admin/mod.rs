@@ -39,7 +39,7 @@ pub use heartbeat::Heartbeat;
 /// The limits of the operators' port. Its clients send one small head and read one response.
 const LIMITS: Limits = Limits {
     max_connections: 64,
-    when_full: WhenFull::CutSilent,
+    when_full: WhenFull::CutLongest,
     head_timeout: Duration::from_secs(2),
     max_head_bytes: 8 << 10,
     keep_alive: Duration::from_secs(75),

@@ -23,8 +23,8 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
 /// What a connection waits for from its client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Waiting {
-    /// Nothing: a request is being answered.
-    Busy,
+    /// Nothing, or the rest of a body: a request is being answered, for that long.
+    Busy(Duration),
     /// The head of the first request, or the rest of a later one, for that long.
     Head(Duration),
     /// Another request, for that long.
@@ -32,11 +32,12 @@ pub enum Waiting {
 }
 
 impl Waiting {
-    /// How long the client has been silent; `None` while a request is being answered.
-    pub fn since(self) -> Option<Duration> {
+    /// A full port cuts the connection for which this is greatest: a silent client before one whose
+    /// request is being answered, and of these the longest.
+    pub fn cut_order(self) -> (bool, Duration) {
         match self {
-            Waiting::Busy => None,
-            Waiting::Head(waited) | Waiting::Idle(waited) => Some(waited),
+            Waiting::Busy(taken) => (false, taken),
+            Waiting::Head(waited) | Waiting::Idle(waited) => (true, waited),
         }
     }
 }
@@ -87,7 +88,7 @@ impl Activity {
     pub fn waiting(&self) -> Waiting {
         let (state, since) = *lock(&self.0);
         match state {
-            State::Busy => Waiting::Busy,
+            State::Busy => Waiting::Busy(since.elapsed()),
             State::Head => Waiting::Head(since.elapsed()),
             State::Idle => Waiting::Idle(since.elapsed()),
         }
@@ -194,7 +195,7 @@ mod tests {
         assert!(matches!(activity.waiting(), Waiting::Head(_)));
         activity.begin_request();
         activity.has_read();
-        assert_eq!(activity.waiting(), Waiting::Busy);
+        assert!(matches!(activity.waiting(), Waiting::Busy(_)));
     }
 
     #[test]

@@ -8,6 +8,8 @@
 //! - No error of `accept` ends the loop: without descriptors it pauses and retries.
 //! - A connection whose client is silent ends: each state has its timeout, and a shorter one while
 //!   nearly all connections are in use.
+//! - A client that sends nothing more gets the response to what it has sent, and its connection ends
+//!   with it. One that disconnects while it waits is noticed when its response is written.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -71,8 +73,9 @@ pub struct Limits {
 pub enum WhenFull {
     /// It waits in the kernel's queue.
     Wait,
-    /// It replaces the connection that has been silent for longest.
-    CutSilent,
+    /// It replaces the connection that has been silent for longest, or else the one whose request has
+    /// taken longest.
+    CutLongest,
 }
 
 /// The connections of one port: how many there are, and how many there may be.
@@ -145,11 +148,11 @@ pub async fn serve<H, F>(
     F: Future<Output = Response<Body>> + Send + 'static,
 {
     let mut stopping = pin!(shutdown.requested());
-    let mut silent = SilentConnections::default();
+    let mut open = OpenConnections::default();
     let mut is_failing = false;
     loop {
         let accepted = tokio::select! {
-            accepted = accept(&listener, &connections, &mut silent) => accepted,
+            accepted = accept(&listener, &connections, &mut open) => accepted,
             () = &mut stopping => break,
         };
         match accepted {
@@ -167,8 +170,8 @@ pub async fn serve<H, F>(
                     shutdown: shutdown.clone(),
                 };
                 let task = tokio::spawn(connection.serve(socket, permit));
-                if connections.limits.when_full == WhenFull::CutSilent {
-                    silent.push(activity, task.abort_handle());
+                if connections.limits.when_full == WhenFull::CutLongest {
+                    open.push(activity, task.abort_handle());
                 }
             }
             Err(error) if is_of_one_client(&error) => {}
@@ -188,37 +191,35 @@ pub async fn serve<H, F>(
 async fn accept(
     listener: &TcpListener,
     connections: &Connections,
-    silent: &mut SilentConnections,
+    open: &mut OpenConnections,
 ) -> io::Result<(TcpStream, OwnedSemaphorePermit)> {
     if connections.limits.when_full == WhenFull::Wait {
         // Dropped at once: until a client connects, the connection counts as free.
         drop(connections.permit().await);
     }
     let (socket, _) = listener.accept().await?;
-    if connections.permits.available_permits() == 0 && silent.cut_longest() {
+    if connections.permits.available_permits() == 0 && open.cut_longest() {
         connections.cut.inc();
     }
     Ok((socket, connections.permit().await))
 }
 
-/// The open connections of a port that cuts the silent ones when it is full.
+/// The open connections of a port that cuts one of them when it is full.
 #[derive(Default)]
-struct SilentConnections(Vec<(Arc<Activity>, AbortHandle)>);
+struct OpenConnections(Vec<(Arc<Activity>, AbortHandle)>);
 
-impl SilentConnections {
+impl OpenConnections {
     fn push(&mut self, activity: Arc<Activity>, task: AbortHandle) {
         self.0.retain(|(_, task)| !task.is_finished());
         self.0.push((activity, task));
     }
 
-    /// Cuts the connection that has waited longest for its client; whether there was one.
+    /// Cuts one connection; whether there was any.
     fn cut_longest(&mut self) -> bool {
         self.0.retain(|(_, task)| !task.is_finished());
-        let waiting = self.0.iter().enumerate();
-        let longest = waiting
-            .filter_map(|(index, (activity, _))| Some((activity.waiting().since()?, index)))
-            .max();
-        let Some((_, index)) = longest else {
+        let open = self.0.iter().enumerate();
+        let longest = open.max_by_key(|(_, (activity, _))| activity.waiting().cut_order());
+        let Some((index, _)) = longest else {
             return false;
         };
         let (_, task) = self.0.swap_remove(index);
@@ -255,6 +256,8 @@ where
         let mut builder = http1::Builder::new();
         builder
             .header_read_timeout(None)
+            // A client may shut down its sending half behind its request and wait for the response.
+            .half_close(true)
             .max_header_size(limits.max_head_bytes);
         let io = TokioIo::new(TimedSocket::new(socket, self.activity.clone()));
         let mut connection = pin!(builder.serve_connection(io, service));
@@ -305,7 +308,7 @@ fn decide(waiting: Waiting, limits: &Limits, is_nearly_full: bool) -> Verdict {
     match waiting {
         Waiting::Head(waited) if waited >= allowed(limits.head_timeout) => Verdict::Cut,
         Waiting::Idle(waited) if waited >= allowed(limits.keep_alive) => Verdict::Close,
-        Waiting::Busy | Waiting::Head(_) | Waiting::Idle(_) => Verdict::Keep,
+        Waiting::Busy(_) | Waiting::Head(_) | Waiting::Idle(_) => Verdict::Keep,
     }
 }
 

@@ -10,7 +10,7 @@ use super::*;
 fn limits() -> Limits {
     Limits {
         max_connections: 4,
-        when_full: WhenFull::CutSilent,
+        when_full: WhenFull::CutLongest,
         head_timeout: Duration::from_secs(5),
         max_head_bytes: 8 << 10,
         keep_alive: Duration::from_secs(75),
@@ -29,7 +29,7 @@ fn a_slow_head_is_cut_and_an_idle_connection_closed_gracefully() {
     assert_eq!(decide(Waiting::Head(seconds(5.0))), Verdict::Cut);
     assert_eq!(decide(Waiting::Idle(seconds(74.9))), Verdict::Keep);
     assert_eq!(decide(Waiting::Idle(seconds(75.0))), Verdict::Close);
-    assert_eq!(decide(Waiting::Busy), Verdict::Keep);
+    assert_eq!(decide(Waiting::Busy(seconds(99.0))), Verdict::Keep);
 }
 
 #[test]
@@ -38,7 +38,7 @@ fn a_silent_client_of_a_nearly_full_port_is_cut_sooner() {
     assert_eq!(decide(Waiting::Head(seconds(0.4))), Verdict::Keep);
     assert_eq!(decide(Waiting::Head(seconds(0.5))), Verdict::Cut);
     assert_eq!(decide(Waiting::Idle(seconds(0.5))), Verdict::Close);
-    assert_eq!(decide(Waiting::Busy), Verdict::Keep);
+    assert_eq!(decide(Waiting::Busy(seconds(99.0))), Verdict::Keep);
 }
 
 /// A port that answers every request with `ok`.
@@ -109,6 +109,18 @@ fn a_full_port_cuts_the_longest_silence_and_answers_at_once() {
     assert!(port.connections.cut.get() >= 36);
     port.stop();
     drop(silent);
+}
+
+#[test]
+fn a_full_port_cuts_silent_clients_before_those_that_are_being_answered() {
+    let orders = [
+        Waiting::Busy(seconds(1.0)),
+        Waiting::Busy(seconds(60.0)),
+        Waiting::Idle(seconds(0.1)),
+        Waiting::Head(seconds(0.2)),
+    ]
+    .map(Waiting::cut_order);
+    assert!(orders.is_sorted(), "{orders:?}");
 }
 
 #[test]

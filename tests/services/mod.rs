@@ -7,6 +7,7 @@ mod client_timeouts;
 mod closed_pipes;
 mod control_socket;
 mod descriptors;
+mod half_closed;
 mod kafka_disk_full;
 mod kafka_unavailable;
 mod kills;

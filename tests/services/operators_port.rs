@@ -5,7 +5,7 @@ use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use support::http::{self, Connection};
-use support::{Env, Process, TIMEOUT, returns_within, wait_until};
+use support::{Env, Process, TIMEOUT, wait_until};
 
 fn get(process: &Process, path: &str) -> (u16, String) {
     let answer = http::get(&format!("{}{path}", process.admin_url()));
@@ -102,45 +102,64 @@ fn unknown_paths_and_methods_are_answered_with_the_known_ones() {
 }
 
 #[test]
-fn a_request_with_a_body_neither_ends_nor_blocks_the_operators_port() {
+fn no_local_user_finds_a_port_on_which_a_request_aborts_the_service() {
     let env = Env::ready();
-    for process in [env.api(), env.consumer()] {
-        let url = process.admin_url();
-        for length in ["1000000000000", "5000"] {
-            let request = format!(
-                "GET /livez HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n\r\n"
-            );
-            http::raw(&url, request.as_bytes())
-                .expect("it answers")
-                .expect_status(413);
+    for mut process in [env.api(), env.consumer()] {
+        let mut ports = process.listening_ports();
+        for port in ports.clone() {
+            for length in ["99999999999999", "5000"] {
+                let request = format!(
+                    "GET /livez HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n\r\n"
+                );
+                let answer = http::raw(&format!("127.0.0.1:{port}"), request.as_bytes());
+                let status = answer.expect("it answers").status;
+                assert!(matches!(status, 404 | 413), "{status} on port {port}");
+            }
         }
         assert_eq!(get(&process, "/livez"), (200, "ok\n".to_owned()));
+        assert!(process.is_running());
+        // The service says which ports it has, and has no other.
+        let named = process.lines().join("\n");
+        ports.retain(|port| !named.contains(&format!("127.0.0.1:{port}")));
+        assert_eq!(ports, [0; 0], "{named}");
     }
 }
 
 #[test]
-fn probes_are_answered_at_once_beside_three_hundred_slow_clients() {
+fn a_probe_is_answered_within_100_ms_beside_three_hundred_slow_clients() {
     let env = Env::ready();
-    let api = env.api();
-    let authority = api.admin_authority();
-    let slow: Vec<TcpStream> = (0..300)
-        .map(|number| {
-            let mut stream = TcpStream::connect(&authority).expect("the port is open");
-            let head = b"GET /livez HTTP/1.1\r\nHost: lo";
-            if number % 2 == 0 {
+    for process in [env.api(), env.consumer()] {
+        let authority = process.admin_authority();
+        let begun = [
+            "",
+            "GET /livez HTTP/1.1\r\nHost: lo",
+            "GET /livez HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9999\r\n\r\n",
+        ];
+        let slow: Vec<TcpStream> = (0..300)
+            .map(|number| {
+                let mut stream = TcpStream::connect(&authority).expect("the port is open");
+                let sent = stream.write_all(begun[number % 3].as_bytes());
+                sent.expect("the kernel accepts a few bytes");
                 stream
-                    .write_all(head)
-                    .expect("the kernel accepts a few bytes");
-            }
-            stream
-        })
-        .collect();
-    for path in ["/livez", "/readyz", "/metrics"].repeat(5) {
-        // Alone it takes a few milliseconds; eight tests run at a time.
-        let (status, _) = returns_within(Duration::from_millis(500), || get(&api, path));
-        assert_eq!(status, 200);
+            })
+            .collect();
+        let mut took: Vec<Duration> = ["/livez", "/readyz", "/metrics"]
+            .repeat(7)
+            .into_iter()
+            .map(|path| {
+                let asked = Instant::now();
+                assert_eq!(get(&process, path).0, 200);
+                asked.elapsed()
+            })
+            .collect();
+        took.sort();
+        // Other tests run at the same time, so single probes may be slower; none may take the second
+        // after which Kubernetes gives a probe up.
+        let (median, longest) = (took[took.len() / 2], took[took.len() - 1]);
+        assert!(median < Duration::from_millis(100), "{took:?}");
+        assert!(longest < Duration::from_secs(1), "{took:?}");
+        drop(slow);
     }
-    drop(slow);
 }
 
 #[test]

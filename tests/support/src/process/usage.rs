@@ -14,6 +14,9 @@ const MAX_RESIDENT: u64 = 256 << 20;
 const MAX_DESCRIPTORS: usize = 300;
 const MAX_THREADS: usize = 120;
 
+/// TCP_LISTEN in /proc/net/tcp.
+const LISTENING: &str = "0A";
+
 impl Process {
     /// Resident memory in bytes.
     pub fn resident_bytes(&self) -> u64 {
@@ -121,6 +124,31 @@ impl Process {
         let mut numbers = line.split_whitespace().map(|word| word.parse().ok());
         let mut number = || numbers.next().expect("there are two limits");
         (number(), number())
+    }
+
+    /// The TCP ports it listens on.
+    pub fn listening_ports(&self) -> Vec<u16> {
+        let folder = format!("/proc/{}/fd", self.id());
+        let links = fs::read_dir(folder).expect("the process runs");
+        let links = links.filter_map(|link| fs::read_link(link.ok()?.path()).ok());
+        let sockets: Vec<String> = links
+            .filter_map(|link| {
+                let inode = link.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?;
+                Some(inode.to_owned())
+            })
+            .collect();
+        let tables = ["tcp", "tcp6"].map(|name| {
+            fs::read_to_string(format!("/proc/{}/net/{name}", self.id())).unwrap_or_default()
+        });
+        let rows = tables.iter().flat_map(|table| table.lines().skip(1));
+        let listening = rows.filter_map(|row| {
+            // Number, local and remote address, state, five more, the inode.
+            let fields: Vec<&str> = row.split_whitespace().collect();
+            let is_own = sockets.iter().any(|inode| inode == fields[9]);
+            let (_, port) = fields[1].rsplit_once(':')?;
+            (fields[3] == LISTENING && is_own).then(|| u16::from_str_radix(port, 16).ok())?
+        });
+        listening.collect()
     }
 
     /// The value of a metric without labels.
