@@ -106,7 +106,7 @@ impl Admin {
         let connections = Arc::new(Connections::new(LIMITS));
         let control_socket = ControlSocket::start(service, addr, health.clone());
         let port = Arc::new(Port { access, health });
-        let handler = move |request| respond(port.clone(), request);
+        let handler = move |_, request| respond(port.clone(), request);
         let thread = thread::Builder::new()
             .name("operators-port".into())
             .spawn(move || {

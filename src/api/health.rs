@@ -1,12 +1,13 @@
 //! Readiness and liveness of the API.
 //!
-//! The API is unready only without its log. A cache that is not warm and an unavailable database are
-//! reported, but do not make it unready.
+//! The API is unready only without its log. A cache that is not warm, an unavailable database and a full
+//! body budget are reported, but do not make it unready.
 
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use super::App;
+use super::body_budget::BodyBudget;
 use super::follower_progress::FollowerProgress;
 use crate::admin::{Check, Health};
 use crate::sync::lock;
@@ -45,6 +46,7 @@ impl Health for App {
             self.producer.get(),
             self.listener.get(),
             self.warm_up.get(),
+            bodies(&self.body_budget),
         ];
         // The log still works, but not for ever: unready now is better than a full disk later.
         let warning = self.log.warning();
@@ -53,7 +55,8 @@ impl Health for App {
     }
 
     fn metrics(&self) -> String {
-        self.metrics.text(&self.read_model, &self.connections)
+        self.metrics
+            .text(&self.read_model, &self.connections, &self.body_budget)
     }
 }
 
@@ -71,6 +74,22 @@ fn followed(progress: &FollowerProgress, identity_matters: bool) -> Check {
         detail += "; the broker has no topic ids, so a recreated topic is not detected";
     }
     check(&name, true, detail)
+}
+
+/// How much of the body budget is taken. The API stays ready even when it is nearly full, since there is
+/// room for the clients that have taken little.
+fn bodies(budget: &BodyBudget) -> Check {
+    let mib = |bytes: usize| bytes >> 20;
+    let taken = format!(
+        "{} of {} MiB taken",
+        mib(budget.taken()),
+        mib(budget.limit())
+    );
+    let detail = match budget.is_nearly_full() {
+        true => format!("nearly full, {taken}: the clients that take most are answered 503"),
+        false => taken,
+    };
+    check("bodies", true, detail)
 }
 
 fn check(name: &str, ok: bool, detail: impl Into<String>) -> Check {

@@ -12,6 +12,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
+use super::body_budget::BodyBudget;
 use super::follower_progress::FollowerProgress;
 use super::read_model::ReadModel;
 use crate::admin::metrics::{encode, register};
@@ -39,6 +40,8 @@ pub struct Metrics {
     requests: Family<Answered, Counter>,
     durations: Family<Route, Histogram, fn() -> Histogram>,
     connections: Gauge,
+    body_bytes: Gauge,
+    body_limit: Gauge,
     /// GETs that the cache served.
     pub cache_hits: Counter,
     /// GETs that it could not serve.
@@ -61,8 +64,8 @@ fn durations() -> Histogram {
 }
 
 impl Metrics {
-    /// `connections_cut` is counted by the connection loop.
-    pub fn new(connections_cut: Counter) -> Metrics {
+    /// `connections_cut` is counted by the connection loop, `bodies_refused` by the body budget.
+    pub fn new(connections_cut: Counter, bodies_refused: Counter) -> Metrics {
         let mut registry = Registry::with_prefix("orders");
         let to = &mut registry;
         let help = "Time from a request's head to its response";
@@ -71,9 +74,16 @@ impl Metrics {
         to.register_with_unit(name, help, seconds, durations.clone());
         let help = "Connections cut because their client was too slow";
         to.register("http_connections_cut", help, connections_cut);
-        let cache_bytes = Gauge::default();
-        let help = "Size of the cache";
-        to.register_with_unit("cache_size", help, Unit::Bytes, cache_bytes.clone());
+        let help = "Requests refused because their client had its share of the body budget";
+        to.register("http_bodies_refused", help, bodies_refused);
+        let mut bytes = |name: &str, help: &str| {
+            let gauge = Gauge::default();
+            to.register_with_unit(name, help, Unit::Bytes, gauge.clone());
+            gauge
+        };
+        let cache_bytes = bytes("cache_size", "Size of the cache");
+        let body_bytes = bytes("http_body_budget_taken", "What bodies take of their budget");
+        let body_limit = bytes("http_body_budget_limit", "What bodies may take together");
         let open = "Open connections to the public API";
         let misses = "Orders that were requested and not in the cache";
         let live = "1 while everything that the log held three seconds ago has been read";
@@ -82,6 +92,8 @@ impl Metrics {
             requests: register(to, "http_requests", "Requests answered by the public API"),
             durations,
             connections: register(to, "http_connections", open),
+            body_bytes,
+            body_limit,
             cache_hits: register(to, "cache_hits", "Orders served from the cache"),
             cache_misses: register(to, "cache_misses", misses),
             lookups_sent: register(to, "lookups_sent", "Lookups sent to the log"),
@@ -105,8 +117,15 @@ impl Metrics {
     }
 
     /// Everything in the text format of OpenMetrics.
-    pub fn text(&self, read_model: &ReadModel, connections: &Connections) -> String {
+    pub fn text(
+        &self,
+        read_model: &ReadModel,
+        connections: &Connections,
+        bodies: &BodyBudget,
+    ) -> String {
         self.connections.set(connections.open() as i64);
+        self.body_bytes.set(bodies.taken() as i64);
+        self.body_limit.set(bodies.limit() as i64);
         self.cache_entries.set(read_model.cache.entries() as i64);
         self.cache_bytes.set(read_model.cache.bytes() as i64);
         self.lookups_pending

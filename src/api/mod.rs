@@ -34,6 +34,7 @@ use crate::store::StoreEngine;
 
 mod admission;
 mod body;
+mod body_budget;
 mod follower_progress;
 mod followers;
 mod get_order;
@@ -48,6 +49,7 @@ mod routes;
 mod uid;
 mod warm_up;
 
+use body_budget::BodyBudget;
 use follower_progress::FollowerProgress;
 use health::CheckState;
 use lookups::Lookups;
@@ -97,8 +99,7 @@ struct App {
     /// One permit for each GET that may still wait for its lookup: half of the connections, so that
     /// a slow consumer does not keep orders from being posted.
     waiting_gets: Semaphore,
-    /// One permit for each byte that bodies may still take.
-    body_budget: Arc<Semaphore>,
+    body_budget: Arc<BodyBudget>,
     appends_fail: AtomicBool,
     /// When the runtime last ran a task.
     heartbeat: Heartbeat,
@@ -131,6 +132,7 @@ impl Api {
         store: Option<Arc<dyn StoreEngine>>,
     ) -> Api {
         let connections = Arc::new(Connections::new(limits(&settings)));
+        let body_budget = BodyBudget::new(body::BUDGET_BYTES);
         let read_model = ReadModel {
             cache: OrderCache::new(settings.cache_max_bytes, settings.cache_ttl),
             lookups: Lookups::default(),
@@ -146,10 +148,10 @@ impl Api {
         let app = App {
             read_model,
             log,
-            metrics: Metrics::new(connections.cut.clone()),
+            metrics: Metrics::new(connections.cut.clone(), body_budget.refused.clone()),
             waiting_gets: Semaphore::new(connections.max().div_ceil(2)),
             connections,
-            body_budget: Arc::new(Semaphore::new(body::BUDGET_BYTES)),
+            body_budget,
             appends_fail: AtomicBool::new(false),
             heartbeat: Heartbeat::default(),
             producer: CheckState::new("producer", false, "not connected yet"),
@@ -195,8 +197,8 @@ impl Api {
             info!("listening on http://{address}");
             let (router, app) = (routes::router(app.clone()), app.clone());
             let connections = app.connections.clone();
-            let respond = move |request: Request<Incoming>| {
-                routes::respond(app.clone(), router.clone(), request.map(Body::new))
+            let respond = move |client, request: Request<Incoming>| {
+                routes::respond(app.clone(), router.clone(), client, request.map(Body::new))
             };
             http_server::serve(listener, connections, respond, shutdown.clone()).await;
             Ok::<_, std::io::Error>(())

@@ -7,19 +7,19 @@
 //! The log acknowledges, then the cache has the order, and only then the client gets its 202, so that
 //! every later GET on this instance gives this version or a newer one.
 
-use std::sync::Arc;
+use std::net::IpAddr;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE, LOCATION};
 use axum::http::{HeaderMap, HeaderValue, Response, StatusCode};
 use bytes::Bytes;
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{sleep, timeout};
 use tracing::{debug, info, warn};
 
+use super::body_budget::Grant;
 use super::problem::Problem;
 use super::read_model::FollowerEpoch;
 use super::response::{JSON, response};
@@ -37,18 +37,19 @@ const ACK_TIMEOUT: Duration = Duration::from_secs(7);
 const START_CHECKS: u32 = 40;
 const START_CHECK_PAUSE: Duration = Duration::from_millis(20);
 
-/// How long a body may take, and how long while nearly all connections are taken: slow clients must
-/// not keep the others out.
+/// How long a body may take, and how long while nearly all connections or most of the body budget are
+/// taken: slow clients must not keep the others out.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 const NEARLY_FULL_BODY_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Accepts one order.
 pub async fn post_order(
-    State(app): State<Arc<App>>,
+    app: &App,
+    client: IpAddr,
     request: Request,
 ) -> Result<Response<Body>, Problem> {
-    let (order_uid, encoded, _grant) = read(&app, request).await?;
-    append(&app, &order_uid, encoded).await?;
+    let (order_uid, encoded, _grant) = read(app, client, request).await?;
+    append(app, &order_uid, encoded).await?;
     Ok(accepted(&order_uid))
 }
 
@@ -57,16 +58,18 @@ pub async fn post_order(
 /// buffer again while the log is waited for.
 async fn read(
     app: &App,
+    client: IpAddr,
     request: Request,
-) -> Result<(String, Bytes, OwnedSemaphorePermit), Problem> {
+) -> Result<(String, Bytes, Grant), Problem> {
     let (head, body) = request.into_parts();
     check_type(&head.headers)?;
-    let deadline = if app.connections.is_nearly_full() {
+    let deadline = if app.connections.is_nearly_full() || app.body_budget.is_nearly_full() {
         NEARLY_FULL_BODY_TIMEOUT
     } else {
         BODY_TIMEOUT
     };
-    let (bytes, grant) = body::read(body, &head.headers, &app.body_budget, deadline).await?;
+    let (bytes, grant) =
+        body::read(body, &head.headers, &app.body_budget, client, deadline).await?;
     let order = BorrowedOrder::decode(&bytes).map_err(Problem::Refused)?;
     let encoded = Bytes::from(order.encode().into_boxed_slice());
     Ok((order.order_uid.to_string(), encoded, grant))

@@ -3,12 +3,13 @@
 //! Owns the table of paths, the page and the few fixed responses. The page's script and style are
 //! files of their own, so that its content security policy needs no exception.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, REFERRER_POLICY};
 use axum::http::{HeaderValue, Method, Response, StatusCode};
 use axum::response::IntoResponse;
@@ -37,7 +38,8 @@ pub fn router(app: Arc<App>) -> Router {
     // As in go-orders: the process answers. Readiness is on the operators' port.
     let healthz = || fixed("text/plain; charset=utf-8", "ok\n");
     Router::new()
-        .route(ORDERS, post(post_order))
+        // `respond` answers it; here it is known for 405 and `Allow`.
+        .route(ORDERS, post(|| async { Problem::MethodNotAllowed }))
         .route(ORDER, get(get_order))
         .route("/", get(page))
         .route("/page.css", get(style))
@@ -49,8 +51,13 @@ pub fn router(app: Arc<App>) -> Router {
         .with_state(app)
 }
 
-/// Answers one request and counts it.
-pub async fn respond(app: Arc<App>, router: Router, request: Request) -> Response<Body> {
+/// Answers one request of the client at this address and counts it.
+pub async fn respond(
+    app: Arc<App>,
+    router: Router,
+    client: IpAddr,
+    request: Request,
+) -> Response<Body> {
     let started = Instant::now();
     let route = route(request.uri().path());
     let admitted = admission::check(
@@ -63,9 +70,7 @@ pub async fn respond(app: Arc<App>, router: Router, request: Request) -> Respons
     let response = if let Err(problem) = admitted {
         admission::refuse(request, problem).await.into_response()
     } else if route == ORDERS && request.method() == Method::POST {
-        post_order(State(app.clone()), request)
-            .await
-            .into_response()
+        post_order(&app, client, request).await.into_response()
     } else {
         match router.oneshot(request).await {
             Ok(response) => response,

@@ -14,6 +14,7 @@
 use std::convert::Infallible;
 use std::future::Future;
 use std::io;
+use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -137,14 +138,15 @@ impl Connections {
     }
 }
 
-/// Serves `handler` until a stop is requested, then drains.
+/// Serves `handler`, which gets the client's address with each request, until a stop is requested,
+/// then drains.
 pub async fn serve<H, F>(
     listener: TcpListener,
     connections: Arc<Connections>,
     handler: H,
     shutdown: Shutdown,
 ) where
-    H: Fn(Request<Incoming>) -> F + Clone + Send + Sync + 'static,
+    H: Fn(IpAddr, Request<Incoming>) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Response<Body>> + Send + 'static,
 {
     let mut stopping = pin!(shutdown.requested());
@@ -156,7 +158,7 @@ pub async fn serve<H, F>(
             () = &mut stopping => break,
         };
         match accepted {
-            Ok((socket, permit)) => {
+            Ok((socket, client, permit)) => {
                 // A response is written in one piece; Nagle's algorithm would only add 40 ms.
                 let _ = socket.set_nodelay(true);
                 if std::mem::take(&mut is_failing) {
@@ -166,6 +168,7 @@ pub async fn serve<H, F>(
                 let connection = Connection {
                     connections: connections.clone(),
                     handler: handler.clone(),
+                    client,
                     activity: activity.clone(),
                     shutdown: shutdown.clone(),
                 };
@@ -187,21 +190,21 @@ pub async fn serve<H, F>(
     connections.drain().await;
 }
 
-/// The next connection and its permit.
+/// The next connection, its client's address and its permit.
 async fn accept(
     listener: &TcpListener,
     connections: &Connections,
     open: &mut OpenConnections,
-) -> io::Result<(TcpStream, OwnedSemaphorePermit)> {
+) -> io::Result<(TcpStream, IpAddr, OwnedSemaphorePermit)> {
     if connections.limits.when_full == WhenFull::Wait {
         // Dropped at once: until a client connects, the connection counts as free.
         drop(connections.permit().await);
     }
-    let (socket, _) = listener.accept().await?;
+    let (socket, client) = listener.accept().await?;
     if connections.permits.available_permits() == 0 && open.cut_longest() {
         connections.cut.inc();
     }
-    Ok((socket, connections.permit().await))
+    Ok((socket, client.ip(), connections.permit().await))
 }
 
 /// The open connections of a port that cuts one of them when it is full.
@@ -232,20 +235,21 @@ impl OpenConnections {
 struct Connection<H> {
     connections: Arc<Connections>,
     handler: H,
+    client: IpAddr,
     activity: Arc<Activity>,
     shutdown: Shutdown,
 }
 
 impl<H, F> Connection<H>
 where
-    H: Fn(Request<Incoming>) -> F,
+    H: Fn(IpAddr, Request<Incoming>) -> F,
     F: Future<Output = Response<Body>>,
 {
     async fn serve(self, socket: TcpStream, _permit: OwnedSemaphorePermit) {
         let limits = &self.connections.limits;
         let service = service_fn(|request: Request<Incoming>| {
             self.activity.begin_request();
-            let response = (self.handler)(request);
+            let response = (self.handler)(self.client, request);
             let activity = self.activity.clone();
             async move {
                 let response = response.await;

@@ -75,7 +75,7 @@ fn start(limits: Limits) -> Port {
             .unwrap();
         runtime.block_on(async {
             let listener = TcpListener::from_std(listener).unwrap();
-            let ok = |_| async { Response::new(Body::from("ok")) };
+            let ok = |_, _| async { Response::new(Body::from("ok")) };
             serve(listener, served, ok, stop).await;
         });
     });

@@ -3,6 +3,7 @@
 //! Orders come through the API. `faults` has what the consumer alone survives.
 
 mod access;
+mod body_budget;
 mod client_timeouts;
 mod closed_pipes;
 mod control_socket;

@@ -100,6 +100,11 @@ pub fn raw(url: &str, bytes: &[u8]) -> io::Result<Response> {
     connection.receive()
 }
 
+/// Reads one response from a connection on which a request was sent.
+pub fn receive(stream: TcpStream) -> io::Result<Response> {
+    Connection::over(stream, "localhost")?.receive()
+}
+
 /// A connection that is kept open between requests.
 pub struct Connection {
     authority: String,
@@ -110,7 +115,10 @@ impl Connection {
     /// `authority` is `host:port`, or a whole URL.
     pub fn open(authority: &str) -> io::Result<Connection> {
         let authority = split(authority).0;
-        let stream = TcpStream::connect(authority)?;
+        Connection::over(TcpStream::connect(authority)?, authority)
+    }
+
+    fn over(stream: TcpStream, authority: &str) -> io::Result<Connection> {
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(TIMEOUT))?;
         stream.set_write_timeout(Some(TIMEOUT))?;
