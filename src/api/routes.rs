@@ -166,10 +166,12 @@ mod tests {
             ("Payment", names(Payment::COLUMNS, &[])),
             ("Item", names(Item::COLUMNS, &[])),
         ] {
-            let properties = &description["components"]["schemas"][schema]["properties"];
-            let described = properties.as_object().expect("it has properties");
-            let described: BTreeSet<&str> = described.keys().map(String::as_str).collect();
-            assert_eq!(described, names, "{schema}");
+            for schema in [schema.to_owned(), format!("Stored{schema}")] {
+                let properties = &description["components"]["schemas"][&schema]["properties"];
+                let described = properties.as_object().expect("it has properties");
+                let described: BTreeSet<&str> = described.keys().map(String::as_str).collect();
+                assert_eq!(described, names, "{schema}");
+            }
         }
     }
 
