@@ -13,14 +13,16 @@ use std::time::{Duration, Instant};
 
 use percent_encoding::utf8_percent_encode;
 use ureq::http::Response;
-use ureq::http::header::AUTHORIZATION;
+use ureq::http::header::{AUTHORIZATION, PROXY_AUTHORIZATION};
 use ureq::tls::{RootCerts, TlsConfig, TlsProvider};
 use ureq::{Agent, Body, RequestBuilder};
 
 use crate::order::{Fault, Order};
 
+use self::connection::{Forwarding, Sent};
 use self::wire::{Problem, Receipt};
 
+mod connection;
 pub mod documents;
 mod wire;
 
@@ -30,8 +32,6 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const POST_TIMEOUT: Duration = Duration::from_secs(15);
 /// Limit of one GET; the API waits for a lookup up to LOOKUP_WAIT_MS, at most 30 s.
 const GET_TIMEOUT: Duration = Duration::from_secs(40);
-/// How much longer than requested one GET may take: the API's own wait may end later.
-const GET_GRACE: Duration = Duration::from_secs(3);
 /// The first pause between two attempts; it doubles up to `LONGEST_PAUSE`.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
@@ -121,6 +121,8 @@ pub struct Client {
     base_url: String,
     /// The value of `Authorization`.
     authorization: Option<String>,
+    sent: Sent,
+    forwarding: Option<Forwarding>,
     /// Whether it ever responded: only an API that did is waited for.
     has_responded: Cell<bool>,
 }
@@ -133,22 +135,25 @@ impl Client {
             .provider(TlsProvider::NativeTls)
             .root_certs(RootCerts::PlatformVerifier)
             .build();
-        let mut config = Agent::config_builder()
+        let proxy = connection::proxy(&base_url);
+        let forwarding = proxy.as_ref().and_then(|it| Forwarding::new(&base_url, it));
+        let config = Agent::config_builder()
             .http_status_as_error(false)
             .max_redirects(0)
             .timeout_resolve(Some(CONNECT_TIMEOUT))
             .timeout_connect(Some(CONNECT_TIMEOUT))
             .timeout_global(Some(GET_TIMEOUT))
             .user_agent(concat!("orders/", env!("CARGO_PKG_VERSION")))
-            .tls_config(tls);
-        if wire::is_loopback(&base_url) {
-            // A proxy for outgoing requests cannot reach an API on this machine.
-            config = config.proxy(None);
-        }
+            .tls_config(tls)
+            .proxy(proxy.filter(|_| forwarding.is_none()))
+            .build();
+        let sent = Sent::default();
         Client {
-            agent: config.build().into(),
+            agent: connection::agent(config, &sent, forwarding.as_ref()),
             base_url,
             authorization: token.map(|token| format!("Bearer {token}")),
+            sent,
+            forwarding,
             has_responded: Cell::new(false),
         }
     }
@@ -196,31 +201,35 @@ impl Client {
         }
     }
 
-    /// Looks up one order until the API knows, for at most `within` and a few seconds (zero: one
-    /// request, which takes as long as the API waits).
+    /// Looks up one order until the API knows, for at most `within` (zero: one request, which takes
+    /// as long as the API waits).
     ///
     /// # Errors
     ///
     /// [`ClientError`] when the API does not process the request.
     pub fn get(&self, order_uid: &str, within: Duration) -> Result<GetOutcome, ClientError> {
+        if within.is_zero() {
+            return self.get_once(order_uid, GET_TIMEOUT);
+        }
         let deadline = Instant::now() + within;
+        let mut earlier = None;
         loop {
-            let timeout = if within.is_zero() {
-                GET_TIMEOUT
-            } else {
-                GET_TIMEOUT.min(left(deadline) + GET_GRACE)
-            };
-            let got = self.get_once(order_uid, timeout)?;
-            let GetOutcome::Pending(error) = &got else {
-                return Ok(got);
+            let got = match self.get_once(order_uid, GET_TIMEOUT.min(left(deadline))) {
+                Ok(GetOutcome::Pending(error)) => error,
+                // The deadline may end an attempt before it is sent.
+                Err(ClientError::Unreachable { .. }) if left(deadline).is_zero() => {
+                    RetryableError::new("no response in time")
+                }
+                definite => return definite,
             };
             // The API has waited for the lookup already: a short pause is enough.
-            let wait = error.retry_after.unwrap_or(FIRST_PAUSE).min(LONGEST_PAUSE);
-            let left = left(deadline);
-            if left.is_zero() {
-                return Ok(got);
+            let wait = got.retry_after.unwrap_or(FIRST_PAUSE).min(LONGEST_PAUSE);
+            if wait >= left(deadline) {
+                // An attempt that the deadline ended tells less than the one before it.
+                return Ok(GetOutcome::Pending(earlier.unwrap_or(got)));
             }
-            std::thread::sleep(wait.min(left));
+            std::thread::sleep(wait);
+            earlier = Some(got);
         }
     }
 
@@ -232,15 +241,23 @@ impl Client {
             .timeout_global(Some(within.min(POST_TIMEOUT)))
             .build()
             .content_type("application/json");
-        match self.read(self.authorized(request).send(document))? {
+        let request = self.begin(request);
+        match self.read(request.send(document))? {
             Ok(response) => self.outcome(&response),
             Err(error) => Ok(SendOutcome::Unknown(error)),
         }
     }
 
-    fn authorized<B>(&self, request: RequestBuilder<B>) -> RequestBuilder<B> {
-        match &self.authorization {
+    /// A request that begins now, with its credentials.
+    fn begin<B>(&self, request: RequestBuilder<B>) -> RequestBuilder<B> {
+        self.sent.reset();
+        let request = match &self.authorization {
             Some(value) => request.header(AUTHORIZATION, value),
+            None => request,
+        };
+        let forwarding = self.forwarding.as_ref();
+        match forwarding.and_then(|it| it.authorization.as_ref()) {
+            Some(value) => request.header(PROXY_AUTHORIZATION, value),
             None => request,
         }
     }
@@ -252,7 +269,7 @@ impl Client {
     ) -> Result<Result<Response<Vec<u8>>, RetryableError>, ClientError> {
         let response = match sent {
             Ok(response) => response,
-            Err(error) if wire::nothing_was_sent(&error) => {
+            Err(error) if !self.sent.any() => {
                 return Err(ClientError::Unreachable {
                     url: self.base_url.clone(),
                     reason: wire::reason(&error),
@@ -299,8 +316,8 @@ impl Client {
         let segment = utf8_percent_encode(order_uid, wire::SEGMENT);
         let url = format!("{}/api/order/{segment}", self.base_url);
         let request = self.agent.get(url).config();
-        let request = request.timeout_global(Some(timeout)).build();
-        let response = match self.read(self.authorized(request).call())? {
+        let request = self.begin(request.timeout_global(Some(timeout)).build());
+        let response = match self.read(request.call())? {
             Ok(response) => response,
             Err(error) => return Ok(GetOutcome::Pending(error)),
         };

@@ -34,7 +34,7 @@ pub use properties::Property;
 pub use redaction::{redact, redact_arguments};
 pub use settings::{Entry, Settings, command_line};
 pub use store::{StoreArgs, StoreSettings};
-pub use variables::{Origin, Variables};
+pub use variables::{Origin, Variables, proxy};
 
 #[cfg(test)]
 mod tests {

@@ -16,7 +16,7 @@ const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 pub enum Piece {
     /// The text of one order.
     Document { line: u64, bytes: Vec<u8> },
-    /// A part of the stream that cannot be an order, and why.
+    /// A part of the stream that cannot be an order, and why: a sentence.
     Malformed { line: u64, reason: String },
 }
 
@@ -25,6 +25,8 @@ pub struct Documents<R> {
     input: Chain<Cursor<Vec<u8>>, R>,
     layout: Layout,
     line: u64,
+    /// Of the byte read last, from 1.
+    column: u64,
     brackets: Brackets,
     /// The piece so far, without white space around it.
     piece: Vec<u8>,
@@ -102,6 +104,7 @@ impl<R: BufRead> Documents<R> {
             input: Cursor::new(head).chain(input),
             layout,
             line: 1,
+            column: 0,
             brackets: Brackets::default(),
             piece: Vec::new(),
             started_at: 1,
@@ -120,9 +123,11 @@ impl<R: BufRead> Documents<R> {
                 return Ok(self.end());
             };
             self.input.consume(1);
+            self.column += 1;
             let piece = self.push(byte);
             if byte == b'\n' {
                 self.line += 1;
+                self.column = 0;
             }
             if piece.is_some() {
                 return Ok(piece);
@@ -146,7 +151,7 @@ impl<R: BufRead> Documents<R> {
             Layout::AfterArray if byte.is_ascii_whitespace() => None,
             Layout::AfterArray => {
                 self.layout = Layout::End;
-                self.malformed("must not follow the end of the array")
+                self.malformed("something follows the end of the array")
             }
             Layout::End => None,
         }
@@ -179,7 +184,10 @@ impl<R: BufRead> Documents<R> {
             _ => Layout::AfterArray,
         };
         if is_missing {
-            return self.malformed("an order is missing beside the comma");
+            return self.malformed(match byte {
+                b',' => "an order is missing before the comma",
+                _ => "an order is missing after the last comma",
+            });
         }
         self.finish()
     }
@@ -216,7 +224,7 @@ impl<R: BufRead> Documents<R> {
     fn finish(&mut self) -> Option<Piece> {
         let mut bytes = std::mem::take(&mut self.piece);
         if std::mem::take(&mut self.is_too_long) {
-            let reason = format!("must be at most {MAX_DOCUMENT_BYTES} bytes");
+            let reason = format!("the order is longer than {MAX_DOCUMENT_BYTES} bytes");
             return Some(Piece::Malformed {
                 line: self.started_at,
                 reason,
@@ -232,7 +240,7 @@ impl<R: BufRead> Documents<R> {
     fn malformed(&self, reason: &str) -> Option<Piece> {
         Some(Piece::Malformed {
             line: self.line,
-            reason: reason.to_owned(),
+            reason: format!("{reason} (column {})", self.column),
         })
     }
 }
@@ -337,15 +345,16 @@ mod tests {
 
     #[test]
     fn a_malformed_array_yields_its_orders_and_the_mistake() {
-        let missing = "an order is missing beside the comma";
-        let open = "the array of orders is not closed";
-        let after = "must not follow the end of the array";
+        let after_comma = "an order is missing after the last comma (column 1)";
+        let before_comma = "an order is missing before the comma (column 2)";
+        let open = |column| format!("the array of orders is not closed (column {column})");
+        let after = "something follows the end of the array (column 6)";
         let order = || document(1, "{}");
         for (text, expected) in [
-            ("[{},\n]", vec![order(), malformed(2, missing)]),
-            ("[,{}]", vec![malformed(1, missing), order()]),
-            ("[{}", vec![order(), malformed(1, open)]),
-            ("[", vec![malformed(1, open)]),
+            ("[{},\n]", vec![order(), malformed(2, after_comma)]),
+            ("[,{}]", vec![malformed(1, before_comma), order()]),
+            ("[{}", vec![order(), malformed(1, &open(3))]),
+            ("[", vec![malformed(1, &open(1))]),
             ("[{}] {} {}", vec![order(), malformed(1, after)]),
         ] {
             assert_eq!(pieces(text, false), expected, "{text}");
@@ -362,7 +371,7 @@ mod tests {
     #[test]
     fn a_piece_beyond_the_limit_is_reported_and_skipped() {
         let long = "x".repeat(MAX_DOCUMENT_BYTES);
-        let reason = "must be at most 1048576 bytes";
+        let reason = "the order is longer than 1048576 bytes";
         let text = format!("{{}}\n{{\"a\":\"{long}\"}}\n{{}}");
         let expected = [document(1, "{}"), malformed(2, reason), document(3, "{}")];
         assert_eq!(pieces(&text, false), expected);

@@ -51,6 +51,11 @@ fn busy(outcome: &str) -> String {
     answer("503 Service Unavailable", "retry-after: 0\r\n", &body)
 }
 
+fn queued() -> String {
+    let body = r#"{"status":"lookup_queued"}"#;
+    answer("202 Accepted", "retry-after: 0\r\n", body)
+}
+
 #[test]
 fn an_accepted_order_has_its_uid() {
     let (client, served) = server(vec![accepted()]);
@@ -174,8 +179,7 @@ fn a_found_order_states_whether_it_may_be_outdated() {
 
 #[test]
 fn a_queued_lookup_is_retried_until_the_deadline() {
-    let body = r#"{"status":"lookup_queued"}"#;
-    let queued = answer("202 Accepted", "retry-after: 0\r\n", body);
+    let queued = queued();
     let body = r#"{"type":"t","title":"Not Found","status":404,"detail":"there is no such order"}"#;
     let absent = answer("404 Not Found", "", body);
     let (client, served) = server(vec![queued.clone(), absent]);
@@ -190,7 +194,7 @@ fn a_queued_lookup_is_retried_until_the_deadline() {
 }
 
 #[test]
-fn a_frozen_api_does_not_delay_a_get_far_beyond_its_deadline() {
+fn a_get_ends_when_its_wait_does_whether_the_api_answers_or_not() {
     // The kernel accepts the connection and the request, and no response follows.
     let frozen = TcpListener::bind("127.0.0.1:0").unwrap();
     let client = Client::new(format!("http://{}", frozen.local_addr().unwrap()), None);
@@ -198,5 +202,62 @@ fn a_frozen_api_does_not_delay_a_get_far_beyond_its_deadline() {
     let got = client.get("a", SHORT).unwrap();
     assert!(matches!(got, GetOutcome::Pending(_)), "{got:?}");
     let elapsed = started.elapsed();
-    assert!(elapsed < Duration::from_secs(10), "after {elapsed:?}");
+    assert!(elapsed < Duration::from_secs(2), "after {elapsed:?}");
+
+    // The lookup in progress tells more than the attempt that the deadline ended.
+    let (client, served) = silent_after(queued());
+    let started = Instant::now();
+    let got = client.get("a", Duration::from_secs(1)).unwrap();
+    let elapsed = started.elapsed();
+    assert!(elapsed < Duration::from_secs(3), "after {elapsed:?}");
+    let GetOutcome::Pending(error) = got else {
+        panic!("{got:?}");
+    };
+    assert_eq!(error.reason, "the lookup is in progress");
+    drop(client);
+    served.join().unwrap();
+}
+
+/// Sends one response, and nothing on a second connection, which it holds until the client ends it.
+fn silent_after(response: String) -> (Client, JoinHandle<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let served = thread::spawn(move || {
+        let (mut first, _) = listener.accept().unwrap();
+        first.read_exact(&mut [0; 32]).unwrap();
+        first.write_all(response.as_bytes()).unwrap();
+        let (mut second, _) = listener.accept().unwrap();
+        let _ = second.read_to_end(&mut Vec::new());
+    });
+    (Client::new(url, None), served)
+}
+
+#[test]
+fn a_request_that_was_never_sent_is_never_reported_as_perhaps_accepted() {
+    // No such host; a port that is refused; a name that is none; a proxy that is not there.
+    for url in [
+        "http://nosuch.invalid:8080",
+        "http://127.0.0.1:1",
+        "https://nosuch.invalid",
+        "http://127.0.0.1:99999",
+    ] {
+        let client = Client::new(url.into(), None);
+        for error in [
+            client.send(b"{}", SHORT).unwrap_err(),
+            client.get("a", SHORT).unwrap_err(),
+        ] {
+            let is_unreachable = matches!(error, ClientError::Unreachable { .. });
+            assert!(is_unreachable, "{url}: {error:?}");
+        }
+    }
+    // A peer that accepts the connection and does not speak TLS.
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("https://{}", listener.local_addr().unwrap());
+    let served = thread::spawn(move || drop(listener.accept().unwrap()));
+    let error = Client::new(url, None).send(b"{}", LONG).unwrap_err();
+    assert!(
+        matches!(error, ClientError::Unreachable { .. }),
+        "{error:?}"
+    );
+    served.join().unwrap();
 }

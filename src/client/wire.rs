@@ -1,12 +1,10 @@
 //! Reads the API's responses and the HTTP library's errors.
 
-use std::io::ErrorKind;
-use std::net::IpAddr;
 use std::time::Duration;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC};
 use serde::Deserialize;
-use ureq::http::{Response, Uri};
+use ureq::http::Response;
 use ureq::{Body, Timeout};
 
 use crate::order::Fault;
@@ -91,29 +89,6 @@ pub(super) fn retry_after<B>(response: &Response<B>) -> Option<Duration> {
         .map(Duration::from_secs)
 }
 
-/// Whether the request never left this machine, so that it has definitely had no effect.
-pub(super) fn nothing_was_sent(error: &ureq::Error) -> bool {
-    match error {
-        ureq::Error::Io(io) => matches!(
-            io.kind(),
-            ErrorKind::ConnectionRefused
-                | ErrorKind::HostUnreachable
-                | ErrorKind::NetworkUnreachable
-                | ErrorKind::AddrNotAvailable
-        ),
-        ureq::Error::Timeout(Timeout::Resolve | Timeout::Connect) => true,
-        ureq::Error::HostNotFound
-        | ureq::Error::ConnectionFailed
-        | ureq::Error::ConnectProxyFailed(_)
-        | ureq::Error::InvalidProxyUrl
-        | ureq::Error::Tls(_)
-        | ureq::Error::NativeTls(_)
-        | ureq::Error::BadUri(_)
-        | ureq::Error::Http(_) => true,
-        _ => false,
-    }
-}
-
 /// The cause, without the library's prefixes.
 pub(super) fn reason(error: &ureq::Error) -> String {
     match error {
@@ -124,15 +99,4 @@ pub(super) fn reason(error: &ureq::Error) -> String {
         ureq::Error::Timeout(_) => "timed out".into(),
         error => error.to_string(),
     }
-}
-
-pub(super) fn is_loopback(url: &str) -> bool {
-    let Ok(uri) = url.parse::<Uri>() else {
-        return false;
-    };
-    let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
-    host == "localhost"
-        || host
-            .parse::<IpAddr>()
-            .is_ok_and(|address| address.is_loopback())
 }

@@ -50,7 +50,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     for order_uid in &args.order_uids {
         let got = client.get(order_uid, args.wait);
         let got = got.map_err(|error| connect::api_failure(&error, "looking up orders"))?;
-        match found_or_missing(got, order_uid) {
+        match found_or_missing(got, order_uid, !args.wait.is_zero()) {
             Ok(found) => {
                 warn_if_outdated(output, &found);
                 if !output.is_json() {
@@ -89,7 +89,11 @@ enum Entry {
 }
 
 /// The order, or why there is none to print.
-fn found_or_missing(got: GetOutcome, order_uid: &str) -> Result<Box<FoundOrder>, Failure> {
+fn found_or_missing(
+    got: GetOutcome,
+    order_uid: &str,
+    has_waited: bool,
+) -> Result<Box<FoundOrder>, Failure> {
     Err(match got {
         GetOutcome::Found(found) => return Ok(found),
         GetOutcome::NotFound { detail } => {
@@ -98,7 +102,11 @@ fn found_or_missing(got: GetOutcome, order_uid: &str) -> Result<Box<FoundOrder>,
         }
         GetOutcome::Pending(error) => {
             let message = format!("order `{order_uid}` is not found yet: {}", error.reason);
-            Failure::new(Exit::TimedOut, message).hint("try again, or wait with --wait 10s")
+            let hint = match has_waited {
+                false => "try again, or wait with --wait 10s",
+                true => "check that `orders consume` runs: /readyz?verbose on its operators' port",
+            };
+            Failure::new(Exit::TimedOut, message).hint(hint)
         }
         GetOutcome::Refused { status, detail } => Failure::usage(format!(
             "looking up order `{order_uid}`: refused ({status}): {detail}"
@@ -164,16 +172,23 @@ mod tests {
         let not_found = GetOutcome::NotFound {
             detail: "there is no such order".into(),
         };
-        let failure = found_or_missing(not_found, "a").unwrap_err();
+        let failure = found_or_missing(not_found, "a", false).unwrap_err();
         assert_eq!(failure.exit, Exit::CheckFailed);
         let message = "order `a` was not found: there is no such order";
         assert_eq!(failure.to_string(), message);
-        let pending = GetOutcome::Pending(RetryableError {
-            reason: "wait".into(),
-            retry_after: None,
-        });
-        let failure = found_or_missing(pending, "a").unwrap_err();
-        assert_eq!(failure.exit, Exit::TimedOut);
+    }
+
+    #[test]
+    fn whoever_has_waited_is_not_told_to_wait() {
+        for (has_waited, hint) in [(false, "--wait 10s"), (true, "orders consume")] {
+            let pending = GetOutcome::Pending(RetryableError {
+                reason: "wait".into(),
+                retry_after: None,
+            });
+            let failure = found_or_missing(pending, "a", has_waited).unwrap_err();
+            assert_eq!(failure.exit, Exit::TimedOut);
+            assert!(failure.hint.unwrap().contains(hint));
+        }
     }
 
     #[test]

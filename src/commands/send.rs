@@ -47,7 +47,7 @@ pub struct Args {
 }
 
 /// Sends every order. [`Exit::Failed`] when one was refused; an error when the API is unreachable
-/// (5) or does not confirm an order in time (4).
+/// (5), cannot accept an order in time (1) or does not confirm it (4).
 pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     let token = args.api.token(&context.settings)?;
     let mut sending = Sending {
@@ -138,12 +138,8 @@ impl Sending<'_> {
             match piece {
                 Piece::Document { line, bytes } => self.document(&name, line, &bytes)?,
                 Piece::Malformed { line, reason } => {
-                    let fault = Fault {
-                        pointer: String::new(),
-                        message: reason,
-                    };
                     self.refused(Rejected {
-                        errors: vec![fault],
+                        detail: reason,
                         ..Rejected::new(&name, line, "refused")
                     });
                 }
@@ -186,12 +182,12 @@ impl Sending<'_> {
                 Ok(())
             }
             Ok(SendOutcome::NotAccepted(error)) => {
-                let what = "was not accepted";
-                Err(self.unconfirmed(rejected("not_accepted"), what, error))
+                let failure = (Exit::Failed, "was not accepted");
+                Err(self.unconfirmed(rejected("not_accepted"), failure, error))
             }
             Ok(SendOutcome::Unknown(error)) => {
-                let what = "may or may not have been accepted";
-                Err(self.unconfirmed(rejected("unknown"), what, error))
+                let failure = (Exit::TimedOut, "may or may not have been accepted");
+                Err(self.unconfirmed(rejected("unknown"), failure, error))
             }
             Err(error) => {
                 self.failed(Rejected {
@@ -203,15 +199,20 @@ impl Sending<'_> {
         }
     }
 
-    /// The error that ends the run at an order without a definite outcome.
-    fn unconfirmed(&mut self, order: Rejected, what: &str, error: RetryableError) -> anyhow::Error {
+    /// The error that ends the run at an order that was not accepted, or may not have been.
+    fn unconfirmed(
+        &mut self,
+        order: Rejected,
+        (exit, what): (Exit, &str),
+        error: RetryableError,
+    ) -> anyhow::Error {
         let (detail, timeout) = (error.reason, self.timeout);
         let Rejected { file, line, .. } = &order;
         let message = format!("the order at `{file}:{line}` {what} in {timeout:?}: {detail}");
         self.failed(Rejected { detail, ..order });
         let hint = "nothing after it was sent; run it again when the API is healthy, an order that \
                     is sent twice is stored once";
-        Failure::new(Exit::TimedOut, message).hint(hint).into()
+        Failure::new(exit, message).hint(hint).into()
     }
 
     fn refused(&mut self, order: Rejected) {

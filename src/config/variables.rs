@@ -108,6 +108,15 @@ pub(super) fn of_postgres() -> impl Iterator<Item = &'static str> {
     postgres::variables().chain([HOME])
 }
 
+/// The proxy for URLs of this scheme, as curl chooses it; the variables are those of other programs.
+pub fn proxy(scheme: &str) -> Option<String> {
+    let of_scheme = format!("{scheme}_proxy");
+    let names = [&of_scheme, "all_proxy"];
+    let names = names.into_iter();
+    let mut names = names.flat_map(|name| [name.to_owned(), name.to_ascii_uppercase()]);
+    names.find_map(|name| std::env::var(name).ok().filter(|value| !value.is_empty()))
+}
+
 /// Every variable of the command and its subcommands.
 pub(super) fn names(command: &Command) -> BTreeSet<String> {
     let own = command.get_arguments().filter_map(variable_of);

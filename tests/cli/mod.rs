@@ -13,6 +13,7 @@ mod files;
 mod foreign_databases;
 mod help;
 mod migrate;
+mod proxies;
 mod send_and_get;
 mod tls;
 mod token;

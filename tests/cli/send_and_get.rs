@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use support::on_both_engines;
 use support::orders::{order, order_version};
-use support::process::Output;
+use support::process::{Output, orders};
 use support::{Engines, Env, Process};
 
 on_both_engines! {
@@ -250,6 +250,80 @@ fn an_order_that_nobody_can_look_up_yet_is_4_and_a_wait_ends_when_it_is_there(en
     let mut patient = get("60s").spawn();
     let _consumer = env.consumer();
     patient.finished().succeeds();
+}
+
+#[test]
+fn an_order_of_which_nothing_was_sent_is_never_reported_as_perhaps_accepted() {
+    for (url, reason) in [
+        (
+            "http://nosuch.invalid:8080",
+            "failed to lookup address information",
+        ),
+        ("http://127.0.0.1:1", "Connection refused"),
+    ] {
+        let sent = orders("send - --timeout 3s")
+            .stdin("{}")
+            .env("ORDERS_API_URL", url);
+        let ran = sent
+            .run()
+            .exits(5)
+            .reports(&format!("no connection to the API at `{url}`: "));
+        let ran = ran.reports(reason);
+        assert!(!ran.stderr.contains("may or may not"), "{}", ran.stderr);
+    }
+}
+
+#[test]
+fn an_order_for_a_deleted_topic_is_surely_not_accepted_and_the_remedy_is_named() {
+    let env = Env::ready();
+    let api = env.api();
+    let send = |uid: &str| {
+        let args = ["send", "-", "--timeout", "3s", "--api-url", &api.url()];
+        env.orders(&args).stdin(order(uid).to_string()).run()
+    };
+    send("before").succeeds();
+    env.kafka().delete_topic(&env.topic());
+    for uid in ["first", "second"] {
+        let ran = send(uid).exits(1).reports("was not accepted in 3s: ");
+        ran.reports("orders create-topics");
+    }
+    env.orders(&["create-topics", "--partitions", "1"])
+        .run()
+        .succeeds();
+    support::eventually("orders to be accepted again", support::TIMEOUT, || {
+        (send("after").code() == Some(0)).then_some(())
+    });
+    assert!(
+        !keys(&env)
+            .iter()
+            .any(|uid| uid == "first" || uid == "second")
+    );
+}
+
+#[test]
+fn a_get_waits_for_at_most_the_time_asked_for() {
+    let env = Env::ready();
+    let api = env.api();
+    let started = Instant::now();
+    // No consumer answers lookups.
+    let args = ["get", "absent", "--wait", "3s", "--api-url", &api.url()];
+    let ran = env.orders(&args).run().exits(4);
+    let elapsed = started.elapsed();
+    assert!(elapsed < Duration::from_secs(4), "it took {elapsed:?}");
+    ran.reports("the lookup is in progress")
+        .reports("hint: check that `orders consume` runs");
+}
+
+#[test]
+fn an_array_with_a_comma_too_many_is_refused_in_a_sentence_with_its_place() {
+    let pipeline = Pipeline::start(Engines::Servers);
+    let text = format!("[{},{},]", order("a1"), order("a2"));
+    let ran = pipeline.run_with_stdin(&["send", "-"], &text).exits(1);
+    let column = text.len();
+    ran.reports(&format!(
+        "error: stdin:1: refused: an order is missing after the last comma (column {column})\n"
+    ));
+    assert_eq!(pipeline.sent(), ["a1", "a2"]);
 }
 
 #[test]
