@@ -22,6 +22,8 @@ pub struct Timeouts {
     pub metadata: Duration,
     /// A database that accepts a connection and answers nothing.
     pub handshake: Duration,
+    /// A question to the brokers.
+    pub request: Duration,
 }
 
 const PRODUCTION: Timeouts = Timeouts {
@@ -29,6 +31,14 @@ const PRODUCTION: Timeouts = Timeouts {
     truncation: Duration::from_secs(60),
     metadata: Duration::from_secs(30),
     handshake: Duration::from_secs(15),
+    request: Duration::from_secs(5),
+};
+
+/// Those of a command that only looks: it ends within two seconds while its servers are away.
+const LOOK: Timeouts = Timeouts {
+    handshake: Duration::from_millis(1_500),
+    request: Duration::from_millis(1_500),
+    ..PRODUCTION
 };
 
 static REPLACED: OnceLock<Timeouts> = OnceLock::new();
@@ -36,6 +46,11 @@ static REPLACED: OnceLock<Timeouts> = OnceLock::new();
 /// The timeouts of this process.
 pub fn timeouts() -> &'static Timeouts {
     REPLACED.get().unwrap_or(&PRODUCTION)
+}
+
+/// Uses the timeouts of a command that only looks, from now on.
+pub fn look() {
+    REPLACED.get_or_init(|| LOOK);
 }
 
 /// Replaces the timeouts of this process; only the first call counts.

@@ -52,6 +52,8 @@ pub enum Problem {
     Refused(Refusal),
     /// The log definitely does not have the order.
     NotAccepted,
+    /// The log has no topic of orders, and definitely does not have the order.
+    NoTopic,
     /// The log's disk is full, or nearly so: it definitely does not have the order.
     DiskFull,
     /// The log may have the order: it did not respond, or did not report its offset.
@@ -97,6 +99,7 @@ impl From<AppendError> for Problem {
     fn from(error: AppendError) -> Problem {
         match error {
             AppendError::NotAccepted(_) => Problem::NotAccepted,
+            AppendError::NoTopic(_) => Problem::NoTopic,
             AppendError::TooLarge(_) => Problem::TooLargeForLog,
             AppendError::Full(_) => Problem::DiskFull,
             AppendError::Unknown(_) => Problem::NotConfirmed,
@@ -132,6 +135,7 @@ impl Problem {
                 RefusalKind::Invalid => (422, "invalid-order", "the order is not valid"),
             },
             Problem::NotAccepted => (503, "not-accepted", "the order was not accepted"),
+            Problem::NoTopic => (503, "no-topic", "the order log has no topic for orders"),
             Problem::DiskFull => (507, "no-room", "the disk of the order log is full"),
             Problem::NotConfirmed => (503, "not-confirmed", "the order was not confirmed"),
             Problem::Busy { .. } => (503, "busy", "too many requests are in progress"),
@@ -142,7 +146,9 @@ impl Problem {
     fn outcome(&self) -> Option<Outcome> {
         match self {
             Problem::NotConfirmed => Some(Outcome::Unknown),
-            Problem::NotAccepted | Problem::DiskFull => Some(Outcome::NotAccepted),
+            Problem::NotAccepted | Problem::NoTopic | Problem::DiskFull => {
+                Some(Outcome::NotAccepted)
+            }
             Problem::Busy { outcome } => *outcome,
             _ => None,
         }
@@ -165,6 +171,11 @@ impl Problem {
             Problem::TooLargeForLog => "the order is larger than the order log accepts".into(),
             Problem::NotAccepted => {
                 "the order log cannot accept it now and does not have it: send it again later"
+                    .into()
+            }
+            Problem::NoTopic => {
+                "the topic for orders is missing, and the order is not in the log: run `orders \
+                 create-topics`, then send it again"
                     .into()
             }
             Problem::DiskFull => {
@@ -268,6 +279,7 @@ mod tests {
         for (error, status, retry_after, outcome) in [
             (AppendError::Unknown(cause()), 503, "1", "unknown"),
             (AppendError::NotAccepted(cause()), 503, "1", "not_accepted"),
+            (AppendError::NoTopic(cause()), 503, "1", "not_accepted"),
             (AppendError::Full(cause()), 507, "30", "not_accepted"),
         ] {
             let (head, text) = answer(error.into());

@@ -25,8 +25,10 @@ use super::{
     ReadBack, TopicState,
 };
 use crate::pipeline::{PartitionOffset, TopicId};
+use crate::timeouts::timeouts;
 
 mod broker_watchdog;
+mod change_topics;
 mod clients;
 mod connectivity;
 mod delivery;
@@ -35,6 +37,7 @@ mod describe_topics;
 mod errors;
 mod follower;
 mod membership;
+mod message_status;
 mod producer_selector;
 mod producers;
 mod queries;
@@ -43,7 +46,12 @@ mod tests;
 mod topic_admin;
 
 /// How long a request to the brokers may take.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
+fn request_timeout() -> Duration {
+    timeouts().request
+}
+
+/// How long a change of topics may take.
+const CHANGE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A Kafka cluster as an event log; shared by all threads of a process.
 pub struct KafkaLog {

@@ -55,6 +55,9 @@ pub enum AppendError {
     /// The record never left this process and never will: sending it again cannot double it.
     #[error("the record was not accepted: {0}")]
     NotAccepted(String),
+    /// The log has no such topic; the record is not in the log and never will be.
+    #[error("the log has no topic for the record: {0}")]
+    NoTopic(String),
     /// The record is larger than the log accepts; it never left this process.
     #[error("the record is larger than the log accepts: {0}")]
     TooLarge(String),

@@ -60,8 +60,14 @@ fn each_client_library_is_used_in_its_folders_alone() {
 
 #[test]
 fn unsafe_code_is_where_the_safe_interface_of_the_kafka_client_ends() {
-    let native = ["broker_watchdog", "delivery_reports", "describe_topics"]
-        .map(|file| format!("src/event_log/kafka/{file}.rs"));
+    let native = [
+        "broker_watchdog",
+        "change_topics",
+        "delivery_reports",
+        "describe_topics",
+        "message_status",
+    ]
+    .map(|file| format!("src/event_log/kafka/{file}.rs"));
     assert_eq!(files_with("rdkafka_sys"), native);
     assert_eq!(files_with("unsafe"), native);
 }

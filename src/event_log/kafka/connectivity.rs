@@ -1,9 +1,9 @@
 //! Whether the cluster responds, as all clients of this process see it: one log line when that
 //! changes.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Instant;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
@@ -11,10 +11,18 @@ use rdkafka::consumer::ConsumerContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
 use super::broker_watchdog::BrokerWatchdog;
+use crate::event_log::LogError;
+use crate::sync::lock;
 
 /// Clients reconnect one after the other: an error of the last one does not outweigh a response that
 /// the first one has received within this time. A lasting outage is reported once a second.
 const RESPONSE_TTL_MS: u64 = 3_000;
+
+/// librdkafka does not repeat an error within 30 s.
+const REASON_TTL: Duration = Duration::from_secs(40);
+
+/// A broker can send any reason.
+const MAX_REASON_CHARS: usize = 300;
 
 /// Shared by all clients. Every acknowledgement and every record followed passes here, so it is two
 /// plain stores and loads.
@@ -23,6 +31,8 @@ pub(super) struct KafkaConnectivity {
     is_lost: AtomicBool,
     /// Milliseconds after `created`; 0: not yet.
     responded_at_ms: AtomicU64,
+    /// Why a connection of a client failed last, and when.
+    last_error: Mutex<Option<(Instant, String)>>,
 }
 
 impl Default for KafkaConnectivity {
@@ -31,6 +41,7 @@ impl Default for KafkaConnectivity {
             created: Instant::now(),
             is_lost: AtomicBool::new(false),
             responded_at_ms: AtomicU64::new(0),
+            last_error: Mutex::default(),
         }
     }
 }
@@ -54,6 +65,24 @@ impl KafkaConnectivity {
         }
     }
 
+    /// A connection of a client has failed, and the client goes on retrying.
+    fn record(&self, reason: &str) {
+        let reason = reason.chars().take(MAX_REASON_CHARS).collect();
+        *lock(&self.last_error) = Some((Instant::now(), reason));
+    }
+
+    /// Adds to an outage why a client could not reach a broker.
+    pub(super) fn explain(&self, error: LogError) -> LogError {
+        match (error, &*lock(&self.last_error)) {
+            (LogError::Unavailable(message), Some((at, reason)))
+                if at.elapsed() < REASON_TTL && !message.contains(reason) =>
+            {
+                LogError::Unavailable(format!("{message}; {reason}"))
+            }
+            (error, _) => error,
+        }
+    }
+
     fn now_ms(&self) -> u64 {
         u64::try_from(self.created.elapsed().as_millis()).map_or(u64::MAX, |ms| ms.max(1))
     }
@@ -72,6 +101,14 @@ impl<T: Send + Sync> ClientContext for KafkaContext<T> {
     fn log(&self, _level: RDKafkaLogLevel, facility: &str, message: &str) {
         tracing::debug!(facility, "librdkafka: {message}");
         self.logged.store(true, Ordering::Relaxed);
+        // Some failures are logged only, such as a broker that expects TLS and hangs up.
+        if facility == "FAIL" {
+            let reason = message
+                .split_once("]: ")
+                .map_or(message, |(_, reason)| reason);
+            let reason = reason.rsplit_once(" (after ").map_or(reason, |(it, _)| it);
+            self.connectivity.record(reason);
+        }
     }
 
     /// Global errors are events of a client that goes on retrying. They come about once a second, so

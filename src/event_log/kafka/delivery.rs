@@ -7,6 +7,7 @@ use rdkafka::message::{DeliveryResult, Message};
 use rdkafka::producer::ProducerContext;
 
 use super::connectivity::KafkaContext;
+use super::message_status::is_not_persisted;
 use super::producer_selector::{InFlight, ProducerSelector};
 use crate::event_log::{AckSender, AppendError, Appended};
 
@@ -32,7 +33,7 @@ impl ProducerContext for DeliveryContext {
                     offset: Some(message.offset()).filter(|offset| *offset >= 0),
                 })
             }
-            Err((error, _)) => Err(append_error(error)),
+            Err((error, message)) => Err(append_error(error, is_not_persisted(message))),
         };
         if let Some(record) = pending.in_flight {
             let (Ok(message) | Err((_, message))) = result;
@@ -51,19 +52,54 @@ impl ProducerContext for DeliveryContext {
     }
 }
 
-/// Only what definitely never reached the log is "not accepted"; the rest is unknown.
-pub(super) fn append_error(error: &KafkaError) -> AppendError {
-    match error.rdkafka_error_code() {
-        Some(RDKafkaErrorCode::MessageSizeTooLarge) => AppendError::TooLarge(error.to_string()),
-        Some(RDKafkaErrorCode::QueueFull) => {
+/// Only what definitely is not in the log is refused or "not accepted"; the rest is unknown.
+pub(super) fn append_error(error: &KafkaError, is_not_persisted: bool) -> AppendError {
+    use RDKafkaErrorCode as Code;
+    let code = error.rdkafka_error_code();
+    let reason = code.map_or_else(|| error.to_string(), |code| code.to_string());
+    match code {
+        Some(Code::MessageSizeTooLarge) => AppendError::TooLarge(reason),
+        Some(Code::QueueFull) => {
             AppendError::NotAccepted("too many records are waiting for Kafka".into())
         }
         // The broker checks it before it writes anything (`message.timestamp.after.max.ms`).
-        Some(RDKafkaErrorCode::InvalidTimestamp) => AppendError::NotAccepted(
+        Some(Code::InvalidTimestamp) => AppendError::NotAccepted(
             "the broker refuses the record's timestamp: set this host's clock, or the broker's"
                 .into(),
         ),
-        Some(code) => AppendError::Unknown(code.to_string()),
-        None => AppendError::Unknown(error.to_string()),
+        _ if !is_not_persisted => AppendError::Unknown(reason),
+        Some(Code::UnknownTopic | Code::UnknownTopicOrPartition | Code::UnknownPartition) => {
+            AppendError::NoTopic(reason)
+        }
+        _ => AppendError::NotAccepted(reason),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_was_never_written_is_refused_and_a_missing_topic_is_told_apart() {
+        let error = |code, is_not_persisted| {
+            append_error(&KafkaError::MessageProduction(code), is_not_persisted)
+        };
+        use RDKafkaErrorCode as Code;
+        for code in [
+            Code::UnknownTopic,
+            Code::MessageTimedOut,
+            Code::OperationTimedOut,
+        ] {
+            assert!(
+                matches!(error(code, false), AppendError::Unknown(_)),
+                "{code}"
+            );
+        }
+        let missing = error(Code::UnknownTopicOrPartition, true);
+        assert!(matches!(missing, AppendError::NoTopic(_)), "{missing}");
+        for code in [Code::MessageTimedOut, Code::TopicAuthorizationFailed] {
+            let refused = error(code, true);
+            assert!(matches!(refused, AppendError::NotAccepted(_)), "{refused}");
+        }
     }
 }

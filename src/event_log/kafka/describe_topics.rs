@@ -11,11 +11,10 @@ use std::marker::PhantomData;
 use rdkafka::client::{Client, ClientContext};
 use rdkafka_sys as native;
 
-use super::REQUEST_TIMEOUT;
+use super::errors::by_code;
+use super::request_timeout;
 use crate::event_log::LogError;
 use crate::pipeline::TopicId;
-
-const REQUEST_TIMEOUT_MS: i32 = REQUEST_TIMEOUT.as_millis() as i32;
 
 /// One topic as the cluster describes it.
 pub(super) struct Described {
@@ -25,7 +24,7 @@ pub(super) struct Described {
 }
 
 /// Runs its closure when it goes out of scope.
-struct Guard<F: FnMut()>(F);
+pub(super) struct Guard<F: FnMut()>(pub(super) F);
 
 impl<F: FnMut()> Drop for Guard<F> {
     fn drop(&mut self) {
@@ -77,7 +76,7 @@ pub(super) fn send<'client, C: ClientContext>(
         let mut reason = [0; 256];
         native::rd_kafka_AdminOptions_set_request_timeout(
             options,
-            REQUEST_TIMEOUT_MS,
+            request_timeout_ms(),
             reason.as_mut_ptr(),
             reason.len(),
         );
@@ -94,7 +93,7 @@ impl Request<'_> {
         // SAFETY: the queue lives as long as `self`; the result's parts are borrowed from `event`,
         // whose guard is dropped after they are read.
         unsafe {
-            let event = native::rd_kafka_queue_poll(self.responses, REQUEST_TIMEOUT_MS + 500);
+            let event = native::rd_kafka_queue_poll(self.responses, request_timeout_ms() + 500);
             if event.is_null() {
                 return Err(unavailable("no response in time"));
             }
@@ -130,12 +129,7 @@ unsafe fn read(
             Code::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART => return Ok(None),
             code => {
                 let message = failure(&text(native::rd_kafka_error_string(error)));
-                return Err(match code {
-                    Code::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED => {
-                        LogError::Refused(message)
-                    }
-                    _ => LogError::Unavailable(message),
-                });
+                return Err(by_code(Some(code.into()), message));
             }
         }
         let mut partitions = 0;
@@ -171,7 +165,7 @@ unsafe fn topic_id(id: *const native::rd_kafka_Uuid_t) -> TopicId {
 
 /// # Safety
 /// `pointer` must be null or a live C string.
-unsafe fn text(pointer: *const c_char) -> String {
+pub(super) unsafe fn text(pointer: *const c_char) -> String {
     if pointer.is_null() {
         return "no reason given".into();
     }
@@ -179,6 +173,10 @@ unsafe fn text(pointer: *const c_char) -> String {
     unsafe { CStr::from_ptr(pointer) }
         .to_string_lossy()
         .into_owned()
+}
+
+fn request_timeout_ms() -> i32 {
+    i32::try_from(request_timeout().as_millis()).unwrap_or(i32::MAX)
 }
 
 fn failure(reason: &str) -> String {

@@ -7,7 +7,11 @@ use crate::event_log::{LogError, LogFault};
 /// What a failed call means, without any configuration value in the message (`ClientConfig` errors
 /// carry them, and they may be passwords).
 pub(super) fn log_error(attempt: &str, error: &KafkaError) -> LogError {
-    let code = error.rdkafka_error_code();
+    let code = match error {
+        // The library does not count these.
+        KafkaError::AdminOp(code) => Some(*code),
+        error => error.rdkafka_error_code(),
+    };
     let reason = match error {
         KafkaError::ClientConfig(_, description, key, _) => {
             return LogError::Refused(format!(
@@ -19,7 +23,11 @@ pub(super) fn log_error(attempt: &str, error: &KafkaError) -> LogError {
         }
         _ => code.map_or_else(|| error.to_string(), |code| code.to_string()),
     };
-    let message = format!("could not {attempt}: {reason}");
+    by_code(code, format!("could not {attempt}: {reason}"))
+}
+
+/// The error of this kind with this message.
+pub(super) fn by_code(code: Option<Code>, message: String) -> LogError {
     match code {
         Some(Code::UnknownTopic | Code::UnknownTopicOrPartition | Code::UnknownPartition) => {
             LogError::NotFound(message)
@@ -36,6 +44,25 @@ pub(super) fn log_error(attempt: &str, error: &KafkaError) -> LogError {
             | Code::InvalidTopic,
         ) => LogError::Refused(message),
         _ => LogError::Unavailable(message),
+    }
+}
+
+/// What the failure of a change means. A broker that responds has decided, unless it says that it could
+/// not; without its response the change may have happened.
+pub(super) fn changed(attempt: &str, code: Code, reason: &str) -> LogError {
+    let message = format!("could not {attempt}: {reason}");
+    let is_undecided = matches!(
+        code,
+        Code::RequestTimedOut
+            | Code::NotController
+            | Code::NetworkException
+            | Code::BrokerNotAvailable
+            | Code::ThrottlingQuotaExceeded
+    );
+    // The client's own codes are negative.
+    match is_undecided || (code as i32) < 0 {
+        true => LogError::Unavailable(message),
+        false => LogError::Refused(message),
     }
 }
 

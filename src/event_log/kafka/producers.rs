@@ -1,9 +1,9 @@
 //! Appending: librdkafka's producers, and the acknowledgement of each record.
 //!
 //! Nothing here blocks on the network: a full queue is refused at once, and the outcome of every
-//! queued record is reported within `message.timeout.ms`. A timeout is "unknown": the broker may have
-//! the record. There are two producers for durable records, see `producer_selector`, and one for
-//! records that may be lost.
+//! queued record is reported within `message.timeout.ms`. A timeout is "unknown" where the record was
+//! sent: the broker may have it. There are two producers for durable records, see
+//! `producer_selector`, and one for records that may be lost.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -14,12 +14,12 @@ use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, Producer};
 use tokio::runtime::Handle;
 
-use super::REQUEST_TIMEOUT;
 use super::clients::Clients;
 use super::delivery::{Pending, append_error};
 use super::delivery_reports::PolledProducer;
 use super::errors::log_error;
 use super::producer_selector::{InFlight, ProducerKind, ProducerSelector};
+use super::request_timeout;
 use crate::event_log::{Ack, AppendError, Durability, LogError, NewRecord};
 
 /// librdkafka fails a record after this long; the API's deadline is longer by two seconds.
@@ -120,7 +120,7 @@ impl Producers {
         let opened = Arc::new(self.open(slot.settings)?);
         if let Some(dead) = current.replace(opened.clone()) {
             // Its records need its delivery reports, which dropping it would purge.
-            std::thread::spawn(move || dead.flush(REQUEST_TIMEOUT));
+            std::thread::spawn(move || dead.flush(request_timeout()));
         }
         Ok(opened)
     }
@@ -133,6 +133,8 @@ impl Producers {
             // A lone record is sent at once; others are batched while two requests are in flight.
             .set("linger.ms", "0")
             .set("max.in.flight.requests.per.connection", "2")
+            // Topics are created before orders are sent: one that is missing is reported after a second.
+            .set("topic.metadata.propagation.max.ms", "1000")
             .set("queue.buffering.max.messages", "10000")
             .set("queue.buffering.max.kbytes", "16384")
             // As go-orders' producer chooses partitions: both may write the same topic.
@@ -208,10 +210,7 @@ impl KafkaProducer {
             let reason = reason.map_or_else(|| error.to_string(), |(_, reason)| reason);
             tracing::error!("a kafka producer has failed, replacing it: {reason}");
         }
-        match append_error(error) {
-            AppendError::Unknown(reason) => AppendError::NotAccepted(reason),
-            definite => definite,
-        }
+        append_error(error, true)
     }
 
     fn is_to_be_replaced(&self) -> bool {
@@ -220,8 +219,11 @@ impl KafkaProducer {
 
     /// Without this the first acknowledgement of an idempotent producer takes up to a second.
     fn warm_up(&self) -> Result<(), LogError> {
-        let metadata = self.client.client().fetch_metadata(None, REQUEST_TIMEOUT);
-        metadata.map_err(|error| log_error("reach Kafka", &error))?;
+        let metadata = self.client.client().fetch_metadata(None, request_timeout());
+        metadata.map_err(|error| {
+            let connectivity = &self.client.context().connectivity;
+            connectivity.explain(log_error("reach Kafka", &error))
+        })?;
         Ok(())
     }
 

@@ -14,12 +14,13 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::metadata::Metadata;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
-use super::REQUEST_TIMEOUT;
+use super::change_topics;
 use super::clients::{Clients, drop_in_background, offset_list, partition_list, to_record};
 use super::connectivity::KafkaContext;
 use super::describe_topics::{self, Described, Request};
 use super::errors::{log_error, log_fault};
-use crate::event_log::{LogError, LogFault, OffsetRange, ReadBack, TopicState};
+use super::request_timeout;
+use crate::event_log::{LogError, LogFault, OffsetRange, ReadBack, TopicSpec, TopicState};
 use crate::pipeline::PartitionOffset;
 use crate::sync::lock;
 
@@ -59,7 +60,7 @@ impl Queries {
         };
         lock(&self.partition_counts).insert(topic.into(), described.partitions);
         // Known to the client since its first metadata response.
-        let cluster = self.client.client().fetch_cluster_id(REQUEST_TIMEOUT);
+        let cluster = self.client.client().fetch_cluster_id(request_timeout());
         let cluster = cluster.ok_or_else(|| self.no_response("get the cluster id"))?;
         Ok(TopicState {
             log_id: format!("{cluster}/{topic}"),
@@ -103,10 +104,31 @@ impl Queries {
     /// Brokers and topics of the cluster.
     pub(super) fn metadata(&self, attempt: &str) -> Result<Metadata, LogError> {
         self.serve_events();
-        self.client
+        let metadata = self
+            .client
             .client()
-            .fetch_metadata(None, REQUEST_TIMEOUT)
-            .map_err(|error| log_error(attempt, &error))
+            .fetch_metadata(None, request_timeout())
+            .map_err(|error| log_error(attempt, &error));
+        self.explained(metadata)
+    }
+
+    /// Creates topics; one that exists by then is left as it is.
+    pub(super) fn create(&self, wanted: &[TopicSpec]) -> Result<(), LogError> {
+        self.explained(change_topics::create(self.client.client(), wanted))
+    }
+
+    /// Adds partitions to a topic.
+    pub(super) fn grow(&self, topic: &str, partitions: i32) -> Result<(), LogError> {
+        self.explained(change_topics::grow(self.client.client(), topic, partitions))
+    }
+
+    /// Adds the client's own reason to an outage: a request that is not answered in time only says that.
+    fn explained<T>(&self, result: Result<T, LogError>) -> Result<T, LogError> {
+        result.map_err(|error| {
+            // Its error events wait in its queue.
+            self.serve_events();
+            self.clients.connectivity.explain(error)
+        })
     }
 
     fn send_describe(&self, topics: &[&str]) -> Result<Request<'_>, LogError> {
@@ -115,12 +137,12 @@ impl Queries {
     }
 
     fn receive(&self, request: Request<'_>) -> Result<Vec<Option<Described>>, LogError> {
-        let described = request.receive().map_err(|error| match error {
+        let described = self.explained(request.receive().map_err(|error| match error {
             LogError::Unavailable(reason) => {
                 LogError::Unavailable(format!("{reason} (brokers `{}`)", self.clients.brokers))
             }
             other => other,
-        })?;
+        }))?;
         self.clients.connectivity.responded();
         Ok(described)
     }
@@ -154,13 +176,15 @@ impl Queries {
             listed = list_offsets(&fresh, &wanted);
             drop_in_background(fresh);
         }
-        let listed = listed.map_err(|error| match log_error(&attempt, &error) {
-            // The broker has just named these partitions, so this is temporary.
-            LogError::NotFound(message) if knows_no_leader(&error) => {
-                LogError::Unavailable(message)
+        let listed = self.explained(listed.map_err(|error| {
+            match log_error(&attempt, &error) {
+                // The broker has just named these partitions, so this is temporary.
+                LogError::NotFound(message) if knows_no_leader(&error) => {
+                    LogError::Unavailable(message)
+                }
+                other => other,
             }
-            other => other,
-        })?;
+        }))?;
         for element in listed.elements() {
             if let (Offset::Offset(offset), Some(slot)) = (
                 element.offset(),
@@ -177,9 +201,12 @@ impl Queries {
 
     fn no_response(&self, attempt: &str) -> LogError {
         let brokers = &self.clients.brokers;
-        LogError::Unavailable(format!(
-            "could not {attempt}: Kafka at `{brokers}` did not respond"
-        ))
+        self.serve_events();
+        self.clients
+            .connectivity
+            .explain(LogError::Unavailable(format!(
+                "could not {attempt}: Kafka at `{brokers}` did not respond"
+            )))
     }
 
     /// Empties the client's event queue, which would grow without bound, and checks that it knows
@@ -199,7 +226,7 @@ fn list_offsets(
     client: &BaseConsumer<KafkaContext>,
     wanted: &TopicPartitionList,
 ) -> Result<TopicPartitionList, KafkaError> {
-    let listed = client.offsets_for_times(wanted.clone(), REQUEST_TIMEOUT)?;
+    let listed = client.offsets_for_times(wanted.clone(), request_timeout())?;
     for element in listed.elements() {
         element.error()?;
     }
@@ -230,6 +257,7 @@ pub(super) fn read_from(
         .create_with_context(clients.context(()))
         .map_err(|error| log_error(&attempt, &error))?;
     let read = read_one(&reader, &attempt, topic, start);
+    let read = read.map_err(|error| clients.connectivity.explain(error));
     drop_in_background(reader);
     read
 }
@@ -244,7 +272,7 @@ fn read_one(
     // The committed end is read before the first fetch: whatever it is, all below it is decided,
     // so "end of partition before any record" means that nothing readable lies between.
     let (_, end) = reader
-        .fetch_watermarks(topic, start.partition, REQUEST_TIMEOUT)
+        .fetch_watermarks(topic, start.partition, request_timeout())
         .map_err(failed)?;
     if start.offset >= end {
         return Ok(ReadBack::End(end));
@@ -252,7 +280,7 @@ fn read_one(
     reader
         .assign(&offset_list(topic, &[start])?)
         .map_err(failed)?;
-    let deadline = Instant::now() + REQUEST_TIMEOUT;
+    let deadline = Instant::now() + request_timeout();
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
         match reader.poll(left) {

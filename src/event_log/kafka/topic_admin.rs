@@ -4,17 +4,13 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::time::{Duration, Instant};
 
-use rdkafka::admin::{
-    AdminClient, AdminOptions, NewPartitions, NewTopic, ResourceSpecifier, TopicReplication,
-};
-use rdkafka::client::DefaultClientContext;
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::admin::{AdminClient, AdminOptions, ResourceSpecifier};
+use rdkafka::error::KafkaError;
 
-use super::KafkaLog;
+use super::connectivity::KafkaContext;
 use super::errors::log_error;
+use super::{CHANGE_TIMEOUT, KafkaLog};
 use crate::event_log::{LogError, TopicAdmin, TopicDescription, TopicSpec};
-
-const CHANGE_TIMEOUT: Duration = Duration::from_secs(30);
 
 impl TopicAdmin for KafkaLog {
     fn brokers(&self) -> Result<usize, LogError> {
@@ -56,39 +52,12 @@ impl TopicAdmin for KafkaLog {
     }
 
     fn create_topics(&self, wanted: &[TopicSpec]) -> Result<(), LogError> {
-        let topics: Vec<NewTopic<'_>> = wanted
-            .iter()
-            .map(|spec| {
-                let replication = TopicReplication::Fixed(spec.replication_factor);
-                let topic = NewTopic::new(&spec.name, spec.partitions, replication);
-                spec.settings
-                    .iter()
-                    .fold(topic, |topic, (key, value)| topic.set(key, value))
-            })
-            .collect();
-        let results = block_on(self.admin_client()?.create_topics(&topics, &options()))?
-            .map_err(|error| log_error("create topics", &error))?;
-        for result in results {
-            match result {
-                Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
-                Err((name, code)) => {
-                    let attempt = format!("create topic `{name}`");
-                    return Err(log_error(&attempt, &KafkaError::AdminOp(code)));
-                }
-            }
-        }
+        self.queries.create(wanted)?;
         self.await_leaders(wanted)
     }
 
     fn add_partitions(&self, topic: &str, partitions: i32) -> Result<(), LogError> {
-        let attempt = format!("grow topic `{topic}` to {partitions} partitions");
-        let wanted = [NewPartitions::new(topic, partitions as usize)];
-        let results = block_on(self.admin_client()?.create_partitions(&wanted, &options()))?
-            .map_err(|error| log_error(&attempt, &error))?;
-        for result in results {
-            result.map_err(|(_, code)| log_error(&attempt, &KafkaError::AdminOp(code)))?;
-        }
-        Ok(())
+        self.queries.grow(topic, partitions)
     }
 }
 
@@ -141,8 +110,11 @@ impl KafkaLog {
         .collect()
     }
 
-    fn admin_client(&self) -> Result<AdminClient<DefaultClientContext>, LogError> {
-        let client = self.clients.config().create();
+    fn admin_client(&self) -> Result<AdminClient<KafkaContext>, LogError> {
+        let client = self
+            .clients
+            .config()
+            .create_with_context(self.clients.context(()));
         client.map_err(|error| log_error("set up the Kafka client", &error))
     }
 }
