@@ -4,12 +4,14 @@
 //! the role locks: one API and one consumer per folder, as each file has one writer. A lock is the
 //! kernel's and ends with its process, however that ends; a lock file that stays is not a lock.
 
-use std::fs::{DirBuilder, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{FlockOperation, OFlags, flock};
+
+use crate::owner;
 
 /// What to do about a folder that cannot be used.
 pub const HINT: &str = "the data folder must be on a local disk and writable; --data-dir or \
@@ -28,6 +30,11 @@ pub enum FolderError {
         what: &'static str,
         holder: String,
     },
+    /// Others can change what is in it.
+    #[error(
+        "the data folder `{folder}` cannot be trusted: {reason}, or name another one with --data-dir or ORDERS_DATA_DIR"
+    )]
+    Unsafe { folder: String, reason: io::Error },
     /// It cannot be created or written.
     #[error("could not {attempt} `{path}`: {reason} ({HINT})")]
     Unusable {
@@ -102,7 +109,22 @@ impl DataFolder {
     /// Creates the folder and its missing parents, readable by this user alone, and syncs them.
     pub fn create(&self) -> Result<(), FolderError> {
         create_durably(&self.0)
-            .map_err(|error| FolderError::unusable("create the data folder", &self.0, error))
+            .map_err(|error| FolderError::unusable("create the data folder", &self.0, error))?;
+        self.check_owner()
+    }
+
+    /// Whoever can write a folder can replace its files, or put links in their place. A folder that
+    /// does not exist is fine.
+    pub fn check_owner(&self) -> Result<(), FolderError> {
+        let checked = match fs::metadata(&self.0) {
+            Ok(metadata) => owner::check(&metadata),
+            // Opening its files tells what is wrong.
+            Err(_) => Ok(()),
+        };
+        checked.map_err(|reason| FolderError::Unsafe {
+            folder: self.0.display().to_string(),
+            reason,
+        })
     }
 
     /// Locks a role in the folder, which is created where it is missing. The error of a role that
@@ -116,6 +138,9 @@ impl DataFolder {
             .write(true)
             .create(true)
             .truncate(false)
+            .mode(0o600)
+            // The lock file gets a process id: never through a link into another file.
+            .custom_flags(OFlags::NOFOLLOW.bits().cast_signed())
             .open(&path)
             .map_err(failed)?;
         if !try_lock(&file).map_err(failed)? {
@@ -195,9 +220,32 @@ pub fn sync_folder(folder: &Path) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-
     use super::*;
+
+    #[test]
+    fn a_link_in_place_of_a_lock_file_never_overwrites_its_target() {
+        let folder = tempfile::tempdir().unwrap();
+        let data = DataFolder::new(folder.path().join("data"));
+        data.create().unwrap();
+        let target = folder.path().join("precious");
+        fs::write(&target, "kept").unwrap();
+        std::os::unix::fs::symlink(&target, data.path().join("api.lock")).unwrap();
+        let error = data.lock(Role::Api).unwrap_err().to_string();
+        assert!(error.starts_with("could not lock `"), "{error}");
+        assert_eq!(fs::read_to_string(&target).unwrap(), "kept");
+    }
+
+    #[test]
+    fn a_folder_that_others_can_write_is_refused() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let data = DataFolder::new(folder.path().join("data"));
+        data.create().unwrap();
+        fs::set_permissions(data.path(), fs::Permissions::from_mode(0o777)).unwrap();
+        let error = data.lock(Role::Api).unwrap_err();
+        assert!(matches!(error, FolderError::Unsafe { .. }), "{error}");
+        assert!(error.to_string().contains("chmod go-w"), "{error}");
+    }
 
     #[test]
     fn a_role_is_locked_once_and_released() {

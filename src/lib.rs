@@ -28,6 +28,7 @@
 //! | [`access`] | tokens, scopes and hosts: who may send a request to a port |
 //! | [`admin`] | `/livez`, `/readyz`, `/metrics` and the control socket of each service |
 //! | [`data_folder`], [`sqlite_file`] | the embedded engines: one folder, two guarded files |
+//! | [`owner`] | whether others can change a file that is trusted |
 //! | [`output`], [`exit`], [`escape`] | what commands print, how they end, foreign text made safe |
 //! | [`diagnostics`], [`shutdown`] | log lines on stderr; signals and draining |
 //! | [`sync`] | locking |
@@ -57,6 +58,7 @@ pub mod http_server;
 pub mod migrations;
 pub mod order;
 pub mod output;
+pub mod owner;
 pub mod pipeline;
 pub mod shutdown;
 pub mod sqlite_file;

@@ -3,6 +3,8 @@
 //! Nothing here connects, so an error is a wrong setting (exit code 2) or a data folder that another
 //! process uses.
 
+use std::fs;
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context as _;
@@ -15,6 +17,7 @@ use crate::event_log::kafka::KafkaLog;
 use crate::event_log::sqlite::{Reach, SqliteLog};
 use crate::event_log::{EventLog, TopicAdmin};
 use crate::exit::Failure;
+use crate::owner;
 use crate::store::StoreEngine;
 use crate::store::postgres::PostgresEngine;
 use crate::store::sqlite::SqliteEngine;
@@ -31,7 +34,10 @@ pub fn log(
             brokers,
             properties,
         } => Arc::new(kafka(brokers, properties, runtime)?),
-        LogEngine::Embedded(folder) => Arc::new(SqliteLog::open(&folder.log(), reach)),
+        LogEngine::Embedded(folder) => {
+            folder.check_owner()?;
+            Arc::new(SqliteLog::open(&folder.log(), reach))
+        }
     })
 }
 
@@ -43,6 +49,7 @@ pub fn topic_admin(settings: &LogSettings) -> anyhow::Result<Box<dyn TopicAdmin>
             properties,
         } => Box::new(kafka(brokers, properties, None)?),
         LogEngine::Embedded(folder) => {
+            folder.check_owner()?;
             Box::new(SqliteLog::open(&folder.log(), Reach::OtherProcesses))
         }
     })
@@ -63,7 +70,10 @@ fn kafka(
 pub fn store(settings: &StoreSettings, context: &Context) -> anyhow::Result<Arc<dyn StoreEngine>> {
     let url = match settings {
         StoreSettings::Postgres { url } => url,
-        StoreSettings::Sqlite { file } => return Ok(Arc::new(SqliteEngine::new(file))),
+        StoreSettings::Sqlite { file } => {
+            check_owner(file)?;
+            return Ok(Arc::new(SqliteEngine::new(file)));
+        }
     };
     let variables = context.settings.postgres_variables()?;
     let engine = PostgresEngine::new(url, &variables).with_context(|| {
@@ -71,6 +81,21 @@ pub fn store(settings: &StoreSettings, context: &Context) -> anyhow::Result<Arc<
         Failure::usage(format!("{name} cannot be used"))
     })?;
     Ok(Arc::new(engine))
+}
+
+/// Whoever can write the file can change every order.
+fn check_owner(file: &Path) -> anyhow::Result<()> {
+    // Opening it tells what else is wrong.
+    let Ok(metadata) = fs::metadata(file) else {
+        return Ok(());
+    };
+    owner::check(&metadata).map_err(|reason| {
+        let file = file.display();
+        Failure::usage(format!(
+            "the database file `{file}` cannot be trusted: {reason}"
+        ))
+        .into()
+    })
 }
 
 /// Locks a role in the data folder of an embedded log until the lock is dropped; `None` with Kafka,

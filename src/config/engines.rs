@@ -3,6 +3,7 @@
 use super::data::DataArgs;
 use super::log::{LogArgs, LogSettings};
 use super::store::{StoreArgs, StoreSettings};
+use crate::data_folder::DataFolder;
 use crate::exit::Failure;
 
 /// Which log and which database. One named and the other forgotten is an error.
@@ -20,6 +21,11 @@ impl EngineArgs {
     /// The log; see [`LogArgs::resolve`].
     pub fn log(&self) -> Result<LogSettings, Failure> {
         self.log.resolve(&self.data, self.store.is_named())
+    }
+
+    /// The folder of the embedded engines, used or not.
+    pub fn data_folder(&self) -> DataFolder {
+        self.data.folder()
     }
 
     /// The database; see [`StoreArgs::resolve`].
@@ -41,7 +47,6 @@ mod tests {
     use crate::config::properties::Property;
     use crate::config::settings::tests::{from_variables, resolve};
     use crate::config::variables::Variables;
-    use crate::data_folder::DataFolder;
 
     type Resolved<T> = Result<T, String>;
 
@@ -84,12 +89,49 @@ mod tests {
 
     #[test]
     fn malformed_brokers_are_named() {
-        for bad in ["a:b", "a:70000", ",a", "a:9092,", "a b", ":9092", "a:0"] {
+        let foreign = [
+            "http://127.0.0.1:9092",
+            "kafka://a:9092",
+            "://a:9092",
+            "a,https://b",
+        ];
+        let malformed = ["a:b", "a:70000", ",a", "a:9092,", "a b", ":9092", "a:0"];
+        for bad in malformed.into_iter().chain(foreign) {
             let error = log(&[("KAFKA_BROKERS", bad)]).unwrap_err();
             assert!(error.starts_with("`KAFKA_BROKERS` is `"), "{error}");
         }
-        for good in ["kafka", "kafka:9092", "[::1]:9092", "SASL_SSL://kafka:9093"] {
+        for good in [
+            "kafka",
+            "kafka:9092",
+            "[::1]:9092",
+            "plaintext://kafka:9093",
+        ] {
             assert!(log(&[("KAFKA_BROKERS", good)]).is_ok(), "{good}");
+        }
+    }
+
+    #[test]
+    fn brokers_that_the_client_would_ignore_are_an_error() {
+        let brokers = ("KAFKA_BROKERS", "a:1,SASL_SSL://kafka:9093");
+        let error = log(&[brokers]).unwrap_err();
+        assert!(
+            error.starts_with("`KAFKA_BROKERS` names the protocol `SASL_SSL`"),
+            "{error}"
+        );
+        let properties = ("KAFKA_PROPERTIES", "security.protocol=sasl_ssl");
+        assert!(log(&[brokers, properties]).is_ok());
+    }
+
+    #[test]
+    fn a_property_that_equals_what_is_used_is_accepted_and_changes_nothing() {
+        let brokers = ("KAFKA_BROKERS", "a:1");
+        for list in [
+            "acks=all",
+            "acks=-1,enable.idempotence=TRUE",
+            "isolation.level=read_committed",
+        ] {
+            let settings = log(&[brokers, ("KAFKA_PROPERTIES", list)]).unwrap();
+            assert_eq!(kafka(&settings).1, [], "{list}");
         }
     }
 

@@ -3,25 +3,33 @@
 //! Quotes around a value are removed, and nothing is expanded: `$`, `\` and backticks stay as they
 //! are. Only the program's own variables are read, because other programs share the file; a malformed
 //! line of one of them is an error. Errors name the line and never repeat it: it may have a password.
+//!
+//! Whoever can write the file decides where orders and passwords go, so it must belong to this user or
+//! to root, and others must not be able to write it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
-use std::io::ErrorKind;
+use std::fs::OpenOptions;
+use std::io::{self, ErrorKind, Read};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
+use rustix::fs::OFlags;
+
 use crate::exit::Failure;
+use crate::owner;
 
 const HINT: &str = "write NAME=value or NAME='value'";
 
-/// Reads the variables among `names` from the file at `path`. A file that does not exist, or a
-/// folder of that name, is an error only when it `is_required`.
+/// Reads the variables among `names` from the file at `path`. A file that does not exist, or something
+/// else of that name, is an error only when it `is_required`, which may be a pipe too.
 pub(super) fn read(
     path: &Path,
     is_required: bool,
     names: &BTreeSet<String>,
 ) -> Result<BTreeMap<String, String>, Failure> {
-    match fs::read_to_string(path) {
-        Ok(text) => parse(&text, names).map_err(|line| {
+    match read_text(path, is_required) {
+        Ok(None) => Ok(BTreeMap::new()),
+        Ok(Some(text)) => parse(&text, names).map_err(|line| {
             let file = path.display();
             let message = format!("line {line} of the environment file `{file}` is malformed");
             Failure::usage(message).hint(HINT)
@@ -37,6 +45,26 @@ pub(super) fn read(
             Err(Failure::usage(message))
         }
     }
+}
+
+/// The text of the file; `None` for what is no file, unless it is required.
+fn read_text(path: &Path, is_required: bool) -> io::Result<Option<String>> {
+    let mut options = OpenOptions::new();
+    options.read(true);
+    if !is_required {
+        // To open a pipe would wait for its writer.
+        options.custom_flags(OFlags::NONBLOCK.bits().cast_signed());
+    }
+    let mut file = options.open(path)?;
+    let metadata = file.metadata()?;
+    if metadata.is_file() {
+        owner::check(&metadata)?;
+    } else if !is_required {
+        return Ok(None);
+    }
+    let mut text = String::new();
+    file.read_to_string(&mut text)?;
+    Ok(Some(text))
 }
 
 /// The variables among `names`; a later line replaces an earlier one. The error is the number of a
@@ -79,7 +107,40 @@ fn value(text: &str) -> Option<&str> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::{self, Permissions};
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
+
+    #[test]
+    fn a_file_that_others_can_write_is_refused_and_what_is_no_file_is_not_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(".env");
+        let read = |is_required| {
+            let names = ["A".to_owned()].into();
+            read(&path, is_required, &names)
+                .map_err(|error| format!("{:#}", anyhow::Error::new(error)))
+        };
+        assert_eq!(read(false), Ok(BTreeMap::new()));
+        fs::write(&path, "A=x").unwrap();
+        for (mode, is_read) in [(0o600, true), (0o644, true), (0o666, false), (0o602, false)] {
+            fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
+            for is_required in [false, true] {
+                match read(is_required) {
+                    Ok(found) => assert!(is_read && found["A"] == "x", "{mode:o}"),
+                    Err(error) => assert!(!is_read && error.contains("chmod"), "{error}"),
+                }
+            }
+        }
+        fs::remove_file(&path).unwrap();
+        // Nobody writes to it: to wait for that would be for ever.
+        rustix::fs::mkfifoat(rustix::fs::CWD, &path, rustix::fs::Mode::RWXU).unwrap();
+        assert_eq!(read(false), Ok(BTreeMap::new()));
+        fs::remove_file(&path).unwrap();
+        fs::create_dir(&path).unwrap();
+        assert_eq!(read(false), Ok(BTreeMap::new()));
+        assert!(read(true).is_err());
+    }
 
     fn parse_ours(text: &str) -> Result<Vec<(String, String)>, usize> {
         let names = ["A", "B", "DB_URL"].map(str::to_owned).into();

@@ -47,6 +47,9 @@ pub struct LogArgs {
     properties: Vec<Property>,
 }
 
+/// The values of `security.protocol`; the first is the default.
+const PROTOCOLS: [&str; 4] = ["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"];
+
 /// The value of KAFKA_BROKERS.
 #[derive(Clone, Debug)]
 enum Brokers {
@@ -105,10 +108,14 @@ impl LogArgs {
         is_database_named: bool,
     ) -> Result<LogSettings, Failure> {
         let engine = match &self.brokers {
-            Some(Brokers::Kafka(brokers)) => LogEngine::Kafka {
-                brokers: brokers.clone(),
-                properties: self.all_properties(),
-            },
+            Some(Brokers::Kafka(brokers)) => {
+                let properties = self.all_properties();
+                check_protocol(brokers, &properties)?;
+                LogEngine::Kafka {
+                    brokers: brokers.clone(),
+                    properties,
+                }
+            }
             None if is_database_named => {
                 let message = "a database is named and `KAFKA_BROKERS` is not set";
                 return Err(Failure::usage(message).hint(
@@ -130,7 +137,8 @@ impl LogArgs {
     fn all_properties(&self) -> Vec<Property> {
         let of_variable = self.kafka_properties.iter().flat_map(|list| &list.0);
         let mut all: Vec<Property> = Vec::new();
-        for property in of_variable.chain(&self.properties) {
+        let all_given = of_variable.chain(&self.properties);
+        for property in all_given.filter(|it| !properties::is_as_used(&it.key, &it.value)) {
             all.retain(|known| known.key != property.key);
             all.push(property.clone());
         }
@@ -186,11 +194,12 @@ fn brokers(text: &str) -> Result<Brokers, Invalid> {
     }
 }
 
-/// `host`, `host:port`, `[v6]:port`, each with an optional `PROTOCOL://` in front.
+/// `host`, `host:port`, `[v6]:port`, each with an optional `PROTOCOL://` of Kafka in front.
 fn is_broker(broker: &str) -> bool {
-    let address = broker
-        .split_once("://")
-        .map_or(broker, |(_, address)| address);
+    let (protocol, address) = broker.split_once("://").unwrap_or((PROTOCOLS[0], broker));
+    if !PROTOCOLS.iter().any(|it| it.eq_ignore_ascii_case(protocol)) {
+        return false;
+    }
     let (host, port) = match address.rsplit_once(':') {
         Some((host, port)) if !host.ends_with(':') && !port.ends_with(']') => (host, Some(port)),
         _ => (address, None),
@@ -199,6 +208,25 @@ fn is_broker(broker: &str) -> bool {
     let is_host =
         |character: char| character.is_ascii_alphanumeric() || ".-_:[]".contains(character);
     is_port && !host.is_empty() && host.chars().all(is_host)
+}
+
+/// The client ignores a broker whose protocol is another than its own, and would wait for ever.
+fn check_protocol(brokers: &str, properties: &[Property]) -> Result<(), Failure> {
+    let property = properties.iter().find(|it| it.key == "security.protocol");
+    let used = property.map_or(PROTOCOLS[0], |it| &it.value);
+    let named = brokers
+        .split(',')
+        .filter_map(|broker| broker.split_once("://"));
+    let mut others = named.filter(|(protocol, _)| !protocol.eq_ignore_ascii_case(used));
+    let Some((protocol, _)) = others.next() else {
+        return Ok(());
+    };
+    let message = format!(
+        "`KAFKA_BROKERS` names the protocol `{protocol}`, and security.protocol is another"
+    );
+    let hint =
+        format!("add security.protocol={protocol} to KAFKA_PROPERTIES, or leave the protocol out");
+    Err(Failure::usage(message).hint(hint))
 }
 
 /// Kafka's own rule for topic names.

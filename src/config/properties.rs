@@ -9,7 +9,7 @@ use std::fmt;
 use super::invalid::Invalid;
 use super::redaction::MASK;
 
-/// Properties that are refused with any value, and why; a name that ends with a dot is a prefix.
+/// Properties that may not be changed, and why; a name that ends with a dot is a prefix.
 const REFUSED: &[(&[&str], &str)] = &[
     (
         &[
@@ -116,6 +116,28 @@ const ONLY: &[(&str, &str)] = &[
     ("enable.sasl.oauthbearer.unsecure.jwt", "false"),
 ];
 
+/// Properties whose value is used anyway: to give it is no error, and changes nothing.
+const USED: &[(&str, &[&str])] = &[
+    ("acks", &["all", "-1"]),
+    ("request.required.acks", &["all", "-1"]),
+    ("enable.idempotence", &["true"]),
+    ("enable.idempotency", &["true"]),
+    ("delivery.report.only.error", &["false"]),
+    ("message.timeout.ms", &["5000"]),
+    ("delivery.timeout.ms", &["5000"]),
+    ("partitioner", &["fnv1a_random"]),
+    ("queuing.strategy", &["fifo"]),
+    ("max.in.flight", &["2"]),
+    ("max.in.flight.requests.per.connection", &["2"]),
+    ("enable.auto.commit", &["false"]),
+    ("enable.auto.offset.store", &["false"]),
+    ("auto.offset.reset", &["error"]),
+    ("enable.partition.eof", &["true"]),
+    ("isolation.level", &["read_committed"]),
+    ("check.crcs", &["true"]),
+    ("allow.auto.create.topics", &["false"]),
+];
+
 /// One property of the Kafka client; its value may be a secret.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Property {
@@ -190,9 +212,18 @@ fn split(list: &str) -> Vec<String> {
     entries
 }
 
+/// Whether the client uses this value of a property that may not be changed.
+pub(super) fn is_as_used(key: &str, value: &str) -> bool {
+    let mut values = USED.iter().filter(|(name, _)| *name == key);
+    values.any(|(_, values)| values.iter().any(|it| it.eq_ignore_ascii_case(value)))
+}
+
 fn refusal(key: &str, value: &str) -> Option<&'static str> {
     if key.is_empty() {
         return Some("it has no name");
+    }
+    if is_as_used(key, value) {
+        return None;
     }
     let is_refused = |name: &&str| key == *name || name.ends_with('.') && key.starts_with(name);
     let mut refused = REFUSED.iter();
