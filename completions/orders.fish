@@ -43,6 +43,8 @@ complete -c orders -n "__fish_orders_needs_command" -f -a "get" -d 'Get orders b
 complete -c orders -n "__fish_orders_needs_command" -f -a "export" -d 'Write every stored order as JSON, one a line'
 complete -c orders -n "__fish_orders_needs_command" -f -a "token" -d 'Make a token that lets a client in'
 complete -c orders -n "__fish_orders_needs_command" -f -a "completions" -d 'Print the completion script of a shell'
+complete -c orders -n "__fish_orders_needs_command" -f -a "version" -d 'Print the version'
+complete -c orders -n "__fish_orders_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c orders -n "__fish_orders_using_subcommand up" -l wait -d 'How long to wait for Kafka and the database at the start' -r
 complete -c orders -n "__fish_orders_using_subcommand up" -l brokers -d 'Kafka brokers, separated by commas' -r
 complete -c orders -n "__fish_orders_using_subcommand up" -l topic -d 'Topic of the orders' -r
@@ -77,7 +79,7 @@ complete -c orders -n "__fish_orders_using_subcommand up" -s v -l verbose -d 'Pr
 complete -c orders -n "__fish_orders_using_subcommand up" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c orders -n "__fish_orders_using_subcommand migrate" -l db-url -d 'Database, as postgresql://USER@HOST:PORT/DATABASE or sqlite:FILE' -r
 complete -c orders -n "__fish_orders_using_subcommand migrate" -l data-dir -d 'Folder of the embedded engines' -r -F
-complete -c orders -n "__fish_orders_using_subcommand migrate" -l wait -d 'How long to wait for the database, and for another migration to end' -r
+complete -c orders -n "__fish_orders_using_subcommand migrate" -l wait -d 'How long to wait for the database, and for another migration to end [default: 30s; one attempt with --status]' -r
 complete -c orders -n "__fish_orders_using_subcommand migrate" -l output -d 'Print data as a table or as JSON' -r -f -a "table\t'Columns for people; plain when piped'
 json\t'One JSON document, also when the command fails'"
 complete -c orders -n "__fish_orders_using_subcommand migrate" -l log-format -d 'Write diagnostics as text or as JSON' -r -f -a "text\t'TIME LEVEL message field=value'
@@ -97,7 +99,7 @@ complete -c orders -n "__fish_orders_using_subcommand create-topics" -s X -d 'Pr
 complete -c orders -n "__fish_orders_using_subcommand create-topics" -l data-dir -d 'Folder of the embedded engines' -r -F
 complete -c orders -n "__fish_orders_using_subcommand create-topics" -l partitions -d 'Partitions of the orders topic [default: 4, or 1 when embedded]; the lookup topics have 1' -r
 complete -c orders -n "__fish_orders_using_subcommand create-topics" -l replication-factor -d 'Replicas of each partition [default: 3, or the number of brokers if that is less]' -r
-complete -c orders -n "__fish_orders_using_subcommand create-topics" -l wait -d 'How long to wait for Kafka' -r
+complete -c orders -n "__fish_orders_using_subcommand create-topics" -l wait -d 'How long to wait for Kafka, and for the brokers that the replicas need [default: 30s; one attempt with --check]' -r
 complete -c orders -n "__fish_orders_using_subcommand create-topics" -l output -d 'Print data as a table or as JSON' -r -f -a "table\t'Columns for people; plain when piped'
 json\t'One JSON document, also when the command fails'"
 complete -c orders -n "__fish_orders_using_subcommand create-topics" -l log-format -d 'Write diagnostics as text or as JSON' -r -f -a "text\t'TIME LEVEL message field=value'
@@ -220,3 +222,23 @@ complete -c orders -n "__fish_orders_using_subcommand completions" -l env-file -
 complete -c orders -n "__fish_orders_using_subcommand completions" -s q -l quiet -d 'Print only warnings and errors on stderr'
 complete -c orders -n "__fish_orders_using_subcommand completions" -s v -l verbose -d 'Print more on stderr; -vv prints everything'
 complete -c orders -n "__fish_orders_using_subcommand completions" -s h -l help -d 'Print help'
+complete -c orders -n "__fish_orders_using_subcommand version" -l output -d 'Print data as a table or as JSON' -r -f -a "table\t'Columns for people; plain when piped'
+json\t'One JSON document, also when the command fails'"
+complete -c orders -n "__fish_orders_using_subcommand version" -l log-format -d 'Write diagnostics as text or as JSON' -r -f -a "text\t'TIME LEVEL message field=value'
+json\t'One JSON object a line'"
+complete -c orders -n "__fish_orders_using_subcommand version" -l env-file -d 'File with variables [default: .env, where there is one]' -r -F
+complete -c orders -n "__fish_orders_using_subcommand version" -s q -l quiet -d 'Print only warnings and errors on stderr'
+complete -c orders -n "__fish_orders_using_subcommand version" -s v -l verbose -d 'Print more on stderr; -vv prints everything'
+complete -c orders -n "__fish_orders_using_subcommand version" -s h -l help -d 'Print help'
+complete -c orders -n "__fish_orders_using_subcommand help; and not __fish_seen_subcommand_from up migrate create-topics serve-api consume send get export token completions version help" -f -a "up" -d 'Run everything in one process; no other software is required'
+complete -c orders -n "__fish_orders_using_subcommand help; and not __fish_seen_subcommand_from up migrate create-topics serve-api consume send get export token completions version help" -f -a "migrate" -d 'Create or update the tables of the database'
+complete -c orders -n "__fish_orders_using_subcommand help; and not __fish_seen_subcommand_from up migrate create-topics serve-api consume send get export token completions version help" -f -a "create-topics" -d 'Create the topics, or check existing ones'
+complete -c orders -n "__fish_orders_using_subcommand help; and not __fish_seen_subcommand_from up migrate create-topics serve-api consume send get export token completions version help" -f -a "serve-api" -d 'Serve the HTTP API: accept orders and return them'
+complete -c orders -n "__fish_orders_using_subcommand help; and not __fish_seen_subcommand_from up migrate create-topics serve-api consume send get export token completions version help" -f -a "consume" -d 'Store orders from the log in the database, and answer lookups'
+complete -c orders -n "__fish_orders_using_subcommand help; and not __fish_seen_subcommand_from up migrate create-topics serve-api consume send get export token completions version help" -f -a "send" -d 'Post orders from files or stdin to the API'
+complete -c orders -n "__fish_orders_using_subcommand help; and not __fish_seen_subcommand_from up migrate create-topics serve-api consume send get export token completions version help" -f -a "get" -d 'Get orders by their uid from the API'
+complete -c orders -n "__fish_orders_using_subcommand help; and not __fish_seen_subcommand_from up migrate create-topics serve-api consume send get export token completions version help" -f -a "export" -d 'Write every stored order as JSON, one a line'
+complete -c orders -n "__fish_orders_using_subcommand help; and not __fish_seen_subcommand_from up migrate create-topics serve-api consume send get export token completions version help" -f -a "token" -d 'Make a token that lets a client in'
+complete -c orders -n "__fish_orders_using_subcommand help; and not __fish_seen_subcommand_from up migrate create-topics serve-api consume send get export token completions version help" -f -a "completions" -d 'Print the completion script of a shell'
+complete -c orders -n "__fish_orders_using_subcommand help; and not __fish_seen_subcommand_from up migrate create-topics serve-api consume send get export token completions version help" -f -a "version" -d 'Print the version'
+complete -c orders -n "__fish_orders_using_subcommand help; and not __fish_seen_subcommand_from up migrate create-topics serve-api consume send get export token completions version help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'

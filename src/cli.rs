@@ -37,7 +37,7 @@ Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 a check failed,
 #[derive(Parser)]
 #[command(name = "orders", version, after_help = EXAMPLES, max_term_width = 80)]
 #[command(about = "An order pipeline and its operators' commands in one program")]
-#[command(propagate_version = false, disable_help_subcommand = true)]
+#[command(propagate_version = false)]
 pub struct Cli {
     #[command(flatten)]
     pub global: Global,
@@ -107,6 +107,8 @@ pub enum Command {
     Token(commands::token::Args),
     /// Print the completion script of a shell
     Completions(commands::completions::Args),
+    /// Print the version
+    Version,
 }
 
 /// A command line whose flags are known and whose settings are not resolved yet.
@@ -175,6 +177,7 @@ pub fn run(line: &CommandLine, output: &Output) -> anyhow::Result<Exit> {
         Command::Completions(args) => {
             commands::completions::run(args, &mut Cli::command(), &context)
         }
+        Command::Version => commands::version::run(&context),
     }
 }
 

@@ -1,6 +1,7 @@
 //! Parses the command line, runs the command, prints its error once, and sets the exit code.
 
 use std::ffi::OsString;
+use std::io;
 use std::process::ExitCode;
 use std::sync::mpsc;
 use std::thread;
@@ -24,6 +25,8 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 const REPORT_TIMEOUT: Duration = Duration::from_secs(2);
 
 fn main() -> ExitCode {
+    // Orders hold names, addresses and phones: every file this program makes is for its user alone.
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
     let line = match CommandLine::parse(std::env::args_os().collect()) {
         Ok(line) => line,
         Err(error) => return usage(&error).into(),
@@ -81,8 +84,14 @@ fn print_json(output: &Output, exit: Exit, message: &str, hint: Option<&str>) {
 /// Prints help and version on stdout, usage errors on stderr.
 fn usage(error: &clap::Error) -> Exit {
     if !error.use_stderr() {
-        let _ = error.print();
-        return Exit::Done;
+        return match error.print() {
+            Err(failed) if failed.kind() != io::ErrorKind::BrokenPipe => {
+                let output = Output::new(requested_format(), Verbosity::Normal);
+                output.error(&format!("writing to stdout: {failed}"), None);
+                Exit::Failed
+            }
+            _ => Exit::Done,
+        };
     }
     let text = error.render().to_string();
     let redacted = without_secrets(error, &text);

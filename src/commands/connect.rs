@@ -13,18 +13,34 @@ use crate::event_log::LogError;
 use crate::exit::{Exit, Failure};
 use crate::output::Output;
 use crate::store::{StoreEngine, StoreError};
+use crate::timeouts;
 
-/// The hint when a log does not respond.
+/// The hint when a log does not respond. The error has the client's reason: that may be a setting.
 pub const LOG_HINT: &str =
-    "start it, name other brokers in KAFKA_BROKERS, or wait longer with --wait";
+    "check that it runs, and KAFKA_BROKERS and KAFKA_PROPERTIES; wait longer with --wait";
 
 const STORE_HINT: &str = "start it, name another in DB_URL, or wait longer with --wait";
+
+/// How long a command that changes something waits for its servers.
+const CHANGE_WAIT: Duration = Duration::from_secs(30);
 
 /// The pause between two attempts.
 const RETRY_PAUSE: Duration = Duration::from_millis(500);
 
 /// How often a wait is reported on stderr.
 const REPORT_INTERVAL: Duration = Duration::from_secs(5);
+
+/// How long to wait for a server: as requested, else 30 s. A command that only looks makes one attempt,
+/// of two seconds at most: whoever looks wants to know how it is now.
+pub fn wait(requested: Option<Duration>, only_looks: bool) -> Duration {
+    requested.unwrap_or_else(|| {
+        if only_looks {
+            timeouts::look();
+            return Duration::ZERO;
+        }
+        CHANGE_WAIT
+    })
+}
 
 /// Repeats `attempt` while the log is unavailable, for at most `within`.
 pub fn to_log<T>(
@@ -84,7 +100,10 @@ impl Target<'_> {
             };
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                let message = format!("no response from {name} within {} s", within.as_secs_f32());
+                let message = match within.is_zero() {
+                    true => format!("no response from {name}"),
+                    false => format!("no response from {name} within {} s", within.as_secs_f32()),
+                };
                 let failure = Failure::new(Exit::Unreachable, message).because(error);
                 return Err(failure.hint(self.hint).into());
             }
@@ -155,7 +174,7 @@ mod tests {
     #[test]
     fn an_outage_at_the_deadline_is_unreachable_and_has_a_hint() {
         let error = connect(Duration::ZERO, vec![unavailable()]).unwrap_err();
-        assert_eq!(error.to_string(), "no response from it within 0 s");
+        assert_eq!(error.to_string(), "no response from it");
         let failure = Failure::of(&error).unwrap();
         assert_eq!(failure.exit, Exit::Unreachable);
         assert_eq!(failure.hint.as_deref(), Some("start it"));

@@ -8,8 +8,9 @@ use crate::commands::{Context, open};
 use crate::config::{AccessArgs, AdminArgs, EngineArgs, GroupArgs};
 use crate::consumer::{self, AcceptedGap, Settings, Status};
 use crate::data_folder::Role;
+use crate::event_log::EventLog;
 use crate::event_log::sqlite::Reach;
-use crate::exit::Exit;
+use crate::exit::{Exit, Failure};
 use crate::shutdown::Shutdown;
 
 const EXAMPLES: &str = "\
@@ -58,6 +59,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     ports.watch(&shutdown)?;
     let _role = open::lock_role(&log_settings, Role::Consumer)?;
     let log = open::log(&log_settings, Reach::OtherProcesses, None)?;
+    check_gaps(&settings.accepted_gaps, &*log, &settings.topics.orders)?;
     let store = open::store(&store_settings, context)?;
     let status = Status::new();
     let service = context.service("consumer", None);
@@ -66,4 +68,33 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     consumer::run(settings, log, store, status, shutdown.clone())?;
     tracing::info!("stopped: every record that was read is stored or will be read again");
     Ok(Exit::Done)
+}
+
+/// Refuses gaps of a topic or a partition that is not there: to accept them would do nothing. While the
+/// log is unavailable the partitions cannot be checked, and the consumer must start all the same.
+fn check_gaps(gaps: &[AcceptedGap], log: &dyn EventLog, topic: &str) -> anyhow::Result<()> {
+    let refuse = |gap: &AcceptedGap, reason: String| {
+        Err(Failure::usage(format!("`--accept-gap` is `{gap}`, and {reason}")).into())
+    };
+    if let Some(gap) = gaps.iter().find(|gap| gap.topic != topic) {
+        return refuse(gap, format!("the topic of the orders is `{topic}`"));
+    }
+    if gaps.is_empty() {
+        return Ok(());
+    }
+    let partitions = match log.topic(topic) {
+        Ok(state) => state.highs.len(),
+        Err(error) => {
+            tracing::warn!("cannot check the partitions of --accept-gap: {error}");
+            return Ok(());
+        }
+    };
+    let exists = |gap: &AcceptedGap| usize::try_from(gap.partition).is_ok_and(|it| it < partitions);
+    match gaps.iter().find(|gap| !exists(gap)) {
+        Some(gap) => refuse(
+            gap,
+            format!("topic `{topic}` has {partitions} partition(s), from 0"),
+        ),
+        None => Ok(()),
+    }
 }

@@ -2,7 +2,7 @@
 
 mod plan;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use serde_json::{Value, json};
@@ -22,6 +22,9 @@ Examples:
 An existing topic is left as it is, and differences are reported. Partitions are
 added only to a topic that never held a record: all versions of an order must
 stay in one partition.";
+
+/// The pause between two counts of the brokers.
+const BROKER_PAUSE: Duration = Duration::from_millis(500);
 
 /// How many partitions of a topic the table shows; the rest is counted.
 const OFFSETS_SHOWN: usize = 8;
@@ -46,9 +49,10 @@ pub struct Args {
     #[arg(long)]
     all: bool,
 
-    /// How long to wait for Kafka
-    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = duration)]
-    wait: Duration,
+    /// How long to wait for Kafka, and for the brokers that the replicas need [default: 30s; one
+    /// attempt with --check]
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    wait: Option<Duration>,
 }
 
 /// The requested shape of the topics.
@@ -72,8 +76,10 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     {
         folder.create()?;
     }
+    let wait = connect::wait(args.wait, args.check);
     let admin = open::topic_admin(&settings)?;
-    let brokers = await_brokers(&*admin, &settings, args.wait, context)?;
+    let replicas = args.requested.replication_factor.unwrap_or(1);
+    let brokers = await_brokers(&*admin, &settings, (replicas, wait), context)?;
     let wanted = specs(&settings, &args.requested, brokers)?;
     let names = wanted.each_ref().map(|spec| spec.name.as_str());
 
@@ -107,15 +113,60 @@ pub(super) fn create_missing(
     context: &Context,
 ) -> anyhow::Result<()> {
     let admin = &*open::topic_admin(settings)?;
-    let brokers = await_brokers(admin, settings, within, context)?;
+    let brokers = await_brokers(admin, settings, (1, within), context)?;
     let wanted = specs(settings, &Requested::default(), brokers)?;
     let names = wanted.each_ref().map(|spec| spec.name.as_str());
     let found = findings(&wanted, &describe(admin, Some(&names))?);
     change(admin, &found, false, context)
 }
 
-/// The number of brokers, once one responds.
+/// The number of brokers, once there are as many as the replicas need, or the wait has ended: some may
+/// still be starting.
 fn await_brokers(
+    admin: &dyn TopicAdmin,
+    settings: &LogSettings,
+    (replicas, within): (i32, Duration),
+    context: &Context,
+) -> anyhow::Result<usize> {
+    // An embedded log counts as one broker for ever.
+    let needed = match settings.engine {
+        LogEngine::Kafka { .. } => usize::try_from(replicas).unwrap_or_default(),
+        LogEngine::Embedded(_) => 1,
+    };
+    let deadline = Instant::now() + within;
+    let mut left = within;
+    let count = || {
+        let brokers = await_response(admin, settings, left, context);
+        left = deadline.saturating_duration_since(Instant::now());
+        brokers
+    };
+    count_until(needed, deadline, count, |text| context.output.info(text))
+}
+
+/// The number of brokers as soon as there are as many as needed, else at the deadline.
+fn count_until(
+    needed: usize,
+    deadline: Instant,
+    mut count: impl FnMut() -> anyhow::Result<usize>,
+    mut report: impl FnMut(&str),
+) -> anyhow::Result<usize> {
+    let mut is_reported = false;
+    loop {
+        let brokers = count()?;
+        let left = deadline.saturating_duration_since(Instant::now());
+        if brokers >= needed || left.is_zero() {
+            return Ok(brokers);
+        }
+        if !std::mem::replace(&mut is_reported, true) {
+            let what = format!("{needed} replicas need {needed} brokers, and {brokers} respond");
+            report(&format!("waiting for brokers: {what}"));
+        }
+        std::thread::sleep(BROKER_PAUSE.min(left));
+    }
+}
+
+/// The number of brokers, once one responds.
+fn await_response(
     admin: &dyn TopicAdmin,
     settings: &LogSettings,
     within: Duration,
@@ -260,6 +311,20 @@ fn document(topics: &[TopicDescription], left: &[Finding]) -> Value {
 mod tests {
     use super::*;
     use crate::commands::exit_of;
+
+    #[test]
+    fn replicas_are_waited_for_while_their_brokers_are_still_starting() {
+        let mut counts = [2, 2, 3].into_iter();
+        let mut reports = Vec::new();
+        let count = || Ok(counts.next().expect("it is not asked once more"));
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let brokers = count_until(3, deadline, count, |text| reports.push(text.to_owned()));
+        assert_eq!(brokers.unwrap(), 3);
+        let report = "waiting for brokers: 3 replicas need 3 brokers, and 2 respond";
+        assert_eq!(reports, [report]);
+        let at_once = count_until(3, Instant::now(), || Ok(2), |_| ());
+        assert_eq!(at_once.unwrap(), 2);
+    }
 
     #[test]
     fn a_change_without_response_times_out_and_a_refused_one_fails() {

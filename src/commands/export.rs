@@ -24,6 +24,7 @@ use crate::store::{OrderStore, Snapshot, StoredDeadLetter};
 
 mod letter;
 mod sink;
+mod target;
 mod waiting;
 
 const EXAMPLES: &str = "\
@@ -37,7 +38,7 @@ It ends with exit code 3, and writes nothing, while records of the topic are not
 stored yet, or when there are dead letters and no file for them; --partial
 exports what is there. A file is written as FILE.part and renamed when it is
 complete and on the disk. Orders that other programs left in a form which the API
-refuses are written as they are, and named on stderr.";
+refuses are written as they are, and named on stderr; NULL is written as \"\" or 0.";
 
 /// How many refused orders are reported by uid; the rest is counted.
 const MAX_REPORTED: u64 = 20;
@@ -75,7 +76,14 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
         let message = "`--to` and `--dead-letters` name the same file";
         return Err(Failure::usage(message).into());
     }
-    let engine = open::store(&args.engines.store()?, context)?;
+    let store_settings = args.engines.store()?;
+    for path in [Some(&args.to), args.dead_letters.as_ref()]
+        .into_iter()
+        .flatten()
+    {
+        target::check(path, &args.engines.data_folder(), &store_settings)?;
+    }
+    let engine = open::store(&store_settings, context)?;
     let deadline = Instant::now() + args.wait;
     // Before the store is read: it must have every record that is acknowledged by now.
     let topic = (!args.partial)
@@ -271,8 +279,13 @@ impl Export<'_> {
     fn report_refused(&self, order: &Order, refusal: &Refusal, count: u64) {
         let output = &self.context.output;
         if count <= MAX_REPORTED {
+            // Everything else is written as it is stored.
+            let how = match order.date_created.0 {
+                Some(_) => "as it is stored",
+                None => "with the date \"\", as it has none that RFC 3339 can write",
+            };
             output.warn(&format!(
-                "the order `{}` is exported as it is stored, and the API would refuse it: {refusal}",
+                "the order `{}` is exported {how}, and the API would refuse it: {refusal}",
                 order.order_uid.escape_debug()
             ));
         } else if count == MAX_REPORTED + 1 {

@@ -38,24 +38,27 @@ pub struct Args {
     #[arg(long)]
     status: bool,
 
-    /// How long to wait for the database, and for another migration to end
-    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = duration)]
-    wait: Duration,
+    /// How long to wait for the database, and for another migration to end [default: 30s; one attempt
+    /// with --status]
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    wait: Option<Duration>,
 }
 
 /// Waits for the database, then applies, plans or lists migrations.
 pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     let is_log_named = context.settings.variable("KAFKA_BROKERS")?.is_some();
     let settings = args.store.resolve(&args.data, is_log_named)?;
+    // Before the engine is opened: it reads its time limits.
+    let wait = connect::wait(args.wait, args.status);
     let engine = open::store(&settings, context)?;
     let database = engine.describe();
-    let mut schema = schema(&*engine, args.wait, context)?;
+    let mut schema = schema(&*engine, wait, context)?;
 
     let at_database = || format!("migrating the database `{database}`");
     let mut applied_now = Vec::new();
     if args.dry_run {
         let report = |text: &str| context.output.info(text);
-        let pending = migrations::dry_run(&mut *schema, args.wait, &report);
+        let pending = migrations::dry_run(&mut *schema, wait, &report);
         let pending = names(pending.with_context(at_database)?);
         context.output.info(&match pending.as_slice() {
             [] => "nothing to apply".to_owned(),
@@ -63,7 +66,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
         });
     } else if !args.status {
         let report = |text: &str| context.output.info(text);
-        let applied = migrations::run(&mut *schema, args.wait, &report);
+        let applied = migrations::run(&mut *schema, wait, &report);
         applied_now = names(applied.with_context(at_database)?);
         if applied_now.is_empty() {
             context.output.info("nothing to apply");

@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 
 use crate::admin::Service;
 use crate::config::{self, Settings};
+use crate::data_folder::FolderError;
 use crate::event_log::LogError;
 use crate::exit::{Exit, Failure};
 use crate::output::Output;
@@ -26,6 +27,7 @@ pub mod send;
 pub mod serve_api;
 pub mod token;
 pub mod up;
+pub mod version;
 
 /// The settings and the streams of a command.
 pub struct Context {
@@ -65,6 +67,9 @@ fn exit_of_cause<'a>(cause: &(dyn Error + 'static)) -> Option<(Exit, Option<&'a 
             return Some((Exit::TimedOut, Some("end what uses it, or try again later")));
         }
         _ => {}
+    }
+    if let Some(FolderError::Unsafe { .. }) = cause.downcast_ref() {
+        return Some((Exit::Usage, None));
     }
     match cause.downcast_ref() {
         Some(LogError::Unavailable(_)) => Some((Exit::Unreachable, None)),

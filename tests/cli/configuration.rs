@@ -1,5 +1,6 @@
 //! The precedence of settings, and the errors for missing and invalid ones.
 
+use support::Env;
 use support::process::orders;
 
 const NO_KAFKA: &str = "\
@@ -22,6 +23,31 @@ fn one_engine_configured_without_the_other_is_an_error() {
     for command in ["migrate", "consume", "up"] {
         let ran = orders(command).env("KAFKA_BROKERS", "127.0.0.1:1");
         ran.run().exits(2).prints("", NO_DATABASE);
+    }
+}
+
+#[test]
+fn a_gap_that_can_never_be_met_is_refused() {
+    let env = Env::ready();
+    let topic = env.topic();
+    for (gap, reason) in [
+        (
+            format!("{topic}/9:1-2"),
+            format!("topic `{topic}` has 1 partition(s), from 0"),
+        ),
+        (
+            format!("{topic}/-1:1-2"),
+            format!("topic `{topic}` has 1 partition(s), from 0"),
+        ),
+        (
+            "nosuch/0:1-2".to_owned(),
+            format!("the topic of the orders is `{topic}`"),
+        ),
+    ] {
+        let consume = env.consume().arg(format!("--accept-gap={gap}"));
+        let expected = format!("error: `--accept-gap` is `{gap}`, and {reason}\n");
+        let ran = consume.run().exits(2);
+        assert!(ran.stderr.ends_with(&expected), "{}", ran.stderr);
     }
 }
 

@@ -3,7 +3,7 @@
 use serde_json::json;
 use support::kafka::RawRecord;
 use support::on_both_engines;
-use support::{Engines, Env};
+use support::{Engines, Env, PrivateKafka};
 
 on_both_engines! {
     [
@@ -63,6 +63,85 @@ fn missing_topics_are_created_and_a_second_run_changes_nothing(engines: &Engines
         let again = env.orders(args).run().succeeds();
         again.prints(&untouched(&env), "");
     }
+}
+
+#[test]
+fn a_topic_that_the_broker_refuses_is_1_with_the_brokers_own_reason() {
+    let env = Env::empty();
+    let (existing, colliding) = (
+        format!("{}.a_b", env.topic()),
+        format!("{}_a.b", env.topic()),
+    );
+    env.kafka().create_topic(&existing, 1);
+    let create = env
+        .orders(&["create-topics"])
+        .env("KAFKA_TOPIC", &colliding);
+    let ran = create.run().exits(1);
+    let ran = ran.reports(&format!("could not create topic `{colliding}`: "));
+    let ran = ran.reports("collides with existing topic");
+    assert!(
+        !ran.stderr.contains("it may have succeeded"),
+        "{}",
+        ran.stderr
+    );
+}
+
+/// Users `admin` and `guest`; the broker itself connects without one.
+const SASL: &str = "\
+listener.security.protocol.map=PLAINTEXT:SASL_PLAINTEXT,CONTROLLER:PLAINTEXT,INTERNAL:PLAINTEXT
+sasl.enabled.mechanisms=PLAIN
+sasl.mechanism.inter.broker.protocol=PLAIN
+listener.name.plaintext.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule \
+required username=\"admin\" password=\"right\" user_admin=\"right\" user_guest=\"right\";
+authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
+super.users=User:admin;User:ANONYMOUS
+";
+
+#[test]
+fn a_client_that_cannot_connect_or_may_not_change_anything_reports_why() {
+    let kafka = PrivateKafka::with_settings(SASL);
+    let env = Env::on_kafka(&kafka);
+    let create = |wait: &str, properties: &str| {
+        let args = ["create-topics", "--wait", wait];
+        env.orders(&args).env("KAFKA_PROPERTIES", properties).run()
+    };
+    let login = |user: &str, password: &str| {
+        format!(
+            "security.protocol=SASL_PLAINTEXT,sasl.mechanism=PLAIN,sasl.username={user},\
+             sasl.password={password}"
+        )
+    };
+    // What a client without SASL sees of a listener that requires it.
+    create("1s", "").exits(5).reports("Disconnected");
+    let wrong = create("1s", &login("admin", "wrong")).exits(5);
+    let wrong = wrong.reports("Authentication failed");
+    let hint = "hint: check that it runs, and KAFKA_BROKERS and KAFKA_PROPERTIES";
+    let wrong = wrong.reports(hint);
+    assert!(!wrong.stderr.contains("wrong"), "{}", wrong.stderr);
+    create("10s", &login("guest", "right"))
+        .exits(1)
+        .reports("uthorization failed");
+    // Services retry, and report it in /readyz.
+    for (command, properties) in [
+        ("serve-api", login("admin", "wrong")),
+        ("consume", login("admin", "wrong")),
+    ] {
+        let service = env.orders(&[command]).env("KAFKA_PROPERTIES", properties);
+        let service = service.spawn();
+        service.wait_until_unready("Authentication failed");
+    }
+}
+
+#[test]
+fn a_broker_that_advertises_an_unknown_host_is_named() {
+    let kafka = PrivateKafka::with_settings("advertised.listeners=PLAINTEXT://kafka.invalid:9092");
+    let env = Env::on_kafka(&kafka);
+    let create = env.orders(&["create-topics", "--wait", "1s"]).run();
+    create
+        .exits(5)
+        .reports("Failed to resolve 'kafka.invalid:9092'");
+    let api = env.serve_api().spawn();
+    api.wait_until_unready("Failed to resolve 'kafka.invalid:9092'");
 }
 
 #[test]
@@ -214,7 +293,7 @@ fn with_json_the_topics_are_one_document(engines: &Engines) {
 
 fn a_replication_factor_above_the_number_of_brokers_is_a_usage_error(engines: &Engines) {
     let env = engines.empty();
-    let args = ["create-topics", "--replication-factor", "3"];
+    let args = ["create-topics", "--replication-factor", "3", "--wait", "0s"];
     let error = "error: `--replication-factor` is 3, and the cluster has 1 broker(s)\n\
                  hint: request fewer replicas, or add brokers\n";
     env.orders(&args).run().exits(2).prints("", error);

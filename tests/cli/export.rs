@@ -139,7 +139,7 @@ fn rows_of_other_programs_are_exported_and_listed_when_send_would_refuse_them() 
         .collect();
     assert_eq!(uids, ["dated", "nulls"]);
     let exported = exported
-        .reports("warning: the order `nulls` is exported as it is stored")
+        .reports("warning: the order `nulls` is exported with the date \"\"")
         .reports("warning: 1 of 2 orders are stored in a form");
     assert!(!exported.stderr.contains("`dated`"), "{}", exported.stderr);
 
@@ -162,10 +162,36 @@ fn a_closed_stdout_is_no_error() {
 }
 
 #[test]
+fn devices_and_pipes_are_written_as_they_are() {
+    let env = Env::ready();
+    env.db().run("INSERT INTO orders (order_uid) VALUES ('a')");
+    let null = env.orders(&["export", "--to", "/dev/null"]).run();
+    null.succeeds().reports("exported 1 order(s)");
+    let device = fs::metadata("/dev/null").expect("the device is still there");
+    assert!(!device.is_file());
+    let full = env.orders(&["export", "--to", "/dev/full"]).run();
+    full.exits(1).reports("No space left");
+    let piped = env.orders(&["export", "--to", "/dev/stdout"]).run();
+    assert_eq!(documents(&piped.succeeds().stdout).len(), 1);
+}
+
+#[test]
+fn an_export_never_replaces_a_database() {
+    let env = Env::embedded();
+    env.orders(&["migrate"]).run().succeeds();
+    let before = fs::read(env.store_file()).expect("the store is there");
+    for to in ["orders-data/store.db", "orders-data/new"] {
+        let export = env.orders(&["export", "--partial", "--to", to]);
+        export.run().exits(2).reports("in the data folder");
+    }
+    assert_eq!(fs::read(env.store_file()).expect("it still is"), before);
+}
+
+#[test]
 fn a_target_that_cannot_be_a_file_is_refused_before_anything_is_read() {
     let env = Env::ready();
     env.db().run("INSERT INTO orders (order_uid) VALUES ('a')");
-    for to in [".", "/dev/null", "no/such/folder/file"] {
+    for to in [".", "no/such/folder/file"] {
         let export = env.orders(&["export", "--to", to]);
         export.run().exits(2).reports(to);
     }

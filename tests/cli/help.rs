@@ -3,7 +3,7 @@
 use support::Orders;
 use support::process::{Pipe, orders};
 
-const COMMANDS: [&str; 10] = [
+const COMMANDS: [&str; 11] = [
     "up",
     "migrate",
     "create-topics",
@@ -14,6 +14,7 @@ const COMMANDS: [&str; 10] = [
     "export",
     "token",
     "completions",
+    "version",
 ];
 
 #[test]
@@ -28,7 +29,7 @@ fn help_has_a_line_for_every_command() {
         .take_while(|line| !line.is_empty())
         .filter_map(|line| line.split_whitespace().next())
         .collect();
-    assert_eq!(listed, COMMANDS);
+    assert_eq!(listed, [&COMMANDS[..], &["help"]].concat());
     assert!(ran.stdout.contains("Exit codes: 0 done, 1 failed"));
 }
 
@@ -83,14 +84,38 @@ fn every_command_has_help() {
         let ran = orders(&format!("{command} --help")).run().succeeds();
         assert_eq!(ran.stderr, "", "{command}");
         let usage = format!("Usage: orders {command} [OPTIONS]");
+
         assert!(ran.stdout.contains(&usage), "{}", ran.stdout);
+    }
+}
+
+#[test]
+fn help_is_a_command_too() {
+    for (command, flag) in [("help", "--help"), ("help send", "send --help")] {
+        let help = orders(command).run().succeeds();
+        assert_eq!(
+            help.stdout,
+            orders(flag).run().succeeds().stdout,
+            "{command}"
+        );
+    }
+}
+
+#[test]
+fn help_that_cannot_be_printed_is_an_error() {
+    for arguments in ["--help", "--version", "help send", "completions bash"] {
+        let full = orders(arguments).wrapped_in(&["sh", "-c", "exec \"$@\" >/dev/full", "sh"]);
+        let ran = full.run().exits(1);
+        assert!(ran.stderr.contains("writing to stdout: "), "{}", ran.stderr);
     }
 }
 
 #[test]
 fn version_is_that_of_the_package() {
     let version = concat!("orders ", env!("CARGO_PKG_VERSION"), "\n");
-    orders("--version").run().succeeds().prints(version, "");
+    for arguments in ["--version", "-V", "version"] {
+        orders(arguments).run().succeeds().prints(version, "");
+    }
 }
 
 #[test]

@@ -1,11 +1,11 @@
-//! The target of an export: stdout, or a file that is renamed when it is complete.
+//! The target of an export: stdout, a device or pipe, or a file that is renamed when it is complete.
 //!
 //! A file is written as FILE.part, synced, and then renamed, so that FILE is always complete. When the
 //! export fails, FILE.part is removed, and an older FILE stays.
 
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
@@ -28,6 +28,8 @@ pub(super) struct Sink<'o> {
 
 enum End<'o> {
     Stdout(&'o Output),
+    /// A device or a pipe, which is written as it is.
+    Stream(File, PathBuf),
     Part(Part),
 }
 
@@ -50,22 +52,27 @@ impl<'o> Sink<'o> {
 
     /// Opens a file that only this user can read.
     pub(super) fn file(target: &Path) -> anyhow::Result<Sink<'o>> {
-        // A device must not be replaced, and renaming to a folder would fail at the end.
-        if fs::metadata(target).is_ok_and(|found| !found.is_file()) {
-            let message = format!("`{}` exists and is not a file", target.display());
-            let hint = "name a file, or write to stdout and redirect that";
-            return Err(Failure::usage(message).hint(hint).into());
+        let writing = |path: &Path| Failure::usage(format!("writing `{}`", path.display()));
+        if let Ok(found) = fs::metadata(target)
+            && !found.is_file()
+        {
+            // Renaming to a folder would fail at the end.
+            if found.is_dir() {
+                let message = format!("`{}` is a folder", target.display());
+                return Err(Failure::usage(message).hint("name a file in it").into());
+            }
+            let stream = OpenOptions::new().write(true).open(target);
+            let stream = stream.with_context(|| writing(target))?;
+            return Ok(Sink::new(End::Stream(stream, target.to_owned())));
         }
-        let mut path = OsString::from(target.as_os_str());
-        path.push(".part");
-        let path = PathBuf::from(path);
+        let path = part(target);
         let file = OpenOptions::new()
             .write(true)
             .create(true)
             .truncate(true)
             .mode(0o600)
             .open(&path)
-            .with_context(|| Failure::usage(format!("writing `{}`", path.display())))?;
+            .with_context(|| writing(&path))?;
         Ok(Sink::new(End::Part(Part {
             file,
             path,
@@ -93,6 +100,13 @@ impl<'o> Sink<'o> {
     fn flush(&mut self) -> anyhow::Result<bool> {
         let is_open = match &mut self.end {
             End::Stdout(output) => output.lines(&self.buffer)?,
+            End::Stream(stream, path) => match stream.write_all(&self.buffer) {
+                Err(error) if error.kind() == ErrorKind::BrokenPipe => false,
+                written => {
+                    written.with_context(|| format!("writing `{}`", path.display()))?;
+                    true
+                }
+            },
             End::Part(part) => {
                 part.file
                     .write_all(&self.buffer)
@@ -119,6 +133,13 @@ impl<'o> Sink<'o> {
         part.is_finished = true;
         Ok(())
     }
+}
+
+/// The file that is written and then renamed to the target.
+pub(super) fn part(target: &Path) -> PathBuf {
+    let mut path = OsString::from(target.as_os_str());
+    path.push(".part");
+    path.into()
 }
 
 impl Drop for Part {
