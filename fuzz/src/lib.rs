@@ -9,6 +9,7 @@ pub mod checks;
 mod source {
     pub mod exit;
     pub mod order;
+    pub mod owner;
     pub mod pipeline;
 
     pub mod config {
@@ -40,4 +41,4 @@ mod source {
 
 pub use source::config::variables;
 pub use source::store::postgres::url_error;
-pub use source::{exit, order, pipeline};
+pub use source::{exit, order, owner, pipeline};
