@@ -15,7 +15,7 @@ use serde::{Serialize, Serializer};
 use super::env_file;
 use crate::exit::Failure;
 use crate::failpoint;
-use crate::store::postgres;
+use crate::store::postgres::variables as postgres_variables;
 use crate::timeouts;
 
 /// A variable of go-orders that has no effect.
@@ -105,7 +105,7 @@ impl Variables {
 
 /// The variables that fill in what a database URL leaves out.
 pub(super) fn of_postgres() -> impl Iterator<Item = &'static str> {
-    postgres::variables().chain([HOME])
+    postgres_variables().chain([HOME])
 }
 
 /// The proxy for URLs of this scheme, as curl chooses it; the variables are those of other programs.
@@ -121,7 +121,7 @@ pub fn proxy(scheme: &str) -> Option<String> {
 pub(super) fn names(command: &Command) -> BTreeSet<String> {
     let own = command.get_arguments().filter_map(variable_of);
     let inherited = command.get_subcommands().flat_map(names);
-    let others = WITHOUT_ARGUMENT.into_iter().chain(postgres::variables());
+    let others = WITHOUT_ARGUMENT.into_iter().chain(postgres_variables());
     let others = others.map(str::to_owned);
     own.chain(inherited).chain(others).collect()
 }

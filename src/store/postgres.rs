@@ -1,7 +1,7 @@
 //! The store on PostgreSQL.
 //!
 //! In `postgres/`: `url`, `servers`, `tls` and `passfile` say where to connect and how, `session` what a
-//! connection is set to, `client` is one; `transaction` provides the steps of a write,
+//! connection is set to, `connecting` opens one; `transaction` provides the steps of a write,
 //! `positions`, `dead_letters`, `gaps` and `rows` their statements, `lookup` and `snapshot` read,
 //! by `orders` and `pages`, `schema` migrates, `errors` classifies.
 //!
@@ -12,7 +12,8 @@
 
 use std::collections::BTreeMap;
 
-use self::client::Client;
+use ::postgres::Client;
+
 use self::schema::PostgresSchema;
 use self::servers::Servers;
 use self::snapshot::PostgresSnapshot;
@@ -24,8 +25,8 @@ use super::{
 
 pub use self::url::{UrlError, variables};
 
-mod client;
 mod columns;
+mod connecting;
 mod dead_letters;
 mod errors;
 mod gaps;

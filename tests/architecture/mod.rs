@@ -34,7 +34,7 @@ fn files_with(name: &str) -> Vec<String> {
 fn each_client_library_is_used_in_its_folders_alone() {
     let rules: [(&str, &[&str]); 8] = [
         ("rdkafka::", &["src/event_log/kafka/"]),
-        ("tokio_postgres::", &["src/store/postgres"]),
+        ("postgres::", &["src/store/postgres"]),
         ("postgres_openssl::", &["src/store/postgres"]),
         ("openssl::", &["src/store/postgres"]),
         (

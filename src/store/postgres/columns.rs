@@ -5,10 +5,9 @@
 
 use std::sync::Once;
 
-use tokio_postgres::Error as PgError;
-use tokio_postgres::types::Type;
+use ::postgres::types::Type;
+use ::postgres::{Client, Error as PgError, GenericClient};
 
-use super::client::Client;
 use crate::order::{Column, Delivery, Item, Kind, Order, Payment, TableRow};
 use crate::store::StoreError;
 use crate::store::order_sql::part_columns;
@@ -72,7 +71,7 @@ pub(super) fn differences(client: &mut Client) -> Result<Vec<String>, StoreError
 }
 
 /// Whether the four tables take a binary COPY: its values must have the very types of the columns.
-pub(super) fn take_copy(client: &mut Client) -> Result<bool, PgError> {
+pub(super) fn take_copy(client: &mut impl GenericClient) -> Result<bool, PgError> {
     let columns = read(client)?;
     let secured = columns.iter().find(|column| column.has_row_security);
     let reason = match (secured, differing(&columns).next()) {
@@ -89,7 +88,7 @@ pub(super) fn take_copy(client: &mut Client) -> Result<bool, PgError> {
     Ok(false)
 }
 
-fn read(client: &mut Client) -> Result<Vec<Found>, PgError> {
+fn read(client: &mut impl GenericClient) -> Result<Vec<Found>, PgError> {
     let tables = [Order::TABLE, Delivery::TABLE, Payment::TABLE, Item::TABLE];
     let rows = client.query(COLUMNS, &[&tables.as_slice()])?;
     let found = rows.iter().map(|row| Found {

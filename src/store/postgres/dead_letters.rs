@@ -1,8 +1,7 @@
 //! Dead letters as rows.
 
-use tokio_postgres::Error as PgError;
+use ::postgres::{Error as PgError, GenericClient};
 
-use super::client::Client;
 use super::micros::Micros;
 use super::statements::Statements;
 use crate::store::rejections::{kept_payload, payload_bytes, payload_digest};
@@ -18,7 +17,7 @@ const INSERT: &str = r#"
 
 /// Inserts the dead letters that are not there yet: a replay under the same epoch repeats them.
 pub(super) fn insert(
-    client: &mut Client,
+    client: &mut impl GenericClient,
     statements: &mut Statements,
     batch: &Batch,
     letters: &[DeadLetter],

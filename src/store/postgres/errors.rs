@@ -3,8 +3,8 @@
 use std::error::Error as _;
 use std::io;
 
-use tokio_postgres::Error as PgError;
-use tokio_postgres::error::SqlState;
+use ::postgres::Error as PgError;
+use ::postgres::error::SqlState;
 
 use super::session::POOLER;
 use crate::store::StoreError;

@@ -1,8 +1,7 @@
 //! Gaps as rows.
 
-use tokio_postgres::Error as PgError;
+use ::postgres::{Error as PgError, GenericClient};
 
-use super::client::Client;
 use crate::store::{Batch, Gap, Position};
 
 const INSERT: &str = "
@@ -18,7 +17,7 @@ const INSERT_ONCE: &str = "
           AND to_offset IS NOT DISTINCT FROM $4 AND reason = $5)";
 
 /// Inserts the gaps of a batch.
-pub(super) fn insert(client: &mut Client, batch: &Batch) -> Result<(), PgError> {
+pub(super) fn insert(client: &mut impl GenericClient, batch: &Batch) -> Result<(), PgError> {
     if batch.gaps.is_empty() {
         return Ok(());
     }
@@ -34,7 +33,7 @@ pub(super) fn insert(client: &mut Client, batch: &Batch) -> Result<(), PgError> 
 
 /// Inserts a gap unless its epoch has the same one.
 pub(super) fn insert_once(
-    client: &mut Client,
+    client: &mut impl GenericClient,
     position: &Position,
     gap: &Gap,
 ) -> Result<(), PgError> {

@@ -5,7 +5,7 @@
 use std::ops::ControlFlow;
 use std::sync::LazyLock;
 
-use tokio_postgres::Row;
+use ::postgres::Row;
 
 use super::orders::{
     ORDER_COLUMNS, item, item_columns, order_columns, select_items, select_orders, stored,

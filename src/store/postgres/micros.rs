@@ -2,8 +2,8 @@
 
 use std::error::Error;
 
-use tokio_postgres::types::private::BytesMut;
-use tokio_postgres::types::{FromSql, IsNull, ToSql, Type, to_sql_checked};
+use ::postgres::types::private::BytesMut;
+use ::postgres::types::{FromSql, IsNull, ToSql, Type, to_sql_checked};
 
 /// A TIMESTAMPTZ as microseconds since the Unix epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

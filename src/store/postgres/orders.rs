@@ -8,8 +8,8 @@
 
 use std::convert::Infallible;
 
-use tokio_postgres::Row;
-use tokio_postgres::types::FromSql;
+use ::postgres::Row;
+use ::postgres::types::FromSql;
 
 use super::columns::sql_type;
 use super::micros::Micros;

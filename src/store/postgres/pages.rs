@@ -12,7 +12,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{Builder, Scope, ScopedJoinHandle, scope};
 use std::{mem, vec};
 
-use tokio_postgres::{Error as PgError, Row};
+use ::postgres::{Error as PgError, Row};
 
 use super::PostgresStore;
 use super::orders::{item, select_items, select_orders, stored};

@@ -2,9 +2,8 @@
 
 use std::sync::LazyLock;
 
-use tokio_postgres::{Error as PgError, Row};
+use ::postgres::{Client, Error as PgError, GenericClient, Row};
 
-use super::client::Client;
 use super::statements::Statements;
 use crate::pipeline::LastApplied;
 use crate::store::apply::OwnedPosition;
@@ -64,7 +63,7 @@ fn terminate_holder(client: &mut Client, claim: &Claim) {
 
 /// Moves the position past the batch; whether it did.
 pub(super) fn advance(
-    client: &mut Client,
+    client: &mut impl GenericClient,
     statements: &mut Statements,
     batch: &Batch,
 ) -> Result<bool, PgError> {
@@ -87,7 +86,7 @@ pub(super) fn advance(
 
 /// Inserts the row or moves it; `None` when another owner has acquired it.
 pub(super) fn upsert(
-    client: &mut Client,
+    client: &mut impl GenericClient,
     claim: &Claim,
     decision: &StartDecision,
 ) -> Result<Option<Position>, PgError> {
@@ -109,7 +108,7 @@ pub(super) fn upsert(
 
 /// Reads the position row of a partition.
 pub(super) fn find(
-    client: &mut Client,
+    client: &mut impl GenericClient,
     log_id: &str,
     partition: i32,
 ) -> Result<Option<OwnedPosition>, PgError> {
@@ -118,7 +117,10 @@ pub(super) fn find(
 }
 
 /// Reads the position row with this id.
-pub(super) fn find_by_id(client: &mut Client, id: i64) -> Result<Option<OwnedPosition>, PgError> {
+pub(super) fn find_by_id(
+    client: &mut impl GenericClient,
+    id: i64,
+) -> Result<Option<OwnedPosition>, PgError> {
     let row = client.query_opt(SQL.find_by_id.as_str(), &[&id])?;
     Ok(row.as_ref().map(owned_position))
 }

@@ -7,9 +7,10 @@ use std::collections::HashSet;
 use std::error::Error;
 use std::sync::LazyLock;
 
-use tokio_postgres::types::private::BytesMut;
-use tokio_postgres::types::{IsNull, ToSql, Type, to_sql_checked};
-use tokio_postgres::{Error as PgError, Row};
+use ::postgres::binary_copy::BinaryCopyInWriter;
+use ::postgres::types::private::BytesMut;
+use ::postgres::types::{IsNull, ToSql, Type, to_sql_checked};
+use ::postgres::{Error as PgError, Row};
 
 use super::columns::{self, sql_type};
 use super::micros::Micros;
@@ -156,7 +157,15 @@ impl PostgresTransaction<'_> {
             }
             return Ok(());
         }
-        self.transaction.copy_in(&insert.copy, &insert.types, rows)
+        let writer = self.transaction.copy_in(&insert.copy)?;
+        let mut copy = BinaryCopyInWriter::new(writer, &insert.types);
+        let mut values = Vec::with_capacity(insert.types.len());
+        for row in rows {
+            values.clear();
+            values.extend(row);
+            copy.write_raw(&values)?;
+        }
+        copy.finish().map(|_| ())
     }
 
     fn takes_copy(&mut self) -> Result<bool, PgError> {

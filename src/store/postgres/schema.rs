@@ -9,9 +9,8 @@
 //! All tables are in `current_schema()`, where CREATE TABLE puts them: a table that is found further
 //! along the search_path is never taken for one of them.
 
-use tokio_postgres::Error as PgError;
+use ::postgres::{Client, Error as PgError, GenericClient};
 
-use super::client::Client;
 use super::columns;
 use crate::store::{
     AppliedMigration, Dialect, Migration, Relation, Schema, StoreError, existing_tables,
@@ -122,7 +121,7 @@ fn check_schemas(client: &mut Client) -> Result<(), StoreError> {
     }
 }
 
-fn apply(client: &mut Client, migration: &Migration) -> Result<(), StoreError> {
+fn apply(client: &mut impl GenericClient, migration: &Migration) -> Result<(), StoreError> {
     let Migration {
         version,
         name,

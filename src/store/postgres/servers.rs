@@ -10,12 +10,12 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
+use ::postgres::config::SslMode;
+use ::postgres::{Client, Config};
 use postgres_openssl::MakeTlsConnector;
-use tokio_postgres::Config;
-use tokio_postgres::config::SslMode;
 use uuid::Uuid;
 
-use super::client::{Client, ConnectError};
+use super::connecting::{ConnectError, Connecting};
 use super::errors::{all_of, connect_error};
 use super::passfile::PasswordFile;
 use super::session;
@@ -41,6 +41,7 @@ pub(super) struct Servers {
 
 struct Server {
     config: Config,
+    connecting: Connecting,
     host: String,
     port: u16,
     /// Host, port and database.
@@ -121,7 +122,10 @@ impl Server {
         tls: &MakeTlsConnector,
         limit: Duration,
     ) -> Result<Client, StoreError> {
-        match Client::connect(config, tls.clone(), session::CHECK, limit) {
+        match self
+            .connecting
+            .connect(config, tls.clone(), session::CHECK, limit)
+        {
             Ok((client, answer)) => {
                 session::check(answer.as_deref(), &self.address).map(|()| client)
             }
@@ -172,6 +176,7 @@ impl Host {
         }
         Server {
             config,
+            connecting: Connecting::default(),
             address: format!("{}:{}/{database}", self.name, self.port),
             host: self.name,
             port: self.port,

@@ -4,8 +4,8 @@
 
 use std::ops::ControlFlow;
 
-use tokio_postgres::Row;
-use tokio_postgres::types::ToSql;
+use ::postgres::Row;
+use ::postgres::types::ToSql;
 
 use super::micros::Micros;
 use super::schema::NO_TIMEOUTS;

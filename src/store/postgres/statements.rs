@@ -3,10 +3,9 @@
 use std::collections::HashMap;
 use std::ops::ControlFlow;
 
-use tokio_postgres::types::ToSql;
-use tokio_postgres::{Error as PgError, Row, Statement};
-
-use super::client::Client;
+use ::postgres::fallible_iterator::FallibleIterator as _;
+use ::postgres::types::ToSql;
+use ::postgres::{Error as PgError, GenericClient, Row, Statement};
 
 /// Statements prepared once a connection, by their text.
 #[derive(Default)]
@@ -15,7 +14,7 @@ pub(super) struct Statements(HashMap<&'static str, Statement>);
 impl Statements {
     pub(super) fn query(
         &mut self,
-        client: &mut Client,
+        client: &mut impl GenericClient,
         sql: &'static str,
         parameters: &[&(dyn ToSql + Sync)],
     ) -> Result<Vec<Row>, PgError> {
@@ -26,19 +25,25 @@ impl Statements {
     /// Passes on one row after the other as they come, until `each` breaks.
     pub(super) fn query_each(
         &mut self,
-        client: &mut Client,
+        client: &mut impl GenericClient,
         sql: &'static str,
         parameters: &[&(dyn ToSql + Sync)],
-        each: impl FnMut(Row) -> ControlFlow<()>,
+        mut each: impl FnMut(Row) -> ControlFlow<()>,
     ) -> Result<(), PgError> {
         let statement = self.prepared(client, sql)?;
-        client.query_each(&statement, parameters, each)
+        let mut rows = client.query_raw(&statement, parameters.iter().copied())?;
+        while let Some(row) = rows.next()? {
+            if each(row).is_break() {
+                break;
+            }
+        }
+        Ok(())
     }
 
     /// Returns how many rows were written.
     pub(super) fn execute(
         &mut self,
-        client: &mut Client,
+        client: &mut impl GenericClient,
         sql: &'static str,
         parameters: &[&(dyn ToSql + Sync)],
     ) -> Result<u64, PgError> {
@@ -50,7 +55,11 @@ impl Statements {
         self.0.contains_key(sql)
     }
 
-    fn prepared(&mut self, client: &mut Client, sql: &'static str) -> Result<Statement, PgError> {
+    fn prepared(
+        &mut self,
+        client: &mut impl GenericClient,
+        sql: &'static str,
+    ) -> Result<Statement, PgError> {
         if let Some(statement) = self.0.get(sql) {
             return Ok(statement.clone());
         }

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use tokio_postgres::Config;
-use tokio_postgres::config::{ChannelBinding, TargetSessionAttrs};
+use ::postgres::Config;
+use ::postgres::config::{ChannelBinding, TargetSessionAttrs};
 
 use super::session;
 use super::tls::Tls;
@@ -24,7 +24,7 @@ pub(super) fn template(parameters: &Parameters, tls: &Tls) -> Result<Config, Url
     config
         .dbname(parameters.get("dbname").unwrap_or(&user))
         .user(&user)
-        .options(session::options(parameters.get("options")))
+        .options(&session::options(parameters.get("options")))
         .application_name("orders")
         .ssl_mode(tls.client_mode())
         .connect_timeout(match limit(parameters)? {

@@ -5,10 +5,10 @@
 
 use std::collections::{HashMap, HashSet};
 
-use tokio_postgres::error::SqlState;
-use tokio_postgres::types::ToSql;
+use ::postgres::Transaction;
+use ::postgres::error::SqlState;
+use ::postgres::types::ToSql;
 
-use super::client::Transaction;
 use super::statements::Statements;
 use super::{PostgresStore, dead_letters, gaps, positions};
 use crate::store::apply::{
