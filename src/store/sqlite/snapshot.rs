@@ -15,7 +15,7 @@ use std::sync::Arc;
 use rusqlite::{Connection, Error as SqliteError, Row};
 
 use super::lookup::{ALL_ORDERS, stored, timestamp};
-use super::{inspect, missing, positions};
+use super::{SETTINGS, inspect, missing, positions};
 use crate::data_folder::{folder_of, try_lock};
 use crate::order::Order;
 use crate::sqlite_file::{Access, FileError, GuardedFile, open, with_suffix};
@@ -58,6 +58,9 @@ impl SqliteSnapshot {
             .execute("VACUUM INTO ?1", [&name])
             .map_err(failed)?;
         let connection = open(&copy.path, Access::Read)?;
+        // Rows in order of uid are all over the tables: without a cache that holds the inner pages
+        // of all, reading takes twice as long.
+        connection.execute_batch(SETTINGS).map_err(failed)?;
         // One transaction; reading also opens the copy before it is unlinked.
         connection
             .execute_batch("BEGIN; SELECT count(*) FROM sqlite_schema;")
