@@ -84,6 +84,7 @@ impl Lane {
             // All below the committed end is decided and holds no record: markers. Moving past them
             // is what makes a lookup "caught up".
             ReadBack::End(end) if end > next => {
+                self.check_hole(partition)?;
                 let batch = batch::empty(&self.target(partition), next, end);
                 let mut window = RejectionWindow::default();
                 let condition = status::partition(number);

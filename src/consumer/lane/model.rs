@@ -11,7 +11,7 @@ use std::time::Duration;
 use support::replayable;
 
 use self::process::Process;
-use self::script::Script;
+use self::script::{Event, Kind, LogFailure, Script};
 use self::world::World;
 use crate::consumer::clock::SimulatedClock;
 
@@ -41,4 +41,14 @@ fn run(script: Script) {
 #[test]
 fn whatever_happens_to_a_consumer_every_record_is_stored_once_and_none_goes_back() {
     replayable::check(2_000, script::script(), run);
+}
+
+#[test]
+fn a_record_that_was_not_delivered_is_not_passed_for_a_hole_of_a_topic_created_since() {
+    run(vec![
+        (0, Event::Append(vec![Kind::Good(0), Kind::Good(0)])),
+        (0, Event::Log(LogFailure::Skipped)),
+        (1, Event::Recreate(vec![Kind::Marker, Kind::Good(0)])),
+        (0, Event::Append(Vec::new())),
+    ]);
 }

@@ -57,6 +57,16 @@ impl Lane {
         partition.check_topic_id(&topic_id)
     }
 
+    /// Makes sure that a hole which another client confirmed just now is one of the topic that the
+    /// position belongs to, and not of one that was created in its place since. Nothing remembered
+    /// counts, and no topic id is ever used again: with the same id after the read, the read was of
+    /// that topic.
+    pub(super) fn check_hole(&self, partition: &LanePartition) -> Result<(), LaneExit> {
+        let topic = &self.context.settings.topics.orders;
+        let topic_id = self.wait_for_log(|| self.context.log.topic_id(topic))?;
+        partition.check_topic_id(&topic_id)
+    }
+
     pub(super) fn target(&self, partition: &LanePartition) -> Target {
         Target {
             topic: self.context.settings.topics.orders.clone(),
@@ -82,6 +92,7 @@ impl Lane {
             if record.offset > expected {
                 match self.read_from(PartitionOffset::new(partition.partition, expected))? {
                     ReadBack::Record(found) if found.offset == record.offset => {
+                        self.check_hole(partition)?;
                         self.context.status.add_hole(expected, record.offset);
                         gaps.extend(batch::hole(expected, record.offset));
                     }
