@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_has_waited_is_not_told_to_wait() {
+    fn a_get_that_has_waited_does_not_suggest_to_wait() {
         for (has_waited, hint) in [(false, "--wait 10s"), (true, "orders consume")] {
             let pending = GetOutcome::Pending(RetryableError {
                 reason: "wait".into(),

@@ -40,7 +40,7 @@ fn an_unreachable_kafka_is_5_and_with_json_still_one_document() {
 }
 
 #[test]
-fn whoever_only_looks_has_an_answer_within_two_seconds() {
+fn a_check_of_a_server_that_is_away_ends_without_waiting() {
     // Accepts connections, and never answers.
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let silent = silent.local_addr().unwrap();
