@@ -68,11 +68,42 @@ pub(super) fn append_error(error: &KafkaError, is_not_persisted: bool) -> Append
                 .into(),
         ),
         _ if !is_not_persisted => AppendError::Unknown(reason),
+        Some(code) if may_follow_a_write(code) => AppendError::Unknown(reason),
         Some(Code::UnknownTopic | Code::UnknownTopicOrPartition | Code::UnknownPartition) => {
             AppendError::NoTopic(reason)
         }
         _ => AppendError::NotAccepted(reason),
     }
+}
+
+/// Whether a broker may give this reason although it has written the record. librdkafka takes every
+/// reason it does not know for a refusal, but a broker whose disk is full answers `UNKNOWN_SERVER_ERROR`
+/// when it fails at the index after the record, and the record is still there when it restarts. So only
+/// what brokers check before they write counts as a refusal (`ReplicaManager.appendRecords` and
+/// `UnifiedLog.analyzeAndValidateRecords` of Kafka), and what librdkafka itself says.
+fn may_follow_a_write(code: RDKafkaErrorCode) -> bool {
+    use RDKafkaErrorCode as Code;
+    let is_of_the_client = (code as i32) < Code::Unknown as i32;
+    let is_checked_before_writing = matches!(
+        code,
+        Code::InvalidMessage
+            | Code::UnknownTopicOrPartition
+            | Code::LeaderNotAvailable
+            | Code::NotLeaderForPartition
+            | Code::InvalidTopic
+            | Code::MessageBatchTooLarge
+            | Code::NotEnoughReplicas
+            | Code::InvalidRequiredAcks
+            | Code::TopicAuthorizationFailed
+            | Code::ClusterAuthorizationFailed
+            | Code::UnsupportedVersion
+            | Code::UnsupportedForMessageFormat
+            | Code::PolicyViolation
+            | Code::InvalidProducerEpoch
+            | Code::UnsupportedCompressionType
+            | Code::InvalidRecord
+    );
+    !is_of_the_client && !is_checked_before_writing
 }
 
 #[cfg(test)]
@@ -94,6 +125,11 @@ mod tests {
                 matches!(error(code, false), AppendError::Unknown(_)),
                 "{code}"
             );
+        }
+        for code in [Code::Unknown, Code::KafkaStorageError] {
+            // librdkafka's word against what brokers do: they fail after the write, too.
+            let failed = error(code, true);
+            assert!(matches!(failed, AppendError::Unknown(_)), "{failed}");
         }
         let missing = error(Code::UnknownTopicOrPartition, true);
         assert!(matches!(missing, AppendError::NoTopic(_)), "{missing}");
