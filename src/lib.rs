@@ -24,6 +24,7 @@
 //!
 //! | module | what it does |
 //! |---|---|
+//! | [`operations`] | what the operators' commands decide and do |
 //! | [`migrations`] | brings the store's schema up to date |
 //! | [`access`] | tokens, scopes and hosts: who may send a request to a port |
 //! | [`admin`] | `/livez`, `/readyz`, `/metrics` and the control socket of each service |
@@ -34,8 +35,8 @@
 //! | [`sync`] | locking |
 //! | [`failpoint`], [`timeouts`] | what tests may crash, stall or shorten |
 //!
-//! Dependencies point one way: `main → cli → commands → {api, consumer, migrations, client} →
-//! {admin, event_log, store, cache} → {http_server, access, sqlite_file, pipeline} → order`.
+//! Dependencies point one way: `main → cli → commands → {operations, api, consumer, migrations, client}
+//! → {admin, event_log, store, cache} → {http_server, access, sqlite_file, pipeline} → order`.
 
 #![warn(clippy::print_stderr, clippy::print_stdout, clippy::unwrap_used)]
 
@@ -56,6 +57,7 @@ pub mod exit;
 pub mod failpoint;
 pub mod http_server;
 pub mod migrations;
+pub mod operations;
 pub mod order;
 pub mod output;
 pub mod owner;
