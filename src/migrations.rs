@@ -19,22 +19,30 @@ use crate::store::{AppliedMigration, Dialect, Migration, Schema, StoreError};
 /// The pause between two attempts to get a lock.
 const RETRY_PAUSE: Duration = Duration::from_millis(200);
 
+/// The lines at the head of a file that say what is special about it; see [`Migration`].
+const COMPATIBLE: &str = "-- compatible:";
+const NO_TRANSACTION: &str = "-- no transaction:";
+
 /// How often a wait is reported.
 const REPORT_INTERVAL: Duration = Duration::from_secs(5);
 
 /// The embedded files of one dialect, in order of version: those of `migrations/`, or of its folder
 /// `sqlite/`.
 pub fn files(dialect: Dialect) -> &'static [Migration] {
-    static POSTGRES: LazyLock<[Migration; 2]> = LazyLock::new(|| {
+    static POSTGRES: LazyLock<[Migration; 4]> = LazyLock::new(|| {
         embedded([
             include_str!("../migrations/001_init.sql"),
             include_str!("../migrations/002_exactly_once.sql"),
+            include_str!("../migrations/003_operations.sql"),
+            include_str!("../migrations/004_operator_indexes.sql"),
         ])
     });
-    static SQLITE: LazyLock<[Migration; 2]> = LazyLock::new(|| {
+    static SQLITE: LazyLock<[Migration; 4]> = LazyLock::new(|| {
         embedded([
             include_str!("../migrations/sqlite/001_init.sql"),
             include_str!("../migrations/sqlite/002_exactly_once.sql"),
+            include_str!("../migrations/sqlite/003_operations.sql"),
+            include_str!("../migrations/sqlite/004_operator_indexes.sql"),
         ])
     });
     match dialect {
@@ -43,18 +51,24 @@ pub fn files(dialect: Dialect) -> &'static [Migration] {
     }
 }
 
-fn embedded([init, exactly_once]: [&'static str; 2]) -> [Migration; 2] {
+fn embedded([init, exactly_once, operations, indexes]: [&'static str; 4]) -> [Migration; 4] {
     [
         migration(1, "001_init.sql", init),
         migration(2, "002_exactly_once.sql", exactly_once),
+        migration(3, "003_operations.sql", operations),
+        migration(4, "004_operator_indexes.sql", indexes),
     ]
 }
 
 fn migration(version: i32, name: &'static str, sql: &'static str) -> Migration {
+    let head = sql.lines().take_while(|line| line.starts_with("--"));
+    let is_marked = |mark| head.clone().any(|line| line.starts_with(mark));
     Migration {
         version,
         name,
         checksum: checksum(sql),
+        is_compatible: is_marked(COMPATIBLE),
+        in_transaction: !is_marked(NO_TRANSACTION),
         sql,
     }
 }
@@ -72,7 +86,8 @@ pub enum SchemaState {
     Current,
     /// The number of migrations that are not applied.
     Pending(usize),
-    /// The database has migrations that this program does not know.
+    /// The database has migrations that this program does not know and that are not marked as
+    /// compatible with it.
     Newer,
 }
 
@@ -98,12 +113,24 @@ pub fn state(history: &[AppliedMigration]) -> SchemaState {
 
 fn state_of(history: &[AppliedMigration], files: &[Migration]) -> SchemaState {
     let statuses = statuses_of(history, files);
-    let count = |state| statuses.iter().filter(|it| it.state == state).count();
-    match count(MigrationState::Pending) {
-        _ if count(MigrationState::Unknown) > 0 => SchemaState::Newer,
+    let is_pending = |it: &&MigrationStatus| it.state == MigrationState::Pending;
+    match statuses.iter().filter(is_pending).count() {
+        _ if first_incompatible(history, files).is_some() => SchemaState::Newer,
         0 => SchemaState::Current,
         pending => SchemaState::Pending(pending),
     }
+}
+
+/// The first migration in a database that this program does not know and cannot work beside.
+fn first_incompatible<'h>(
+    history: &'h [AppliedMigration],
+    files: &[Migration],
+) -> Option<&'h AppliedMigration> {
+    let is_known =
+        |applied: &AppliedMigration| files.iter().any(|file| file.version == applied.version);
+    history
+        .iter()
+        .find(|applied| !is_known(applied) && !applied.is_compatible)
 }
 
 /// The state of one migration in one database.
@@ -191,7 +218,8 @@ pub enum PlanError {
     OutOfOrder { missing: String, applied: String },
 }
 
-/// Returns the pending files, in order. Pure.
+/// Returns the pending files, in order. Migrations of a newer program are no obstacle where they are
+/// marked as compatible. Pure.
 pub fn plan<'a>(
     history: &[AppliedMigration],
     files: &'a [Migration],
@@ -199,9 +227,11 @@ pub fn plan<'a>(
     for MigrationStatus { state, name, .. } in statuses_of(history, files) {
         match state {
             MigrationState::Diverged => return Err(PlanError::Diverged(name)),
-            MigrationState::Unknown => return Err(PlanError::Newer(name)),
-            MigrationState::Applied | MigrationState::Pending => {}
+            MigrationState::Unknown | MigrationState::Applied | MigrationState::Pending => {}
         }
+    }
+    if let Some(newer) = first_incompatible(history, files) {
+        return Err(PlanError::Newer(newer.name.clone()));
     }
     let is_pending = |file: &&Migration| history.iter().all(|it| it.version != file.version);
     let pending: Vec<&Migration> = files.iter().filter(is_pending).collect();
@@ -214,8 +244,8 @@ pub fn plan<'a>(
     }
 }
 
-/// Checks a database, and returns the files that would be applied. They are applied and rolled back
-/// where the engine can. Waits at most `within` for locks on tables.
+/// Checks a database, and returns the files that would be applied. Those that run in a transaction are
+/// applied and rolled back where the engine can. Waits at most `within` for locks on tables.
 pub fn dry_run(
     schema: &mut dyn Schema,
     within: Duration,
@@ -227,15 +257,20 @@ pub fn dry_run(
     // Tables that cannot be adopted are an error here, as in `run`.
     let differences = schema.existing_tables()?.unwrap_or_default();
     differences.iter().for_each(|difference| report(difference));
+    let in_transaction: Vec<&Migration> = pending
+        .iter()
+        .copied()
+        .filter(|file| file.in_transaction)
+        .collect();
     retry_while_contended("the dry run", deadline, report, || {
-        schema.rehearse(&pending)
+        schema.rehearse(&in_transaction)
     })
     .context("applying the migrations in a transaction that is rolled back")?;
     Ok(pending)
 }
 
-/// Applies pending files, one transaction each, under the lock against parallel runs, and returns
-/// them. Waits at most `within` for the lock and for locks on tables, and passes messages to
+/// Applies pending files, one transaction each unless a file is marked otherwise, under the lock against
+/// parallel runs, and returns them. Waits at most `within` for the lock and for locks on tables, and passes messages to
 /// `report`. On an error the files before the failing one stay applied.
 pub fn run(
     schema: &mut dyn Schema,

@@ -14,6 +14,7 @@ fn applied(file: &Migration) -> AppliedMigration {
         name: file.name.to_owned(),
         checksum: file.checksum.clone(),
         applied_at: "2026-11-23T07:00:00Z".to_owned(),
+        is_compatible: file.is_compatible,
     }
 }
 
@@ -125,6 +126,29 @@ fn a_schema_is_current_pending_or_newer() {
     assert_eq!(state_of(&history, &files[..2]), SchemaState::Newer);
 }
 
+#[test]
+fn a_newer_migration_that_is_marked_compatible_is_no_obstacle() {
+    let mut files = three();
+    files[2] = migration(
+        3,
+        "003_c.sql",
+        "-- compatible: with all before\nSELECT 1;\n",
+    );
+    let history: Vec<_> = files.iter().map(applied).collect();
+    assert_eq!(state_of(&history, &files[..2]), SchemaState::Current);
+    assert!(plan(&history, &files[..2]).unwrap().is_empty());
+    let statuses = statuses_of(&history, &files[..2]);
+    assert_eq!(statuses[2].state, MigrationState::Unknown);
+}
+
+#[test]
+fn only_the_head_of_a_file_marks_it() {
+    let marked = migration(3, "003_c.sql", "-- no transaction: large\nSELECT 1;\n");
+    assert!(!marked.in_transaction && !marked.is_compatible);
+    let below = migration(3, "003_c.sql", "\n-- no transaction: large\nSELECT 1;\n");
+    assert!(below.in_transaction);
+}
+
 /// A database in memory.
 #[derive(Default)]
 struct Fake {
@@ -185,10 +209,9 @@ fn a_run_applies_everything_once() {
     let mut fake = Fake::default();
     let (outcome, reports) = run_fake(&mut fake, Duration::ZERO);
     assert_eq!(outcome.unwrap(), files(Dialect::Postgres).len());
-    assert_eq!(
-        reports,
-        ["applying 001_init.sql", "applying 002_exactly_once.sql"]
-    );
+    let all = files(Dialect::Postgres).iter();
+    let applying: Vec<String> = all.map(|file| format!("applying {}", file.name)).collect();
+    assert_eq!(reports, applying);
     let (outcome, reports) = run_fake(&mut fake, Duration::ZERO);
     assert_eq!(outcome.unwrap(), 0);
     assert!(reports.is_empty());

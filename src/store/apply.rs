@@ -13,6 +13,7 @@ use std::collections::HashSet;
 
 use uuid::Uuid;
 
+use super::erasure::{Erased, Erasure, UidDigest};
 use super::rejections::{self, Rejected, RejectionWindow};
 use super::{
     Applied, Batch, Claim, DeadLetter, Gap, Holder, Outranked, Position, SourcedOrder,
@@ -34,8 +35,11 @@ pub(super) trait WriteConnection {
 /// [`commit`]: WriteTransaction::commit
 pub(super) trait WriteTransaction {
     /// Moves the position from the batch's start to its end, if it is at the start and still has
-    /// the batch's owner and epoch; whether it did.
-    fn advance(&mut self, batch: &Batch) -> Result<bool, StoreError>;
+    /// the batch's owner and epoch; `None` when it did not.
+    fn advance(&mut self, batch: &Batch) -> Result<Option<Advanced>, StoreError>;
+
+    /// Finds which of these uids were erased, by their digests.
+    fn find_erasures(&mut self, digests: &[UidDigest]) -> Result<Vec<Erasure>, StoreError>;
 
     /// Reads the position row with this id.
     fn find_position_by_id(&mut self, id: i64) -> Result<Option<OwnedPosition>, StoreError>;
@@ -103,8 +107,17 @@ pub(super) trait WriteTransaction {
     fn commit(self) -> Result<(), StoreError>;
 }
 
+/// A position that was moved.
+#[derive(Clone, Copy)]
+pub(super) struct Advanced {
+    /// Whether any order was ever erased, committed before this transaction locked the row: an erasure
+    /// locks every position, so it comes wholly before a batch or wholly after it.
+    pub has_erasures: bool,
+}
+
 /// A position row with its owner.
-pub(super) struct OwnedPosition {
+#[derive(Clone, Debug)]
+pub struct OwnedPosition {
     pub position: Position,
     pub owner: Uuid,
     pub holder: Holder,
@@ -181,13 +194,17 @@ fn attempt(
     window: &mut RejectionWindow,
     strategy: Strategy,
 ) -> Result<Applied, InsertError> {
-    if !advance(&mut transaction, batch)? {
+    let Some(advanced) = advance(&mut transaction, batch)? else {
         return Ok(Applied {
             already_applied: true,
             ..Applied::default()
         });
-    }
-    let orders: Vec<&SourcedOrder> = batch.orders.iter().collect();
+    };
+    let erased = match advanced.has_erasures {
+        true => Erased::of(&mut transaction, batch)?,
+        false => Erased::default(),
+    };
+    let orders = erased.without(batch)?;
     let mut rejected = Vec::new();
     let outdated = match strategy {
         Strategy::InsertNew => insert_new(&mut transaction, batch, &orders)?,
@@ -195,7 +212,9 @@ fn attempt(
         Strategy::Bisect => bisect(&mut transaction, batch, &orders, &mut rejected)?,
     };
     let next_window = window.after(batch, &rejected)?;
-    let letters = rejections::dead_letters(batch, &rejected);
+    let mut letters = rejections::dead_letters(batch, &rejected);
+    let dead_letters = letters.len();
+    letters.retain(|letter| !erased.covers_letter(letter));
     transaction.insert_dead_letters(batch, &letters)?;
     transaction.insert_gaps(batch)?;
     let mut outranked = match outdated.as_slice() {
@@ -212,6 +231,7 @@ fn attempt(
     *window = next_window;
     Ok(Applied {
         outdated: outdated.len(),
+        erased: batch.orders.len() - orders.len() + dead_letters - letters.len(),
         outranked,
         rejected: rejected
             .into_iter()
@@ -221,13 +241,16 @@ fn attempt(
     })
 }
 
-/// Moves the position; `false` when this very batch was committed before.
-fn advance(transaction: &mut impl WriteTransaction, batch: &Batch) -> Result<bool, StoreError> {
-    if transaction.advance(batch)? {
-        return Ok(true);
+/// Moves the position; `None` when this very batch was committed before.
+fn advance(
+    transaction: &mut impl WriteTransaction,
+    batch: &Batch,
+) -> Result<Option<Advanced>, StoreError> {
+    if let Some(advanced) = transaction.advance(batch)? {
+        return Ok(Some(advanced));
     }
     match transaction.find_position_by_id(batch.position_id)? {
-        Some(found) if found.is_after(batch) => Ok(false),
+        Some(found) if found.is_after(batch) => Ok(None),
         found => Err(StoreError::Fenced(
             found.and_then(|found| found.other_than(batch.owner)),
         )),

@@ -29,7 +29,13 @@ const TABLES: [(&str, &str); 4] = [
 ];
 
 /// Tables that only migrations of this program create, each with the version that does.
-const OWN_TABLES: [(&str, i32); 3] = [("log_positions", 2), ("dead_letters", 2), ("log_gaps", 2)];
+const OWN_TABLES: [(&str, i32); 5] = [
+    ("log_positions", 2),
+    ("dead_letters", 2),
+    ("log_gaps", 2),
+    ("erasures", 3),
+    ("accepted_gaps", 3),
+];
 
 const HINT: &str = "use a database of its own";
 

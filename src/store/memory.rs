@@ -166,6 +166,7 @@ impl Tables {
                 .map(|(sourced, why)| (sourced.offset, why))
                 .collect(),
             outdated,
+            erased: 0,
             outranked,
             already_applied: false,
         })

@@ -19,15 +19,20 @@ use uuid::Uuid;
 use crate::order::{Order, Timestamp};
 use crate::pipeline::{LastApplied, PartitionOffset, Source, TopicId, Version};
 
+pub use self::apply::OwnedPosition;
+pub use self::erasure::{Erasure, UidDigest, uid_digest};
 pub use self::existing_tables::Relation;
+pub use self::operator::OperatorStore;
 pub use self::outranked::Outranked;
 pub use self::rejections::RejectionWindow;
 pub use self::schema::{AppliedMigration, Dialect, Migration, Schema};
 
 mod apply;
+mod erasure;
 mod existing_tables;
 #[cfg(any(test, feature = "memory-store"))]
 pub mod memory;
+mod operator;
 mod order_sql;
 mod outranked;
 mod position_sql;
@@ -168,6 +173,8 @@ pub struct Applied {
     pub rejected: Vec<(i64, String)>,
     /// Orders left out because the store has a newer version.
     pub outdated: usize,
+    /// Records passed without being stored, because their orders were erased.
+    pub erased: usize,
     /// Those of them whose stored version is of another partition.
     pub outranked: Vec<Outranked>,
     /// The batch had been committed before: an earlier COMMIT whose answer was lost.
@@ -232,6 +239,10 @@ pub trait StoreEngine: Send + Sync {
     /// Opens a snapshot of everything stored; writers do not wait for it. Blocks until it is
     /// complete (SQLite: until the file is copied).
     fn snapshot(&self) -> Result<Box<dyn Snapshot>, StoreError>;
+
+    /// Opens a connection for one of the operators' commands. Blocks as long as
+    /// [`connect`](Self::connect).
+    fn operator(&self) -> Result<Box<dyn OperatorStore>, StoreError>;
 
     /// Host and database, without secrets.
     fn describe(&self) -> String;

@@ -11,7 +11,8 @@
 pub(super) struct PositionSql {
     /// Parameters: log id, partition, owner, group, host.
     pub acquire: String,
-    /// Parameters: id, owner, epoch, end, offset and digest of the last record, start.
+    /// Parameters: id, owner, epoch, end, offset and digest of the last record, start. Returns whether
+    /// orders were erased; the row is locked by then, so the answer is that of the newest erasure.
     pub advance: String,
     /// Parameters: log id, partition, topic id, epoch, next offset, owner, group, host.
     pub upsert: String,
@@ -43,14 +44,16 @@ impl PositionSql {
                 "UPDATE log_positions
                 SET next_offset = {p}4, tail_offset = COALESCE({p}5, tail_offset),
                     tail_digest = COALESCE({p}6, tail_digest)
-                WHERE id = {p}1 AND owner = {p}2 AND epoch = {p}3 AND next_offset = {p}7"
+                WHERE id = {p}1 AND owner = {p}2 AND epoch = {p}3 AND next_offset = {p}7
+                RETURNING has_erasures"
             ),
             // The last applied record belongs to its epoch.
             upsert: format!(
                 "INSERT INTO log_positions
                     (log_id, partition, topic_id, epoch, next_offset,
-                     owner, owner_group, owner_host)
-                VALUES ({p}1, {p}2, {p}3, {p}4, {p}5, {p}6, {p}7, {p}8)
+                     owner, owner_group, owner_host, has_erasures)
+                VALUES ({p}1, {p}2, {p}3, {p}4, {p}5, {p}6, {p}7, {p}8,
+                    EXISTS (SELECT * FROM erasures))
                 ON CONFLICT (log_id, partition) DO UPDATE
                 SET topic_id = excluded.topic_id,
                     epoch = excluded.epoch,

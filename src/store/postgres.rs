@@ -2,8 +2,9 @@
 //!
 //! In `postgres/`: `url`, `servers`, `tls` and `passfile` say where to connect and how, `session` what a
 //! connection is set to, `connecting` opens one; `transaction` provides the steps of a write,
-//! `positions`, `dead_letters`, `gaps` and `rows` their statements, `lookup` and `snapshot` read,
-//! by `orders` and `pages`, `schema` migrates, `errors` classifies.
+//! `positions`, `dead_letters`, `erasures`, `gaps` and `rows` their statements, `lookup` and `snapshot`
+//! read, by `orders` and `pages`, `operator` does what operators ask, `schema` migrates, `errors`
+//! classifies.
 //!
 //! # Invariants
 //!
@@ -19,8 +20,9 @@ use self::servers::Servers;
 use self::snapshot::PostgresSnapshot;
 use self::statements::Statements;
 use super::{
-    Applied, AppliedMigration, Batch, Claim, Holder, LatestOrders, LookupResults, OrderStore,
-    Position, RejectionWindow, Schema, Snapshot, StartDecision, StoreEngine, StoreError, apply,
+    Applied, AppliedMigration, Batch, Claim, Holder, LatestOrders, LookupResults, OperatorStore,
+    OrderStore, Position, RejectionWindow, Schema, Snapshot, StartDecision, StoreEngine,
+    StoreError, apply,
 };
 
 pub use self::url::{UrlError, variables};
@@ -28,10 +30,12 @@ pub use self::url::{UrlError, variables};
 mod columns;
 mod connecting;
 mod dead_letters;
+mod erasures;
 mod errors;
 mod gaps;
 mod lookup;
 mod micros;
+mod operator;
 mod orders;
 mod pages;
 mod passfile;
@@ -83,6 +87,10 @@ impl StoreEngine for PostgresEngine {
             self.store()?,
             self.store()?,
         )?))
+    }
+
+    fn operator(&self) -> Result<Box<dyn OperatorStore>, StoreError> {
+        Ok(Box::new(self.store()?))
     }
 
     fn describe(&self) -> String {

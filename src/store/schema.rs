@@ -19,6 +19,8 @@ pub struct AppliedMigration {
     pub checksum: String,
     /// RFC 3339, UTC.
     pub applied_at: String,
+    /// Whether programs that do not know it work beside it, as the program that applied it said.
+    pub is_compatible: bool,
 }
 
 /// A migration to apply.
@@ -29,6 +31,11 @@ pub struct Migration {
     pub name: &'static str,
     /// As in [`AppliedMigration`].
     pub checksum: String,
+    /// Whether programs that know only the migrations before it go on working.
+    pub is_compatible: bool,
+    /// Whether it is applied in one transaction. Otherwise each statement runs by itself, and a run
+    /// that is interrupted is repeated from the first: every statement must bear that.
+    pub in_transaction: bool,
     pub sql: &'static str,
 }
 
@@ -73,6 +80,7 @@ pub trait Schema {
     /// lock ends with the connection.
     fn try_lock(&mut self) -> Result<bool, StoreError>;
 
-    /// Applies one migration and its history row in one transaction.
+    /// Applies one migration and its history row, in one transaction unless the migration is to run
+    /// without; then the history row comes last.
     fn apply(&mut self, migration: &Migration) -> Result<(), StoreError>;
 }

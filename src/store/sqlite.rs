@@ -1,8 +1,8 @@
 //! The store in a SQLite file: the embedded engine. No other software is required.
 //!
 //! Owns opening the file and what its errors mean for the consumer. In `sqlite/`: `transaction`
-//! provides the steps of a write, `positions`, `dead_letters`, `gaps` and `rows` their statements,
-//! `lookup` and `snapshot` read, `schema` migrates.
+//! provides the steps of a write, `positions`, `dead_letters`, `erasures`, `gaps` and `rows` their
+//! statements, `lookup` and `snapshot` read, `operator` does what operators ask, `schema` migrates.
 //!
 //! # Invariants
 //!
@@ -17,15 +17,18 @@ use rusqlite::{Connection, Error as SqliteError, Transaction};
 
 use super::apply::{self, WriteConnection, WriteTransaction};
 use super::{
-    Applied, AppliedMigration, Batch, Claim, Holder, LatestOrders, LookupResults, OrderStore,
-    Position, RejectionWindow, Schema, Snapshot, StartDecision, StoreEngine, StoreError,
+    Applied, AppliedMigration, Batch, Claim, Holder, LatestOrders, LookupResults, OperatorStore,
+    OrderStore, Position, RejectionWindow, Schema, Snapshot, StartDecision, StoreEngine,
+    StoreError,
 };
 use crate::order::Timestamp;
 use crate::sqlite_file::{Access, FileError, FileErrorKind, GuardedFile, OpenFile, Warning};
 
 mod dead_letters;
+mod erasures;
 mod gaps;
 mod lookup;
+mod operator;
 mod positions;
 mod rows;
 mod schema;
@@ -57,18 +60,24 @@ impl SqliteEngine {
     }
 }
 
-impl StoreEngine for SqliteEngine {
-    fn connect(&self) -> Result<Box<dyn OrderStore>, StoreError> {
+impl SqliteEngine {
+    fn store(&self) -> Result<SqliteStore, StoreError> {
         let open = if self.file.is_missing() {
             None
         } else {
             Some(self.file.open(Access::Write, configure(&self.file))?)
         };
-        Ok(Box::new(SqliteStore {
+        Ok(SqliteStore {
             open,
             file: self.file.clone(),
             data_version: None,
-        }))
+        })
+    }
+}
+
+impl StoreEngine for SqliteEngine {
+    fn connect(&self) -> Result<Box<dyn OrderStore>, StoreError> {
+        Ok(Box::new(self.store()?))
     }
 
     fn schema(&self) -> Result<Box<dyn Schema>, StoreError> {
@@ -77,6 +86,10 @@ impl StoreEngine for SqliteEngine {
 
     fn snapshot(&self) -> Result<Box<dyn Snapshot>, StoreError> {
         Ok(Box::new(snapshot::SqliteSnapshot::create(&self.file)?))
+    }
+
+    fn operator(&self) -> Result<Box<dyn OperatorStore>, StoreError> {
+        Ok(Box::new(self.store()?))
     }
 
     fn describe(&self) -> String {

@@ -80,7 +80,8 @@ fn a_database_of_go_orders_is_adopted_with_its_rows() {
 
     let ran = env.orders(&["migrate"]).run().succeeds();
     let report = "adopting the existing tables with their rows\n\
-                  applying 001_init.sql\napplying 002_exactly_once.sql\n";
+                  applying 001_init.sql\napplying 002_exactly_once.sql\n\
+                  applying 003_operations.sql\napplying 004_operator_indexes.sql\n";
     assert_eq!(ran.stderr, report);
     assert_eq!(its_rows(&mut db), before);
 }

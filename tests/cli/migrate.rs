@@ -19,6 +19,8 @@ on_both_engines! {
         a_dry_run_writes_nothing_not_even_the_history,
         the_status_is_3_while_something_is_pending_and_then_0,
         a_foreign_table_of_that_name_is_not_changed,
+        a_compatible_migration_of_a_newer_program_stops_nothing,
+        a_history_without_marks_is_read_as_it_is,
     ]
 }
 
@@ -27,7 +29,12 @@ const GO_ORDERS: &str = include_str!("../../migrations/001_init.sql");
 
 const GO_ORDERS_IN_A_FILE: &str = include_str!("../../migrations/sqlite/001_init.sql");
 
-const FILES: [&str; 2] = ["001_init.sql", "002_exactly_once.sql"];
+const FILES: [&str; 4] = [
+    "001_init.sql",
+    "002_exactly_once.sql",
+    "003_operations.sql",
+    "004_operator_indexes.sql",
+];
 
 const TABLES: &str = "SELECT count(*) FROM pg_class WHERE relnamespace = 'public'::regnamespace";
 
@@ -55,11 +62,12 @@ fn lock_of_another(env: &Env) -> Box<dyn Any> {
 
 /// The table of migrations, all in one state and without the time they were applied at.
 fn table(state: &str) -> String {
-    let [first, second] = FILES;
-    let width = second.len();
+    let width = FILES.map(str::len).into_iter().max().unwrap_or_default();
+    let rows = FILES.map(|name| format!("{name:width$}  {state}\n"));
     format!(
-        "{:width$}  state    applied at\n{first:width$}  {state}\n{second}  {state}\n",
-        "migration"
+        "{:width$}  state    applied at\n{}",
+        "migration",
+        rows.concat()
     )
 }
 
@@ -76,7 +84,7 @@ fn an_empty_database_is_migrated_and_a_second_run_has_nothing_to_do(engines: &En
     let env = engines.empty();
     let first = env.orders(&["migrate"]).run().succeeds();
     assert_eq!(without_times(&first.stdout), table("applied"));
-    let applying = "applying 001_init.sql\napplying 002_exactly_once.sql\n";
+    let applying = FILES.map(|name| format!("applying {name}\n")).concat();
     assert_eq!(first.stderr, applying);
     let second = env.orders(&["migrate"]).run().succeeds();
     second.prints(&first.stdout, "nothing to apply\n");
@@ -197,11 +205,32 @@ fn a_database_with_newer_migrations_is_not_changed(engines: &Engines) {
     env.orders(&["migrate", "--status"]).run().exits(3);
 }
 
+/// A rolling upgrade: the newer program has migrated, and this one is started again beside it.
+fn a_compatible_migration_of_a_newer_program_stops_nothing(engines: &Engines) {
+    let env = engines.ready();
+    env.db().run(
+        "INSERT INTO orders_migrations (version, name, checksum, compatible)
+              VALUES (999, '999_later.sql', 'x', true)",
+    );
+    let ran = env.orders(&["migrate"]).run().succeeds();
+    assert_eq!(ran.stderr, "nothing to apply\n");
+    env.consumer().wait_ready();
+}
+
+/// The program of before wrote no mark of what is compatible.
+fn a_history_without_marks_is_read_as_it_is(engines: &Engines) {
+    let env = engines.empty();
+    env.orders(&["migrate"]).run().succeeds();
+    env.db()
+        .run("ALTER TABLE orders_migrations DROP COLUMN compatible");
+    env.orders(&["migrate", "--status"]).run().succeeds();
+}
+
 fn a_dry_run_writes_nothing_not_even_the_history(engines: &Engines) {
     let env = engines.empty();
     let dry = env.orders(&["migrate", "--dry-run"]).run().succeeds();
-    let report = "would apply 001_init.sql, 002_exactly_once.sql; nothing was written\n";
-    dry.prints(&table("pending"), report);
+    let report = format!("would apply {}; nothing was written\n", FILES.join(", "));
+    dry.prints(&table("pending"), &report);
     assert_untouched(&env);
 
     env.orders(&["migrate"]).run().succeeds();

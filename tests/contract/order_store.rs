@@ -26,6 +26,9 @@ for_each_engine! {
         a_rejected_order_becomes_a_dead_letter_and_the_others_are_stored,
         a_schema_that_rejects_valid_orders_stops_everything,
         dead_letters_and_gaps_are_stored_with_their_batch,
+        a_record_accepted_before_an_erasure_does_not_bring_the_order_back,
+        a_version_accepted_after_an_erasure_is_stored_although_an_erased_one_follows,
+        a_dead_letter_of_an_erased_order_is_not_kept,
     ]
 }
 
@@ -237,4 +240,62 @@ fn a_uid_that_another_session_inserts_at_the_same_time_is_overwritten() {
     let applied = applying.join().expect("the thread ends");
     assert_eq!(applied.expect("the batch is stored"), Applied::default());
     assert_eq!(subject.db().text(AMOUNTS), "a|1\nb|1");
+}
+
+/// The order of the uid was erased: this is what `orders erase` writes.
+fn erase(subject: &Database, uid: &str, until_us: i64) {
+    let digest: String = orders::store::uid_digest(uid.as_bytes())
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    let until = orders::order::Timestamp::from_micros(until_us);
+    let (hex, until) = (subject.hex(&digest), until.sortable().expect("in range"));
+    subject.db().run(&format!(
+        "INSERT INTO erasures (uid_sha256, erased_until, erased_by, why)
+             VALUES ({hex}, '{until}', 'test', 'test');
+         UPDATE log_positions SET has_erasures = true"
+    ));
+}
+
+fn a_record_accepted_before_an_erasure_does_not_bring_the_order_back(subject: &Database) {
+    let mut owner = subject.owner();
+    erase(subject, "a", 50_000_000);
+    let applied = owner.apply_orders(vec![sourced("a", 1, 0, 50), sourced("b", 1, 1, 50)]);
+    assert_eq!((applied.erased, applied.outdated), (1, 0));
+    assert_eq!(subject.db().text(AMOUNTS), "b|1");
+    let applied = owner.apply_orders(vec![sourced("a", 2, 2, 51)]);
+    assert_eq!(applied.erased, 0);
+    assert_eq!(subject.db().text(AMOUNTS), "a|2\nb|1");
+}
+
+/// The newest version of a batch was accepted before the erasure, an older one after it, by another API
+/// with another clock: the order that came after the erasure must not be lost with the other.
+fn a_version_accepted_after_an_erasure_is_stored_although_an_erased_one_follows(
+    subject: &Database,
+) {
+    let mut owner = subject.owner();
+    erase(subject, "a", 50_000_000);
+    let mut erased = sourced("a", 2, 1, 49);
+    erased.supersedes = true;
+    let batch = owner.batch(vec![erased]);
+    let error = owner.apply(&batch).expect_err("smaller batches are needed");
+    assert!(matches!(error, StoreError::Rejected(_)), "{error}");
+    owner.apply_orders(vec![sourced("a", 1, 0, 51)]);
+    let applied = owner.apply_orders(vec![sourced("a", 2, 1, 49)]);
+    assert_eq!(applied.erased, 1);
+    assert_eq!(subject.db().text(AMOUNTS), "a|1");
+}
+
+fn a_dead_letter_of_an_erased_order_is_not_kept(subject: &Database) {
+    let mut owner = subject.owner();
+    erase(subject, "a", 50_000_000);
+    let mut batch = owner.batch(vec![]);
+    batch.dead_letters = vec![dead(0, Some("a")), dead(1, Some("b"))];
+    for letter in &mut batch.dead_letters {
+        letter.accepted_at_us = 50_000_000;
+    }
+    batch.end = batch.start + 2;
+    let applied = owner.apply(&batch).expect("the batch is stored");
+    assert_eq!(applied.erased, 1);
+    assert_eq!(subject.db().text("SELECT order_uid FROM dead_letters"), "b");
 }

@@ -60,6 +60,14 @@ impl Database {
         }
     }
 
+    /// Bytes, written in hex, as a literal of the dialect.
+    pub fn hex(&self, hex: &str) -> String {
+        match &self.location {
+            Location::Server(_) => format!("'\\x{hex}'"),
+            Location::File { .. } => format!("x'{hex}'"),
+        }
+    }
+
     /// Adds a check that rejects orders with this entry, as a later schema may have one.
     pub fn reject_entry(&self, entry: &str) {
         self.db()

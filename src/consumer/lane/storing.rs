@@ -136,7 +136,8 @@ impl Lane {
         let dead_letters = batch.dead_letters.len() + applied.rejected.len();
         status.dead_letters.inc_by(dead_letters as u64);
         status.orders_outdated.inc_by(applied.outdated as u64);
-        let written = batch.orders.len() - applied.rejected.len() - applied.outdated;
+        let passed = applied.rejected.len() + applied.outdated + applied.erased;
+        let written = batch.orders.len().saturating_sub(passed);
         status.orders_applied.inc_by(written as u64);
         status
             .records_with_foreign_key
@@ -174,6 +175,10 @@ fn log_batch(records: usize, batch: &Batch, applied: &Applied) {
         }
     }
     log_outranked(batch, &applied.outranked);
+    if applied.erased > 0 {
+        let erased = applied.erased;
+        tracing::info!(%topic, partition, "{erased} records of erased orders left out");
+    }
     let undecodable = batch.dead_letters.iter();
     let undecodable = undecodable.map(|letter| (letter.offset, &letter.reason));
     let refused = applied.rejected.iter().map(|(offset, why)| (*offset, why));

@@ -6,7 +6,7 @@ use ::postgres::{Client, Error as PgError, GenericClient, Row};
 
 use super::statements::Statements;
 use crate::pipeline::LastApplied;
-use crate::store::apply::OwnedPosition;
+use crate::store::apply::{Advanced, OwnedPosition};
 use crate::store::position_sql::PositionSql;
 use crate::store::{Batch, Claim, Holder, Position, StartDecision, StoreError};
 
@@ -61,14 +61,14 @@ fn terminate_holder(client: &mut Client, claim: &Claim) {
     }
 }
 
-/// Moves the position past the batch; whether it did.
+/// Moves the position past the batch; `None` when it did not.
 pub(super) fn advance(
     client: &mut impl GenericClient,
     statements: &mut Statements,
     batch: &Batch,
-) -> Result<bool, PgError> {
+) -> Result<Option<Advanced>, PgError> {
     let last = batch.last_applied.as_ref();
-    let moved = statements.execute(
+    let moved = statements.query(
         client,
         &SQL.advance,
         &[
@@ -81,7 +81,9 @@ pub(super) fn advance(
             &batch.start,
         ],
     )?;
-    Ok(moved == 1)
+    Ok(moved.first().map(|row| Advanced {
+        has_erasures: row.get(0),
+    }))
 }
 
 /// Inserts the row or moves it; `None` when another owner has acquired it.
@@ -137,7 +139,7 @@ pub(super) fn position(row: &Row) -> Position {
     }
 }
 
-fn owned_position(row: &Row) -> OwnedPosition {
+pub(super) fn owned_position(row: &Row) -> OwnedPosition {
     OwnedPosition {
         position: position(row),
         owner: row.get(7),

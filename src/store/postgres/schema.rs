@@ -30,14 +30,22 @@ const CREATE_HISTORY: &str = "CREATE TABLE IF NOT EXISTS orders_migrations (
         name       TEXT        NOT NULL,
         checksum   TEXT        NOT NULL,
         applied_at TIMESTAMPTZ NOT NULL DEFAULT now()
-    )";
+    );
+    ALTER TABLE orders_migrations
+        ADD COLUMN IF NOT EXISTS compatible BOOLEAN NOT NULL DEFAULT false";
 
+/// A history that an older program wrote has no column `compatible`.
 const HISTORY: &str = "SELECT version, name, checksum,
-        to_char(applied_at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"')
-    FROM orders_migrations ORDER BY version";
+        to_char(applied_at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"'),
+        COALESCE((to_jsonb(m) ->> 'compatible')::boolean, false)
+    FROM orders_migrations m ORDER BY version";
 
 const INSERT_HISTORY: &str =
-    "INSERT INTO orders_migrations (version, name, checksum) VALUES ($1, $2, $3)";
+    "INSERT INTO orders_migrations (version, name, checksum, compatible) VALUES ($1, $2, $3, $4)";
+
+/// Building an index concurrently waits for every transaction that is older than it, and blocks no
+/// other session meanwhile: the short limit of the session would begin it again and again.
+const PATIENT: &str = "SET lock_timeout = '60s'";
 
 const ENCODING: &str = "SELECT current_setting('server_encoding')";
 
@@ -96,6 +104,7 @@ pub(super) fn history(client: &mut Client) -> Result<Vec<AppliedMigration>, Stor
         name: row.get(1),
         checksum: row.get(2),
         applied_at: row.get(3),
+        is_compatible: row.get(4),
     });
     Ok(applied.collect())
 }
@@ -122,16 +131,33 @@ fn check_schemas(client: &mut Client) -> Result<(), StoreError> {
 }
 
 fn apply(client: &mut impl GenericClient, migration: &Migration) -> Result<(), StoreError> {
+    client.batch_execute(CREATE_HISTORY).map_err(explain)?;
+    client.batch_execute(migration.sql).map_err(explain)?;
+    // Last before COMMIT: it fails in a transaction that was rolled back, where COMMIT answers Ok.
+    insert_history(client, migration)
+}
+
+/// Runs each statement in a transaction of its own. None holds a semicolon but at its end.
+fn apply_statements(client: &mut Client, migration: &Migration) -> Result<(), StoreError> {
+    client.batch_execute(PATIENT)?;
+    for statement in migration.sql.split_inclusive(';') {
+        client.batch_execute(statement).map_err(explain)?;
+    }
+    insert_history(client, migration)
+}
+
+fn insert_history(
+    client: &mut impl GenericClient,
+    migration: &Migration,
+) -> Result<(), StoreError> {
     let Migration {
         version,
         name,
         checksum,
-        sql,
+        is_compatible,
+        ..
     } = migration;
-    client.batch_execute(CREATE_HISTORY).map_err(explain)?;
-    client.batch_execute(sql).map_err(explain)?;
-    // Last before COMMIT: it fails in a transaction that was rolled back, where COMMIT answers Ok.
-    client.execute(INSERT_HISTORY, &[version, name, checksum])?;
+    client.execute(INSERT_HISTORY, &[version, name, checksum, is_compatible])?;
     Ok(())
 }
 
@@ -198,6 +224,9 @@ impl Schema for PostgresSchema {
     }
 
     fn apply(&mut self, migration: &Migration) -> Result<(), StoreError> {
+        if !migration.in_transaction {
+            return apply_statements(&mut self.client, migration);
+        }
         let mut transaction = self.client.transaction()?;
         apply(&mut transaction, migration)?;
         Ok(transaction.commit()?)

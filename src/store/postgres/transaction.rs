@@ -10,12 +10,13 @@ use ::postgres::error::SqlState;
 use ::postgres::types::ToSql;
 
 use super::statements::Statements;
-use super::{PostgresStore, dead_letters, gaps, positions};
+use super::{PostgresStore, dead_letters, erasures, gaps, positions};
 use crate::store::apply::{
-    InsertError, Inserted, OwnedPosition, WriteConnection, WriteTransaction,
+    Advanced, InsertError, Inserted, OwnedPosition, WriteConnection, WriteTransaction,
 };
 use crate::store::{
-    Batch, Claim, DeadLetter, Gap, Outranked, Position, SourcedOrder, StartDecision, StoreError,
+    Batch, Claim, DeadLetter, Erasure, Gap, Outranked, Position, SourcedOrder, StartDecision,
+    StoreError, UidDigest,
 };
 
 const OUTRANKED: &str = "
@@ -60,9 +61,14 @@ impl PostgresTransaction<'_> {
 }
 
 impl WriteTransaction for PostgresTransaction<'_> {
-    fn advance(&mut self, batch: &Batch) -> Result<bool, StoreError> {
+    fn advance(&mut self, batch: &Batch) -> Result<Option<Advanced>, StoreError> {
         let moved = positions::advance(&mut self.transaction, self.statements, batch);
         Ok(moved?)
+    }
+
+    fn find_erasures(&mut self, digests: &[UidDigest]) -> Result<Vec<Erasure>, StoreError> {
+        let client = &mut self.transaction;
+        Ok(erasures::find(client, self.statements, digests)?)
     }
 
     fn find_position_by_id(&mut self, id: i64) -> Result<Option<OwnedPosition>, StoreError> {

@@ -9,7 +9,7 @@ use rusqlite::{Connection, Error as SqliteError, OptionalExtension, Params, Row,
 use uuid::Uuid;
 
 use crate::pipeline::LastApplied;
-use crate::store::apply::OwnedPosition;
+use crate::store::apply::{Advanced, OwnedPosition};
 use crate::store::position_sql::PositionSql;
 use crate::store::{Batch, Claim, Holder, Position, StartDecision};
 
@@ -34,10 +34,13 @@ pub(super) fn acquire(
     query_opt(connection, &SQL.acquire, parameters, position)
 }
 
-/// Moves the position past the batch; whether it did.
-pub(super) fn advance(connection: &Connection, batch: &Batch) -> Result<bool, SqliteError> {
+/// Moves the position past the batch; `None` when it did not.
+pub(super) fn advance(
+    connection: &Connection,
+    batch: &Batch,
+) -> Result<Option<Advanced>, SqliteError> {
     let last = batch.last_applied.as_ref();
-    let moved = connection.prepare_cached(&SQL.advance)?.execute(params![
+    let parameters = params![
         batch.position_id,
         batch.owner.to_string(),
         batch.epoch,
@@ -45,8 +48,12 @@ pub(super) fn advance(connection: &Connection, batch: &Batch) -> Result<bool, Sq
         last.map(|last| last.offset),
         last.map(|last| last.digest),
         batch.start,
-    ])?;
-    Ok(moved == 1)
+    ];
+    query_opt(connection, &SQL.advance, parameters, |row| {
+        Ok(Advanced {
+            has_erasures: row.get(0)?,
+        })
+    })
 }
 
 /// Inserts the row or moves it; `None` when another owner has acquired it.
@@ -91,6 +98,15 @@ pub(super) fn find_by_id(
 pub(super) fn of_log(connection: &Connection, log_id: &str) -> Result<Vec<Position>, SqliteError> {
     let mut statement = connection.prepare_cached(&SQL.of_log)?;
     statement.query_map([log_id], position)?.collect()
+}
+
+/// Reads the positions of a log and their owners.
+pub(super) fn owned_of_log(
+    connection: &Connection,
+    log_id: &str,
+) -> Result<Vec<OwnedPosition>, SqliteError> {
+    let mut statement = connection.prepare_cached(&SQL.of_log)?;
+    statement.query_map([log_id], owned_position)?.collect()
 }
 
 fn query_opt<T>(

@@ -28,11 +28,15 @@ const CREATE_HISTORY: &str = "CREATE TABLE IF NOT EXISTS orders_migrations (
         applied_at TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%f000Z', 'now'))
     ) STRICT";
 
-const HISTORY: &str = "
-    SELECT version, name, checksum, substr(applied_at, 1, 19) || 'Z'
-    FROM orders_migrations ORDER BY version";
+/// A history that an older program wrote has no such column.
+const HAS_COMPATIBLE: &str =
+    "SELECT count(*) FROM pragma_table_info('orders_migrations') WHERE name = 'compatible'";
 
-const RECORD: &str = "INSERT INTO orders_migrations (version, name, checksum) VALUES (?1, ?2, ?3)";
+const ADD_COMPATIBLE: &str =
+    "ALTER TABLE orders_migrations ADD COLUMN compatible INTEGER NOT NULL DEFAULT 0";
+
+const RECORD: &str = "
+    INSERT INTO orders_migrations (version, name, checksum, compatible) VALUES (?1, ?2, ?3, ?4)";
 
 const KIND: &str = "SELECT type FROM sqlite_schema WHERE name = ?1";
 
@@ -101,16 +105,30 @@ pub(super) fn history(connection: &Connection) -> Result<Vec<AppliedMigration>, 
     if tables == 0 {
         return Ok(Vec::new());
     }
-    let mut statement = connection.prepare(HISTORY)?;
+    let compatible = if has_compatible(connection)? {
+        "compatible"
+    } else {
+        "0"
+    };
+    let mut statement = connection.prepare(&format!(
+        "SELECT version, name, checksum, substr(applied_at, 1, 19) || 'Z', {compatible}
+        FROM orders_migrations ORDER BY version"
+    ))?;
     let applied = statement.query_map([], |row| {
         Ok(AppliedMigration {
             version: row.get(0)?,
             name: row.get(1)?,
             checksum: row.get(2)?,
             applied_at: row.get(3)?,
+            is_compatible: row.get(4)?,
         })
     })?;
     applied.collect()
+}
+
+fn has_compatible(connection: &Connection) -> Result<bool, SqliteError> {
+    let columns: i64 = connection.query_row(HAS_COMPATIBLE, [], |row| row.get(0))?;
+    Ok(columns > 0)
 }
 
 impl Schema for SqliteSchema {
@@ -171,10 +189,18 @@ impl Schema for SqliteSchema {
             .transaction_with_behavior(TransactionBehavior::Immediate)
             .and_then(|transaction| {
                 transaction.execute_batch(CREATE_HISTORY)?;
+                if !has_compatible(&transaction)? {
+                    transaction.execute_batch(ADD_COMPATIBLE)?;
+                }
                 transaction.execute_batch(migration.sql)?;
                 transaction.execute(
                     RECORD,
-                    params![migration.version, migration.name, migration.checksum],
+                    params![
+                        migration.version,
+                        migration.name,
+                        migration.checksum,
+                        migration.is_compatible
+                    ],
                 )?;
                 transaction.commit()
             });

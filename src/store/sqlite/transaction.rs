@@ -6,13 +6,14 @@ use std::sync::Arc;
 
 use rusqlite::{Connection, Error as SqliteError, Transaction, TransactionBehavior};
 
-use super::{SqliteStore, dead_letters, gaps, positions, rows};
+use super::{SqliteStore, dead_letters, erasures, gaps, positions, rows};
 use crate::sqlite_file::GuardedFile;
 use crate::store::apply::{
-    InsertError, Inserted, OwnedPosition, WriteConnection, WriteTransaction,
+    Advanced, InsertError, Inserted, OwnedPosition, WriteConnection, WriteTransaction,
 };
 use crate::store::{
-    Batch, Claim, DeadLetter, Gap, Outranked, Position, SourcedOrder, StartDecision, StoreError,
+    Batch, Claim, DeadLetter, Erasure, Gap, Outranked, Position, SourcedOrder, StartDecision,
+    StoreError, UidDigest,
 };
 
 impl WriteConnection for SqliteStore {
@@ -55,8 +56,12 @@ impl SqliteTransaction<'_> {
 }
 
 impl WriteTransaction for SqliteTransaction<'_> {
-    fn advance(&mut self, batch: &Batch) -> Result<bool, StoreError> {
+    fn advance(&mut self, batch: &Batch) -> Result<Option<Advanced>, StoreError> {
         self.run(|connection| positions::advance(connection, batch))
+    }
+
+    fn find_erasures(&mut self, digests: &[UidDigest]) -> Result<Vec<Erasure>, StoreError> {
+        self.run(|connection| erasures::find(connection, digests))
     }
 
     fn find_position_by_id(&mut self, id: i64) -> Result<Option<OwnedPosition>, StoreError> {

@@ -94,6 +94,10 @@ impl StoreEngine for Engines {
         unreachable!("a lane exports nothing")
     }
 
+    fn operator(&self) -> Result<Box<dyn OperatorStore>, StoreError> {
+        unreachable!("no operator asks a model")
+    }
+
     fn describe(&self) -> String {
         "the model".into()
     }
@@ -178,6 +182,7 @@ impl OrderStore for Connected {
             name: file.name.into(),
             checksum: file.checksum.clone(),
             applied_at: String::new(),
+            is_compatible: file.is_compatible,
         };
         let files = migrations::files(Dialect::Postgres);
         self.call(|_| Ok(files.iter().map(applied).collect()))
