@@ -103,7 +103,7 @@ fn two_runs_at_once_both_succeed_and_apply_everything_once(engines: &Engines) {
     let versions = env
         .db()
         .text("SELECT version FROM orders_migrations ORDER BY 1");
-    assert_eq!(versions, "1\n2");
+    assert_eq!(versions, "1\n2\n3\n4");
 }
 
 fn a_run_waits_for_another_one_and_logs_it(engines: &Engines) {
@@ -125,7 +125,7 @@ fn a_run_waits_for_another_one_and_logs_it(engines: &Engines) {
     patient.wait_for_line("another `orders migrate` holds the lock: waiting for it to end");
     drop(other);
     patient.finished().succeeds();
-    assert_eq!(env.db().count("orders_migrations"), 2);
+    assert_eq!(env.db().count("orders_migrations"), FILES.len() as i64);
 }
 
 fn a_table_in_use_is_waited_for_without_holding_a_lock(engines: &Engines) {
@@ -137,7 +137,7 @@ fn a_table_in_use_is_waited_for_without_holding_a_lock(engines: &Engines) {
     waiting.wait_for_line("must wait, a table is in use");
     drop(lock);
     waiting.finished().succeeds();
-    assert_eq!(env.db().count("orders_migrations"), 2);
+    assert_eq!(env.db().count("orders_migrations"), FILES.len() as i64);
 }
 
 #[test]
@@ -151,6 +151,44 @@ fn a_table_that_stays_in_use_is_4_and_changes_nothing() {
         .reports("applying migration `002_exactly_once.sql`: the database is contended: ")
         .reports("\nhint: end what uses it, or try again later\n");
     assert_eq!(env.db().count("orders_migrations"), 1);
+}
+
+/// Its statements run one by one: what an interrupted run has built is built again.
+#[test]
+fn an_interrupted_build_of_indexes_is_repeated() {
+    let env = Env::empty();
+    env.orders(&["migrate"]).run().succeeds();
+    env.db().run(
+        "DELETE FROM orders_migrations WHERE version = 4;
+         DROP INDEX orders_track_number;
+         UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'orders_customer_id'::regclass",
+    );
+    let status = env.orders(&["migrate", "--status"]).run().exits(3);
+    assert!(status.stdout.contains("004_operator_indexes.sql  pending"));
+    env.orders(&["migrate"]).run().succeeds();
+    let invalid = "SELECT count(*) FROM pg_index WHERE NOT indisvalid";
+    assert_eq!(env.db().number(invalid), 0);
+    let track = "SELECT count(*) FROM pg_class WHERE relname = 'orders_track_number'";
+    assert_eq!(env.db().number(track), 1);
+}
+
+/// Orders are stored while the indexes of a large table are built.
+#[test]
+fn an_index_is_built_while_another_session_writes() {
+    let env = Env::empty();
+    env.orders(&["migrate"]).run().succeeds();
+    env.db()
+        .run("DELETE FROM orders_migrations WHERE version = 4");
+    let mut writer = env.db();
+    writer.run("BEGIN; INSERT INTO orders (order_uid) VALUES ('open')");
+    let mut migrating = env.orders(&["migrate"]).spawn();
+    migrating.wait_for_line("applying 004_operator_indexes.sql");
+    // It waits for the open transaction, and blocks neither that one nor others.
+    env.db()
+        .run("INSERT INTO orders (order_uid) VALUES ('another')");
+    writer.run("INSERT INTO orders (order_uid) VALUES ('more'); COMMIT");
+    migrating.finished().succeeds();
+    assert_eq!(env.db().count("orders"), 3);
 }
 
 #[test]
