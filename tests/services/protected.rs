@@ -2,12 +2,21 @@
 
 use std::fs;
 use std::process::Command;
+use std::sync::Mutex;
+use std::thread;
+use std::time::Duration;
 
 use postgres::error::SqlState;
+use rdkafka::ClientConfig;
+use rdkafka::client::ClientContext;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext};
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use support::database::{Db, connect};
 use support::orders::order;
 use support::private::free_address;
-use support::{Env, PrivateKafka, PrivateNginx, PrivatePostgres};
+use support::{Env, PrivateKafka, PrivateNginx, PrivatePostgres, TIMEOUT, eventually};
 
 /// What docs/security.md has between fences of this language.
 fn blocks(language: &str) -> Vec<String> {
@@ -60,8 +69,10 @@ fn the_database_roles_of_the_documentation_do_their_work_and_no_more() {
     for (role, statement) in [
         (&reader, "DELETE FROM orders"),
         (&reader, "INSERT INTO orders (order_uid) VALUES ('forged')"),
+        (&reader, "UPDATE log_positions SET next_offset = 0"),
         (&reader, "CREATE TABLE mine ()"),
         (&writer, "DROP TABLE orders CASCADE"),
+        (&writer, "ALTER TABLE orders DISABLE TRIGGER ALL"),
         (&writer, "CREATE TABLE mine ()"),
     ] {
         let refused = connect(role).batch_execute(statement).unwrap_err();
@@ -86,6 +97,87 @@ required user_orders-admin=\"s\" user_orders-api=\"s\" user_orders-consumer=\"s\
 authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
 super.users=User:ANONYMOUS";
 
+/// A Kafka client of one user.
+struct Principal(ClientConfig);
+
+impl Principal {
+    fn new(brokers: &str, user: &str) -> Principal {
+        let mut settings = ClientConfig::new();
+        for (key, value) in [
+            ("bootstrap.servers", brokers),
+            ("security.protocol", "SASL_PLAINTEXT"),
+            ("sasl.mechanism", "PLAIN"),
+            ("sasl.username", user),
+            ("sasl.password", "s"),
+            // The client requires one, and here it is never used.
+            ("group.id", "tests"),
+            ("enable.auto.commit", "false"),
+            ("enable.partition.eof", "true"),
+            ("log_level", "0"),
+        ] {
+            settings.set(key, value);
+        }
+        Principal(settings)
+    }
+
+    fn may_write(&self, topic: &str) -> bool {
+        let producer: BaseProducer<Delivered> = self
+            .0
+            .create_with_context(Delivered::default())
+            .expect("the settings are valid");
+        let record = BaseRecord::<str, str>::to(topic).key("a").payload("x");
+        producer.send(record).expect("the queue is empty");
+        producer.flush(TIMEOUT).expect("the broker answers");
+        let outcome = producer.context().0.lock().expect("no panic").take();
+        let outcome = outcome.expect("it was delivered or refused");
+        outcome.map_or_else(|error| refused(error.rdkafka_error_code()), |()| true)
+    }
+
+    fn may_read(&self, topic: &str) -> bool {
+        let consumer: BaseConsumer = self.0.create().expect("the settings are valid");
+        // Who may not describe it gets no error from reading.
+        let metadata = consumer.fetch_metadata(Some(topic), TIMEOUT);
+        let metadata = metadata.expect("the broker answers");
+        if let Some(error) = metadata.topics()[0].error() {
+            return refused(Some(error.into()));
+        }
+        let mut list = TopicPartitionList::new();
+        list.add_partition_offset(topic, 0, Offset::Beginning)
+            .expect("the offset is valid");
+        consumer.assign(&list).expect("it can be assigned");
+        eventually("a record, the end or a refusal", TIMEOUT, || match consumer
+            .poll(Duration::from_millis(100))?
+        {
+            Ok(_) | Err(KafkaError::PartitionEOF(_)) => Some(true),
+            Err(error) => match error.rdkafka_error_code() {
+                Some(RDKafkaErrorCode::GroupAuthorizationFailed) => None,
+                code => Some(refused(code)),
+            },
+        })
+    }
+}
+
+/// Panics unless the topic is what the user has no right to.
+fn refused(code: Option<RDKafkaErrorCode>) -> bool {
+    assert_eq!(code, Some(RDKafkaErrorCode::TopicAuthorizationFailed));
+    false
+}
+
+/// What became of the one record of a producer.
+#[derive(Default)]
+struct Delivered(Mutex<Option<Result<(), KafkaError>>>);
+
+impl ClientContext for Delivered {}
+
+impl ProducerContext for Delivered {
+    type DeliveryOpaque = ();
+
+    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
+        let outcome = result.as_ref().map(|_| ());
+        *self.0.lock().expect("no panic") = Some(outcome.map_err(|(error, _)| error.clone()));
+    }
+}
+
 #[test]
 fn the_kafka_rights_of_the_documentation_do_their_work_and_no_more() {
     let (kafka, [listener]) = PrivateKafka::behind_proxies(AUTHORIZER);
@@ -105,15 +197,17 @@ fn the_kafka_rights_of_the_documentation_do_their_work_and_no_more() {
             "--topic order-found",
             &format!("--topic {}", env.found_topic()),
         );
-    for line in rights.lines().filter(|line| !line.starts_with('#')) {
-        let arguments = line.strip_prefix("kafka-acls.sh ").expect("the command");
-        let mut command = kafka.java("org.apache.kafka.tools.AclCommand");
-        let added = command
-            .args(arguments.split(' '))
-            .output()
-            .expect("java is there");
-        assert!(added.status.success(), "{line}: {added:?}");
-    }
+    thread::scope(|scope| {
+        for line in rights.lines().filter(|line| !line.starts_with('#')) {
+            let arguments = line.strip_prefix("kafka-acls.sh ").expect("the command");
+            let mut command = kafka.java("org.apache.kafka.tools.AclCommand");
+            command.args(arguments.split(' '));
+            scope.spawn(move || {
+                let added = command.output().expect("java is there");
+                assert!(added.status.success(), "{line}: {added:?}");
+            });
+        }
+    });
     let run = |args: &[&str], user: &str| {
         let properties = format!(
             "security.protocol=SASL_PLAINTEXT,sasl.mechanism=PLAIN,sasl.username={user},\
@@ -128,7 +222,7 @@ fn the_kafka_rights_of_the_documentation_do_their_work_and_no_more() {
     run(&["create-topics", "--check"], "orders-admin")
         .run()
         .succeeds();
-    let _consumer = run(&["consume"], "orders-consumer").start();
+    let mut consumer = run(&["consume"], "orders-consumer").start();
     let api = || {
         run(&["serve-api"], "orders-api")
             .env("CACHE_LOAD_LIMIT", "0")
@@ -137,9 +231,45 @@ fn the_kafka_rights_of_the_documentation_do_their_work_and_no_more() {
     assert_eq!(api().post_order("a").status, 202);
     env.wait_until_applied();
     // With an empty cache: through both lookup topics.
-    let api = api();
+    let mut api = api();
     let found = api.get_order("a");
     assert_eq!((found.status, found.json()), (200, order("a")));
+    // A consumer that starts at a position reads the record before it again.
+    consumer.stop();
+    let _consumer = run(&["consume"], "orders-consumer").start();
+    api.accepts("b");
+    env.wait_until_applied();
+    // It follows topics without a group, and has a right to none.
+    let lines = api.lines();
+    assert!(
+        !lines.iter().any(|line| line.contains("WARN")),
+        "{lines:#?}"
+    );
+    api.stop_within(Duration::from_secs(5));
+
+    let topics = [env.topic(), env.lookup_topic(), env.found_topic()];
+    let brokers = listener.address().to_string();
+    // Whether each user may write, and read, the three topics.
+    let rights = [
+        ("orders-admin", [(false, false); 3]),
+        ("orders-api", [(true, true), (true, false), (false, true)]),
+        (
+            "orders-consumer",
+            [(false, true), (false, true), (true, false)],
+        ),
+        ("nobody", [(false, false); 3]),
+    ];
+    thread::scope(|scope| {
+        for (user, rights) in rights {
+            for (topic, expected) in topics.iter().zip(rights) {
+                let principal = Principal::new(&brokers, user);
+                scope.spawn(move || {
+                    let may = (principal.may_write(topic), principal.may_read(topic));
+                    assert_eq!(may, expected, "{user} {topic}");
+                });
+            }
+        }
+    });
 
     // The consumer may not post orders.
     let posing = run(&["serve-api"], "orders-consumer").spawn();

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::Message;
 
 use super::clients::{Clients, offset_list, to_record};
@@ -72,6 +72,14 @@ impl Follower for KafkaFollower {
                 }
             }
             Err(KafkaError::PartitionEOF(partition)) => Followed::End(partition),
+            // The client asks for the coordinator of its group, in which a follower is no member: a
+            // principal needs no right to it.
+            Err(error)
+                if error.rdkafka_error_code()
+                    == Some(RDKafkaErrorCode::GroupAuthorizationFailed) =>
+            {
+                return None;
+            }
             Err(error) => Followed::Fault(log_fault(&error)),
         })
     }
