@@ -9,6 +9,7 @@ use super::acquire::AcceptedGap;
 use super::clock;
 use super::notify::Notify;
 use super::observed::Observed;
+use super::progress::Progress;
 use super::status::{RECORDS, Status};
 use crate::config::Topics;
 use crate::event_log::{EventLog, LogError};
@@ -37,6 +38,7 @@ pub struct Context {
     pub shutdown: Shutdown,
     pub host: String,
     pub observed: Observed,
+    pub progress: Progress,
     /// Notified after each commit, for lookups that wait for one, and when lookups arrive.
     pub lookups_ready: Notify,
     /// The next offset of each partition, to be reported to the group.
@@ -66,6 +68,7 @@ impl Context {
             shutdown,
             host: host_name(),
             observed: Observed::default(),
+            progress: Progress::default(),
             lookups_ready: Notify::default(),
             applied: Mutex::default(),
             past_end_since: Mutex::default(),

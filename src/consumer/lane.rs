@@ -19,6 +19,7 @@ use self::control::{LaneControl, LaneExit, LaneReport};
 use self::retrying_store::RetryingStore;
 use super::clock;
 use super::context::Context;
+use super::progress::PartitionProgress;
 use super::status;
 use crate::event_log::{Fetched, LogError, LogFault, OffsetRange, ReadBack, Reader};
 use crate::pipeline::{PartitionOffset, TopicId};
@@ -57,6 +58,7 @@ struct LanePartition {
     position: Position,
     /// Everything below is stored.
     next: i64,
+    progress: Arc<PartitionProgress>,
     reader: Option<Box<dyn Reader>>,
     /// Its reader has passed a corrupt batch: it must not be read from any more.
     is_corrupt: bool,

@@ -2,8 +2,8 @@
 //! effect.
 //!
 //! The calling thread polls Kafka and sees rebalances (`polling`); lanes read, decode and store
-//! (`lane`); one thread replies to lookups (`lookup`); two observe the topic and the database
-//! (`watch`).
+//! (`lane`); one thread replies to lookups (`lookup`); others observe the topic, the lag and the
+//! database (`watch`, `lag`).
 //!
 //! # Invariants
 //!
@@ -26,11 +26,13 @@ mod clock;
 mod context;
 mod database_health;
 mod generation;
+mod lag;
 mod lane;
 mod lookup;
 mod notify;
 mod observed;
 mod polling;
+mod progress;
 mod retry;
 mod status;
 mod watch;

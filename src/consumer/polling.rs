@@ -23,6 +23,9 @@ use crate::timeouts::timeouts;
 
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
 const REPORT_INTERVAL: Duration = Duration::from_secs(1);
+/// Nothing is reported for so much longer after an assignment: what another program has committed is
+/// read before it is replaced.
+const REPORT_DELAY: Duration = Duration::from_secs(2);
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 /// After leaving the group, how long before it is joined again.
 const REJOIN_PAUSE: Duration = Duration::from_secs(1);
@@ -119,6 +122,8 @@ impl Polling {
             status.healthy(PARTITIONS, format!("assigned {partitions:?}"));
         }
         self.context.clear_past_end();
+        self.context.progress.assign(&partitions);
+        self.reported_at = Instant::now() + REPORT_DELAY;
         self.acknowledged = false;
         self.assigned = Some(partitions);
         self.request_stop();
@@ -130,6 +135,7 @@ impl Polling {
         } = &*self.context;
         tracing::info!(group = %settings.group, "partitions revoked");
         status.unhealthy(PARTITIONS, "none assigned by the group yet");
+        self.context.progress.assign(&[]);
         self.assigned = None;
         self.request_stop();
     }

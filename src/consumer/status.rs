@@ -4,6 +4,7 @@
 //! so that they cost a lane next to nothing.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -37,11 +38,25 @@ struct PartitionLabel {
     partition: i32,
 }
 
+/// The lag of one partition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MeasuredLag {
+    /// The position in the store; `None` while it is not known.
+    pub next_offset: Option<i64>,
+    /// How many records wait to be stored; `None` while it is not known.
+    pub records: Option<i64>,
+    /// How long the oldest of them has waited by its timestamp; zero when none waits.
+    pub oldest_waiting: Option<Duration>,
+    /// How many records wait without any progress, and since when, once that is too long.
+    pub stalled: Option<String>,
+}
+
 /// Shared by all threads of the consumer.
 pub struct Status {
     /// When the polling thread last ran.
     pub heartbeat: Heartbeat,
     conditions: Mutex<BTreeMap<String, Check>>,
+    lag: Mutex<BTreeMap<i32, MeasuredLag>>,
     registry: Registry,
     pub orders_applied: Counter,
     pub orders_outdated: Counter,
@@ -53,7 +68,8 @@ pub struct Status {
     pub lookups_dropped: Counter,
     pub records_with_foreign_key: Counter,
     offsets_without_record: Counter,
-    lag: Family<PartitionLabel, Gauge>,
+    lag_records: Family<PartitionLabel, Gauge>,
+    oldest_waiting: Family<PartitionLabel, Gauge<f64, AtomicU64>>,
     next_offset: Family<PartitionLabel, Gauge>,
 }
 
@@ -67,12 +83,14 @@ impl Status {
         let outdated = "Orders not written because the store had a newer version";
         let dropped = "Lookups that were malformed, expired or too many";
         let acquisitions = "Times the assigned partitions were acquired";
-        let lag = "Records of a partition that the store has not applied yet";
+        let lag = "Records of a partition that wait to be stored; no series while it is not known";
+        let oldest = "How long the oldest record of a partition that waits has waited";
         let next_offset = "The offset below which the store has applied everything";
         let retries = "Calls to the store that failed and were retried";
         let status = Status {
             heartbeat: Heartbeat::default(),
             conditions: Mutex::default(),
+            lag: Mutex::default(),
             orders_applied: register(to, "orders_applied", "Orders written to the store"),
             orders_outdated: register(to, "orders_outdated", outdated),
             dead_letters: register(to, "dead_letters", "Records that became dead letters"),
@@ -83,7 +101,8 @@ impl Status {
             lookups_dropped: register(to, "lookups_dropped", dropped),
             records_with_foreign_key: register(to, "records_with_foreign_key", foreign_key),
             offsets_without_record: register(to, "offsets_without_record", markers),
-            lag: register(to, "lag", lag),
+            lag_records: register(to, "lag_records", lag),
+            oldest_waiting: register(to, "oldest_waiting_seconds", oldest),
             next_offset: register(to, "next_offset", next_offset),
             registry,
         };
@@ -135,20 +154,43 @@ impl Status {
     /// Removes partitions that this process no longer reads.
     pub fn clear_partitions(&self) {
         lock(&self.conditions).retain(|name, _| !name.starts_with("partition "));
-        self.lag.clear();
+    }
+
+    /// Replaces the lag of every assigned partition. A partition that stalls, and one that progresses
+    /// again, is logged.
+    pub fn set_lag(&self, measured: BTreeMap<i32, MeasuredLag>) {
+        let mut lag = lock(&self.lag);
+        for (number, now) in &measured {
+            let before = lag.get(number).and_then(|before| before.stalled.as_ref());
+            match (before, &now.stalled) {
+                (None, Some(reason)) => tracing::warn!("{}: {reason}", partition(*number)),
+                (Some(_), None) => {
+                    tracing::info!("{}: its records are stored again", partition(*number));
+                }
+                _ => {}
+            }
+        }
+        *lag = measured;
+    }
+
+    /// Fills the metrics of each partition.
+    fn fill(&self, lag: &BTreeMap<i32, MeasuredLag>) {
+        self.lag_records.clear();
+        self.oldest_waiting.clear();
         self.next_offset.clear();
-    }
-
-    pub fn progress(&self, partition: i32, next_offset: i64) {
-        self.next_offset
-            .get_or_create(&PartitionLabel { partition })
-            .set(next_offset);
-    }
-
-    pub fn lag(&self, partition: i32, records: i64) {
-        self.lag
-            .get_or_create(&PartitionLabel { partition })
-            .set(records);
+        for (number, lag) in lag {
+            let label = PartitionLabel { partition: *number };
+            if let Some(records) = lag.records {
+                self.lag_records.get_or_create(&label).set(records);
+            }
+            if let Some(waiting) = lag.oldest_waiting {
+                let seconds = waiting.as_secs_f64();
+                self.oldest_waiting.get_or_create(&label).set(seconds);
+            }
+            if let Some(next_offset) = lag.next_offset {
+                self.next_offset.get_or_create(&label).set(next_offset);
+            }
+        }
     }
 }
 
@@ -159,10 +201,29 @@ impl Health for Status {
     }
 
     fn ready(&self) -> Vec<Check> {
-        lock(&self.conditions).values().cloned().collect()
+        let mut checks = lock(&self.conditions).clone();
+        for (number, lag) in &*lock(&self.lag) {
+            let Some(stalled) = &lag.stalled else {
+                continue;
+            };
+            let name = partition(*number);
+            let detail = match checks.get(&name) {
+                Some(check) if !check.ok => format!("{stalled}: {}", check.detail),
+                _ => stalled.clone(),
+            };
+            let check = Check {
+                name: name.clone(),
+                ok: false,
+                detail,
+            };
+            checks.insert(name, check);
+        }
+        checks.into_values().collect()
     }
 
     fn metrics(&self) -> String {
+        let lag = lock(&self.lag);
+        self.fill(&lag);
         encode(&self.registry)
     }
 }

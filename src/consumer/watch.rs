@@ -1,10 +1,12 @@
-//! Two threads that observe the topic (identity, lows, highs) and the database, once a second.
+//! Threads that observe the topic (identity and ends, and so the lag) and the database once a second, and
+//! one that reads what the lag needs of the log.
 
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
 use super::context::Context;
+use super::lag::{self, Lag};
 use super::status::{DATABASE, LOG, MIGRATIONS};
 use crate::migrations::{self, SchemaState};
 use crate::store::{OrderStore, StoreError};
@@ -13,18 +15,33 @@ const INTERVAL: Duration = Duration::from_secs(1);
 /// A database that has not answered for this long is unhealthy, although no call has failed.
 const SILENCE: Duration = Duration::from_secs(5);
 
-/// Starts both; they end with the process.
+/// How often it is looked whether the lag needs something of the log.
+const READ_INTERVAL: Duration = Duration::from_millis(200);
+
+/// Starts them; they end with the process.
 pub fn start(context: &Arc<Context>) {
-    let topic = context.clone();
-    thread::spawn(move || watch_topic(&topic));
+    let lag = Arc::new(Lag::default());
+    let (topic, of_topic) = (context.clone(), lag.clone());
+    thread::spawn(move || watch_topic(&topic, &of_topic));
+    let reader = context.clone();
+    thread::spawn(move || {
+        while !reader.shutdown.wait_timeout(READ_INTERVAL) {
+            lag.read(&reader);
+        }
+    });
     let database = context.clone();
     thread::spawn(move || watch_database(&database));
 }
 
-fn watch_topic(context: &Context) {
+fn watch_topic(context: &Context, lag: &Lag) {
     let mut has_failed = false;
     loop {
+        let positions = lag::positions(context);
         check_topic(context, &mut has_failed);
+        if let Some(ends) = context.observed.topic() {
+            let measured = lag.tick(&positions, &ends, !has_failed);
+            context.status.set_lag(measured);
+        }
         if context.observed.database.waiting_for() > SILENCE {
             context.status.unhealthy(DATABASE, "it does not answer");
         }

@@ -2,7 +2,7 @@
 //!
 //! The parts: `clients` (settings that all clients share), `producers`, `producer_selector` and
 //! `delivery_reports` (append), `queries` and `describe_topics` (ids, ends, the record at an offset),
-//! `membership` and `follower` (reading), `topic_admin`, `connectivity` and `broker_watchdog`
+//! `membership` and `follower` (reading), `committed` (the offsets of a group), `topic_admin`, `connectivity` and `broker_watchdog`
 //! (what keeps every client connected), `errors` (what the client's errors mean).
 //!
 //! # Invariants
@@ -10,6 +10,7 @@
 //! A client that is waiting in a fetch completes a query up to half a second late, so queries have a
 //! client of their own, and a record at an exact offset is read by a fresh one.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,8 +22,8 @@ use self::membership::KafkaMembership;
 use self::producers::Producers;
 use self::queries::Queries;
 use super::{
-    Ack, AppendError, Durability, EventLog, Follower, LogError, Membership, NewRecord, OffsetRange,
-    ReadBack, TopicState,
+    Ack, AppendError, Committed, Durability, EventLog, Follower, LogError, Membership, NewRecord,
+    OffsetRange, ReadBack, TopicState,
 };
 use crate::pipeline::{PartitionOffset, TopicId};
 use crate::timeouts::timeouts;
@@ -30,6 +31,7 @@ use crate::timeouts::timeouts;
 mod broker_watchdog;
 mod change_topics;
 mod clients;
+mod committed;
 mod connectivity;
 mod delivery;
 mod delivery_reports;
@@ -105,6 +107,11 @@ impl EventLog for KafkaLog {
 
     fn read_from(&self, topic: &str, start: PartitionOffset) -> Result<ReadBack, LogError> {
         queries::read_from(&self.clients, topic, start)
+    }
+
+    fn committed(&self, group: &str, topic: &str) -> Result<BTreeMap<i32, Committed>, LogError> {
+        let partitions = self.queries.describe(topic)?.partitions;
+        committed::read(&self.clients, group, topic, partitions)
     }
 
     fn join(&self, group: &str, topic: &str) -> Result<Box<dyn Membership>, LogError> {

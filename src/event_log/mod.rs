@@ -5,9 +5,10 @@
 //!
 //! # Invariants
 //!
-//! Group offsets are committed but never read back: the store decides where reading starts
-//! (`log_positions`).
+//! Group offsets are committed for tools and never decide where reading starts: that is the position
+//! in the store (`log_positions`).
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -147,6 +148,14 @@ pub struct OffsetRange {
     pub high: i64,
 }
 
+/// An offset that a group has committed for a partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Committed {
+    pub offset: i64,
+    /// Whether it came by [`Membership::applied`], and not from another program.
+    pub is_reported: bool,
+}
+
 /// What [`EventLog::read_from`] found.
 #[derive(Clone, Debug)]
 pub enum ReadBack {
@@ -191,6 +200,10 @@ pub trait EventLog: Send + Sync {
     /// Reads the first committed record at or after `start` by a fresh client. A corrupt batch is an
     /// error, never skipped. Blocks up to 10 s.
     fn read_from(&self, topic: &str, start: PartitionOffset) -> Result<ReadBack, LogError>;
+
+    /// The offsets that a group has committed for a topic, by partition: those of
+    /// [`Membership::applied`], or others that a tool has set. Blocks up to 10 s.
+    fn committed(&self, group: &str, topic: &str) -> Result<BTreeMap<i32, Committed>, LogError>;
 
     /// Joins a consumer group on one topic.
     fn join(&self, group: &str, topic: &str) -> Result<Box<dyn Membership>, LogError>;
@@ -247,8 +260,7 @@ pub trait Membership {
     /// waits for it.
     fn assign(&mut self, starts: &[PartitionOffset]) -> Result<Vec<Box<dyn Reader>>, LogError>;
 
-    /// Commits group offsets for lag monitoring tools: never read back, sent asynchronously, may be
-    /// lost.
+    /// Commits group offsets for lag monitoring tools: sent asynchronously, may be lost.
     fn applied(&self, positions: &[PartitionOffset]);
 }
 

@@ -17,8 +17,8 @@ use self::membership::SqliteMembership;
 use self::queue::QueuedRecord;
 use self::topic::Topic;
 use super::{
-    Ack, AppendError, Durability, EventLog, Follower, LogError, Membership, NewRecord, OffsetRange,
-    ReadBack, TopicState,
+    Ack, AppendError, Committed, Durability, EventLog, Follower, LogError, Membership, NewRecord,
+    OffsetRange, ReadBack, TopicState,
 };
 use crate::pipeline::{PartitionOffset, TopicId, time};
 use crate::sqlite_file::{Access, Warning};
@@ -212,6 +212,20 @@ impl EventLog for SqliteLog {
             }
             Ok(found)
         })
+    }
+
+    /// There is one consumer for the folder, whatever its group is called.
+    fn committed(&self, _group: &str, topic: &str) -> Result<BTreeMap<i32, Committed>, LogError> {
+        let topic_id = self.topic_id(topic)?;
+        let positions = consumer_positions::read(&self.folder.path, &topic_id);
+        let committed = |offset| Committed {
+            offset,
+            is_reported: true,
+        };
+        let positions = positions.into_iter();
+        Ok(positions
+            .map(|(partition, offset)| (partition, committed(offset)))
+            .collect())
     }
 
     fn join(&self, _group: &str, topic: &str) -> Result<Box<dyn Membership>, LogError> {

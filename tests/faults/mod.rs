@@ -12,6 +12,7 @@ mod deleted_records;
 mod failpoints;
 mod fencing;
 mod kafka_unavailable;
+mod lag;
 mod pooler;
 mod postgres_disk_full;
 mod postgres_refusing;

@@ -28,6 +28,9 @@ impl Lane {
             let claim = self.claim(&log_id, *partition);
             let condition = status::partition(*partition);
             let position = store.call(&condition, |store| store.acquire(&claim))?;
+            if let Some(position) = &position {
+                self.context.progress.of(*partition).set_acquired(position);
+            }
             claimed.push((claim, position));
         }
         failpoint::reach(failpoint::Point::InAssign);
@@ -40,10 +43,13 @@ impl Lane {
         let mut partitions = Vec::new();
         for (claim, position) in claimed {
             if let Some(position) = self.start(store, &claim, &topic, position)? {
+                let progress = self.context.progress.of(claim.partition);
+                progress.set_position(&position);
                 partitions.push(LanePartition {
                     partition: claim.partition,
                     next: position.next_offset,
                     position,
+                    progress,
                     reader: None,
                     is_corrupt: false,
                     idle_since: None,

@@ -40,7 +40,6 @@ impl Lane {
                 continue;
             };
             let lag = high - partition.next;
-            self.context.status.lag(number, lag.max(0));
             if partition.is_corrupt {
                 self.check_corrupt(partition)?;
             } else if lag > 0 && partition.idle_for() > SILENCE {
@@ -90,6 +89,7 @@ impl Lane {
                 let condition = status::partition(number);
                 if store.apply(&condition, &batch, &mut window)?.is_some() {
                     partition.next = end;
+                    partition.progress.set_committed(end);
                     self.context.status.add_hole(next, end);
                     self.context.set_applied(number, end);
                 }
@@ -119,6 +119,9 @@ impl Lane {
             let condition = status::partition(*number);
             let read = |store: &mut dyn OrderStore| store.position(&topic.log_id, *number);
             let position = store.call(&condition, read)?;
+            if let Some(position) = &position {
+                self.context.progress.of(*number).set_position(position);
+            }
             let name = &self.context.settings.topics.orders;
             // One attempt: the other partitions of this lane must not wait for this one's broker.
             let Ok(range) = self.context.log.range(name, *number) else {

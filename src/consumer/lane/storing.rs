@@ -30,6 +30,9 @@ impl Lane {
         records.retain(|record| record.offset >= partition.next);
         self.check_topic_id(partition)?;
         let gaps = self.explain_holes(partition, &records)?;
+        if let Some(first) = records.first() {
+            partition.progress.set_storing(partition.next, first);
+        }
         let mut rest = records.as_slice();
         let mut size = rest.len();
         while !rest.is_empty() {
@@ -118,12 +121,12 @@ impl Lane {
         applied: &Applied,
     ) {
         partition.next = batch.end;
+        partition.progress.set_committed(batch.end);
         let context = &self.context;
         context.clear_corrupt();
         context.grow_batches();
         context.set_applied(batch.partition, batch.end);
         let status = &context.status;
-        status.progress(batch.partition, batch.end);
         status.batches.inc();
         if applied.already_applied {
             // What became of its records was logged, or lost, with the answer to that COMMIT.

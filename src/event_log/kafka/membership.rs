@@ -17,6 +17,7 @@ use rdkafka::topic_partition_list::TopicPartitionList;
 use rdkafka::types::RDKafkaRespErr;
 
 use super::clients::{Clients, offset_list, to_record};
+use super::committed;
 use super::connectivity::{KafkaConnectivity, KafkaContext};
 use super::errors::{log_error, log_fault};
 use crate::event_log::{Fetched, LogError, LogFault, Membership, MembershipEvent, Reader};
@@ -141,7 +142,7 @@ impl Membership for KafkaMembership {
 
     fn applied(&self, positions: &[PartitionOffset]) {
         // Moves nothing: the store has these records already, and its own position is what counts.
-        let committed = offset_list(&self.topic, positions)
+        let committed = committed::list(&self.topic, positions)
             .map(|list| self.consumer.commit(&list, CommitMode::Async));
         if let Ok(Err(error)) = committed {
             tracing::debug!("group offsets were not committed: {error}");

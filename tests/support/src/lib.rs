@@ -23,6 +23,7 @@ pub mod disk;
 pub mod embedded;
 pub mod engines;
 pub mod failing_disk;
+pub mod group_offsets;
 pub mod http;
 pub mod kafka;
 pub mod load_client;

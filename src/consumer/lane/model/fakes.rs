@@ -1,5 +1,6 @@
 //! The log and the store as a lane sees them; every call is a moment at which the script may act.
 
+use std::collections::BTreeMap;
 use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -52,6 +53,9 @@ impl EventLog for Engines {
         self.ask(|state| state.log.read_from(start.offset))
     }
 
+    fn committed(&self, _: &str, _: &str) -> Result<BTreeMap<i32, Committed>, LogError> {
+        unreachable!("the watching threads read them")
+    }
     fn append(&self, _: Durability, _: NewRecord<'_>) -> Result<Ack, AppendError> {
         unreachable!("a lane only reads")
     }

@@ -151,14 +151,20 @@ impl Process {
         listening.collect()
     }
 
-    /// The value of a metric without labels.
+    /// The value of a count, by its name and labels.
     pub fn metric(&self, name: &str) -> u64 {
+        let value = self.find_metric(name);
+        value.unwrap_or_else(|text| panic!("no metric `{name}` in\n{text}")) as u64
+    }
+
+    /// The value of a metric, by its name and labels; everything that is there when it is not.
+    pub fn find_metric(&self, name: &str) -> Result<f64, String> {
         let text = http::get(&format!("{}/metrics", self.admin_url())).text();
         let value = text
             .lines()
             .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-        let value = value.unwrap_or_else(|| panic!("no metric `{name}` in\n{text}"));
-        value.parse().expect("a count")
+        let value = value.map(|value| value.parse().expect("a number"));
+        value.ok_or(text)
     }
 
     /// Waits until a metric without labels is at least so much.
