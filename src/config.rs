@@ -22,6 +22,7 @@ mod properties;
 mod redaction;
 mod settings;
 mod store;
+mod time;
 mod variables;
 
 pub use access::{AccessArgs, client_token};
@@ -36,6 +37,7 @@ pub use properties::Property;
 pub use redaction::{redact, redact_arguments};
 pub use settings::{Entry, Settings, command_line};
 pub use store::{StoreArgs, StoreSettings};
+pub use time::time;
 pub use variables::{Origin, Variables, proxy};
 
 #[cfg(test)]
