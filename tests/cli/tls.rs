@@ -4,91 +4,10 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 
-use openssl::asn1::Asn1Time;
-use openssl::bn::BigNum;
-use openssl::ec::{EcGroup, EcKey};
-use openssl::hash::MessageDigest;
-use openssl::nid::Nid;
-use openssl::pkey::{PKey, Private};
-use openssl::x509::extension::{BasicConstraints, SubjectAlternativeName};
-use openssl::x509::{X509, X509Name};
 use support::Env;
+use support::certificates::Identity;
 use support::private::PrivatePostgres;
 use support::process::Output;
-
-/// A key and its certificate.
-struct Identity {
-    key: PKey<Private>,
-    certificate: X509,
-}
-
-/// A certificate authority of its own.
-fn authority(name: &str) -> Identity {
-    sign(name, None)
-}
-
-/// A certificate for the host of that name, signed by the authority.
-fn server_certificate(authority: &Identity, host: &str) -> Identity {
-    sign(host, Some(authority))
-}
-
-/// One whose time was over yesterday.
-fn expired_certificate(authority: &Identity, host: &str) -> Identity {
-    const DAY: i64 = 24 * 60 * 60;
-    let now = orders::pipeline::time::now_us() / 1_000_000;
-    sign_for(host, Some(authority), [now - 2 * DAY, now - DAY])
-}
-
-fn sign(name: &str, by: Option<&Identity>) -> Identity {
-    let now = orders::pipeline::time::now_us() / 1_000_000;
-    sign_for(name, by, [now - 60, now + 24 * 60 * 60])
-}
-
-fn sign_for(name: &str, by: Option<&Identity>, [from, to]: [i64; 2]) -> Identity {
-    let group = EcGroup::from_curve_name(Nid::X9_62_PRIME256V1).unwrap();
-    let key = PKey::from_ec_key(EcKey::generate(&group).unwrap()).unwrap();
-    let mut subject = X509Name::builder().unwrap();
-    subject.append_entry_by_text("CN", name).unwrap();
-    let subject = subject.build();
-    let mut certificate = X509::builder().unwrap();
-    certificate.set_version(2).unwrap();
-    let serial = BigNum::from_u32(uuid::Uuid::new_v4().as_fields().0 >> 1).unwrap();
-    certificate
-        .set_serial_number(&serial.to_asn1_integer().unwrap())
-        .unwrap();
-    certificate.set_subject_name(&subject).unwrap();
-    certificate.set_pubkey(&key).unwrap();
-    certificate
-        .set_not_before(&Asn1Time::from_unix(from).unwrap())
-        .unwrap();
-    certificate
-        .set_not_after(&Asn1Time::from_unix(to).unwrap())
-        .unwrap();
-    match by {
-        Some(authority) => {
-            certificate
-                .set_issuer_name(authority.certificate.subject_name())
-                .unwrap();
-            let context = certificate.x509v3_context(Some(&authority.certificate), None);
-            let names = SubjectAlternativeName::new()
-                .dns(name)
-                .build(&context)
-                .unwrap();
-            certificate.append_extension(names).unwrap();
-            certificate
-                .sign(&authority.key, MessageDigest::sha256())
-                .unwrap();
-        }
-        None => {
-            certificate.set_issuer_name(&subject).unwrap();
-            let may_sign = BasicConstraints::new().critical().ca().build().unwrap();
-            certificate.append_extension(may_sign).unwrap();
-            certificate.sign(&key, MessageDigest::sha256()).unwrap();
-        }
-    }
-    let certificate = certificate.build();
-    Identity { key, certificate }
-}
 
 /// A PostgreSQL that offers TLS with a certificate for `localhost`, and logs every connection.
 struct TlsPostgres {
@@ -103,24 +22,21 @@ struct TlsPostgres {
 
 impl TlsPostgres {
     fn start() -> TlsPostgres {
-        TlsPostgres::start_with(|authority| server_certificate(authority, "localhost"))
+        TlsPostgres::start_with(|authority| authority.sign("localhost"))
     }
 
     fn start_with(identity: impl Fn(&Identity) -> Identity) -> TlsPostgres {
         let mut server = PrivatePostgres::stopped();
-        let (authority, other) = (authority("an authority"), authority("an authority"));
+        let [authority, other] = [(); 2].map(|()| Identity::authority("an authority"));
         let identity = identity(&authority);
         let data = server.data();
         let folder = data.parent().expect("the data are in a folder").to_owned();
         let give =
             |name: &str, text: Vec<u8>| give_to_the_owner_of(&data, &folder.join(name), &text);
-        give(
-            "server.key",
-            identity.key.private_key_to_pem_pkcs8().unwrap(),
-        );
-        give("server.crt", identity.certificate.to_pem().unwrap());
-        let right = give("right-ca.crt", authority.certificate.to_pem().unwrap());
-        let wrong = give("wrong-ca.crt", other.certificate.to_pem().unwrap());
+        give("server.key", identity.key());
+        give("server.crt", identity.certificate());
+        let right = give("right-ca.crt", authority.certificate());
+        let wrong = give("wrong-ca.crt", other.certificate());
         let settings = format!(
             "ssl = on\nssl_cert_file = '{folder}/server.crt'\nssl_key_file = '{folder}/server.key'\n\
              ssl_ca_file = '{folder}/right-ca.crt'\nlog_connections = on\n",
@@ -276,7 +192,7 @@ fn an_authority_of_the_system_counts_only_where_none_is_given() {
 
 #[test]
 fn an_expired_certificate_is_refused_by_verify_full() {
-    let postgres = TlsPostgres::start_with(|authority| expired_certificate(authority, "localhost"));
+    let postgres = TlsPostgres::start_with(|authority| authority.sign_expired("localhost"));
     let env = Env::on_postgres(&postgres.server);
     let right = postgres.right.display();
     let parameters = format!("sslmode=verify-full&sslrootcert={right}");
@@ -296,7 +212,7 @@ fn a_client_certificate_opens_a_database_that_asks_for_one() {
     fs::write(&rules, format!("hostssl all app all cert\n{others}")).unwrap();
     db.run("SELECT pg_reload_conf()");
 
-    let client = sign("app", Some(&postgres.authority));
+    let client = postgres.authority.sign("app");
     let folder = env.path().join(".postgresql");
     fs::create_dir(&folder).unwrap();
     let write = |file: &Path, bytes: Vec<u8>, mode: u32| {
@@ -304,13 +220,10 @@ fn a_client_certificate_opens_a_database_that_asks_for_one() {
         fs::set_permissions(file, fs::Permissions::from_mode(mode)).unwrap();
     };
     let (certificate, key) = (env.path().join("app.crt"), env.path().join("app.key"));
-    let pem = client.key.private_key_to_pem_pkcs8().unwrap();
-    write(&certificate, client.certificate.to_pem().unwrap(), 0o644);
+    let pem = client.key();
+    write(&certificate, client.certificate(), 0o644);
     write(&key, pem.clone(), 0o600);
-    let encrypted = client
-        .key
-        .private_key_to_pem_pkcs8_passphrase(openssl::symm::Cipher::aes_128_cbc(), b"s3cr3t")
-        .unwrap();
+    let encrypted = client.encrypted_key("s3cr3t");
     let locked = env.path().join("locked.key");
     write(&locked, encrypted, 0o600);
 
@@ -351,11 +264,7 @@ fn a_client_certificate_opens_a_database_that_asks_for_one() {
     let (code, said) = as_app(&files(&key));
     assert!(code == Some(2) && said.contains("chmod 600"), "{said}");
     write(&folder.join("postgresql.key"), pem, 0o600);
-    write(
-        &folder.join("postgresql.crt"),
-        client.certificate.to_pem().unwrap(),
-        0o644,
-    );
+    write(&folder.join("postgresql.crt"), client.certificate(), 0o644);
     assert_eq!(as_app(""), connected);
 }
 

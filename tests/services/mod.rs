@@ -9,6 +9,7 @@ mod closed_pipes;
 mod control_socket;
 mod descriptors;
 mod half_closed;
+mod kafka_authentication;
 mod kafka_disk_full;
 mod kafka_unavailable;
 mod kills;

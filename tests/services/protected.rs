@@ -19,7 +19,7 @@ use support::private::free_address;
 use support::{Env, PrivateKafka, PrivateNginx, PrivatePostgres, TIMEOUT, eventually};
 
 /// What docs/security.md has between fences of this language.
-fn blocks(language: &str) -> Vec<String> {
+pub fn blocks(language: &str) -> Vec<String> {
     let file = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/security.md");
     let text = fs::read_to_string(file).expect("it is there");
     let begin = format!("```{language}\n");
@@ -183,7 +183,7 @@ fn the_kafka_rights_of_the_documentation_do_their_work_and_no_more() {
     let (kafka, [listener]) = PrivateKafka::behind_proxies(AUTHORIZER);
     let env = Env::on_kafka(&kafka);
     env.orders(&["migrate"]).run().succeeds();
-    let [rights]: [String; 1] = blocks("sh").try_into().expect("there is one");
+    let [_, rights]: [String; 2] = blocks("sh").try_into().expect("there are two");
     let rights = rights
         .replace("ADMIN", &format!("--bootstrap-server {}", kafka.brokers()))
         .replace("--topic orders", &format!("--topic {}", env.topic()))

@@ -53,6 +53,9 @@ impl KafkaConnectivity {
         let responded_lately =
             responded_at_ms > 0 && self.now_ms() < responded_at_ms + RESPONSE_TTL_MS;
         if !responded_lately && !self.is_lost.swap(true, Ordering::Relaxed) {
+            // The event may only say that all brokers are down.
+            let why = self.recent_error();
+            let reason = why.as_deref().unwrap_or(reason);
             tracing::warn!(reason, "kafka is unreachable, retrying");
         }
     }
@@ -67,16 +70,24 @@ impl KafkaConnectivity {
 
     /// A connection of a client has failed, and the client goes on retrying.
     fn record(&self, reason: &str) {
-        let reason = reason.chars().take(MAX_REASON_CHARS).collect();
-        *lock(&self.last_error) = Some((Instant::now(), reason));
+        let mut text: String = reason.chars().take(MAX_REASON_CHARS).collect();
+        if let Some(remedy) = remedy(reason) {
+            text += ": ";
+            text += remedy;
+        }
+        *lock(&self.last_error) = Some((Instant::now(), text));
+    }
+
+    fn recent_error(&self) -> Option<String> {
+        let last = lock(&self.last_error);
+        let recent = last.as_ref().filter(|(at, _)| at.elapsed() < REASON_TTL);
+        recent.map(|(_, reason)| reason.clone())
     }
 
     /// Adds to an outage why a client could not reach a broker.
     pub(super) fn explain(&self, error: LogError) -> LogError {
-        match (error, &*lock(&self.last_error)) {
-            (LogError::Unavailable(message), Some((at, reason)))
-                if at.elapsed() < REASON_TTL && !message.contains(reason) =>
-            {
+        match (error, self.recent_error()) {
+            (LogError::Unavailable(message), Some(reason)) if !message.contains(&reason) => {
                 LogError::Unavailable(format!("{message}; {reason}"))
             }
             (error, _) => error,
@@ -86,6 +97,22 @@ impl KafkaConnectivity {
     fn now_ms(&self) -> u64 {
         u64::try_from(self.created.elapsed().as_millis()).map_or(u64::MAX, |ms| ms.max(1))
     }
+}
+
+/// The TLS alerts by which a broker refuses the client's certificate, or asks for one (RFC 8446, 6.2).
+const CERTIFICATE_ALERTS: [&str; 7] = ["42", "43", "44", "45", "46", "48", "116"];
+
+/// What to change in the settings, where the client's reason does not say it. There is no code for
+/// these reasons, only text: nothing but the message depends on it.
+fn remedy(reason: &str) -> Option<&'static str> {
+    if reason.contains("SASL authentication error") {
+        return Some("check sasl.mechanism, sasl.username and sasl.password in KAFKA_PROPERTIES");
+    }
+    let (_, alert) = reason.rsplit_once("SSL alert number ")?;
+    CERTIFICATE_ALERTS.contains(&alert.trim()).then_some(
+        "the broker did not accept the client's certificate: check ssl.certificate.location and \
+         ssl.key.location in KAFKA_PROPERTIES",
+    )
 }
 
 /// The context of every client; `state` is for the callbacks of one kind of client.
@@ -126,3 +153,27 @@ impl<T: Send + Sync> ClientContext for KafkaContext<T> {
 }
 
 impl ConsumerContext for KafkaContext {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refused_login_or_client_certificate_names_the_settings_to_check() {
+        let refused = "SASL authentication error: Authentication failed";
+        assert!(remedy(refused).unwrap().contains("sasl.password"));
+        for alert in [
+            "bad certificate: SSL alert number 42",
+            "SSL alert number 116",
+        ] {
+            assert!(remedy(alert).unwrap().contains("ssl.certificate.location"));
+        }
+        for other in [
+            "SSL alert number 70",
+            "SSL alert number 4",
+            "Connection refused",
+        ] {
+            assert_eq!(remedy(other), None);
+        }
+    }
+}

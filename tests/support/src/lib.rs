@@ -18,6 +18,7 @@ use crate::kafka::RawRecord;
 
 pub mod audit;
 pub mod bulk;
+pub mod certificates;
 pub mod database;
 pub mod disk;
 pub mod embedded;

@@ -19,11 +19,13 @@ pub struct PrivateKafka {
     starts: usize,
 }
 
-/// A listener behind a proxy: its advertised address is the proxy's, so that a client that
-/// bootstraps from the proxy stays behind it.
-struct ProxiedListener {
+/// A listener in addition to the direct one.
+struct Listener {
+    name: String,
     address: String,
-    proxy: Proxy,
+    /// What the broker tells clients: the address of a proxy, so that a client that bootstraps from it
+    /// stays behind it, or its own.
+    advertised: String,
 }
 
 impl PrivateKafka {
@@ -40,14 +42,35 @@ impl PrivateKafka {
 
     /// With so many listeners behind proxies, in addition to the direct one.
     pub fn behind_proxies<const N: usize>(settings: &str) -> (PrivateKafka, [Proxy; N]) {
-        let listeners: [ProxiedListener; N] = std::array::from_fn(|_| {
-            let address = free_address();
-            let proxy = Proxy::before_kafka(&address);
-            ProxiedListener { address, proxy }
+        let addresses: [String; N] = std::array::from_fn(|_| free_address());
+        let proxies = addresses.each_ref().map(|it| Proxy::before_kafka(it));
+        let listeners: [Listener; N] = std::array::from_fn(|number| Listener {
+            name: format!("PROXIED{number}"),
+            address: addresses[number].clone(),
+            advertised: proxies[number].address().to_string(),
         });
         let mut kafka = PrivateKafka::prepared(None, &listeners, settings);
         kafka.restart();
-        (kafka, listeners.map(|listener| listener.proxy))
+        (kafka, proxies)
+    }
+
+    /// With listeners of these names, in addition to the direct one; returns their addresses. The
+    /// settings say what protects them.
+    pub fn with_listeners<const N: usize>(
+        names: [&str; N],
+        settings: &str,
+    ) -> (PrivateKafka, [String; N]) {
+        let listeners = names.map(|name| {
+            let address = free_address();
+            Listener {
+                name: name.to_owned(),
+                advertised: address.clone(),
+                address,
+            }
+        });
+        let mut kafka = PrivateKafka::prepared(None, &listeners, settings);
+        kafka.restart();
+        (kafka, listeners.map(|listener| listener.address))
     }
 
     /// With its log directory in a folder of the test.
@@ -62,20 +85,21 @@ impl PrivateKafka {
         PrivateKafka::prepared(None, &[], settings)
     }
 
-    fn prepared(
-        data: Option<PathBuf>,
-        listeners: &[ProxiedListener],
-        settings: &str,
-    ) -> PrivateKafka {
+    fn prepared(data: Option<PathBuf>, listeners: &[Listener], settings: &str) -> PrivateKafka {
         let server = Server::new("kafka");
         let (port, controller) = (server.port, free_address());
         let data = data.unwrap_or_else(|| server.dir.path().join("data"));
         let (mut listens, mut advertises, mut protocols) =
             (String::new(), String::new(), String::new());
-        for (number, ProxiedListener { address, proxy }) in listeners.iter().enumerate() {
-            listens += &format!("PROXIED{number}://{address},");
-            advertises += &format!(",PROXIED{number}://{}", proxy.address());
-            protocols += &format!("PROXIED{number}:PLAINTEXT,");
+        for Listener {
+            name,
+            address,
+            advertised,
+        } in listeners
+        {
+            listens += &format!("{name}://{address},");
+            advertises += &format!(",{name}://{advertised}");
+            protocols += &format!("{name}:PLAINTEXT,");
         }
         let properties = format!(
             "process.roles=broker,controller\nnode.id=1\n\
