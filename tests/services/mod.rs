@@ -10,6 +10,7 @@ mod control_socket;
 mod descriptors;
 mod half_closed;
 mod kafka_authentication;
+mod kafka_cluster;
 mod kafka_disk_full;
 mod kafka_unavailable;
 mod kills;

@@ -12,11 +12,20 @@ use super::{START, free_address, signal, stop_and_wait};
 use crate::proxy::Proxy;
 use crate::{required_variable, wait_until};
 
-/// A Kafka of one node, broker and controller.
+/// A Kafka of one node, broker and controller, or a node of a cluster.
 pub struct PrivateKafka {
     server: Server,
     data: PathBuf,
+    /// The option of the JVM.
+    heap: &'static str,
     starts: usize,
+}
+
+/// What a node is in its cluster.
+enum Role {
+    BrokerAndController,
+    /// A broker of this number, 2 or more.
+    Broker(usize),
 }
 
 /// A listener in addition to the direct one.
@@ -80,14 +89,53 @@ impl PrivateKafka {
         kafka
     }
 
+    /// So many brokers that form one cluster, formatted and not started. The first is its controller, so
+    /// the others serve nobody without it.
+    pub fn cluster<const N: usize>(settings: &str) -> [PrivateKafka; N] {
+        let controller = free_address();
+        std::array::from_fn(|index| {
+            let role = match index {
+                0 => Role::BrokerAndController,
+                _ => Role::Broker(index + 1),
+            };
+            let mut kafka = PrivateKafka::node(&role, &controller, None, &[], settings);
+            kafka.heap = "-Xmx256m";
+            kafka
+        })
+    }
+
     /// Formatted and not started, for a test that begins without a broker.
     pub fn stopped(settings: &str) -> PrivateKafka {
         PrivateKafka::prepared(None, &[], settings)
     }
 
     fn prepared(data: Option<PathBuf>, listeners: &[Listener], settings: &str) -> PrivateKafka {
+        let controller = free_address();
+        PrivateKafka::node(
+            &Role::BrokerAndController,
+            &controller,
+            data,
+            listeners,
+            settings,
+        )
+    }
+
+    fn node(
+        role: &Role,
+        controller: &str,
+        data: Option<PathBuf>,
+        listeners: &[Listener],
+        settings: &str,
+    ) -> PrivateKafka {
         let server = Server::new("kafka");
-        let (port, controller) = (server.port, free_address());
+        let port = server.port;
+        let (roles, number, controls) = match role {
+            Role::BrokerAndController => {
+                let controls = format!(",CONTROLLER://{controller}");
+                ("broker,controller", 1, controls)
+            }
+            Role::Broker(number) => ("broker", *number, String::new()),
+        };
         let data = data.unwrap_or_else(|| server.dir.path().join("data"));
         let (mut listens, mut advertises, mut protocols) =
             (String::new(), String::new(), String::new());
@@ -102,9 +150,9 @@ impl PrivateKafka {
             protocols += &format!("{name}:PLAINTEXT,");
         }
         let properties = format!(
-            "process.roles=broker,controller\nnode.id=1\n\
+            "process.roles={roles}\nnode.id={number}\n\
              controller.quorum.voters=1@{controller}\n\
-             listeners=PLAINTEXT://127.0.0.1:{port},{listens}CONTROLLER://{controller}\n\
+             listeners={listens}PLAINTEXT://127.0.0.1:{port}{controls}\n\
              advertised.listeners=PLAINTEXT://127.0.0.1:{port}{advertises}\n\
              listener.security.protocol.map={protocols}PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT\n\
              controller.listener.names=CONTROLLER\nlog.dirs={}\n\
@@ -117,11 +165,29 @@ impl PrivateKafka {
         let kafka = PrivateKafka {
             server,
             data,
+            heap: "-Xmx512m",
             starts: 0,
         };
         fs::write(kafka.properties(), properties).expect("the folder is writable");
         kafka.format();
+        if let Role::Broker(number) = role {
+            kafka.renumber(*number);
+        }
         kafka
+    }
+
+    /// Gives a formatted log directory to another node: each has a number and a directory id of its own.
+    fn renumber(&self, number: usize) {
+        let file = self.data.join("meta.properties");
+        let text = fs::read_to_string(&file).expect("it was formatted");
+        let own = |line: &str| match line.split_once('=') {
+            Some(("node.id", _)) => format!("node.id={number}\n"),
+            // The base64 form of 16 bytes.
+            Some(("directory.id", _)) => format!("directory.id=b3JkZXJzLXRlc3RzLTAw{number}A\n"),
+            _ => format!("{line}\n"),
+        };
+        let text: String = text.lines().map(own).collect();
+        fs::write(&file, text).expect("it is writable");
     }
 
     /// Formats the log directory, or copies one that an earlier broker of this version formatted, which
@@ -177,6 +243,11 @@ impl PrivateKafka {
     /// Starts a stopped broker and waits until it serves clients.
     pub fn restart(&mut self) {
         self.restart_without_waiting();
+        self.wait_until_up();
+    }
+
+    /// Waits until a broker that was started serves clients.
+    pub fn wait_until_up(&mut self) {
         wait_until("the private Kafka to be up", START, || {
             let has_exited = self.server.has_exited();
             assert!(
@@ -233,7 +304,7 @@ impl PrivateKafka {
         }
         let mut command = Command::new("java");
         command
-            .args(["-Xmx512m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"])
+            .args([self.heap, "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"])
             .arg(format!("-Dlog4j2.configurationFile={}", logging.display()))
             .args([
                 "-cp",
