@@ -41,6 +41,7 @@ complete -c orders -n "__fish_orders_needs_command" -f -a "consume" -d 'Store or
 complete -c orders -n "__fish_orders_needs_command" -f -a "send" -d 'Post orders from files or stdin to the API'
 complete -c orders -n "__fish_orders_needs_command" -f -a "get" -d 'Get orders by their uid from the API'
 complete -c orders -n "__fish_orders_needs_command" -f -a "export" -d 'Write every stored order as JSON, one a line'
+complete -c orders -n "__fish_orders_needs_command" -f -a "config" -d 'Show every setting, its value and where it comes from'
 complete -c orders -n "__fish_orders_needs_command" -f -a "token" -d 'Make a token that lets a client in'
 complete -c orders -n "__fish_orders_needs_command" -f -a "completions" -d 'Print the completion script of a shell'
 complete -c orders -n "__fish_orders_needs_command" -f -a "version" -d 'Print the version'
@@ -203,6 +204,39 @@ complete -c orders -n "__fish_orders_using_subcommand export" -l partial -d 'Exp
 complete -c orders -n "__fish_orders_using_subcommand export" -s q -l quiet -d 'Print only warnings and errors on stderr'
 complete -c orders -n "__fish_orders_using_subcommand export" -s v -l verbose -d 'Print more on stderr; -vv prints everything'
 complete -c orders -n "__fish_orders_using_subcommand export" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c orders -n "__fish_orders_using_subcommand config" -l brokers -d 'Kafka brokers, separated by commas' -r
+complete -c orders -n "__fish_orders_using_subcommand config" -l topic -d 'Topic of the orders' -r
+complete -c orders -n "__fish_orders_using_subcommand config" -l lookup-topic -d 'Topic of the lookups' -r
+complete -c orders -n "__fish_orders_using_subcommand config" -l found-topic -d 'Topic of the answers to lookups' -r
+complete -c orders -n "__fish_orders_using_subcommand config" -l kafka-properties -d 'Properties of the Kafka client, separated by commas' -r
+complete -c orders -n "__fish_orders_using_subcommand config" -s X -d 'Property of the Kafka client, repeatable; replaces that of KAFKA_PROPERTIES' -r
+complete -c orders -n "__fish_orders_using_subcommand config" -l db-url -d 'Database, as postgresql://USER@HOST:PORT/DATABASE or sqlite:FILE' -r
+complete -c orders -n "__fish_orders_using_subcommand config" -l data-dir -d 'Folder of the embedded engines' -r -F
+complete -c orders -n "__fish_orders_using_subcommand config" -l group -d 'Consumer group' -r
+complete -c orders -n "__fish_orders_using_subcommand config" -l lookup-group -d 'Consumer group of the lookups, one for each set of topics' -r
+complete -c orders -n "__fish_orders_using_subcommand config" -l http-addr -d 'Address of the public API; port 0 picks one' -r
+complete -c orders -n "__fish_orders_using_subcommand config" -l keep-alive-s -d 'How long an idle connection is kept' -r
+complete -c orders -n "__fish_orders_using_subcommand config" -l max-connections -d 'How many connections there may be' -r
+complete -c orders -n "__fish_orders_using_subcommand config" -l lookup-wait-ms -d 'How long a GET waits for its lookup before it answers 202' -r
+complete -c orders -n "__fish_orders_using_subcommand config" -l drain-delay -d 'How long requests are still served after the first signal, while /readyz returns 503' -r
+complete -c orders -n "__fish_orders_using_subcommand config" -l admin-addr -d 'Address of /livez, /readyz and /metrics; port 0 picks one' -r
+complete -c orders -n "__fish_orders_using_subcommand config" -l auth-tokens-file -d 'File of the tokens that requests need, made by `orders token`; it is read again when it changes' -r -F
+complete -c orders -n "__fish_orders_using_subcommand config" -l allow-unauthenticated -d 'Listen where other machines reach it without tokens: a proxy authenticates every request' -r
+complete -c orders -n "__fish_orders_using_subcommand config" -l allowed-hosts -d 'Names by which clients call a port on loopback, besides localhost, separated by commas' -r
+complete -c orders -n "__fish_orders_using_subcommand config" -l cache-load-limit -d 'How many of the newest orders are loaded at start; 0: none' -r
+complete -c orders -n "__fish_orders_using_subcommand config" -l cache-ttl-seconds -d 'How long an order stays' -r
+complete -c orders -n "__fish_orders_using_subcommand config" -l cache-max-bytes -d 'How much memory the orders may use, such as 50331648 or 48MiB' -r
+complete -c orders -n "__fish_orders_using_subcommand config" -l api-url -d 'URL of the API' -r
+complete -c orders -n "__fish_orders_using_subcommand config" -l token-file -d 'File with the token to send; ORDERS_TOKEN may hold the token itself' -r -F
+complete -c orders -n "__fish_orders_using_subcommand config" -l output -d 'Print data as a table or as JSON' -r -f -a "table\t'Columns for people; plain when piped'
+json\t'One JSON document, also when the command fails'"
+complete -c orders -n "__fish_orders_using_subcommand config" -l log-format -d 'Write diagnostics as text or as JSON' -r -f -a "text\t'TIME LEVEL message field=value'
+json\t'One JSON object a line'"
+complete -c orders -n "__fish_orders_using_subcommand config" -l env-file -d 'File with variables [default: .env, where there is one]' -r -F
+complete -c orders -n "__fish_orders_using_subcommand config" -l running -d 'Show the settings of the running services of this user on this machine'
+complete -c orders -n "__fish_orders_using_subcommand config" -s q -l quiet -d 'Print only warnings and errors on stderr'
+complete -c orders -n "__fish_orders_using_subcommand config" -s v -l verbose -d 'Print more on stderr; -vv prints everything'
+complete -c orders -n "__fish_orders_using_subcommand config" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c orders -n "__fish_orders_using_subcommand token" -l scope -d 'What it allows, repeatable or separated by commas' -r -f -a "orders:write\t'POST /orders'
 orders:read\t'GET /api/order/UID'
 operator\t'/metrics and the details of /readyz'"
@@ -230,15 +264,16 @@ complete -c orders -n "__fish_orders_using_subcommand version" -l env-file -d 'F
 complete -c orders -n "__fish_orders_using_subcommand version" -s q -l quiet -d 'Print only warnings and errors on stderr'
 complete -c orders -n "__fish_orders_using_subcommand version" -s v -l verbose -d 'Print more on stderr; -vv prints everything'
 complete -c orders -n "__fish_orders_using_subcommand version" -s h -l help -d 'Print help'
-complete -c orders -n "__fish_orders_using_subcommand help; and not __fish_seen_subcommand_from up migrate create-topics serve-api consume send get export token completions version help" -f -a "up" -d 'Run everything in one process; no other software is required'
-complete -c orders -n "__fish_orders_using_subcommand help; and not __fish_seen_subcommand_from up migrate create-topics serve-api consume send get export token completions version help" -f -a "migrate" -d 'Create or update the tables of the database'
-complete -c orders -n "__fish_orders_using_subcommand help; and not __fish_seen_subcommand_from up migrate create-topics serve-api consume send get export token completions version help" -f -a "create-topics" -d 'Create the topics, or check existing ones'
-complete -c orders -n "__fish_orders_using_subcommand help; and not __fish_seen_subcommand_from up migrate create-topics serve-api consume send get export token completions version help" -f -a "serve-api" -d 'Serve the HTTP API: accept orders and return them'
-complete -c orders -n "__fish_orders_using_subcommand help; and not __fish_seen_subcommand_from up migrate create-topics serve-api consume send get export token completions version help" -f -a "consume" -d 'Store orders from the log in the database, and answer lookups'
-complete -c orders -n "__fish_orders_using_subcommand help; and not __fish_seen_subcommand_from up migrate create-topics serve-api consume send get export token completions version help" -f -a "send" -d 'Post orders from files or stdin to the API'
-complete -c orders -n "__fish_orders_using_subcommand help; and not __fish_seen_subcommand_from up migrate create-topics serve-api consume send get export token completions version help" -f -a "get" -d 'Get orders by their uid from the API'
-complete -c orders -n "__fish_orders_using_subcommand help; and not __fish_seen_subcommand_from up migrate create-topics serve-api consume send get export token completions version help" -f -a "export" -d 'Write every stored order as JSON, one a line'
-complete -c orders -n "__fish_orders_using_subcommand help; and not __fish_seen_subcommand_from up migrate create-topics serve-api consume send get export token completions version help" -f -a "token" -d 'Make a token that lets a client in'
-complete -c orders -n "__fish_orders_using_subcommand help; and not __fish_seen_subcommand_from up migrate create-topics serve-api consume send get export token completions version help" -f -a "completions" -d 'Print the completion script of a shell'
-complete -c orders -n "__fish_orders_using_subcommand help; and not __fish_seen_subcommand_from up migrate create-topics serve-api consume send get export token completions version help" -f -a "version" -d 'Print the version'
-complete -c orders -n "__fish_orders_using_subcommand help; and not __fish_seen_subcommand_from up migrate create-topics serve-api consume send get export token completions version help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c orders -n "__fish_orders_using_subcommand help; and not __fish_seen_subcommand_from up migrate create-topics serve-api consume send get export config token completions version help" -f -a "up" -d 'Run everything in one process; no other software is required'
+complete -c orders -n "__fish_orders_using_subcommand help; and not __fish_seen_subcommand_from up migrate create-topics serve-api consume send get export config token completions version help" -f -a "migrate" -d 'Create or update the tables of the database'
+complete -c orders -n "__fish_orders_using_subcommand help; and not __fish_seen_subcommand_from up migrate create-topics serve-api consume send get export config token completions version help" -f -a "create-topics" -d 'Create the topics, or check existing ones'
+complete -c orders -n "__fish_orders_using_subcommand help; and not __fish_seen_subcommand_from up migrate create-topics serve-api consume send get export config token completions version help" -f -a "serve-api" -d 'Serve the HTTP API: accept orders and return them'
+complete -c orders -n "__fish_orders_using_subcommand help; and not __fish_seen_subcommand_from up migrate create-topics serve-api consume send get export config token completions version help" -f -a "consume" -d 'Store orders from the log in the database, and answer lookups'
+complete -c orders -n "__fish_orders_using_subcommand help; and not __fish_seen_subcommand_from up migrate create-topics serve-api consume send get export config token completions version help" -f -a "send" -d 'Post orders from files or stdin to the API'
+complete -c orders -n "__fish_orders_using_subcommand help; and not __fish_seen_subcommand_from up migrate create-topics serve-api consume send get export config token completions version help" -f -a "get" -d 'Get orders by their uid from the API'
+complete -c orders -n "__fish_orders_using_subcommand help; and not __fish_seen_subcommand_from up migrate create-topics serve-api consume send get export config token completions version help" -f -a "export" -d 'Write every stored order as JSON, one a line'
+complete -c orders -n "__fish_orders_using_subcommand help; and not __fish_seen_subcommand_from up migrate create-topics serve-api consume send get export config token completions version help" -f -a "config" -d 'Show every setting, its value and where it comes from'
+complete -c orders -n "__fish_orders_using_subcommand help; and not __fish_seen_subcommand_from up migrate create-topics serve-api consume send get export config token completions version help" -f -a "token" -d 'Make a token that lets a client in'
+complete -c orders -n "__fish_orders_using_subcommand help; and not __fish_seen_subcommand_from up migrate create-topics serve-api consume send get export config token completions version help" -f -a "completions" -d 'Print the completion script of a shell'
+complete -c orders -n "__fish_orders_using_subcommand help; and not __fish_seen_subcommand_from up migrate create-topics serve-api consume send get export config token completions version help" -f -a "version" -d 'Print the version'
+complete -c orders -n "__fish_orders_using_subcommand help; and not __fish_seen_subcommand_from up migrate create-topics serve-api consume send get export config token completions version help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'

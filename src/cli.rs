@@ -27,6 +27,7 @@ Examples:
   orders send order.json                  post an order
   orders get b563feb7b2b84b6test          look one up
   orders export --to orders.ndjson        write every stored order into a file
+  orders config --running                 the settings of running services
 
 Settings come from flags, the environment, a .env file, defaults, in this order.
 Without KAFKA_BROKERS and DB_URL, log and orders are files in ./orders-data.
@@ -103,6 +104,8 @@ pub enum Command {
     Get(commands::get::Args),
     /// Write every stored order as JSON, one a line
     Export(commands::export::Args),
+    /// Show every setting, its value and where it comes from
+    Config(commands::config::Args),
     /// Make a token that lets a client in
     Token(commands::token::Args),
     /// Print the completion script of a shell
@@ -173,6 +176,7 @@ pub fn run(line: &CommandLine, output: &Output) -> anyhow::Result<Exit> {
         Command::Send(args) => commands::send::run(args, &context),
         Command::Get(args) => commands::get::run(args, &context),
         Command::Export(args) => commands::export::run(args, &context),
+        Command::Config(args) => commands::config::run(args, &Cli::command(), &context),
         Command::Token(args) => commands::token::run(args, &context),
         Command::Completions(args) => {
             commands::completions::run(args, &mut Cli::command(), &context)

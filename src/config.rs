@@ -33,7 +33,7 @@ pub use http::{AdminArgs, ApiUrlArgs, CacheArgs, HttpArgs};
 pub use log::{GroupArgs, LogArgs, LogEngine, LogSettings, Topics};
 pub use properties::Property;
 pub use redaction::{redact, redact_arguments};
-pub use settings::{Entry, Settings, command_line};
+pub use settings::{Entry, Settings, command_line, other_defaults};
 pub use store::{StoreArgs, StoreSettings};
 pub use time::time;
 pub use variables::{Origin, Variables, proxy};

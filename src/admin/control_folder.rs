@@ -14,6 +14,14 @@ use rustix::process::{Pid, geteuid, test_kill_process};
 
 const EXTENSION: &str = "sock";
 
+/// A socket of the folder, and what its name says of the service.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct SocketFile {
+    pub role: String,
+    pub pid: u32,
+    pub path: PathBuf,
+}
+
 /// The path of this process's socket.
 pub fn socket_path(folder: &Path, role: &str) -> PathBuf {
     folder.join(format!("{role}-{}.{EXTENSION}", process::id()))
@@ -28,6 +36,43 @@ pub fn prepare(folder: &Path) -> anyhow::Result<()> {
     {
         return Err(error).with_context(|| format!("creating `{shown}`"));
     }
+    check(folder)
+}
+
+/// The sockets of this user in the folder, by role and pid; none when there is no folder. Opens none of
+/// them. A folder that [`prepare`] refuses is an error.
+pub fn sockets(folder: &Path) -> anyhow::Result<Vec<SocketFile>> {
+    let reading = || format!("reading `{}`", folder.display());
+    match fs::symlink_metadata(folder) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        _ => check(folder)?,
+    }
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).with_context(reading)? {
+        let entry = entry.with_context(reading)?;
+        // It may be gone already.
+        let Ok(metadata) = entry.metadata() else {
+            continue;
+        };
+        let is_own = metadata.uid() == geteuid().as_raw();
+        if metadata.file_type().is_socket() && is_own {
+            found.extend(socket_file(entry.path()));
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// The parts of a name that [`socket_path`] makes.
+fn socket_file(path: PathBuf) -> Option<SocketFile> {
+    let name = path.file_name()?.to_str()?.strip_suffix(EXTENSION)?;
+    let (role, pid) = name.strip_suffix('.')?.rsplit_once('-')?;
+    let (role, pid) = (role.to_owned(), pid.parse().ok()?);
+    Some(SocketFile { role, pid, path })
+}
+
+fn check(folder: &Path) -> anyhow::Result<()> {
+    let shown = folder.display();
     let metadata = fs::symlink_metadata(folder).with_context(|| format!("reading `{shown}`"))?;
     ensure!(metadata.is_dir(), "`{shown}` is not a folder");
     let (owner, user) = (metadata.uid(), geteuid().as_raw());
@@ -57,7 +102,7 @@ pub fn remove_stale(folder: &Path) {
 
 /// Whether the process that created the socket has ended (or is this one). A service that is starting
 /// binds its socket a moment before it listens, so a refused connection alone is no proof.
-fn is_of_ended_process(path: &Path) -> bool {
+pub fn is_of_ended_process(path: &Path) -> bool {
     let name = path.file_stem().and_then(|stem| stem.to_str());
     let pid = name.and_then(|name| name.rsplit('-').next()?.parse().ok());
     let Some(pid) = pid.and_then(Pid::from_raw) else {
@@ -116,6 +161,35 @@ mod tests {
 
         let missing = parent.path().join("missing").join("orders");
         assert!(refused(&missing).starts_with("creating "));
+    }
+
+    #[test]
+    fn sockets_are_listed_with_the_role_and_the_pid_of_their_names() {
+        let parent = tempfile::tempdir().unwrap();
+        let folder = parent.path().join("orders");
+        assert_eq!(sockets(&folder).unwrap(), []);
+        prepare(&folder).unwrap();
+        let names = [
+            "up-10.sock",
+            "api-9.sock",
+            "api-x.sock",
+            "api.sock",
+            "api-9",
+        ];
+        for name in names {
+            drop(UnixListener::bind(folder.join(name)).unwrap());
+        }
+        fs::write(folder.join("consumer-1.sock"), "").unwrap();
+        symlink(folder.join("up-10.sock"), folder.join("up-11.sock")).unwrap();
+        let expected = [("api", 9), ("up", 10)].map(|(role, pid)| SocketFile {
+            role: role.into(),
+            pid,
+            path: folder.join(format!("{role}-{pid}.sock")),
+        });
+        assert_eq!(sockets(&folder).unwrap(), expected);
+        fs::set_permissions(&folder, Permissions::from_mode(0o770)).unwrap();
+        let error = sockets(&folder).unwrap_err().to_string();
+        assert!(error.ends_with("has mode 770 and must have 700"), "{error}");
     }
 
     #[test]

@@ -11,6 +11,7 @@
 //!   often by a panic that the caller cannot see, so the socket is probed while there is no request,
 //!   and a server that does not listen any more is replaced.
 
+use std::env;
 use std::mem;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -21,12 +22,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow};
 use serde::Serialize;
-use serde_json::json;
 use tiny_http::{Header, Method, Request, Response, Server};
 use tracing::{info, warn};
 
+use super::Health;
 use super::control_folder::{is_listening, prepare, remove_stale, socket_path};
-use super::{Check, Health};
+use super::control_messages::{Addresses, ServiceSettings, ServiceStatus};
 use crate::config::Entry;
 use crate::shutdown::Shutdown;
 use crate::sync::lock;
@@ -57,22 +58,6 @@ struct Answers {
     admin: SocketAddr,
     started: Instant,
     health: Arc<dyn Health>,
-}
-
-#[derive(Serialize)]
-struct Status<'a> {
-    role: &'a str,
-    version: &'a str,
-    pid: u32,
-    uptime_s: u64,
-    addresses: Addresses,
-    checks: Vec<Check>,
-}
-
-#[derive(Serialize)]
-struct Addresses {
-    api: Option<SocketAddr>,
-    admin: SocketAddr,
 }
 
 /// A served socket; dropping it removes it.
@@ -207,11 +192,8 @@ fn answer_in_thread(request: Request, answers: Arc<Answers>) {
 
 fn answer(request: Request, answers: &Answers) {
     let (status, body) = match (request.method(), request.url()) {
-        (Method::Get | Method::Head, "/status") => (200, answers.status()),
-        (Method::Get | Method::Head, "/config") => (
-            200,
-            json!({ "settings": answers.service.settings }).to_string(),
-        ),
+        (Method::Get | Method::Head, "/status") => (200, encode(&answers.status())),
+        (Method::Get | Method::Head, "/config") => (200, encode(&answers.settings())),
         (_, "/status" | "/config") => (405, r#"{"error":"method not allowed"}"#.into()),
         _ => (
             404,
@@ -231,11 +213,15 @@ fn answer(request: Request, answers: &Answers) {
     let _ = request.respond(response);
 }
 
+fn encode(answer: &impl Serialize) -> String {
+    serde_json::to_string(answer).expect("every key is a text")
+}
+
 impl Answers {
-    fn status(&self) -> String {
-        let status = Status {
-            role: self.service.role,
-            version: env!("CARGO_PKG_VERSION"),
+    fn status(&self) -> ServiceStatus {
+        ServiceStatus {
+            role: self.service.role.into(),
+            version: env!("CARGO_PKG_VERSION").into(),
             pid: process::id(),
             uptime_s: self.started.elapsed().as_secs(),
             addresses: Addresses {
@@ -243,7 +229,14 @@ impl Answers {
                 admin: self.admin,
             },
             checks: self.health.ready(),
-        };
-        serde_json::to_string(&status).expect("every key is a text")
+        }
+    }
+
+    fn settings(&self) -> ServiceSettings {
+        let folder = env::current_dir().unwrap_or_default();
+        ServiceSettings {
+            folder: folder.to_string_lossy().into_owned(),
+            settings: self.service.settings.clone(),
+        }
     }
 }

@@ -17,7 +17,7 @@ use axum::http::{HeaderValue, Response, StatusCode};
 use axum::response::IntoResponse;
 use hyper::body::{Body as _, Incoming};
 use hyper::{Method, Request};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
 use tokio::runtime::Builder;
 use tokio::time::timeout;
@@ -27,11 +27,13 @@ use crate::access::{Access, Denial, Scope, TokenFile};
 use crate::http_server::{self, Connections, Limits, WhenFull, descriptors};
 use crate::shutdown::Shutdown;
 
-mod control_folder;
+pub mod control_folder;
+mod control_messages;
 mod control_socket;
 mod heartbeat;
 pub mod metrics;
 
+pub use control_messages::{Addresses, ServiceSettings, ServiceStatus};
 use control_socket::ControlSocket;
 pub use control_socket::Service;
 pub use heartbeat::Heartbeat;
@@ -64,7 +66,7 @@ pub trait Health: Send + Sync {
 }
 
 /// One condition of readiness.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Check {
     pub name: String,
     pub ok: bool,

@@ -7,7 +7,7 @@ use std::error::Error;
 use std::net::SocketAddr;
 
 use crate::admin::Service;
-use crate::config::{self, Settings};
+use crate::config::{Settings, control_folder};
 use crate::data_folder::FolderError;
 use crate::event_log::LogError;
 use crate::exit::{Exit, Failure};
@@ -15,6 +15,7 @@ use crate::output::Output;
 use crate::store::StoreError;
 
 pub mod completions;
+pub mod config;
 mod connect;
 pub mod consume;
 pub mod create_topics;
@@ -42,7 +43,7 @@ impl Context {
             role,
             api,
             settings: self.settings.entries(),
-            control_folder: config::control_folder(),
+            control_folder: control_folder(),
         }
     }
 }

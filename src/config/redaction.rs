@@ -3,6 +3,8 @@
 //! Works on any text, not on parsed URLs: error messages repeat exactly what cannot be parsed. Where
 //! the end of a secret is unclear, more than the secret is masked.
 
+use percent_encoding::percent_decode_str;
+
 /// Replaces a secret.
 pub(super) const MASK: &str = "***";
 
@@ -71,7 +73,7 @@ fn redact_parameters(rest: &str) -> String {
     let parameters: Vec<String> = parameters
         .split('&')
         .map(|parameter| match parameter.split_once('=') {
-            Some((key, value)) if key.to_ascii_lowercase().contains("password") => {
+            Some((key, value)) if is_password(key) => {
                 let end = value.len() - value.trim_end_matches(['`', '\'', '"', '\n', ' ']).len();
                 format!("{key}={MASK}{}", &value[value.len() - end..])
             }
@@ -79,6 +81,12 @@ fn redact_parameters(rest: &str) -> String {
         })
         .collect();
     format!("{base}?{}", parameters.join("&"))
+}
+
+/// Keys may be percent-encoded, as libpq reads them.
+fn is_password(key: &str) -> bool {
+    let key = percent_decode_str(key).decode_utf8_lossy();
+    key.to_ascii_lowercase().contains("password")
 }
 
 #[cfg(test)]
@@ -105,6 +113,10 @@ mod tests {
             (
                 "postgres://db/o?sslpassword=x&a=b",
                 "postgres://db/o?sslpassword=***&a=b",
+            ),
+            (
+                "postgres://db/o?p%61ssword=x",
+                "postgres://db/o?p%61ssword=***",
             ),
             ("no url at all: a@b", "no url at all: a@b"),
         ];

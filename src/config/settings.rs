@@ -11,27 +11,82 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::path;
 
 use clap::builder::Resettable;
 use clap::error::{ContextKind, ContextValue};
 use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches, Command};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::invalid::Invalid;
 use super::properties;
-use super::redaction::{redact, redact_url};
+use super::redaction::{MASK, redact, redact_url};
 use super::variables::{self, Origin, Variables, variable_of};
 use crate::exit::Failure;
 
 /// A setting as it may be shown: its secrets are masked.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
     /// The variable, or `-X`, which has none.
     pub name: String,
     /// `None` when it is not set and has no default.
     pub value: Option<String>,
+    /// A file with its absolute path.
     pub origin: Origin,
+}
+
+impl Entry {
+    /// A variable that no argument has.
+    fn of_variable(name: &str, variables: &Variables) -> Entry {
+        let (value, origin) = match variables.get_lossy(name) {
+            Some((_, origin)) if variables::is_secret(name) => (Some(MASK.to_owned()), origin),
+            Some((value, origin)) => (Some(redact(&value)), origin),
+            None => (None, Origin::Default),
+        };
+        Entry {
+            name: name.to_owned(),
+            value,
+            origin: absolute(origin),
+        }
+    }
+}
+
+/// The origin for readers in another folder.
+fn absolute(origin: Origin) -> Origin {
+    match origin {
+        Origin::File(path) => Origin::File(path::absolute(&path).unwrap_or(path)),
+        other => other,
+    }
+}
+
+/// The defaults of the subcommands for which the default of a setting is another one than `entry`'s,
+/// each with its command. None when the setting is set.
+pub fn other_defaults(command: &Command, entry: &Entry) -> Vec<(String, Entry)> {
+    if entry.origin != Origin::Default {
+        return Vec::new();
+    }
+    let mut found = Vec::new();
+    for subcommand in command.get_subcommands() {
+        let is_setting = |argument: &&Arg| variable_of(argument).as_ref() == Some(&entry.name);
+        let Some(argument) = subcommand.get_arguments().find(is_setting) else {
+            continue;
+        };
+        let value = default_of(argument);
+        if value != entry.value {
+            let entry = Entry {
+                value,
+                ..entry.clone()
+            };
+            found.push((subcommand.get_name().to_owned(), entry));
+        }
+    }
+    found
+}
+
+fn default_of(argument: &Arg) -> Option<String> {
+    let default = argument.get_default_values().first();
+    default.map(|value| value.to_string_lossy().into_owned())
 }
 
 struct Setting {
@@ -74,9 +129,7 @@ impl Setting {
         {
             (Some(value), origin)
         } else {
-            let default = argument.get_default_values().first();
-            let default = default.map(|value| value.to_string_lossy().into_owned());
-            (default, Origin::Default)
+            (default_of(argument), Origin::Default)
         };
         Ok(Setting {
             id: id.to_owned(),
@@ -96,7 +149,7 @@ impl Setting {
         Entry {
             name: self.variable.clone().unwrap_or_else(|| self.flag.clone()),
             value: self.value.as_ref().map(mask),
-            origin: self.origin.clone(),
+            origin: absolute(self.origin.clone()),
         }
     }
 }
@@ -199,9 +252,12 @@ impl Settings {
         }
     }
 
-    /// Every setting of the command, in the order of its help.
+    /// Every setting of the command, in the order of its help, then the variables that no argument
+    /// has.
     pub fn entries(&self) -> Vec<Entry> {
-        self.list.iter().map(Setting::entry).collect()
+        let others = variables::without_argument();
+        let others = others.map(|name| Entry::of_variable(name, &self.variables));
+        self.list.iter().map(Setting::entry).chain(others).collect()
     }
 
     /// The value of a variable that may belong to another command.

@@ -10,7 +10,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use clap::{Arg, Command};
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::env_file;
 use crate::exit::Failure;
@@ -36,7 +36,10 @@ const WITHOUT_ARGUMENT: [&str; 5] = [
 /// The folder of libpq's default files.
 const HOME: &str = "HOME";
 
-/// Where a value comes from.
+/// The password that libpq uses where a URL has none.
+const PGPASSWORD: &str = "PGPASSWORD";
+
+/// Where a value comes from. As text it is `flag`, `environment`, `default` or the file's path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {
     Flag,
@@ -60,6 +63,18 @@ impl fmt::Display for Origin {
 impl Serialize for Origin {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Origin {
+    fn deserialize<D: Deserializer<'de>>(text: D) -> Result<Origin, D::Error> {
+        let text = String::deserialize(text)?;
+        Ok(match text.as_str() {
+            "flag" => Origin::Flag,
+            "environment" => Origin::Environment,
+            "default" => Origin::Default,
+            _ => Origin::File(text.into()),
+        })
     }
 }
 
@@ -101,6 +116,14 @@ impl Variables {
         let value = value.filter(|value| !value.is_empty());
         Ok(value.map(|value| (value.to_owned(), Origin::File(self.path.clone()))))
     }
+
+    /// As [`Variables::get`], for people: what is not UTF-8 is replaced.
+    pub(super) fn get_lossy(&self, name: &str) -> Option<(String, Origin)> {
+        self.get(name).unwrap_or_else(|_| {
+            let value = self.process.get(name)?.to_string_lossy();
+            Some((value.into_owned(), Origin::Environment))
+        })
+    }
 }
 
 /// The variables that fill in what a database URL leaves out.
@@ -121,9 +144,18 @@ pub fn proxy(scheme: &str) -> Option<String> {
 pub(super) fn names(command: &Command) -> BTreeSet<String> {
     let own = command.get_arguments().filter_map(variable_of);
     let inherited = command.get_subcommands().flat_map(names);
-    let others = WITHOUT_ARGUMENT.into_iter().chain(postgres_variables());
-    let others = others.map(str::to_owned);
+    let others = without_argument().map(str::to_owned);
     own.chain(inherited).chain(others).collect()
+}
+
+/// The variables that no argument has, whatever the command.
+pub(super) fn without_argument() -> impl Iterator<Item = &'static str> {
+    WITHOUT_ARGUMENT.into_iter().chain(postgres_variables())
+}
+
+/// Whether the whole value of a variable is a secret.
+pub(super) fn is_secret(name: &str) -> bool {
+    [ORDERS_TOKEN, PGPASSWORD].contains(&name)
 }
 
 /// The variable of an argument.

@@ -1,6 +1,10 @@
 //! What the operators' commands decide and do.
 //!
-//! Owns how they ask the parts of a running system without waiting for one that does not answer.
+//! Owns how they ask the parts of a running system without waiting for one that does not answer, what
+//! they conclude from the answers, and who they say changed something.
 
 pub mod actor;
+pub mod control_client;
 pub mod deadline;
+pub mod differences;
+pub mod services;

@@ -3,7 +3,7 @@
 use support::Orders;
 use support::process::{Pipe, orders};
 
-const COMMANDS: [&str; 11] = [
+const COMMANDS: [&str; 12] = [
     "up",
     "migrate",
     "create-topics",
@@ -12,6 +12,7 @@ const COMMANDS: [&str; 11] = [
     "send",
     "get",
     "export",
+    "config",
     "token",
     "completions",
     "version",
@@ -35,7 +36,7 @@ fn help_has_a_line_for_every_command() {
 
 #[test]
 fn help_of_a_command_names_its_variables_and_never_shows_their_values() {
-    let named: [(&str, &[&str]); 8] = [
+    let named: [(&str, &[&str]); 9] = [
         (
             "up",
             &["KAFKA_BROKERS", "DB_URL", "ORDERS_DATA_DIR", "HTTP_ADDR"],
@@ -53,6 +54,7 @@ fn help_of_a_command_names_its_variables_and_never_shows_their_values() {
         ("send", &["ORDERS_API_URL", "ORDERS_TOKEN_FILE"]),
         ("get", &["ORDERS_API_URL"]),
         ("export", &["KAFKA_BROKERS", "DB_URL"]),
+        ("config", &["KAFKA_BROKERS", "DB_URL", "CACHE_MAX_BYTES"]),
     ];
     for (command, variables) in named {
         let help = orders(&format!("{command} --help"));

@@ -5,6 +5,7 @@
 
 mod adoption;
 mod completions;
+mod config;
 mod configuration;
 mod create_topics;
 mod database_url;

@@ -2,9 +2,10 @@
 
 use std::path::Path;
 
-use clap::Args;
+use clap::{Args, CommandFactory};
 
 use super::*;
+use crate::cli::Cli;
 use crate::config::env_file;
 use crate::config::variables::names;
 
@@ -138,10 +139,83 @@ fn entries_have_the_origin_of_each_value_and_mask_secrets() {
     let (example, settings) = resolve::<Example>(&flags, variables).unwrap();
     assert_eq!(example.db_url.as_deref(), Some(url));
     assert_eq!(example.properties, ["sasl.password=s3cret"]);
+    let file = path::absolute("prod.env").unwrap();
     let expected = serde_json::json!([
         { "name": "LIMIT", "value": "7", "origin": "default" },
-        { "name": "DB_URL", "value": "postgresql://me:***@db/orders", "origin": "prod.env" },
+        { "name": "DB_URL", "value": "postgresql://me:***@db/orders", "origin": file },
         { "name": "-X", "value": "sasl.password=***", "origin": "flag" },
     ]);
-    assert_eq!(serde_json::json!(settings.entries()), expected);
+    let entries = settings.entries();
+    assert_eq!(serde_json::json!(entries[..3]), expected);
+    // Another program reads the same from it.
+    let written = serde_json::to_string(&entries).unwrap();
+    let read: Vec<Entry> = serde_json::from_str(&written).unwrap();
+    assert_eq!(read, entries);
+}
+
+/// The entries of `orders config`.
+fn config_entries(variables: Variables) -> Vec<Entry> {
+    let arguments = ["orders", "config"].map(OsString::from);
+    let flags = command_line(&Cli::command(), &arguments).unwrap();
+    let resolved = Settings::resolve(Cli::command(), &arguments, &flags, variables);
+    let (_, settings) = resolved.unwrap_or_else(|error| panic!("{error}"));
+    settings.entries()
+}
+
+#[test]
+fn orders_config_shows_every_variable_that_the_program_knows() {
+    let entries = config_entries(Variables::default());
+    let shown: Vec<&str> = entries.iter().map(|entry| entry.name.as_str()).collect();
+    for name in names(&Cli::command()) {
+        let count = shown.iter().filter(|it| **it == name).count();
+        assert_eq!(count, 1, "{name} in {shown:?}");
+    }
+    assert_eq!(shown.len(), names(&Cli::command()).len() + 1, "{shown:?}");
+    assert!(shown.contains(&"-X"));
+}
+
+#[test]
+fn no_entry_shows_a_secret_and_text_that_is_not_utf8_is_no_error() {
+    use std::os::unix::ffi::OsStringExt;
+    let url = "postgresql://me:s3cret@db/orders?sslpassword=s3cret";
+    let mut variables = Variables::of_process([
+        ("DB_URL", url),
+        ("KAFKA_PROPERTIES", "sasl.password=s3cret"),
+        ("ORDERS_TOKEN", "s3cret"),
+        ("PGPASSWORD", "s3cret"),
+        ("PGHOST", "db"),
+    ]);
+    let invalid = OsString::from_vec(b"a\xff".to_vec());
+    variables.process.insert("PGUSER".into(), invalid);
+    let entries = config_entries(variables);
+    let value = |name: &str| {
+        let entry = entries.iter().find(|entry| entry.name == name).unwrap();
+        assert_eq!(entry.origin, Origin::Environment);
+        entry.value.as_deref().unwrap()
+    };
+    assert_eq!(
+        value("DB_URL"),
+        "postgresql://me:***@db/orders?sslpassword=***"
+    );
+    assert_eq!(value("KAFKA_PROPERTIES"), "sasl.password=***");
+    assert_eq!((value("ORDERS_TOKEN"), value("PGPASSWORD")), ("***", "***"));
+    assert_eq!((value("PGHOST"), value("PGUSER")), ("db", "a\u{fffd}"));
+}
+
+#[test]
+fn a_default_that_another_command_has_is_found_unless_the_setting_is_set() {
+    let entry = |variables| {
+        let mut entries = config_entries(variables).into_iter();
+        entries.find(|entry| entry.name == "ADMIN_ADDR").unwrap()
+    };
+    let unset = entry(Variables::default());
+    assert_eq!(unset.value.as_deref(), Some("127.0.0.1:8081"));
+    let others = other_defaults(&Cli::command(), &unset);
+    let [(command, other)] = others.as_slice() else {
+        panic!("{others:?}");
+    };
+    assert_eq!(command, "consume");
+    assert_eq!(other.value.as_deref(), Some("127.0.0.1:8082"));
+    let set = entry(Variables::of_process([("ADMIN_ADDR", "127.0.0.1:1")]));
+    assert_eq!(other_defaults(&Cli::command(), &set), []);
 }
