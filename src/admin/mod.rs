@@ -30,13 +30,18 @@ use crate::shutdown::Shutdown;
 pub mod control_folder;
 mod control_messages;
 mod control_socket;
+mod exposition;
 mod heartbeat;
+mod histogram;
 pub mod metrics;
+mod process;
 
 pub use control_messages::{Addresses, ServiceSettings, ServiceStatus};
 use control_socket::ControlSocket;
 pub use control_socket::Service;
+use exposition::{Format, exposition};
 pub use heartbeat::Heartbeat;
+pub use histogram::Histogram;
 
 /// The limits of the operators' port. Its clients send one small head and read one response.
 const LIMITS: Limits = Limits {
@@ -61,7 +66,7 @@ pub trait Health: Send + Sync {
     /// Every condition of readiness; ready means that all are met.
     fn ready(&self) -> Vec<Check>;
 
-    /// Everything in the text format of OpenMetrics.
+    /// The service's metrics in the text format of OpenMetrics, without the line that ends it.
     fn metrics(&self) -> String;
 }
 
@@ -138,8 +143,6 @@ impl Drop for Admin {
     }
 }
 
-const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-
 /// What requests are answered from.
 struct Port {
     access: Access,
@@ -190,7 +193,11 @@ impl Port {
                 self.readiness(is_verbose, allowed)
             }
             "/metrics" => match allowed() {
-                Ok(()) => ([(CONTENT_TYPE, OPEN_METRICS)], self.health.metrics()).into_response(),
+                Ok(()) => {
+                    let format = Format::of(&head.headers);
+                    let metrics = exposition(&self.health.metrics(), &self.health.ready(), format);
+                    ([(CONTENT_TYPE, format.content_type())], metrics).into_response()
+                }
                 Err(denial) => denied(denial),
             },
             _ => {

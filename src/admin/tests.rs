@@ -28,7 +28,7 @@ impl Health for Fixed {
     }
 
     fn metrics(&self) -> String {
-        "# EOF\n".into()
+        "orders_a 1\n".into()
     }
 }
 

@@ -15,6 +15,7 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use super::lookups::{Completion, Joined, LookupHandle, RESEND_INTERVAL};
+use super::metrics::LookupResult;
 use super::problem::Problem;
 use super::response::{JSON, response};
 use super::{App, uid};
@@ -70,18 +71,28 @@ async fn find(app: &App, order_uid: &str) -> Result<Option<(Arc<Entry>, Origin)>
     // Before joining: a lookup whose first GET does not wait would never be sent.
     let Ok(_permit) = app.waiting_gets.try_acquire() else {
         app.metrics.cache_misses.inc();
+        app.metrics.looked_up(LookupResult::Refused);
         return Err(Problem::Busy { outcome: None });
     };
     let completion = match app.read_model.join(order_uid, now) {
         Joined::Found(entry) => return from_cache(entry),
         Joined::Full => {
             app.metrics.cache_misses.inc();
+            app.metrics.looked_up(LookupResult::Refused);
             return Err(Problem::Busy { outcome: None });
         }
         Joined::NotFound(not_found) => Some(Completion::NotFound(not_found)),
         Joined::Waiting(handle) => {
             app.metrics.cache_misses.inc();
-            wait(app, order_uid, handle).await?
+            let waited = wait(app, order_uid, handle).await;
+            app.metrics.looked_up(match &waited {
+                Ok(Some(Completion::Found(_))) => LookupResult::Found,
+                Ok(Some(Completion::Unverified(_))) => LookupResult::Unverified,
+                Ok(Some(Completion::NotFound(_))) => LookupResult::NotFound,
+                Ok(None) => LookupResult::Queued,
+                Err(_) => LookupResult::NotSent,
+            });
+            waited?
         }
     };
     match completion {

@@ -5,23 +5,36 @@
 
 use std::time::{Duration, Instant};
 
+use axum::http::Method;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
-use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
 use super::body_budget::BodyBudget;
 use super::follower_progress::FollowerProgress;
 use super::read_model::ReadModel;
+use crate::admin::Histogram;
 use crate::admin::metrics::{encode, register};
+use crate::event_log::{AppendError, Appended};
 use crate::http_server::Connections;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Answered {
     route: &'static str,
+    method: &'static str,
     status: u16,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Kind {
+    kind: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Outcome {
+    outcome: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -39,6 +52,9 @@ pub struct Metrics {
     registry: Registry,
     requests: Family<Answered, Counter>,
     durations: Family<Route, Histogram, fn() -> Histogram>,
+    produce_duration: Histogram,
+    produce_errors: Family<Kind, Counter>,
+    lookups: Family<Outcome, Counter>,
     connections: Gauge,
     body_bytes: Gauge,
     body_limit: Gauge,
@@ -55,27 +71,78 @@ pub struct Metrics {
     follower_lag: Family<Topic, Gauge>,
 }
 
-/// From 0.1 ms to about 13 s: two broker round trips are 1 ms, the handler's deadline is 7 s.
-fn durations() -> Histogram {
-    Histogram::new([
-        0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0,
-        2.5, 5.0, 7.5, 10.0,
-    ])
+/// What became of a lookup that a GET waited for.
+#[derive(Clone, Copy, Debug)]
+pub enum LookupResult {
+    Found,
+    /// By a reply that does not show which request it belongs to.
+    Unverified,
+    NotFound,
+    /// It takes longer than a client should wait.
+    Queued,
+    NotSent,
+    /// Too many were waiting.
+    Refused,
+}
+
+impl LookupResult {
+    const ALL: [LookupResult; 6] = [
+        LookupResult::Found,
+        LookupResult::Unverified,
+        LookupResult::NotFound,
+        LookupResult::Queued,
+        LookupResult::NotSent,
+        LookupResult::Refused,
+    ];
+
+    fn label(self) -> Outcome {
+        let outcome = match self {
+            LookupResult::Found => "found",
+            LookupResult::Unverified => "unverified",
+            LookupResult::NotFound => "not_found",
+            LookupResult::Queued => "queued",
+            LookupResult::NotSent => "not_sent",
+            LookupResult::Refused => "refused",
+        };
+        Outcome { outcome }
+    }
+}
+
+/// Every kind of [`AppendError`].
+const PRODUCE_ERRORS: [&str; 5] = ["not_accepted", "no_topic", "too_large", "full", "unknown"];
+
+/// The label of a method. There are few, whatever methods are requested.
+fn method_label(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::HEAD => "HEAD",
+        Method::POST => "POST",
+        _ => "other",
+    }
 }
 
 impl Metrics {
     /// `connections_cut` is counted by the connection loop, `bodies_refused` by the body budget.
-    pub fn new(connections_cut: Counter, bodies_refused: Counter) -> Metrics {
+    /// `expected` are requests that are counted from zero, so that the rate of the first is right.
+    pub fn new(
+        connections_cut: Counter,
+        bodies_refused: Counter,
+        expected: &[(&'static str, Method, u16)],
+    ) -> Metrics {
         let mut registry = Registry::with_prefix("orders");
         let to = &mut registry;
         let help = "Time from a request's head to its response";
-        let durations: Family<_, _, fn() -> Histogram> = Family::new_with_constructor(durations);
+        let durations: Family<_, _, fn() -> Histogram> =
+            Family::new_with_constructor(Histogram::seconds);
         let (name, seconds) = ("http_request_duration", Unit::Seconds);
         to.register_with_unit(name, help, seconds, durations.clone());
         let help = "Connections cut because their client was too slow";
         to.register("http_connections_cut", help, connections_cut);
         let help = "Requests refused because their client had its share of the body budget";
         to.register("http_bodies_refused", help, bodies_refused);
+        let produce_duration = Histogram::seconds();
+        let help = "Time from sending an order to the log until its outcome is known";
+        to.register("produce_duration_seconds", help, produce_duration.clone());
         let mut bytes = |name: &str, help: &str| {
             let gauge = Gauge::default();
             to.register_with_unit(name, help, Unit::Bytes, gauge.clone());
@@ -88,7 +155,12 @@ impl Metrics {
         let misses = "Orders that were requested and not in the cache";
         let live = "1 while everything that the log held three seconds ago has been read";
         let lag = "Records between the follower and the end of the log";
-        Metrics {
+        let errors = "Orders that the log did not acknowledge, by kind of error";
+        let lookups = "Lookups that a GET needed, by what became of them";
+        let metrics = Metrics {
+            produce_duration,
+            produce_errors: register(to, "produce_errors", errors),
+            lookups: register(to, "lookups", lookups),
             requests: register(to, "http_requests", "Requests answered by the public API"),
             durations,
             connections: register(to, "http_connections", open),
@@ -101,22 +173,67 @@ impl Metrics {
             cache_bytes,
             lookups_pending: register(to, "lookups_pending", "Lookups without a reply"),
             follower_live: register(to, "follower_live", live),
-            follower_lag: register(to, "follower_lag", lag),
+            follower_lag: register(to, "follower_lag_records", lag),
             registry,
+        };
+        for (route, method, status) in expected {
+            let answered = Answered {
+                route,
+                method: method_label(method),
+                status: *status,
+            };
+            metrics.requests.get_or_create(&answered).inc_by(0);
+            drop(metrics.durations.get_or_create(&Route { route }));
         }
+        for kind in PRODUCE_ERRORS {
+            metrics
+                .produce_errors
+                .get_or_create(&Kind { kind })
+                .inc_by(0);
+        }
+        for result in LookupResult::ALL {
+            metrics.lookups.get_or_create(&result.label()).inc_by(0);
+        }
+        metrics
     }
 
     /// A request was answered.
-    pub fn answered(&self, route: &'static str, status: u16, took: Duration) {
+    pub fn answered(&self, route: &'static str, method: &Method, status: u16, took: Duration) {
+        let method = method_label(method);
         self.requests
-            .get_or_create(&Answered { route, status })
+            .get_or_create(&Answered {
+                route,
+                method,
+                status,
+            })
             .inc();
         self.durations
             .get_or_create(&Route { route })
-            .observe(took.as_secs_f64());
+            .observe_duration(took);
     }
 
-    /// Everything in the text format of OpenMetrics.
+    /// The outcome of an order that was sent to the log is known.
+    pub fn produced(&self, appended: &Result<Appended, AppendError>, took: Duration) {
+        self.produce_duration.observe_duration(took);
+        let Err(error) = appended else {
+            return;
+        };
+        let kind = match error {
+            AppendError::NotAccepted(_) => "not_accepted",
+            AppendError::NoTopic(_) => "no_topic",
+            AppendError::TooLarge(_) => "too_large",
+            AppendError::Full(_) => "full",
+            AppendError::Unknown(_) => "unknown",
+        };
+        self.produce_errors.get_or_create(&Kind { kind }).inc();
+    }
+
+    /// A lookup that a GET waited for has ended.
+    pub fn looked_up(&self, result: LookupResult) {
+        self.lookups.get_or_create(&result.label()).inc();
+    }
+
+    /// Everything in the text format of OpenMetrics, without the line that ends it.
     pub fn text(
         &self,
         read_model: &ReadModel,

@@ -148,7 +148,11 @@ impl Api {
         let app = App {
             read_model,
             log,
-            metrics: Metrics::new(connections.cut.clone(), body_budget.refused.clone()),
+            metrics: Metrics::new(
+                connections.cut.clone(),
+                body_budget.refused.clone(),
+                &routes::EXPECTED,
+            ),
             waiting_gets: Semaphore::new(connections.max().div_ceil(2)),
             connections,
             body_budget,

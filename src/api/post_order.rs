@@ -9,7 +9,7 @@
 
 use std::net::IpAddr;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use axum::extract::Request;
@@ -85,12 +85,14 @@ async fn append(app: &App, order_uid: &str, encoded: Bytes) -> Result<(), Proble
         value: Some(&encoded),
         headers: &[(ACCEPTED_AT, accepted_at.as_bytes())],
     };
+    let sent = Instant::now();
     let appended = match app.log.append(Durability::Durable, record) {
         Ok(ack) => timeout(ACK_TIMEOUT, ack)
             .await
             .unwrap_or_else(|_| Err(unacknowledged())),
         Err(error) => Err(error),
     };
+    app.metrics.produced(&appended, sent.elapsed());
     report(app, order_uid, &appended);
     let Appended { partition, offset } = appended?;
     failpoint::reach(failpoint::Point::AfterAck);

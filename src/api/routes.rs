@@ -30,6 +30,19 @@ const ORDER: &str = "/api/order/{uid}";
 /// No source but this server, and no frames.
 const POLICY: &str = "default-src 'self'; img-src 'self' data:; frame-ancestors 'none'; base-uri 'none'; form-action 'none'";
 
+/// The requests that every instance is for, and how they are answered.
+pub const EXPECTED: [(&str, Method, u16); 9] = [
+    (ORDERS, Method::POST, 202),
+    (ORDERS, Method::POST, 400),
+    (ORDERS, Method::POST, 422),
+    (ORDERS, Method::POST, 503),
+    (ORDER, Method::GET, 200),
+    (ORDER, Method::GET, 202),
+    (ORDER, Method::GET, 404),
+    (ORDER, Method::GET, 503),
+    ("/healthz", Method::GET, 200),
+];
+
 /// Every route. A known path answers other methods with 405 and `Allow`.
 pub fn router(app: Arc<App>) -> Router {
     let style = || fixed("text/css; charset=utf-8", include_str!("page.css"));
@@ -60,16 +73,13 @@ pub async fn respond(
 ) -> Response<Body> {
     let started = Instant::now();
     let route = route(request.uri().path());
-    let admitted = admission::check(
-        &app.settings.access,
-        scope(route, request.method()),
-        &request,
-    );
+    let method = request.method().clone();
+    let admitted = admission::check(&app.settings.access, scope(route, &method), &request);
     // Nearly all requests of a busy instance are POSTs of orders. They bypass the router, which boxes
     // a future for each request.
     let response = if let Err(problem) = admitted {
         admission::refuse(request, problem).await.into_response()
-    } else if route == ORDERS && request.method() == Method::POST {
+    } else if route == ORDERS && method == Method::POST {
         post_order(&app, client, request).await.into_response()
     } else {
         match router.oneshot(request).await {
@@ -77,8 +87,12 @@ pub async fn respond(
             Err(never) => match never {},
         }
     };
-    app.metrics
-        .answered(route, response.status().as_u16(), started.elapsed());
+    app.metrics.answered(
+        route,
+        &method,
+        response.status().as_u16(),
+        started.elapsed(),
+    );
     response
 }
 

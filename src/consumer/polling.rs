@@ -121,6 +121,7 @@ impl Polling {
         } else {
             status.healthy(PARTITIONS, format!("assigned {partitions:?}"));
         }
+        status.rebalances.inc();
         self.context.clear_past_end();
         self.context.progress.assign(&partitions);
         self.reported_at = Instant::now() + REPORT_DELAY;

@@ -15,7 +15,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
 use crate::admin::metrics::{encode, register};
-use crate::admin::{Check, Health, Heartbeat};
+use crate::admin::{Check, Health, Heartbeat, Histogram};
+use crate::store::StoreError;
 use crate::sync::lock;
 
 /// The polling thread is stuck when its last heartbeat is older.
@@ -37,6 +38,20 @@ pub fn partition(partition: i32) -> String {
 struct PartitionLabel {
     partition: i32,
 }
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct KindLabel {
+    kind: &'static str,
+}
+
+/// Every kind of [`StoreError`].
+const KINDS: [&str; 5] = [
+    "unavailable",
+    "contended",
+    "rejected",
+    "misconfigured",
+    "fenced",
+];
 
 /// The lag of one partition.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,8 +76,10 @@ pub struct Status {
     pub orders_applied: Counter,
     pub orders_outdated: Counter,
     pub dead_letters: Counter,
-    pub batches: Counter,
-    pub store_retries: Counter,
+    pub batch_orders: Histogram,
+    pub commit_duration: Histogram,
+    store_errors: Family<KindLabel, Counter>,
+    pub rebalances: Counter,
     pub partition_acquisitions: Counter,
     pub lookups_answered: Counter,
     pub lookups_dropped: Counter,
@@ -75,7 +92,7 @@ pub struct Status {
 
 impl Status {
     pub fn new() -> Arc<Status> {
-        let mut registry = Registry::with_prefix("orders_consumer");
+        let mut registry = Registry::with_prefix("orders");
         let to = &mut registry;
         let foreign_key = "Orders whose record key is not their uid";
         let markers =
@@ -86,26 +103,47 @@ impl Status {
         let lag = "Records of a partition that wait to be stored; no series while it is not known";
         let oldest = "How long the oldest record of a partition that waits has waited";
         let next_offset = "The offset below which the store has applied everything";
-        let retries = "Calls to the store that failed and were retried";
+        let errors = "Calls of the lanes to the store that failed, by kind of error";
+        let rebalances = "Times the group assigned partitions to this member";
+        let mut histogram = |name: &str, help: &str, histogram: Histogram| {
+            to.register(name, help, histogram.clone());
+            histogram
+        };
+        let help = "Orders in each committed batch";
+        let batch_orders = histogram("batch_orders", help, Histogram::orders());
+        let help = "Time of each transaction that stored a batch";
+        let commit_duration = histogram("commit_duration_seconds", help, Histogram::seconds());
         let status = Status {
             heartbeat: Heartbeat::default(),
             conditions: Mutex::default(),
             lag: Mutex::default(),
-            orders_applied: register(to, "orders_applied", "Orders written to the store"),
-            orders_outdated: register(to, "orders_outdated", outdated),
+            orders_applied: register(to, "applied", "Orders written to the store"),
+            orders_outdated: register(to, "outdated", outdated),
             dead_letters: register(to, "dead_letters", "Records that became dead letters"),
-            batches: register(to, "batches", "Transactions committed"),
-            store_retries: register(to, "store_retries", retries),
-            partition_acquisitions: register(to, "partition_acquisitions", acquisitions),
-            lookups_answered: register(to, "lookups_answered", "Lookups answered"),
-            lookups_dropped: register(to, "lookups_dropped", dropped),
-            records_with_foreign_key: register(to, "records_with_foreign_key", foreign_key),
-            offsets_without_record: register(to, "offsets_without_record", markers),
-            lag_records: register(to, "lag_records", lag),
-            oldest_waiting: register(to, "oldest_waiting_seconds", oldest),
-            next_offset: register(to, "next_offset", next_offset),
+            batch_orders,
+            commit_duration,
+            store_errors: register(to, "store_errors", errors),
+            rebalances: register(to, "rebalances", rebalances),
+            partition_acquisitions: register(to, "consumer_partition_acquisitions", acquisitions),
+            lookups_answered: register(to, "consumer_lookups_answered", "Lookups answered"),
+            lookups_dropped: register(to, "consumer_lookups_dropped", dropped),
+            records_with_foreign_key: register(
+                to,
+                "consumer_records_with_foreign_key",
+                foreign_key,
+            ),
+            offsets_without_record: register(to, "consumer_offsets_without_record", markers),
+            lag_records: register(to, "consumer_lag_records", lag),
+            oldest_waiting: register(to, "consumer_oldest_waiting_seconds", oldest),
+            next_offset: register(to, "consumer_next_offset", next_offset),
             registry,
         };
+        for kind in KINDS {
+            status
+                .store_errors
+                .get_or_create(&KindLabel { kind })
+                .inc_by(0);
+        }
         // Nothing is healthy before it has been observed.
         for name in [LOG, DATABASE, MIGRATIONS, LOOKUPS, PARTITIONS] {
             status.set(name, false, "not known yet");
@@ -127,6 +165,18 @@ impl Status {
     pub fn add_hole(&self, from: i64, to: i64) {
         let offsets = u64::try_from(to - from).unwrap_or_default();
         self.offsets_without_record.inc_by(offsets);
+    }
+
+    /// A call to the store has failed.
+    pub fn store_failed(&self, error: &StoreError) {
+        let kind = match error {
+            StoreError::Unavailable(_) => "unavailable",
+            StoreError::Contended(_) => "contended",
+            StoreError::Rejected(_) => "rejected",
+            StoreError::Misconfigured(_) => "misconfigured",
+            StoreError::Fenced(_) => "fenced",
+        };
+        self.store_errors.get_or_create(&KindLabel { kind }).inc();
     }
 
     pub fn healthy(&self, name: &str, detail: impl ToString) {

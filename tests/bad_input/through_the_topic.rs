@@ -63,9 +63,7 @@ fn each_document_is_stored_or_becomes_a_dead_letter_with_its_bytes_and_reason(en
         counts,
         (accepted as i64, 0, 0),
     );
-    let counted = pipeline
-        .consumer
-        .metric("orders_consumer_dead_letters_total");
+    let counted = pipeline.consumer.metric("orders_dead_letters_total");
     checks.equal(
         "the metric of dead letters",
         counted,

@@ -133,7 +133,7 @@ fn a_locked_table_does_not_cost_the_consumer_its_group_membership() {
     env.produce(&orders("order", 6_000, 1, 4));
     wait_until_blocked(&mut env.db());
     // The lock_timeout of the program is 10 s: every lane has timed out, and retries.
-    consumer.wait_for_metric("orders_consumer_store_retries_total", 4);
+    consumer.wait_for_metric("orders_store_errors_total{kind=\"contended\"}", 4);
     wait_until_blocked(&mut env.db());
     locker.run("COMMIT");
 

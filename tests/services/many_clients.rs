@@ -127,7 +127,10 @@ fn a_client_that_never_reads_is_reset() {
         matches!(kind, ErrorKind::ConnectionReset | ErrorKind::BrokenPipe),
         "{kind:?}"
     );
-    api.wait_for_metric("orders_http_requests_total{route=\"/\",status=\"200\"}", 1);
+    api.wait_for_metric(
+        "orders_http_requests_total{route=\"/\",method=\"GET\",status=\"200\"}",
+        1,
+    );
     assert_eq!(http::get(&format!("{}/healthz", api.url())).status, 200);
 }
 

@@ -16,6 +16,7 @@ mod kafka_unavailable;
 mod kills;
 mod lost_acknowledgements;
 mod many_clients;
+mod metrics;
 mod new_partitions;
 mod operators_port;
 mod protected;

@@ -40,15 +40,8 @@ impl Health for Both {
         self.parts.iter().flat_map(of_part).collect()
     }
 
-    /// One document: an OpenMetrics exposition has one end.
     fn metrics(&self) -> String {
-        const END: &str = "# EOF\n";
-        let of_part = |(_, part): &(_, Arc<dyn Health>)| {
-            let text = part.metrics();
-            text.strip_suffix(END).map(str::to_owned).unwrap_or(text)
-        };
-        let text: String = self.parts.iter().map(of_part).collect();
-        text + END
+        self.parts.iter().map(|(_, part)| part.metrics()).collect()
     }
 }
 
@@ -72,7 +65,7 @@ mod tests {
         }
 
         fn metrics(&self) -> String {
-            "a 1\n# EOF\n".into()
+            "a 1\n".into()
         }
     }
 
@@ -88,6 +81,6 @@ mod tests {
     #[test]
     fn the_metrics_of_both_are_one_exposition() {
         let both = Both::new(Arc::new(Part(true)), Arc::new(Part(true)));
-        assert_eq!(both.metrics(), "a 1\na 1\n# EOF\n");
+        assert_eq!(both.metrics(), "a 1\na 1\n");
     }
 }

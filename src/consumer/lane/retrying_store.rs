@@ -2,6 +2,7 @@
 //! stop, or another consumer turns out to have the partition.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::control::{LaneControl, LaneExit};
 use crate::consumer::batch;
@@ -52,8 +53,13 @@ impl RetryingStore {
         let mut retry = Retry::default();
         let mut contended = 0;
         loop {
+            let began = Instant::now();
             match self.call_once(|store| store.apply(batch, window)) {
                 Ok(applied) => {
+                    self.context
+                        .status
+                        .commit_duration
+                        .observe_duration(began.elapsed());
                     self.context.status.healthy(condition, "reading");
                     return Ok(Some(applied));
                 }
@@ -79,6 +85,17 @@ impl RetryingStore {
         &mut self,
         call: impl FnOnce(&mut dyn OrderStore) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
+        let called = self.try_call(call);
+        if let Err(error) = &called {
+            self.context.status.store_failed(error);
+        }
+        called
+    }
+
+    fn try_call<T>(
+        &mut self,
+        call: impl FnOnce(&mut dyn OrderStore) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
         let store = match &mut self.store {
             Some(store) => store,
             empty => empty.insert(self.context.store.connect()?),
@@ -96,7 +113,6 @@ impl RetryingStore {
     ) -> Result<(), LaneExit> {
         // Not reported then: another lane reports what this partition is like now.
         self.control.check_stop()?;
-        self.context.status.store_retries.inc();
         let after = retry.after(error, clock::now());
         let Pause {
             pause,

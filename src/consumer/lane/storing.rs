@@ -127,7 +127,7 @@ impl Lane {
         context.grow_batches();
         context.set_applied(batch.partition, batch.end);
         let status = &context.status;
-        status.batches.inc();
+        status.batch_orders.observe(batch.orders.len() as f64);
         if applied.already_applied {
             // What became of its records was logged, or lost, with the answer to that COMMIT.
             tracing::info!(
