@@ -40,6 +40,9 @@ complete -c orders -n "__fish_orders_needs_command" -f -a "serve-api" -d 'Serve 
 complete -c orders -n "__fish_orders_needs_command" -f -a "consume" -d 'Store orders from the log in the database, and answer lookups'
 complete -c orders -n "__fish_orders_needs_command" -f -a "send" -d 'Post orders from files or stdin to the API'
 complete -c orders -n "__fish_orders_needs_command" -f -a "get" -d 'Get orders by their uid from the API'
+complete -c orders -n "__fish_orders_needs_command" -f -a "list" -d 'List the newest orders, or those of a customer'
+complete -c orders -n "__fish_orders_needs_command" -f -a "gaps" -d 'Records that were deleted before they were read'
+complete -c orders -n "__fish_orders_needs_command" -f -a "replay" -d 'Apply records of the log again, which is harmless'
 complete -c orders -n "__fish_orders_needs_command" -f -a "export" -d 'Write every stored order as JSON, one a line'
 complete -c orders -n "__fish_orders_needs_command" -f -a "config" -d 'Show every setting, its value and where it comes from'
 complete -c orders -n "__fish_orders_needs_command" -f -a "token" -d 'Make a token that lets a client in'
@@ -184,6 +187,103 @@ complete -c orders -n "__fish_orders_using_subcommand get" -l env-file -d 'File 
 complete -c orders -n "__fish_orders_using_subcommand get" -s q -l quiet -d 'Print only warnings and errors on stderr'
 complete -c orders -n "__fish_orders_using_subcommand get" -s v -l verbose -d 'Print more on stderr; -vv prints everything'
 complete -c orders -n "__fish_orders_using_subcommand get" -s h -l help -d 'Print help'
+complete -c orders -n "__fish_orders_using_subcommand list" -l latest -d 'At most so many orders, the newest first' -r
+complete -c orders -n "__fish_orders_using_subcommand list" -l customer -d 'Only orders with this customer_id' -r
+complete -c orders -n "__fish_orders_using_subcommand list" -l track -d 'Only orders with this track_number' -r
+complete -c orders -n "__fish_orders_using_subcommand list" -l since -d 'Only orders accepted since: 2026-11-27, 2026-11-27T08:00:00Z or -1h' -r
+complete -c orders -n "__fish_orders_using_subcommand list" -l until -d 'Only orders accepted before' -r
+complete -c orders -n "__fish_orders_using_subcommand list" -l format -d 'How to print them' -r -f -a "table\t'A table'
+wide\t'A table with all columns'
+uid\t'One uid a line'
+ndjson\t'One JSON document a line'"
+complete -c orders -n "__fish_orders_using_subcommand list" -l db-url -d 'Database, as postgresql://USER@HOST:PORT/DATABASE or sqlite:FILE' -r
+complete -c orders -n "__fish_orders_using_subcommand list" -l data-dir -d 'Folder of the embedded engines' -r -F
+complete -c orders -n "__fish_orders_using_subcommand list" -l output -d 'Print data as a table or as JSON' -r -f -a "table\t'Columns for people; plain when piped'
+json\t'One JSON document, also when the command fails'"
+complete -c orders -n "__fish_orders_using_subcommand list" -l log-format -d 'Write diagnostics as text or as JSON' -r -f -a "text\t'TIME LEVEL message field=value'
+json\t'One JSON object a line'"
+complete -c orders -n "__fish_orders_using_subcommand list" -l env-file -d 'File with variables [default: .env, where there is one]' -r -F
+complete -c orders -n "__fish_orders_using_subcommand list" -s q -l quiet -d 'Print only warnings and errors on stderr'
+complete -c orders -n "__fish_orders_using_subcommand list" -s v -l verbose -d 'Print more on stderr; -vv prints everything'
+complete -c orders -n "__fish_orders_using_subcommand list" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c orders -n "__fish_orders_using_subcommand gaps; and not __fish_seen_subcommand_from list accept help" -l brokers -d 'Kafka brokers, separated by commas' -r
+complete -c orders -n "__fish_orders_using_subcommand gaps; and not __fish_seen_subcommand_from list accept help" -l topic -d 'Topic of the orders' -r
+complete -c orders -n "__fish_orders_using_subcommand gaps; and not __fish_seen_subcommand_from list accept help" -l lookup-topic -d 'Topic of the lookups' -r
+complete -c orders -n "__fish_orders_using_subcommand gaps; and not __fish_seen_subcommand_from list accept help" -l found-topic -d 'Topic of the answers to lookups' -r
+complete -c orders -n "__fish_orders_using_subcommand gaps; and not __fish_seen_subcommand_from list accept help" -l kafka-properties -d 'Properties of the Kafka client, separated by commas' -r
+complete -c orders -n "__fish_orders_using_subcommand gaps; and not __fish_seen_subcommand_from list accept help" -s X -d 'Property of the Kafka client, repeatable; replaces that of KAFKA_PROPERTIES' -r
+complete -c orders -n "__fish_orders_using_subcommand gaps; and not __fish_seen_subcommand_from list accept help" -l db-url -d 'Database, as postgresql://USER@HOST:PORT/DATABASE or sqlite:FILE' -r
+complete -c orders -n "__fish_orders_using_subcommand gaps; and not __fish_seen_subcommand_from list accept help" -l data-dir -d 'Folder of the embedded engines' -r -F
+complete -c orders -n "__fish_orders_using_subcommand gaps; and not __fish_seen_subcommand_from list accept help" -l output -d 'Print data as a table or as JSON' -r -f -a "table\t'Columns for people; plain when piped'
+json\t'One JSON document, also when the command fails'"
+complete -c orders -n "__fish_orders_using_subcommand gaps; and not __fish_seen_subcommand_from list accept help" -l log-format -d 'Write diagnostics as text or as JSON' -r -f -a "text\t'TIME LEVEL message field=value'
+json\t'One JSON object a line'"
+complete -c orders -n "__fish_orders_using_subcommand gaps; and not __fish_seen_subcommand_from list accept help" -l env-file -d 'File with variables [default: .env, where there is one]' -r -F
+complete -c orders -n "__fish_orders_using_subcommand gaps; and not __fish_seen_subcommand_from list accept help" -s q -l quiet -d 'Print only warnings and errors on stderr'
+complete -c orders -n "__fish_orders_using_subcommand gaps; and not __fish_seen_subcommand_from list accept help" -s v -l verbose -d 'Print more on stderr; -vv prints everything'
+complete -c orders -n "__fish_orders_using_subcommand gaps; and not __fish_seen_subcommand_from list accept help" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c orders -n "__fish_orders_using_subcommand gaps; and not __fish_seen_subcommand_from list accept help" -f -a "list" -d 'List the gaps (the default)'
+complete -c orders -n "__fish_orders_using_subcommand gaps; and not __fish_seen_subcommand_from list accept help" -f -a "accept" -d 'Let the consumer go on after a gap'
+complete -c orders -n "__fish_orders_using_subcommand gaps; and not __fish_seen_subcommand_from list accept help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c orders -n "__fish_orders_using_subcommand gaps; and __fish_seen_subcommand_from list" -l brokers -d 'Kafka brokers, separated by commas' -r
+complete -c orders -n "__fish_orders_using_subcommand gaps; and __fish_seen_subcommand_from list" -l topic -d 'Topic of the orders' -r
+complete -c orders -n "__fish_orders_using_subcommand gaps; and __fish_seen_subcommand_from list" -l lookup-topic -d 'Topic of the lookups' -r
+complete -c orders -n "__fish_orders_using_subcommand gaps; and __fish_seen_subcommand_from list" -l found-topic -d 'Topic of the answers to lookups' -r
+complete -c orders -n "__fish_orders_using_subcommand gaps; and __fish_seen_subcommand_from list" -l kafka-properties -d 'Properties of the Kafka client, separated by commas' -r
+complete -c orders -n "__fish_orders_using_subcommand gaps; and __fish_seen_subcommand_from list" -s X -d 'Property of the Kafka client, repeatable; replaces that of KAFKA_PROPERTIES' -r
+complete -c orders -n "__fish_orders_using_subcommand gaps; and __fish_seen_subcommand_from list" -l db-url -d 'Database, as postgresql://USER@HOST:PORT/DATABASE or sqlite:FILE' -r
+complete -c orders -n "__fish_orders_using_subcommand gaps; and __fish_seen_subcommand_from list" -l data-dir -d 'Folder of the embedded engines' -r -F
+complete -c orders -n "__fish_orders_using_subcommand gaps; and __fish_seen_subcommand_from list" -l output -d 'Print data as a table or as JSON' -r -f -a "table\t'Columns for people; plain when piped'
+json\t'One JSON document, also when the command fails'"
+complete -c orders -n "__fish_orders_using_subcommand gaps; and __fish_seen_subcommand_from list" -l log-format -d 'Write diagnostics as text or as JSON' -r -f -a "text\t'TIME LEVEL message field=value'
+json\t'One JSON object a line'"
+complete -c orders -n "__fish_orders_using_subcommand gaps; and __fish_seen_subcommand_from list" -l env-file -d 'File with variables [default: .env, where there is one]' -r -F
+complete -c orders -n "__fish_orders_using_subcommand gaps; and __fish_seen_subcommand_from list" -s q -l quiet -d 'Print only warnings and errors on stderr'
+complete -c orders -n "__fish_orders_using_subcommand gaps; and __fish_seen_subcommand_from list" -s v -l verbose -d 'Print more on stderr; -vv prints everything'
+complete -c orders -n "__fish_orders_using_subcommand gaps; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c orders -n "__fish_orders_using_subcommand gaps; and __fish_seen_subcommand_from accept" -l why -d 'Why, kept with who and when' -r
+complete -c orders -n "__fish_orders_using_subcommand gaps; and __fish_seen_subcommand_from accept" -l brokers -d 'Kafka brokers, separated by commas' -r
+complete -c orders -n "__fish_orders_using_subcommand gaps; and __fish_seen_subcommand_from accept" -l topic -d 'Topic of the orders' -r
+complete -c orders -n "__fish_orders_using_subcommand gaps; and __fish_seen_subcommand_from accept" -l lookup-topic -d 'Topic of the lookups' -r
+complete -c orders -n "__fish_orders_using_subcommand gaps; and __fish_seen_subcommand_from accept" -l found-topic -d 'Topic of the answers to lookups' -r
+complete -c orders -n "__fish_orders_using_subcommand gaps; and __fish_seen_subcommand_from accept" -l kafka-properties -d 'Properties of the Kafka client, separated by commas' -r
+complete -c orders -n "__fish_orders_using_subcommand gaps; and __fish_seen_subcommand_from accept" -s X -d 'Property of the Kafka client, repeatable; replaces that of KAFKA_PROPERTIES' -r
+complete -c orders -n "__fish_orders_using_subcommand gaps; and __fish_seen_subcommand_from accept" -l db-url -d 'Database, as postgresql://USER@HOST:PORT/DATABASE or sqlite:FILE' -r
+complete -c orders -n "__fish_orders_using_subcommand gaps; and __fish_seen_subcommand_from accept" -l data-dir -d 'Folder of the embedded engines' -r -F
+complete -c orders -n "__fish_orders_using_subcommand gaps; and __fish_seen_subcommand_from accept" -l output -d 'Print data as a table or as JSON' -r -f -a "table\t'Columns for people; plain when piped'
+json\t'One JSON document, also when the command fails'"
+complete -c orders -n "__fish_orders_using_subcommand gaps; and __fish_seen_subcommand_from accept" -l log-format -d 'Write diagnostics as text or as JSON' -r -f -a "text\t'TIME LEVEL message field=value'
+json\t'One JSON object a line'"
+complete -c orders -n "__fish_orders_using_subcommand gaps; and __fish_seen_subcommand_from accept" -l env-file -d 'File with variables [default: .env, where there is one]' -r -F
+complete -c orders -n "__fish_orders_using_subcommand gaps; and __fish_seen_subcommand_from accept" -l dry-run -d 'Only check that there is such a gap'
+complete -c orders -n "__fish_orders_using_subcommand gaps; and __fish_seen_subcommand_from accept" -l yes -d 'Do not ask'
+complete -c orders -n "__fish_orders_using_subcommand gaps; and __fish_seen_subcommand_from accept" -s q -l quiet -d 'Print only warnings and errors on stderr'
+complete -c orders -n "__fish_orders_using_subcommand gaps; and __fish_seen_subcommand_from accept" -s v -l verbose -d 'Print more on stderr; -vv prints everything'
+complete -c orders -n "__fish_orders_using_subcommand gaps; and __fish_seen_subcommand_from accept" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c orders -n "__fish_orders_using_subcommand gaps; and __fish_seen_subcommand_from help" -f -a "list" -d 'List the gaps (the default)'
+complete -c orders -n "__fish_orders_using_subcommand gaps; and __fish_seen_subcommand_from help" -f -a "accept" -d 'Let the consumer go on after a gap'
+complete -c orders -n "__fish_orders_using_subcommand gaps; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c orders -n "__fish_orders_using_subcommand replay" -l since -d 'Records written to the log since: 2026-11-27, 2026-11-27T08:00:00Z or -1h' -r
+complete -c orders -n "__fish_orders_using_subcommand replay" -l from -d 'Records of one partition from an offset on, repeatable' -r
+complete -c orders -n "__fish_orders_using_subcommand replay" -l why -d 'Why, kept with who and when' -r
+complete -c orders -n "__fish_orders_using_subcommand replay" -l brokers -d 'Kafka brokers, separated by commas' -r
+complete -c orders -n "__fish_orders_using_subcommand replay" -l topic -d 'Topic of the orders' -r
+complete -c orders -n "__fish_orders_using_subcommand replay" -l lookup-topic -d 'Topic of the lookups' -r
+complete -c orders -n "__fish_orders_using_subcommand replay" -l found-topic -d 'Topic of the answers to lookups' -r
+complete -c orders -n "__fish_orders_using_subcommand replay" -l kafka-properties -d 'Properties of the Kafka client, separated by commas' -r
+complete -c orders -n "__fish_orders_using_subcommand replay" -s X -d 'Property of the Kafka client, repeatable; replaces that of KAFKA_PROPERTIES' -r
+complete -c orders -n "__fish_orders_using_subcommand replay" -l db-url -d 'Database, as postgresql://USER@HOST:PORT/DATABASE or sqlite:FILE' -r
+complete -c orders -n "__fish_orders_using_subcommand replay" -l data-dir -d 'Folder of the embedded engines' -r -F
+complete -c orders -n "__fish_orders_using_subcommand replay" -l output -d 'Print data as a table or as JSON' -r -f -a "table\t'Columns for people; plain when piped'
+json\t'One JSON document, also when the command fails'"
+complete -c orders -n "__fish_orders_using_subcommand replay" -l log-format -d 'Write diagnostics as text or as JSON' -r -f -a "text\t'TIME LEVEL message field=value'
+json\t'One JSON object a line'"
+complete -c orders -n "__fish_orders_using_subcommand replay" -l env-file -d 'File with variables [default: .env, where there is one]' -r -F
+complete -c orders -n "__fish_orders_using_subcommand replay" -l dry-run -d 'List what would be applied again, change nothing'
+complete -c orders -n "__fish_orders_using_subcommand replay" -l yes -d 'Do not ask'
+complete -c orders -n "__fish_orders_using_subcommand replay" -s q -l quiet -d 'Print only warnings and errors on stderr'
+complete -c orders -n "__fish_orders_using_subcommand replay" -s v -l verbose -d 'Print more on stderr; -vv prints everything'
+complete -c orders -n "__fish_orders_using_subcommand replay" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c orders -n "__fish_orders_using_subcommand export" -l to -d 'File for the orders; `-` is stdout' -r -F
 complete -c orders -n "__fish_orders_using_subcommand export" -l dead-letters -d 'File for dead letters: records that are not orders, with offset and reason' -r -F
 complete -c orders -n "__fish_orders_using_subcommand export" -l wait -d 'How long to wait for database and log, and for the store to catch up' -r
@@ -264,16 +364,21 @@ complete -c orders -n "__fish_orders_using_subcommand version" -l env-file -d 'F
 complete -c orders -n "__fish_orders_using_subcommand version" -s q -l quiet -d 'Print only warnings and errors on stderr'
 complete -c orders -n "__fish_orders_using_subcommand version" -s v -l verbose -d 'Print more on stderr; -vv prints everything'
 complete -c orders -n "__fish_orders_using_subcommand version" -s h -l help -d 'Print help'
-complete -c orders -n "__fish_orders_using_subcommand help; and not __fish_seen_subcommand_from up migrate create-topics serve-api consume send get export config token completions version help" -f -a "up" -d 'Run everything in one process; no other software is required'
-complete -c orders -n "__fish_orders_using_subcommand help; and not __fish_seen_subcommand_from up migrate create-topics serve-api consume send get export config token completions version help" -f -a "migrate" -d 'Create or update the tables of the database'
-complete -c orders -n "__fish_orders_using_subcommand help; and not __fish_seen_subcommand_from up migrate create-topics serve-api consume send get export config token completions version help" -f -a "create-topics" -d 'Create the topics, or check existing ones'
-complete -c orders -n "__fish_orders_using_subcommand help; and not __fish_seen_subcommand_from up migrate create-topics serve-api consume send get export config token completions version help" -f -a "serve-api" -d 'Serve the HTTP API: accept orders and return them'
-complete -c orders -n "__fish_orders_using_subcommand help; and not __fish_seen_subcommand_from up migrate create-topics serve-api consume send get export config token completions version help" -f -a "consume" -d 'Store orders from the log in the database, and answer lookups'
-complete -c orders -n "__fish_orders_using_subcommand help; and not __fish_seen_subcommand_from up migrate create-topics serve-api consume send get export config token completions version help" -f -a "send" -d 'Post orders from files or stdin to the API'
-complete -c orders -n "__fish_orders_using_subcommand help; and not __fish_seen_subcommand_from up migrate create-topics serve-api consume send get export config token completions version help" -f -a "get" -d 'Get orders by their uid from the API'
-complete -c orders -n "__fish_orders_using_subcommand help; and not __fish_seen_subcommand_from up migrate create-topics serve-api consume send get export config token completions version help" -f -a "export" -d 'Write every stored order as JSON, one a line'
-complete -c orders -n "__fish_orders_using_subcommand help; and not __fish_seen_subcommand_from up migrate create-topics serve-api consume send get export config token completions version help" -f -a "config" -d 'Show every setting, its value and where it comes from'
-complete -c orders -n "__fish_orders_using_subcommand help; and not __fish_seen_subcommand_from up migrate create-topics serve-api consume send get export config token completions version help" -f -a "token" -d 'Make a token that lets a client in'
-complete -c orders -n "__fish_orders_using_subcommand help; and not __fish_seen_subcommand_from up migrate create-topics serve-api consume send get export config token completions version help" -f -a "completions" -d 'Print the completion script of a shell'
-complete -c orders -n "__fish_orders_using_subcommand help; and not __fish_seen_subcommand_from up migrate create-topics serve-api consume send get export config token completions version help" -f -a "version" -d 'Print the version'
-complete -c orders -n "__fish_orders_using_subcommand help; and not __fish_seen_subcommand_from up migrate create-topics serve-api consume send get export config token completions version help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c orders -n "__fish_orders_using_subcommand help; and not __fish_seen_subcommand_from up migrate create-topics serve-api consume send get list gaps replay export config token completions version help" -f -a "up" -d 'Run everything in one process; no other software is required'
+complete -c orders -n "__fish_orders_using_subcommand help; and not __fish_seen_subcommand_from up migrate create-topics serve-api consume send get list gaps replay export config token completions version help" -f -a "migrate" -d 'Create or update the tables of the database'
+complete -c orders -n "__fish_orders_using_subcommand help; and not __fish_seen_subcommand_from up migrate create-topics serve-api consume send get list gaps replay export config token completions version help" -f -a "create-topics" -d 'Create the topics, or check existing ones'
+complete -c orders -n "__fish_orders_using_subcommand help; and not __fish_seen_subcommand_from up migrate create-topics serve-api consume send get list gaps replay export config token completions version help" -f -a "serve-api" -d 'Serve the HTTP API: accept orders and return them'
+complete -c orders -n "__fish_orders_using_subcommand help; and not __fish_seen_subcommand_from up migrate create-topics serve-api consume send get list gaps replay export config token completions version help" -f -a "consume" -d 'Store orders from the log in the database, and answer lookups'
+complete -c orders -n "__fish_orders_using_subcommand help; and not __fish_seen_subcommand_from up migrate create-topics serve-api consume send get list gaps replay export config token completions version help" -f -a "send" -d 'Post orders from files or stdin to the API'
+complete -c orders -n "__fish_orders_using_subcommand help; and not __fish_seen_subcommand_from up migrate create-topics serve-api consume send get list gaps replay export config token completions version help" -f -a "get" -d 'Get orders by their uid from the API'
+complete -c orders -n "__fish_orders_using_subcommand help; and not __fish_seen_subcommand_from up migrate create-topics serve-api consume send get list gaps replay export config token completions version help" -f -a "list" -d 'List the newest orders, or those of a customer'
+complete -c orders -n "__fish_orders_using_subcommand help; and not __fish_seen_subcommand_from up migrate create-topics serve-api consume send get list gaps replay export config token completions version help" -f -a "gaps" -d 'Records that were deleted before they were read'
+complete -c orders -n "__fish_orders_using_subcommand help; and not __fish_seen_subcommand_from up migrate create-topics serve-api consume send get list gaps replay export config token completions version help" -f -a "replay" -d 'Apply records of the log again, which is harmless'
+complete -c orders -n "__fish_orders_using_subcommand help; and not __fish_seen_subcommand_from up migrate create-topics serve-api consume send get list gaps replay export config token completions version help" -f -a "export" -d 'Write every stored order as JSON, one a line'
+complete -c orders -n "__fish_orders_using_subcommand help; and not __fish_seen_subcommand_from up migrate create-topics serve-api consume send get list gaps replay export config token completions version help" -f -a "config" -d 'Show every setting, its value and where it comes from'
+complete -c orders -n "__fish_orders_using_subcommand help; and not __fish_seen_subcommand_from up migrate create-topics serve-api consume send get list gaps replay export config token completions version help" -f -a "token" -d 'Make a token that lets a client in'
+complete -c orders -n "__fish_orders_using_subcommand help; and not __fish_seen_subcommand_from up migrate create-topics serve-api consume send get list gaps replay export config token completions version help" -f -a "completions" -d 'Print the completion script of a shell'
+complete -c orders -n "__fish_orders_using_subcommand help; and not __fish_seen_subcommand_from up migrate create-topics serve-api consume send get list gaps replay export config token completions version help" -f -a "version" -d 'Print the version'
+complete -c orders -n "__fish_orders_using_subcommand help; and not __fish_seen_subcommand_from up migrate create-topics serve-api consume send get list gaps replay export config token completions version help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c orders -n "__fish_orders_using_subcommand help; and __fish_seen_subcommand_from gaps" -f -a "list" -d 'List the gaps (the default)'
+complete -c orders -n "__fish_orders_using_subcommand help; and __fish_seen_subcommand_from gaps" -f -a "accept" -d 'Let the consumer go on after a gap'

@@ -17,6 +17,12 @@ COMMENT ON COLUMN dead_letters.resolution IS
 -- erasures once its batch holds the row, and costs it nothing before.
 ALTER TABLE log_positions ADD COLUMN has_erasures BOOLEAN NOT NULL DEFAULT false;
 
+-- The last time an operator moved a position.
+ALTER TABLE log_positions
+    ADD COLUMN moved_at  TIMESTAMPTZ,
+    ADD COLUMN moved_by  TEXT,
+    ADD COLUMN moved_why TEXT;
+
 CREATE TABLE erasures (
     uid_sha256   BYTEA PRIMARY KEY,
     erased_until TIMESTAMPTZ NOT NULL,

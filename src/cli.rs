@@ -102,6 +102,12 @@ pub enum Command {
     Send(commands::send::Args),
     /// Get orders by their uid from the API
     Get(commands::get::Args),
+    /// List the newest orders, or those of a customer
+    List(commands::list::Args),
+    /// Records that were deleted before they were read
+    Gaps(commands::gaps::Args),
+    /// Apply records of the log again, which is harmless
+    Replay(commands::replay::Args),
     /// Write every stored order as JSON, one a line
     Export(commands::export::Args),
     /// Show every setting, its value and where it comes from
@@ -175,6 +181,9 @@ pub fn run(line: &CommandLine, output: &Output) -> anyhow::Result<Exit> {
         Command::Consume(args) => commands::consume::run(args, &context),
         Command::Send(args) => commands::send::run(args, &context),
         Command::Get(args) => commands::get::run(args, &context),
+        Command::List(args) => commands::list::run(args, &context),
+        Command::Gaps(args) => commands::gaps::run(args, &context),
+        Command::Replay(args) => commands::replay::run(args, &context),
         Command::Export(args) => commands::export::run(args, &context),
         Command::Config(args) => commands::config::run(args, &Cli::command(), &context),
         Command::Token(args) => commands::token::run(args, &context),

@@ -13,6 +13,11 @@ ALTER TABLE dead_letters ADD COLUMN resolved_why TEXT;
 -- Set with the first erasure, in the transaction of that erasure.
 ALTER TABLE log_positions ADD COLUMN has_erasures INTEGER NOT NULL DEFAULT 0;
 
+-- The last time an operator moved a position.
+ALTER TABLE log_positions ADD COLUMN moved_at  TEXT;
+ALTER TABLE log_positions ADD COLUMN moved_by  TEXT;
+ALTER TABLE log_positions ADD COLUMN moved_why TEXT;
+
 CREATE TABLE erasures (
     -- Orders that must stay erased, by the SHA-256 of the uid: no record accepted up to erased_until is
     -- stored.

@@ -11,8 +11,9 @@ use crate::commands::Context;
 use crate::config::LogSettings;
 use crate::event_log::LogError;
 use crate::exit::{Exit, Failure};
+use crate::migrations::{self, SchemaState};
 use crate::output::Output;
-use crate::store::{StoreEngine, StoreError};
+use crate::store::{AppliedMigration, StoreEngine, StoreError};
 use crate::timeouts;
 
 /// The hint when a log does not respond. The error has the client's reason: that may be a setting.
@@ -117,6 +118,22 @@ impl Target<'_> {
             thread::sleep(RETRY_PAUSE.min(left));
         }
     }
+}
+
+/// Refuses a database whose migrations are not those of this program.
+pub fn check_schema(applied: &[AppliedMigration]) -> anyhow::Result<()> {
+    let (message, hint) = match migrations::state(applied) {
+        SchemaState::Current => return Ok(()),
+        SchemaState::Pending(_) => (
+            "the database lacks tables, or columns of them",
+            "run `orders migrate`",
+        ),
+        SchemaState::Newer => (
+            "the database has migrations that this program does not know",
+            "use the program that applied them",
+        ),
+    };
+    Err(Failure::new(Exit::CheckFailed, message).hint(hint).into())
 }
 
 /// The failure when the API cannot be used.

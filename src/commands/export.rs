@@ -17,7 +17,6 @@ use crate::commands::{Context, connect, open};
 use crate::config::{EngineArgs, duration};
 use crate::event_log::sqlite::Reach;
 use crate::exit::{Exit, Failure};
-use crate::migrations::{self, SchemaState};
 use crate::order::{Order, Refusal};
 use crate::shutdown::Shutdown;
 use crate::store::{OrderStore, Snapshot, StoredDeadLetter};
@@ -90,7 +89,8 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
         .then(|| read_ends(&args, context))
         .transpose()?;
     let mut store = connect::to_store(&*engine, args.wait, context, || engine.connect())?;
-    check_schema(&mut *store)?;
+    let applied = store.applied_migrations();
+    connect::check_schema(&applied.context("reading the migrations of the database")?)?;
     if let Some(topic) = &topic {
         catch_up(&mut *store, topic, deadline, context)?;
     }
@@ -121,24 +121,6 @@ fn read_ends(args: &Args, context: &Context) -> anyhow::Result<Topic> {
     connect::to_log(&settings, hint, args.wait, context, || {
         Topic::read(&*log, &settings.topics.orders)
     })
-}
-
-fn check_schema(store: &mut dyn OrderStore) -> anyhow::Result<()> {
-    let applied = store
-        .applied_migrations()
-        .context("reading the migrations of the database")?;
-    let (message, hint) = match migrations::state(&applied) {
-        SchemaState::Current => return Ok(()),
-        SchemaState::Pending(_) => (
-            "the database lacks tables, or columns of them",
-            "run `orders migrate`",
-        ),
-        SchemaState::Newer => (
-            "the database has migrations that this program does not know",
-            "use the program that applied them",
-        ),
-    };
-    Err(Failure::new(Exit::CheckFailed, message).hint(hint).into())
 }
 
 /// Waits until the store has everything that the topic had, at most until the deadline.

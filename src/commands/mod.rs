@@ -16,14 +16,18 @@ use crate::store::StoreError;
 
 pub mod completions;
 pub mod config;
+mod confirm;
 mod connect;
 pub mod consume;
 pub mod create_topics;
 pub mod export;
+pub mod gaps;
 pub mod get;
+pub mod list;
 pub mod migrate;
 mod open;
 mod ports;
+pub mod replay;
 pub mod send;
 pub mod serve_api;
 pub mod token;

@@ -6,11 +6,12 @@
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use tokio::runtime::Handle;
 
-use crate::commands::Context;
+use crate::commands::{Context, connect};
 use crate::config::{LogEngine, LogSettings, Property, StoreSettings};
 use crate::data_folder::{Role, RoleLock};
 use crate::event_log::kafka::KafkaLog;
@@ -18,9 +19,9 @@ use crate::event_log::sqlite::{Reach, SqliteLog};
 use crate::event_log::{EventLog, TopicAdmin};
 use crate::exit::Failure;
 use crate::owner;
-use crate::store::StoreEngine;
 use crate::store::postgres::PostgresEngine;
 use crate::store::sqlite::SqliteEngine;
+use crate::store::{OperatorStore, StoreEngine};
 
 /// The event log; it connects in the background. `reach` tells which processes use an embedded log;
 /// delivery reports of Kafka are handled on `runtime`, or by threads without one.
@@ -81,6 +82,22 @@ pub fn store(settings: &StoreSettings, context: &Context) -> anyhow::Result<Arc<
         Failure::usage(format!("{name} cannot be used"))
     })?;
     Ok(Arc::new(engine))
+}
+
+/// A connection for an operators' command, to a database whose schema is current. Waits for the
+/// database as [`connect::wait`] says.
+pub fn operator(
+    settings: &StoreSettings,
+    wait: Duration,
+    context: &Context,
+) -> anyhow::Result<Box<dyn OperatorStore>> {
+    let engine = store(settings, context)?;
+    let mut operator = connect::to_store(&*engine, wait, context, || engine.operator())?;
+    let applied = operator
+        .applied_migrations()
+        .with_context(|| format!("reading the migrations of `{}`", engine.describe()))?;
+    connect::check_schema(&applied)?;
+    Ok(operator)
 }
 
 /// Whoever can write the file can change every order.

@@ -92,7 +92,7 @@ pub enum Unread {
     /// Until an operator accepts the gap.
     #[error(
         "stopped: offsets {}-{} were deleted before they were read; to go on without them: \
-         orders consume --accept-gap {gap}", .gap.from, .gap.to
+         orders gaps accept {gap}", .gap.from, .gap.to
     )]
     Deleted { gap: AcceptedGap },
     /// Until the row is corrected: another program wrote it.

@@ -23,6 +23,8 @@ pub struct Observed {
     topic_id: Mutex<Option<(Instant, TopicId)>>,
     pub database: DatabaseHealth,
     recoveries: AtomicU64,
+    /// Why the partitions must be acquired again, as of the last recovery.
+    recovery: Mutex<String>,
 }
 
 impl Observed {
@@ -35,13 +37,20 @@ impl Observed {
         *lock(&self.topic) = Some(Arc::new(topic));
     }
 
-    /// How often the log or the database has answered again after it had not.
+    /// How often the log or the database may have become another: it has answered again after it had
+    /// not, or a position was moved back.
     pub fn recoveries(&self) -> u64 {
         self.recoveries.load(Ordering::Relaxed)
     }
 
-    pub fn add_recovery(&self) {
+    pub fn add_recovery(&self, why: impl Into<String>) {
+        *lock(&self.recovery) = why.into();
         self.recoveries.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Why the last recovery was counted.
+    pub fn last_recovery(&self) -> String {
+        lock(&self.recovery).clone()
     }
 
     /// The topic's identity, at most [`TOPIC_ID_TTL`] old: a busy lane calls `query` ten times a

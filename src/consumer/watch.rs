@@ -9,7 +9,7 @@ use super::context::Context;
 use super::lag::{self, Lag};
 use super::status::{DATABASE, LOG, MIGRATIONS};
 use crate::migrations::{self, SchemaState};
-use crate::store::{OrderStore, StoreError};
+use crate::store::{OrderStore, OwnedPosition, StoreError};
 
 const INTERVAL: Duration = Duration::from_secs(1);
 /// A database that has not answered for this long is unhealthy, although no call has failed.
@@ -17,6 +17,9 @@ const SILENCE: Duration = Duration::from_secs(5);
 
 /// How often it is looked whether the lag needs something of the log.
 const READ_INTERVAL: Duration = Duration::from_millis(200);
+
+/// What may have happened in an outage.
+const RESTORED: &str = "the log or the database was unavailable and may have been restored";
 
 /// Starts them; they end with the process.
 pub fn start(context: &Arc<Context>) {
@@ -65,7 +68,7 @@ pub fn check_topic(context: &Context, has_failed: &mut bool) {
             context.status.healthy(LOG, detail);
             context.observed.set_topic(topic);
             if std::mem::take(has_failed) {
-                context.observed.add_recovery();
+                context.observed.add_recovery(RESTORED);
             }
         }
         Err(error) => {
@@ -114,7 +117,7 @@ pub fn check_database(
         }
     }
     if store.is_some() && std::mem::take(has_failed) {
-        context.observed.add_recovery();
+        context.observed.add_recovery(RESTORED);
     }
 }
 
@@ -125,8 +128,44 @@ fn query(
     store: &mut Option<Box<dyn OrderStore>>,
 ) -> Result<SchemaState, StoreError> {
     if let Some(store) = store {
-        return store.ping().map(|()| SchemaState::Current);
+        store.ping()?;
+        check_moved(context, &mut **store)?;
+        return Ok(SchemaState::Current);
     }
     let connected = store.insert(context.store.connect()?);
     Ok(migrations::state(&connected.applied_migrations()?))
+}
+
+/// Looks for positions that were moved back, by `orders replay` or by another hand: a lane that waits
+/// for records at the end would not notice.
+fn check_moved(context: &Context, store: &mut dyn OrderStore) -> Result<(), StoreError> {
+    let Some(topic) = context.observed.topic() else {
+        return Ok(());
+    };
+    // Before the query: whatever was committed by now, the query sees.
+    let (_, assigned) = context.progress.assigned();
+    let committed: Vec<_> = assigned
+        .iter()
+        .filter_map(|(number, progress)| Some((*number, progress, progress.known()?)))
+        .collect();
+    if committed.is_empty() {
+        return Ok(());
+    }
+    let positions = store.positions(&topic.log_id)?;
+    for (number, progress, known) in committed {
+        let is_its = |owned: &&OwnedPosition| owned.position.partition == number;
+        let Some(OwnedPosition { position, .. }) = positions.iter().find(is_its) else {
+            continue;
+        };
+        let (from, to) = (known.next_offset, position.next_offset);
+        if to < from && !position.topic_id.contradicts(&known.topic_id) {
+            // So that it is reported once.
+            progress.set_position(position);
+            context.observed.add_recovery(format!(
+                "the position of partition {number} was moved back from {from} to {to}: its records \
+                 are applied again"
+            ));
+        }
+    }
+    Ok(())
 }

@@ -105,6 +105,10 @@ impl EventLog for KafkaLog {
         self.queries.range(topic, partition)
     }
 
+    fn offsets_since(&self, topic: &str, since_ms: i64) -> Result<Vec<i64>, LogError> {
+        self.queries.offsets_since(topic, since_ms)
+    }
+
     fn read_from(&self, topic: &str, start: PartitionOffset) -> Result<ReadBack, LogError> {
         queries::read_from(&self.clients, topic, start)
     }

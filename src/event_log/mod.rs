@@ -197,6 +197,10 @@ pub trait EventLog: Send + Sync {
     /// The offsets that one partition holds. Blocks up to 15 s.
     fn range(&self, topic: &str, partition: i32) -> Result<OffsetRange, LogError>;
 
+    /// For each partition, the offset of its first record at or after this time (milliseconds since
+    /// the epoch, as the log stamped the records), or its end. Blocks up to 15 s.
+    fn offsets_since(&self, topic: &str, since_ms: i64) -> Result<Vec<i64>, LogError>;
+
     /// Reads the first committed record at or after `start` by a fresh client. A corrupt batch is an
     /// error, never skipped. Blocks up to 10 s.
     fn read_from(&self, topic: &str, start: PartitionOffset) -> Result<ReadBack, LogError>;

@@ -21,7 +21,7 @@ use super::{
     OffsetRange, ReadBack, TopicState,
 };
 use crate::pipeline::{PartitionOffset, TopicId, time};
-use crate::sqlite_file::{Access, Warning};
+use crate::sqlite_file::{Access, FileError, Warning};
 use crate::sync::lock;
 
 mod append_failure;
@@ -196,6 +196,13 @@ impl EventLog for SqliteLog {
     fn range(&self, topic: &str, partition: i32) -> Result<OffsetRange, LogError> {
         let topic = self.folder.topic(topic);
         topic.read_partition(partition, |_, counters| Ok(counters.range()))
+    }
+
+    fn offsets_since(&self, topic: &str, since_ms: i64) -> Result<Vec<i64>, LogError> {
+        let topic = self.folder.topic(topic);
+        let read =
+            topic.read(|open| open.run(|connection| tables::offsets_since(connection, since_ms)));
+        read.map_err(|error: FileError| topic.error("read", &error))
     }
 
     fn read_from(&self, topic: &str, start: PartitionOffset) -> Result<ReadBack, LogError> {

@@ -7,4 +7,6 @@ pub mod actor;
 pub mod control_client;
 pub mod deadline;
 pub mod differences;
+pub mod gaps;
+pub mod replay;
 pub mod services;

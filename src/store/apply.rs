@@ -201,7 +201,7 @@ fn attempt(
         });
     };
     let erased = match advanced.has_erasures {
-        true => Erased::of(&mut transaction, batch)?,
+        true => Erased::new(transaction.find_erasures(&Erased::digests(batch))?),
         false => Erased::default(),
     };
     let orders = erased.without(batch)?;

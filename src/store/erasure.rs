@@ -13,7 +13,6 @@ use std::collections::HashMap;
 
 use sha2::{Digest, Sha256};
 
-use super::apply::WriteTransaction;
 use super::{Batch, DeadLetter, SourcedOrder, StoreError};
 
 /// The SHA-256 of a uid.
@@ -37,21 +36,18 @@ pub struct Erasure {
 pub(super) struct Erased(HashMap<UidDigest, i64>);
 
 impl Erased {
-    pub(super) fn of(
-        transaction: &mut impl WriteTransaction,
-        batch: &Batch,
-    ) -> Result<Erased, StoreError> {
-        let orders = batch.orders.iter().map(|it| it.order.order_uid.as_bytes());
-        let letters = batch.dead_letters.iter().flat_map(uids);
-        let digests: Vec<UidDigest> = orders.chain(letters).map(uid_digest).collect();
-        if digests.is_empty() {
-            return Ok(Erased::default());
-        }
-        let erasures = transaction.find_erasures(&digests)?;
+    pub(super) fn new(erasures: Vec<Erasure>) -> Erased {
         let erasures = erasures
             .into_iter()
             .map(|erasure| (erasure.uid_sha256, erasure.erased_until_us));
-        Ok(Erased(erasures.collect()))
+        Erased(erasures.collect())
+    }
+
+    /// The digests of every uid that a batch names.
+    pub(super) fn digests(batch: &Batch) -> Vec<UidDigest> {
+        let orders = batch.orders.iter().map(|it| it.order.order_uid.as_bytes());
+        let letters = batch.dead_letters.iter().flat_map(uids);
+        orders.chain(letters).map(uid_digest).collect()
     }
 
     /// The orders of the batch that were not erased. [`StoreError::Rejected`] requests smaller batches,

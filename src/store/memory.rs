@@ -11,8 +11,8 @@ use uuid::Uuid;
 use super::rejections::{self, Rejected, RejectionWindow};
 use super::source::current_source;
 use super::{
-    Applied, Batch, Claim, DeadLetter, Gap, Holder, LookupResult, Outranked, Position,
-    SourcedOrder, StartDecision, StoreError, StoredOrder,
+    Applied, Batch, Claim, DeadLetter, Gap, Holder, LookupResult, Outranked, OwnedPosition,
+    Position, SourcedOrder, StartDecision, StoreError, StoredOrder,
 };
 use crate::order::Order;
 
@@ -236,6 +236,20 @@ impl Tables {
                 letter,
             });
         }
+    }
+
+    /// As [`Positions::positions`](super::Positions::positions).
+    pub fn positions(&self, log_id: &str) -> Vec<OwnedPosition> {
+        let of_log = self.positions.iter().filter(|held| held.log_id == log_id);
+        let mut positions: Vec<OwnedPosition> = of_log
+            .map(|held| OwnedPosition {
+                position: held.position.clone(),
+                owner: held.owner,
+                holder: held.holder.clone(),
+            })
+            .collect();
+        positions.sort_by_key(|owned| owned.position.partition);
+        positions
     }
 
     /// As [`OrderStore::position`](super::OrderStore::position).

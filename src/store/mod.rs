@@ -22,7 +22,10 @@ use crate::pipeline::{LastApplied, PartitionOffset, Source, TopicId, Version};
 pub use self::apply::OwnedPosition;
 pub use self::erasure::{Erasure, UidDigest, uid_digest};
 pub use self::existing_tables::Relation;
-pub use self::operator::OperatorStore;
+pub use self::operator::{
+    Change, GapAcceptance, Gaps, ListedOrder, MovePositions, OperatorStore, OrderFilter, OrderList,
+    PositionMove, Positions, RecordedGap,
+};
 pub use self::outranked::Outranked;
 pub use self::rejections::RejectionWindow;
 pub use self::schema::{AppliedMigration, Dialect, Migration, Schema};
@@ -33,6 +36,7 @@ mod existing_tables;
 #[cfg(any(test, feature = "memory-store"))]
 pub mod memory;
 mod operator;
+mod operator_sql;
 mod order_sql;
 mod outranked;
 mod position_sql;
@@ -254,7 +258,7 @@ pub trait StoreEngine: Send + Sync {
 }
 
 /// One connection, owned by one thread.
-pub trait OrderStore: Send {
+pub trait OrderStore: Positions + Send {
     /// Writes the claim's owner to the position row and returns the row; `None` when there is none
     /// yet. From here on batches of the former owner are fenced.
     fn acquire(&mut self, claim: &Claim) -> Result<Option<Position>, StoreError>;

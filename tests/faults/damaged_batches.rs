@@ -195,7 +195,7 @@ fn nothing_is_read_past_a_damaged_batch_until_it_is_repaired_or_skipped() {
         db.positions() == [3, 3, 1, 8]
     });
     let gap = format!("{topic}/2:1-1");
-    consumer.wait_until_unready(&format!("--accept-gap {gap}"));
+    consumer.wait_until_unready(&format!("orders gaps accept {gap}"));
     assert_eq!(consumer.stop().code(), Some(0));
     let _consumer = env.consume().arg("--accept-gap").arg(&gap).start();
     env.wait_until_applied();

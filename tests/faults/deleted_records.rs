@@ -25,7 +25,7 @@ fn with_a_gap() -> Env {
 fn a_partition_with_deleted_unread_records_stops_and_the_others_continue() {
     let env = with_a_gap();
     let consumer = env.consume().spawn();
-    let hint = format!("orders consume --accept-gap {}/0:10-14", env.topic());
+    let hint = format!("orders gaps accept {}/0:10-14", env.topic());
     consumer.wait_until_unready(&hint);
     env.db().eventually(POSITIONS, "0|10\n1|20");
     env.produce(&to(1, orders("later", 10, 1, 1)));
@@ -52,7 +52,7 @@ fn only_an_existing_gap_can_be_accepted() {
             command.arg("--accept-gap").arg(format!("{topic}/{gap}"))
         })
         .spawn();
-    consumer.wait_until_unready(&format!("--accept-gap {topic}/0:10-14"));
+    consumer.wait_until_unready(&format!("orders gaps accept {topic}/0:10-14"));
     env.db().eventually(POSITIONS, "0|10\n1|20");
     assert_eq!(env.db().count("log_gaps"), 0);
     // A lane that may read nothing keeps neither the end nor a rebalance waiting.

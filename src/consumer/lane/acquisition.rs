@@ -4,7 +4,7 @@
 use super::control::LaneExit;
 use super::retrying_store::RetryingStore;
 use super::{Lane, LanePartition, MAINTENANCE_INTERVAL};
-use crate::consumer::acquire::{self, Decision, Facts, LastAppliedCheck};
+use crate::consumer::acquire::{self, AcceptedGap, Decision, Facts, LastAppliedCheck};
 use crate::consumer::clock;
 use crate::consumer::status;
 use crate::event_log::{OffsetRange, ReadBack, TopicState};
@@ -111,7 +111,9 @@ impl Lane {
         let partition = claim.partition;
         loop {
             let range = self.range(partition)?;
-            let decision = self.decide(partition, &topic.topic_id, range, position.as_ref())?;
+            let accepted = self.accepted_gaps(store, range, position.as_ref())?;
+            let facts = (&topic.topic_id, range, position.as_ref());
+            let decision = self.decide(partition, facts, &accepted)?;
             let (start, why) = match decision {
                 None => return Ok(None),
                 Some(Decision::Continue) => return Ok(position),
@@ -131,14 +133,36 @@ impl Lane {
         }
     }
 
+    /// The gaps that operators accept: by the flag, and in the database, which is asked only where
+    /// there is a gap.
+    pub(super) fn accepted_gaps(
+        &self,
+        store: &mut RetryingStore,
+        range: OffsetRange,
+        position: Option<&Position>,
+    ) -> Result<Vec<AcceptedGap>, LaneExit> {
+        let settings = &self.context.settings;
+        let mut accepted = settings.accepted_gaps.clone();
+        if let Some(position) = position.filter(|position| position.next_offset < range.low) {
+            let condition = status::partition(position.partition);
+            let gaps = store.call(&condition, |store| store.accepted_gaps(position))?;
+            accepted.extend(gaps.into_iter().map(|(from, to)| AcceptedGap {
+                topic: settings.topics.orders.clone(),
+                partition: position.partition,
+                from,
+                to: to - 1,
+            }));
+        }
+        Ok(accepted)
+    }
+
     /// Decides where the partition is read from; `None`, and the reason reported, when it must not be
     /// read now.
     pub(super) fn decide(
         &self,
         partition: i32,
-        topic_id: &TopicId,
-        range: OffsetRange,
-        position: Option<&Position>,
+        (topic_id, range, position): (&TopicId, OffsetRange, Option<&Position>),
+        accepted: &[AcceptedGap],
     ) -> Result<Option<Decision>, LaneExit> {
         let last_applied = match position {
             Some(position) if acquire::needs_last_applied_check(position, topic_id, range) => {
@@ -162,7 +186,7 @@ impl Lane {
             range,
             last_applied,
             is_truncated: past_end_for >= timeouts().truncation,
-            accepted: &self.context.settings.accepted_gaps,
+            accepted,
         });
         if let Err(unread) = &decided {
             let condition = status::partition(partition);

@@ -29,9 +29,8 @@ impl Lane {
         if self.context.observed.recoveries() != self.recoveries {
             // It may be an older copy now. No rebalance happens if its group knows this member, and a
             // database that was restored is filled again from its own position.
-            return Err(LaneExit::Reacquire(
-                "the log or the database was unavailable and may have been restored".into(),
-            ));
+            let why = self.context.observed.last_recovery();
+            return Err(LaneExit::Reacquire(why));
         }
         for partition in partitions.iter_mut() {
             partition.check_topic_id(&topic.topic_id)?;
@@ -127,8 +126,10 @@ impl Lane {
             let Ok(range) = self.context.log.range(name, *number) else {
                 continue;
             };
+            let accepted = self.accepted_gaps(store, range, position.as_ref())?;
             // Reports the reason again: an outage may have been reported in its place.
-            let decision = self.decide(*number, &topic.topic_id, range, position.as_ref())?;
+            let facts = (&topic.topic_id, range, position.as_ref());
+            let decision = self.decide(*number, facts, &accepted)?;
             if decision.is_some() {
                 return Err(readable_again(*number));
             }

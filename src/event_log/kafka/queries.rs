@@ -101,6 +101,12 @@ impl Queries {
         Ok(lows.into_iter().zip(highs).map(range).collect())
     }
 
+    /// For each partition its first offset at or after a time, or its end.
+    pub(super) fn offsets_since(&self, topic: &str, since_ms: i64) -> Result<Vec<i64>, LogError> {
+        let partitions = self.describe(topic)?.partitions;
+        self.offsets(topic, 0..partitions, Offset::Offset(since_ms.max(0)))
+    }
+
     /// Brokers and topics of the cluster.
     pub(super) fn metadata(&self, attempt: &str) -> Result<Metadata, LogError> {
         self.serve_events();
@@ -156,7 +162,8 @@ impl Queries {
         })
     }
 
-    /// The low (`Beginning`) or high (`End`) of existing partitions, in one request a broker.
+    /// The low (`Beginning`), the high (`End`), or the first offset at or after a time (`Offset`, in
+    /// milliseconds; the high where there is none) of existing partitions, in one request a broker.
     fn offsets(
         &self,
         topic: &str,
@@ -164,7 +171,11 @@ impl Queries {
         which: Offset,
     ) -> Result<Vec<i64>, LogError> {
         let attempt = format!("list the offsets of topic `{topic}`");
-        let mut offsets = vec![-1; partitions.len()];
+        let mut offsets = match which {
+            // What comes meanwhile is later than any time.
+            Offset::Offset(_) => self.offsets(topic, partitions.clone(), Offset::End)?,
+            _ => vec![-1; partitions.len()],
+        };
         let first = partitions.start;
         let wanted = partition_list(topic, partitions.map(|partition| (partition, which)))?;
         let mut listed = list_offsets(&self.client, &wanted);

@@ -135,6 +135,23 @@ pub(super) fn counters_of(connection: &Connection, partition: i32) -> SqlResult<
     statement.query_row([partition], Counters::of).optional()
 }
 
+/// For each partition, the offset of its first record at or after a time, or its next offset. Reads
+/// every record before it: a clock that was set back leaves no order to search in.
+pub(super) fn offsets_since(connection: &Connection, since_ms: i64) -> SqlResult<Vec<i64>> {
+    let mut first = connection.prepare_cached(
+        "SELECT id FROM records WHERE id >= ?1 AND id < ?2 AND timestamp_ms >= ?3
+         ORDER BY id LIMIT 1",
+    )?;
+    let mut offsets = Vec::new();
+    for (partition, counters) in (0..).zip(counters(connection)?) {
+        let range = [counters.low, counters.next].map(|offset| id(partition, offset));
+        let found = first.query_row((range[0], range[1], since_ms), |row| row.get::<_, i64>(0));
+        let found = found.optional()?;
+        offsets.push(found.map_or(counters.next, |found| found - id(partition, 0)));
+    }
+    Ok(offsets)
+}
+
 /// A record as a row of the table.
 pub(super) struct Row<'a> {
     pub(super) offset: i64,

@@ -56,6 +56,10 @@ impl EventLog for Engines {
     fn committed(&self, _: &str, _: &str) -> Result<BTreeMap<i32, Committed>, LogError> {
         unreachable!("the watching threads read them")
     }
+    fn offsets_since(&self, _: &str, _: i64) -> Result<Vec<i64>, LogError> {
+        unreachable!("an operator's command asks")
+    }
+
     fn append(&self, _: Durability, _: NewRecord<'_>) -> Result<Ack, AppendError> {
         unreachable!("a lane only reads")
     }
@@ -143,6 +147,16 @@ impl Connected {
                 gone("it is away")
             }
         }
+    }
+}
+
+impl Positions for Connected {
+    fn positions(&mut self, log_id: &str) -> Result<Vec<OwnedPosition>, StoreError> {
+        self.call(|state| Ok(state.tables.positions(log_id)))
+    }
+
+    fn accepted_gaps(&mut self, _: &Position) -> Result<Vec<(i64, i64)>, StoreError> {
+        self.call(|_| Ok(Vec::new()))
     }
 }
 

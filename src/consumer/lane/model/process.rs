@@ -173,7 +173,7 @@ fn operate(state: &mut State, context: &Context) {
 /// The gap that an unhealthy condition says could be accepted.
 fn gap_to_accept(context: &Context) -> Option<AcceptedGap> {
     context.status.ready().iter().find_map(|check| {
-        let (_, gap) = check.detail.split_once("--accept-gap ")?;
+        let (_, gap) = check.detail.split_once("orders gaps accept ")?;
         Some(gap.parse().expect("what is printed can be parsed"))
     })
 }

@@ -1,0 +1,5 @@
+//! What the operators' commands print and do, with true servers and with the embedded engines.
+
+mod gaps;
+mod list;
+mod replay;
