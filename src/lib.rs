@@ -32,6 +32,7 @@
 //! | [`owner`] | whether others can change a file that is trusted |
 //! | [`output`], [`exit`], [`escape`] | what commands print, how they end, foreign text made safe |
 //! | [`diagnostics`], [`shutdown`] | log lines on stderr; signals and draining |
+//! | [`process_name`] | how the process is named to others |
 //! | [`sync`] | locking |
 //! | [`failpoint`], [`timeouts`] | what tests may crash, stall or shorten |
 //!
@@ -62,6 +63,7 @@ pub mod order;
 pub mod output;
 pub mod owner;
 pub mod pipeline;
+pub mod process_name;
 pub mod shutdown;
 pub mod sqlite_file;
 pub mod store;

@@ -46,6 +46,8 @@ pub struct Args {
 pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     let log_settings = args.engines.log()?;
     let store_settings = args.engines.store()?;
+    let group = Some(args.groups.group.as_str());
+    context.log_start("consumer", &log_settings, Some(&store_settings), group);
     let admin = args.admin.admin_addr;
     let ports = Ports::open(&args.access, &[("ADMIN_ADDR", admin)])?;
     let settings = Settings {
@@ -58,7 +60,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     let shutdown = Shutdown::install(Duration::ZERO)?;
     ports.watch(&shutdown)?;
     let _role = open::lock_role(&log_settings, Role::Consumer)?;
-    let log = open::log(&log_settings, Reach::OtherProcesses, None)?;
+    let log = open::service_log("consumer", &log_settings, Reach::OtherProcesses, None)?;
     check_gaps(&settings.accepted_gaps, &*log, &settings.topics.orders)?;
     let store = open::store(&store_settings, context)?;
     let status = Status::new();

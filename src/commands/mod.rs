@@ -30,6 +30,7 @@ mod ports;
 pub mod replay;
 pub mod send;
 pub mod serve_api;
+mod start_line;
 pub mod token;
 pub mod up;
 pub mod version;

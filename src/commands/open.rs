@@ -4,6 +4,7 @@
 //! process uses.
 
 use std::fs;
+use std::iter;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,13 +20,25 @@ use crate::event_log::sqlite::{Reach, SqliteLog};
 use crate::event_log::{EventLog, TopicAdmin};
 use crate::exit::Failure;
 use crate::owner;
+use crate::process_name;
 use crate::store::postgres::PostgresEngine;
 use crate::store::sqlite::SqliteEngine;
 use crate::store::{OperatorStore, StoreEngine};
 
-/// The event log; it connects in the background. `reach` tells which processes use an embedded log;
-/// delivery reports of Kafka are handled on `runtime`, or by threads without one.
+/// The event log, for a command that is no service.
 pub fn log(
+    settings: &LogSettings,
+    reach: Reach,
+    runtime: Option<&Handle>,
+) -> anyhow::Result<Arc<dyn EventLog>> {
+    service_log("command", settings, reach, runtime)
+}
+
+/// The event log; it connects in the background, to Kafka as a client of this role. `reach` tells which
+/// processes use an embedded log; delivery reports of Kafka are handled on `runtime`, or by threads
+/// without one.
+pub fn service_log(
+    role: &str,
     settings: &LogSettings,
     reach: Reach,
     runtime: Option<&Handle>,
@@ -34,7 +47,7 @@ pub fn log(
         LogEngine::Kafka {
             brokers,
             properties,
-        } => Arc::new(kafka(brokers, properties, runtime)?),
+        } => Arc::new(kafka(role, brokers, properties, runtime)?),
         LogEngine::Embedded(folder) => {
             folder.check_owner()?;
             Arc::new(SqliteLog::open(&folder.log(), reach))
@@ -48,7 +61,7 @@ pub fn topic_admin(settings: &LogSettings) -> anyhow::Result<Box<dyn TopicAdmin>
         LogEngine::Kafka {
             brokers,
             properties,
-        } => Box::new(kafka(brokers, properties, None)?),
+        } => Box::new(kafka("admin", brokers, properties, None)?),
         LogEngine::Embedded(folder) => {
             folder.check_owner()?;
             Box::new(SqliteLog::open(&folder.log(), Reach::OtherProcesses))
@@ -57,12 +70,16 @@ pub fn topic_admin(settings: &LogSettings) -> anyhow::Result<Box<dyn TopicAdmin>
 }
 
 fn kafka(
+    role: &str,
     brokers: &str,
     properties: &[Property],
     runtime: Option<&Handle>,
 ) -> anyhow::Result<KafkaLog> {
     let properties = properties.iter().cloned();
-    let properties: Vec<_> = properties.map(|it| (it.key, it.value)).collect();
+    let properties = properties.map(|it| (it.key, it.value));
+    // The user's own is set after it.
+    let client_id = ("client.id".into(), process_name::client_id(role));
+    let properties: Vec<_> = iter::once(client_id).chain(properties).collect();
     let reading = "reading the Kafka settings (`-X`, KAFKA_PROPERTIES)";
     KafkaLog::open(brokers, &properties, runtime).context(Failure::usage(reading))
 }

@@ -39,6 +39,7 @@ pub struct Args {
 pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     let log_settings = args.engines.log()?;
     let store_settings = args.engines.optional_store();
+    context.log_start("api", &log_settings, store_settings.as_ref(), None);
     let (public, admin) = (args.http.http_addr, args.admin.admin_addr);
     let ports = Ports::open(
         &args.access,
@@ -53,7 +54,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     let listener = http_server::bind(public, "--http-addr", "HTTP_ADDR")?;
     let runtime = api::start_runtime()?;
     let runtime_handle = Some(runtime.handle());
-    let log = open::log(&log_settings, Reach::OtherProcesses, runtime_handle)?;
+    let log = open::service_log("api", &log_settings, Reach::OtherProcesses, runtime_handle)?;
     let store = store_settings
         .as_ref()
         .map(|settings| open::store(settings, context))

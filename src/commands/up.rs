@@ -79,6 +79,8 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     let began = Instant::now();
     let log_settings = args.engines.log()?;
     let store_settings = args.engines.store()?;
+    let group = Some(args.groups.group.as_str());
+    context.log_start("up", &log_settings, Some(&store_settings), group);
     let (http_addr, admin_addr) = (args.http.http_addr, args.admin.admin_addr);
     let addrs = [("HTTP_ADDR", http_addr), ("ADMIN_ADDR", admin_addr)];
     let ports = Ports::open(&args.access, &addrs)?;
@@ -101,7 +103,12 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     let _consumer_role = open::lock_role(&log_settings, Role::Consumer)?;
     let listener = http_server::bind(http_addr, "--http-addr", "HTTP_ADDR")?;
     let runtime = api::start_runtime()?;
-    let log = open::log(&log_settings, Reach::ThisProcess, Some(runtime.handle()))?;
+    let log = open::service_log(
+        "up",
+        &log_settings,
+        Reach::ThisProcess,
+        Some(runtime.handle()),
+    )?;
     let store = open::store(&store_settings, context)?;
     migrate::apply_pending(&*store, args.wait, context)?;
     create_topics::create_missing(&log_settings, args.wait, context)?;

@@ -12,6 +12,7 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path;
+use std::path::Path;
 
 use clap::builder::Resettable;
 use clap::error::{ContextKind, ContextValue};
@@ -258,6 +259,12 @@ impl Settings {
         let others = variables::without_argument();
         let others = others.map(|name| Entry::of_variable(name, &self.variables));
         self.list.iter().map(Setting::entry).chain(others).collect()
+    }
+
+    /// The `.env` file that was read; `None` where there is none.
+    pub fn env_file(&self) -> Option<&Path> {
+        let path = self.variables.path.as_path();
+        path.exists().then_some(path)
     }
 
     /// The value of a variable that may belong to another command.

@@ -44,6 +44,16 @@ impl fmt::Debug for StoreSettings {
     }
 }
 
+impl StoreSettings {
+    /// The database without its password.
+    pub fn describe(&self) -> String {
+        match self {
+            StoreSettings::Postgres { url } => redact_url(url),
+            StoreSettings::Sqlite { file } => format!("sqlite:{}", file.display()),
+        }
+    }
+}
+
 impl StoreArgs {
     /// The database; the embedded one when neither a log nor a database is named.
     ///

@@ -14,6 +14,7 @@ use super::status::{RECORDS, Status};
 use crate::config::Topics;
 use crate::event_log::{EventLog, LogError};
 use crate::pipeline::TopicId;
+use crate::process_name;
 use crate::shutdown::Shutdown;
 use crate::store::StoreEngine;
 use crate::sync::lock;
@@ -36,6 +37,7 @@ pub struct Context {
     pub store: Arc<dyn StoreEngine>,
     pub status: Arc<Status>,
     pub shutdown: Shutdown,
+    /// `host:pid`, for the positions.
     pub host: String,
     pub observed: Observed,
     pub progress: Progress,
@@ -66,7 +68,7 @@ impl Context {
             store,
             status,
             shutdown,
-            host: host_name(),
+            host: process_name::host_and_pid(),
             observed: Observed::default(),
             progress: Progress::default(),
             lookups_ready: Notify::default(),
@@ -147,11 +149,4 @@ impl Context {
     pub fn clear_past_end(&self) {
         lock(&self.past_end_since).clear();
     }
-}
-
-fn host_name() -> String {
-    rustix::system::uname()
-        .nodename()
-        .to_string_lossy()
-        .into_owned()
 }

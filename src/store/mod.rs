@@ -69,9 +69,10 @@ pub enum StoreError {
 
 /// The owner of a position.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("group `{group}` on host `{host}` since {since}")]
+#[error("group `{group}`, process `{host}`, since {since}")]
 pub struct Holder {
     pub group: String,
+    /// `host:pid`.
     pub host: String,
     /// RFC 3339, UTC.
     pub since: String,
@@ -85,6 +86,7 @@ pub struct Claim {
     /// A new one for every acquisition; the fence.
     pub owner: Uuid,
     pub group: String,
+    /// `host:pid`.
     pub host: String,
 }
 

@@ -72,7 +72,7 @@ fn a_consumer_whose_partitions_another_group_acquired_names_the_group_and_stops(
     env.produce(&orders("order", 20, 1, 1));
     assert_eq!(first.wait_exit(TIMEOUT).code(), Some(1));
     let error = first.wait_for_line("error: ");
-    assert!(error.contains("group `other-group` on host `"), "{error}");
+    assert!(error.contains("group `other-group`, process `"), "{error}");
     assert!(error.contains(" since 20"), "{error}");
 
     assert_all_stored(&env, &versions(&[("order", 20, 1)]));

@@ -9,6 +9,7 @@ mod closed_pipes;
 mod control_socket;
 mod descriptors;
 mod half_closed;
+mod identity;
 mod kafka_authentication;
 mod kafka_cluster;
 mod kafka_disk_full;

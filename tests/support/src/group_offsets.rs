@@ -1,4 +1,5 @@
-//! The committed offsets of a consumer group, as kafka-consumer-groups reads and resets them.
+//! The members and the committed offsets of a consumer group, as kafka-consumer-groups shows and resets
+//! them.
 
 use std::time::Duration;
 
@@ -39,4 +40,17 @@ pub fn reset(env: &Env, partition: i32, offset: i64) {
     eventually_ok("the offset to be reset", TIMEOUT, || {
         client.commit(&list, CommitMode::Sync)
     });
+}
+
+/// The `client.id` of each member.
+pub fn client_ids(env: &Env) -> Vec<String> {
+    let client = client(env);
+    let groups = eventually_ok("the group", TIMEOUT, || {
+        let group = env.group();
+        client.fetch_group_list(Some(&group), Duration::from_secs(5))
+    });
+    let members = groups.groups().iter().flat_map(|group| group.members());
+    members
+        .map(|member| member.client_id().to_owned())
+        .collect()
 }
