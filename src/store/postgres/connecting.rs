@@ -4,20 +4,29 @@
 //! attempt runs on a thread of its own. One that has run out of time ends when the server closes the
 //! connection or answers after all. While there is such an attempt the server is probed first, on a
 //! socket with a timeout, so that a silent server never has more than one.
+//!
+//! A proxy may answer probes for a database that is not there, and never end what it accepted: attempts
+//! at it are made less and less often, and their number is limited.
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
+use std::sync::{Arc, Mutex, Weak};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ::postgres::{Client, Config, Error as PgError, SimpleQueryMessage};
 use postgres_openssl::MakeTlsConnector;
 
-/// How many attempts may be left at a server that answers probes and nothing else.
+use crate::sync::lock;
+
+/// How many attempts may be left at a server that answers probes and nothing else before the pauses
+/// between further ones grow: a minute before the first of them, two before the second, and so on.
 const MAX_STUCK: usize = 4;
+const STUCK_PAUSE: Duration = Duration::from_secs(60);
+
+/// How many attempts may be left in all, after thirty hours. Each has a thread and two descriptors.
+const MAX_STUCK_EVER: usize = 64;
 
 /// Every server answers an SSLRequest with one byte, before authentication (PostgreSQL's manual,
 /// "Message Formats").
@@ -39,8 +48,47 @@ type Opened = (Client, Option<String>);
 /// Opens connections to one server.
 #[derive(Default)]
 pub(super) struct Connecting {
-    /// Attempts that have run out of time and still wait for the server.
-    stuck: Arc<AtomicUsize>,
+    stuck: Mutex<Stuck>,
+}
+
+/// The attempts that have run out of time and still wait for the server.
+#[derive(Default)]
+struct Stuck {
+    /// Each is alive as long as the thread of its attempt, however that ends.
+    attempts: Vec<Weak<()>>,
+    /// When the newest attempt beyond [`MAX_STUCK`] began, or the last one before them ran out of time.
+    last: Option<Instant>,
+}
+
+impl Stuck {
+    fn count(&mut self) -> usize {
+        self.attempts.retain(|attempt| attempt.strong_count() > 0);
+        self.attempts.len()
+    }
+
+    /// Whether another attempt may be made now.
+    fn admits(&mut self, now: Instant) -> bool {
+        let count = self.count();
+        let Some(beyond) = count.checked_sub(MAX_STUCK) else {
+            return true;
+        };
+        let pause = STUCK_PAUSE * u32::try_from(beyond + 1).unwrap_or(u32::MAX);
+        let is_due = self
+            .last
+            .is_none_or(|last| now.saturating_duration_since(last) >= pause);
+        let is_admitted = is_due && count < MAX_STUCK_EVER;
+        if is_admitted {
+            self.last = Some(now);
+        }
+        is_admitted
+    }
+
+    fn add(&mut self, attempt: Weak<()>, now: Instant) {
+        if self.count() < MAX_STUCK {
+            self.last = Some(now);
+        }
+        self.attempts.push(attempt);
+    }
 }
 
 impl Connecting {
@@ -52,25 +100,26 @@ impl Connecting {
         query: &'static str,
         limit: Duration,
     ) -> Result<Opened, ConnectError> {
-        let stuck = self.stuck.load(Ordering::Relaxed);
-        if stuck >= MAX_STUCK || (stuck > 0 && !responds(config, limit)) {
+        let is_stuck = lock(&self.stuck).count() > 0;
+        if is_stuck && !responds(config, limit) || !lock(&self.stuck).admits(Instant::now()) {
             return Err(ConnectError::Silent);
         }
         check_descriptors().map_err(ConnectError::Local)?;
         let (sender, opened) = sync_channel(0);
-        let (config, stuck) = (config.clone(), self.stuck.clone());
-        let attempt = thread::Builder::new().spawn(move || {
-            let opened = open(&config, tls, query);
-            // The channel has no buffer: what is sent is received, unless the receiver timed out.
-            if sender.send(opened).is_err() {
-                stuck.fetch_sub(1, Ordering::Relaxed);
-            }
+        let config = config.clone();
+        let running = Arc::new(());
+        let attempt = Arc::downgrade(&running);
+        let thread = thread::Builder::new().spawn(move || {
+            // Dropped when the thread ends, be it by a panic.
+            let _running = running;
+            // Nobody receives it when the limit is over.
+            let _ = sender.send(open(&config, tls, query));
         });
-        attempt.map_err(ConnectError::Local)?;
+        thread.map_err(ConnectError::Local)?;
         match opened.recv_timeout(limit) {
             Ok(opened) => opened.map_err(ConnectError::Client),
             Err(RecvTimeoutError::Timeout) => {
-                self.stuck.fetch_add(1, Ordering::Relaxed);
+                lock(&self.stuck).add(attempt, Instant::now());
                 Err(ConnectError::Silent)
             }
             // The client panics where the last descriptor went to somebody else after the check.
@@ -161,14 +210,51 @@ mod tests {
             let opened = connecting.connect(&config, MakeTlsConnector::new(tls), "", LIMIT);
             assert!(matches!(opened, Err(ConnectError::Silent)));
             assert!(began.elapsed() >= LIMIT, "the server gets its time");
-            assert_eq!(connecting.stuck.load(Ordering::Relaxed), 1);
+            assert_eq!(lock(&connecting.stuck).count(), 1);
         }
         // The server closes every connection: the attempt ends.
         drop(listener);
         let deadline = Instant::now() + Duration::from_secs(30);
-        while connecting.stuck.load(Ordering::Relaxed) > 0 {
+        while lock(&connecting.stuck).count() > 0 {
             assert!(Instant::now() < deadline, "the attempt has not ended");
             thread::yield_now();
         }
+    }
+
+    #[test]
+    fn attempts_that_never_end_delay_further_ones_and_do_not_prevent_them_for_ever() {
+        let (mut stuck, running) = (Stuck::default(), Arc::new(()));
+        let mut now = Instant::now();
+        for _ in 0..MAX_STUCK {
+            assert!(stuck.admits(now));
+            stuck.add(Arc::downgrade(&running), now);
+        }
+        for minutes in 1..=3 {
+            now += STUCK_PAUSE * minutes - Duration::from_secs(1);
+            assert!(!stuck.admits(now), "{minutes}");
+            now += Duration::from_secs(1);
+            assert!(stuck.admits(now), "{minutes}");
+            assert!(!stuck.admits(now), "one at a time");
+            stuck.add(Arc::downgrade(&running), now + LIMIT);
+        }
+        while stuck.count() < MAX_STUCK_EVER {
+            stuck.add(Arc::downgrade(&running), now);
+        }
+        now += STUCK_PAUSE * 1_000_000;
+        assert!(!stuck.admits(now), "their number is limited");
+        drop(running);
+        assert!(stuck.admits(now), "they have ended");
+    }
+
+    #[test]
+    fn an_attempt_that_ends_by_a_panic_does_not_count_for_ever() {
+        let (mut stuck, running) = (Stuck::default(), Arc::new(()));
+        stuck.add(Arc::downgrade(&running), Instant::now());
+        let attempt = thread::spawn(move || {
+            let _running = running;
+            panic!("as in the client");
+        });
+        assert!(attempt.join().is_err());
+        assert_eq!(stuck.count(), 0);
     }
 }
