@@ -6,7 +6,14 @@ use std::path::Path;
 
 /// The entries of a password file, in its order.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct PasswordFile(Vec<[String; 5]>);
+pub(super) struct PasswordFile(Vec<Entry>);
+
+#[derive(Debug, PartialEq, Eq)]
+struct Entry {
+    /// Host, port, database and user; `None` matches anything.
+    patterns: [Option<String>; 4],
+    password: String,
+}
 
 impl PasswordFile {
     /// Reads the file. As in libpq, one that does not exist has no entries, and one that others may
@@ -42,7 +49,7 @@ impl PasswordFile {
         PasswordFile(entries.collect())
     }
 
-    /// The password of the first entry that matches; `*` matches anything.
+    /// The password of the first entry that matches.
     pub(super) fn password(
         &self,
         host: &str,
@@ -52,29 +59,49 @@ impl PasswordFile {
     ) -> Option<&str> {
         let port = port.to_string();
         let wanted = [host, &port, database, user];
-        let matches = |entry: &&[String; 5]| {
-            let mut pairs = entry.iter().zip(wanted);
-            pairs.all(|(pattern, value)| pattern == "*" || pattern == value)
+        let matches = |entry: &&Entry| {
+            let mut pairs = entry.patterns.iter().zip(wanted);
+            pairs.all(|(pattern, value)| pattern.as_ref().is_none_or(|it| it == value))
         };
         let entry = self.0.iter().find(matches)?;
-        Some(entry[4].as_str()).filter(|password| !password.is_empty())
+        Some(entry.password.as_str()).filter(|password| !password.is_empty())
     }
 }
 
-/// Reads `host:port:database:user:password`, where `\` takes the meaning of the next character away.
-fn entry(line: &str) -> Option<[String; 5]> {
-    let mut fields: [String; 5] = Default::default();
-    let mut at = 0;
-    let mut characters = line.chars();
+/// Reads `host:port:database:user:password`. In a field a `\` takes the meaning of the next character
+/// away; `*` alone matches anything, and what follows the password is ignored.
+fn entry(line: &str) -> Option<Entry> {
+    let mut fields = fields(line);
+    let mut pattern = || {
+        let field = fields.next()?;
+        Some((field != "*").then(|| unescape(field)))
+    };
+    let patterns = [pattern()?, pattern()?, pattern()?, pattern()?];
+    let password = unescape(fields.next()?);
+    Some(Entry { patterns, password })
+}
+
+/// What stands between colons that no `\` precedes.
+fn fields(line: &str) -> impl Iterator<Item = &str> {
+    let mut is_escaped = false;
+    line.split(move |character| {
+        let is_end = character == ':' && !is_escaped;
+        is_escaped = character == '\\' && !is_escaped;
+        is_end
+    })
+}
+
+fn unescape(field: &str) -> String {
+    let mut text = String::new();
+    let mut characters = field.chars();
     while let Some(character) = characters.next() {
-        match character {
-            '\\' => fields[at].extend(characters.next()),
-            // The password ends with the line.
-            ':' if at < 4 => at += 1,
-            other => fields[at].push(other),
-        }
+        text.push(match character {
+            // As in libpq, the last one stands for itself.
+            '\\' => characters.next().unwrap_or('\\'),
+            other => other,
+        });
     }
-    (at == 4).then_some(fields)
+    text
 }
 
 #[cfg(test)]
@@ -84,7 +111,8 @@ mod tests {
     use super::*;
 
     const TEXT: &str = "# a comment\nmalformed\nh:5432:d:u:first\r\nh:*:*:u:se\\:c\\\\ond\n\
-                        [x\\:y]:*:*:*:third\nempty:*:*:*:\n*:*:*:v:a:b\n";
+                        [x\\:y]:*:*:*:third\nempty:*:*:*:\n*:*:*:v:a:b\n*:*:*:w\n\\*:*:*:w:star\n\
+                        *:*:*:x:end\\\n*:*:*:y:\\*\\\\\\:z\n";
 
     #[test]
     fn the_first_entry_that_matches_gives_the_password() {
@@ -93,7 +121,12 @@ mod tests {
             ("h", 5432, "d", "u", Some("first")),
             ("h", 5433, "d", "u", Some(r"se:c\ond")),
             ("[x:y]", 1, "d", "w", Some("third")),
-            ("i", 1, "d", "v", Some("a:b")),
+            ("i", 1, "d", "v", Some("a")),
+            // Only a host of that very name: the star is escaped.
+            ("i", 1, "d", "w", None),
+            ("*", 1, "d", "w", Some("star")),
+            ("i", 1, "d", "x", Some(r"end\")),
+            ("i", 1, "d", "y", Some(r"*\:z")),
             ("i", 1, "d", "u", None),
             ("empty", 1, "d", "v", None),
         ];

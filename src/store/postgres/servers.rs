@@ -55,7 +55,7 @@ impl Servers {
         url: &str,
         variables: &BTreeMap<String, String>,
     ) -> Result<Servers, UrlError> {
-        let parameters = Parameters::parse(url)?.or_variables(variables);
+        let parameters = Parameters::parse(url)?.or_variables(variables)?;
         let home = variables.get("HOME").map(Path::new);
         let tls = Tls::read(&parameters, home)?;
         let template = template(&parameters, &tls)?;

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use ::postgres::config::SslMode as ClientMode;
 use openssl::error::ErrorStack;
 use openssl::pkey::{PKey, Private};
-use openssl::ssl::{SslConnector, SslConnectorBuilder, SslMethod, SslVerifyMode};
+use openssl::ssl::{SslConnector, SslConnectorBuilder, SslMethod, SslVerifyMode, SslVersion};
 use openssl::x509::store::X509StoreBuilder;
 use postgres_openssl::MakeTlsConnector;
 
@@ -65,16 +65,25 @@ impl Tls {
                 return Err(UrlError::new(reason));
             }
             (_, Some(SslMode::Disable)) => (SslMode::Disable, None),
-            // Whoever names a certificate wants it verified.
+            // A certificate that is named is to be verified with.
             (Some(file), mode) => (
                 mode.filter(|mode| *mode > SslMode::VerifyCa)
                     .unwrap_or(SslMode::VerifyCa),
                 Some(Roots::File(file.into())),
             ),
-            (None, Some(mode @ (SslMode::VerifyCa | SslMode::VerifyFull))) => {
+            (None, Some(SslMode::VerifyFull)) => {
                 let file = in_home("root.crt").map(Roots::File);
-                (mode, Some(file.unwrap_or(Roots::System)))
+                (SslMode::VerifyFull, Some(file.unwrap_or(Roots::System)))
             }
+            (None, Some(SslMode::VerifyCa)) => match in_home("root.crt") {
+                Some(file) => (SslMode::VerifyCa, Some(Roots::File(file))),
+                // As above.
+                None => {
+                    let reason = "`sslmode=verify-ca` needs `sslrootcert`; `verify-full` trusts \
+                                  the system's certificates, too";
+                    return Err(UrlError::new(reason));
+                }
+            },
             (None, Some(SslMode::Require)) => match in_home("root.crt") {
                 Some(file) => (SslMode::VerifyCa, Some(Roots::File(file))),
                 None => (SslMode::Require, None),
@@ -90,6 +99,7 @@ impl Tls {
             file("sslkey", "postgresql.key"),
         ) {
             (None, _) => None,
+            _ if mode == SslMode::Disable => None,
             (Some(certificate), Some(key)) => Some((certificate, key)),
             (Some(_), None) => {
                 return Err(UrlError::new(
@@ -118,6 +128,9 @@ impl Tls {
     pub(super) fn connector(&self) -> Result<MakeTlsConnector, UrlError> {
         let failed = |error: ErrorStack| UrlError::new(format!("TLS cannot be set up: {error}"));
         let mut builder = SslConnector::builder(SslMethod::tls_client()).map_err(failed)?;
+        // libpq's own default, whatever that of the system is.
+        let oldest = Some(SslVersion::TLS1_2);
+        builder.set_min_proto_version(oldest).map_err(failed)?;
         match &self.roots {
             None => builder.set_verify(SslVerifyMode::NONE),
             Some(Roots::System) => {
@@ -133,9 +146,7 @@ impl Tls {
                     .map_err(|_| unreadable("certificates", "sslrootcert", file))?;
             }
         }
-        if self.mode != SslMode::Disable
-            && let Some((certificate, key)) = &self.identity
-        {
+        if let Some((certificate, key)) = &self.identity {
             self.identify(&mut builder, certificate, key)?;
         }
         let mut tls = MakeTlsConnector::new(builder.build());
@@ -259,10 +270,20 @@ mod tests {
         for query in [
             "sslmode=allow",
             "sslmode=require&sslrootcert=system",
+            // Anybody's certificate would do.
+            "sslmode=verify-ca",
             "sslcert=/c",
         ] {
             assert!(read(query, None).is_err(), "{query}");
         }
+    }
+
+    #[test]
+    fn a_certificate_without_a_key_does_not_matter_where_nothing_is_encrypted() {
+        assert_eq!(
+            read("sslmode=disable&sslcert=/c", None).unwrap().identity,
+            None
+        );
     }
 
     #[test]
@@ -281,7 +302,11 @@ mod tests {
         );
         assert_eq!(
             verified("sslmode=verify-full", home),
-            (SslMode::VerifyFull, root)
+            (SslMode::VerifyFull, root.clone())
+        );
+        assert_eq!(
+            verified("sslmode=verify-ca", home),
+            (SslMode::VerifyCa, root)
         );
         assert_eq!(verified("", home), (SslMode::Prefer, None));
         let identity = (folder.join("postgresql.crt"), folder.join("postgresql.key"));

@@ -41,6 +41,16 @@ const KEYWORDS: [(&str, Option<&str>); 23] = [
     ("keepalives_count", None),
 ];
 
+/// libpq's variables that say where to connect, or what to refuse there, and are not supported: who sets
+/// one relies on it.
+const REFUSED: [&str; 5] = [
+    "PGREQUIREAUTH",
+    "PGREQUIREPEER",
+    "PGSERVICE",
+    "PGSSLCRL",
+    "PGSSLCRLDIR",
+];
+
 /// Why a database URL cannot be used; never with a part of it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
@@ -52,9 +62,10 @@ impl UrlError {
     }
 }
 
-/// The variables that fill in what a URL leaves out, as in libpq.
+/// The variables that fill in what a URL leaves out, as in libpq, and those that are refused.
 pub fn variables() -> impl Iterator<Item = &'static str> {
-    KEYWORDS.iter().filter_map(|(_, variable)| *variable)
+    let supported = KEYWORDS.iter().filter_map(|(_, variable)| *variable);
+    supported.chain(REFUSED)
 }
 
 /// Connection parameters by keyword; none is empty.
@@ -85,13 +96,21 @@ impl Parameters {
     }
 
     /// Adds what the URL has not, from variables.
-    pub(super) fn or_variables(mut self, variables: &BTreeMap<String, String>) -> Parameters {
+    pub(super) fn or_variables(
+        mut self,
+        variables: &BTreeMap<String, String>,
+    ) -> Result<Parameters, UrlError> {
+        if let Some(name) = REFUSED.iter().find(|name| variables.contains_key(**name)) {
+            return Err(UrlError::new(format!(
+                "the variable `{name}` is set, which is not supported: unset it"
+            )));
+        }
         for (keyword, variable) in KEYWORDS {
             if let Some(value) = variable.and_then(|variable| variables.get(variable)) {
                 self.0.entry(keyword).or_insert_with(|| value.clone());
             }
         }
-        self
+        Ok(self)
     }
 
     pub(super) fn get(&self, keyword: &str) -> Option<&str> {
@@ -317,10 +336,21 @@ mod tests {
         let variables = [("PGUSER", "v"), ("PGPASSWORD", "w"), ("HOME", "/")];
         let variables = variables.map(|(name, value)| (name.into(), value.into()));
         let parameters = Parameters::parse("postgresql://u@h/d").unwrap();
-        let parameters = parameters.or_variables(&variables.into());
+        let parameters = parameters.or_variables(&variables.into()).unwrap();
         assert_eq!(parameters.get("user"), Some("u"));
         assert_eq!(parameters.get("password"), Some("w"));
         assert_eq!(parameters.get("port"), None);
+    }
+
+    #[test]
+    fn a_variable_that_restricts_connections_in_libpq_is_never_ignored() {
+        for name in REFUSED {
+            assert!(variables().any(|read| read == name), "{name}");
+            let set = [(name.to_owned(), "s3cr3t".to_owned())].into();
+            let refused = Parameters::default().or_variables(&set);
+            let error = refused.unwrap_err().to_string();
+            assert!(error.contains(name) && !error.contains("s3cr3t"), "{error}");
+        }
     }
 
     #[test]
