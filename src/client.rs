@@ -17,7 +17,7 @@ use ureq::http::header::{AUTHORIZATION, PROXY_AUTHORIZATION};
 use ureq::tls::{RootCerts, TlsConfig, TlsProvider};
 use ureq::{Agent, Body, RequestBuilder};
 
-use crate::order::{Fault, Order};
+use crate::order::{Fault, Order, is_uid};
 
 use self::connection::{Forwarding, Sent};
 use self::wire::{Problem, Receipt};
@@ -293,10 +293,10 @@ impl Client {
         };
         Ok(match status {
             202 => match serde_json::from_slice::<Receipt>(response.body()) {
-                Ok(receipt) => SendOutcome::Accepted {
-                    order_uid: receipt.order_uid,
-                },
-                Err(_) => return Err(self.not_the_api(status)),
+                Ok(Receipt { order_uid }) if is_uid(&order_uid) => {
+                    SendOutcome::Accepted { order_uid }
+                }
+                _ => return Err(self.not_the_api(status)),
             },
             400 | 413 | 415 | 422 | 431 => SendOutcome::Refused {
                 status,

@@ -1,7 +1,7 @@
 //! The client against a scripted server: each connection gets the next response.
 
-use std::io::{Read, Write};
-use std::net::TcpListener;
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, TcpListener};
 use std::thread::{self, JoinHandle};
 
 use super::*;
@@ -21,6 +21,9 @@ fn server(answers: Vec<String>) -> (Client, JoinHandle<Vec<String>>) {
             let read = stream.read(&mut request).unwrap();
             requests.push(String::from_utf8_lossy(&request[..read]).into_owned());
             stream.write_all(answer.as_bytes()).unwrap();
+            // To close it with unread bytes would take away the response.
+            stream.shutdown(Shutdown::Write).unwrap();
+            let _ = io::copy(&mut stream, &mut io::sink());
         }
         requests
     });
@@ -133,6 +136,56 @@ fn another_server_is_not_mistaken_for_the_api() {
         assert!(is_another, "{error:?}");
     }
     served.join().unwrap();
+}
+
+#[test]
+fn what_another_server_says_is_shown_in_one_short_line() {
+    let long = "x\\n\\u001b[31m".repeat(2_000);
+    let fault = format!(r#"{{"pointer":"","message":"{long}"}}"#);
+    let faults = vec![fault; 5].join(",");
+    let body = format!(r#"{{"title":"t","detail":"{long}","errors":[{faults}]}}"#);
+    let (client, served) = server(vec![answer("422 Unprocessable Entity", "", &body)]);
+    let refused = client.send(b"{}", SHORT).unwrap();
+    let SendOutcome::Refused { detail, faults, .. } = refused else {
+        panic!("{refused:?}")
+    };
+    for text in [&detail, &faults[4].message] {
+        assert!(
+            text.starts_with(r"x\n\u{1b}[31m") && text.ends_with('…'),
+            "{text}"
+        );
+        assert!(text.len() < 3_000, "{text}");
+    }
+    served.join().unwrap();
+}
+
+#[test]
+fn the_body_of_an_error_is_read_to_a_limit_and_its_outcome_stays_unknown() {
+    // Its end never comes: the rest is not waited for.
+    let body = format!(r#"{{"title":"t","detail":"{}"#, "x".repeat(1 << 20));
+    let head = "HTTP/1.1 500 Internal Server Error\r\ncontent-length: 99999999999999\r\n\r\n";
+    let (client, served) = server(vec![format!("{head}{body}")]);
+    let outcome = client.post(b"{}", LONG).unwrap();
+    let SendOutcome::Unknown(error) = outcome else {
+        panic!("{outcome:?}")
+    };
+    assert_eq!(error.reason, "status 500");
+    // The server cannot write what is not read.
+    let _ = served.join();
+}
+
+#[test]
+fn a_receipt_without_a_uid_is_that_of_another_server() {
+    for uid in ["", r"a\nb", &"a".repeat(129)] {
+        let body = format!(r#"{{"status":"accepted","order_uid":"{uid}"}}"#);
+        let (client, served) = server(vec![answer("202 Accepted", "", &body)]);
+        let outcome = client.send(b"{}", SHORT);
+        assert!(
+            matches!(outcome, Err(ClientError::NotTheApi { .. })),
+            "{outcome:?}"
+        );
+        served.join().unwrap();
+    }
 }
 
 #[test]
