@@ -33,6 +33,30 @@ impl CheckState {
     }
 }
 
+/// How long a refused timestamp counts while no order is accepted: a load balancer sends none to an API
+/// that is not ready, so it would stay unready when the clocks are right again.
+const CLOCK_RETRY: Duration = Duration::from_secs(60);
+
+/// Whether the log refuses orders because of a wrong clock.
+#[derive(Default)]
+pub struct Clock(Mutex<Option<(Instant, String)>>);
+
+impl Clock {
+    pub fn refused(&self, reason: &str) {
+        *lock(&self.0) = Some((Instant::now(), reason.to_owned()));
+    }
+
+    pub fn accepted(&self) {
+        *lock(&self.0) = None;
+    }
+
+    fn check(&self, now: Instant) -> Option<Check> {
+        let refused = lock(&self.0);
+        let (at, reason) = refused.as_ref()?;
+        (now.saturating_duration_since(*at) < CLOCK_RETRY).then(|| check("clock", false, reason))
+    }
+}
+
 impl Health for App {
     fn live(&self) -> Result<(), String> {
         self.heartbeat
@@ -48,6 +72,7 @@ impl Health for App {
             self.warm_up.get(),
             bodies(&self.body_budget),
         ];
+        checks.extend(self.clock.check(Instant::now()));
         // The log still works, but not for ever: unready now is better than a full disk later.
         let warning = self.log.warning();
         checks.extend(warning.map(|detail| check("log", false, detail)));
@@ -97,5 +122,23 @@ fn check(name: &str, ok: bool, detail: impl Into<String>) -> Check {
         name: name.into(),
         ok,
         detail: detail.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wrong_clock_is_named_until_an_order_is_accepted_or_a_minute_has_passed() {
+        let clock = Clock::default();
+        let check_after = |pause| clock.check(Instant::now() + pause);
+        assert!(check_after(Duration::ZERO).is_none());
+        clock.refused("set it");
+        let check = check_after(CLOCK_RETRY / 2).unwrap();
+        assert_eq!((check.ok, check.detail.as_str()), (false, "set it"));
+        assert!(check_after(CLOCK_RETRY).is_none());
+        clock.accepted();
+        assert!(check_after(Duration::ZERO).is_none());
     }
 }

@@ -219,7 +219,7 @@ impl Metrics {
             return;
         };
         let kind = match error {
-            AppendError::NotAccepted(_) => "not_accepted",
+            AppendError::NotAccepted(_) | AppendError::Timestamp(_) => "not_accepted",
             AppendError::NoTopic(_) => "no_topic",
             AppendError::TooLarge(_) => "too_large",
             AppendError::Full(_) => "full",

@@ -51,7 +51,7 @@ mod warm_up;
 
 use body_budget::BodyBudget;
 use follower_progress::FollowerProgress;
-use health::CheckState;
+use health::{CheckState, Clock};
 use lookups::Lookups;
 use metrics::Metrics;
 use read_model::ReadModel;
@@ -101,6 +101,7 @@ struct App {
     waiting_gets: Semaphore,
     body_budget: Arc<BodyBudget>,
     appends_fail: AtomicBool,
+    clock: Clock,
     /// When the runtime last ran a task.
     heartbeat: Heartbeat,
     producer: CheckState,
@@ -157,6 +158,7 @@ impl Api {
             connections,
             body_budget,
             appends_fail: AtomicBool::new(false),
+            clock: Clock::default(),
             heartbeat: Heartbeat::default(),
             producer: CheckState::new("producer", false, "not connected yet"),
             listener: CheckState::new("listener", false, "not listening yet"),

@@ -133,6 +133,7 @@ fn report(app: &App, order_uid: &str, appended: &Result<Appended, AppendError>) 
             if app.appends_fail.load(Ordering::Relaxed)
                 && app.appends_fail.swap(false, Ordering::Relaxed)
             {
+                app.clock.accepted();
                 info!("accepting orders again");
             }
         }
@@ -140,6 +141,9 @@ fn report(app: &App, order_uid: &str, appended: &Result<Appended, AppendError>) 
         Err(AppendError::TooLarge(_)) => {}
         Err(error) => {
             debug!(order_uid, "order not accepted: {error}");
+            if let AppendError::Timestamp(_) = error {
+                app.clock.refused(&error.to_string());
+            }
             if !app.appends_fail.swap(true, Ordering::Relaxed) {
                 warn!("cannot accept orders: {error}");
             }
@@ -150,9 +154,10 @@ fn report(app: &App, order_uid: &str, appended: &Result<Appended, AppendError>) 
 /// Requires `application/json`, with any parameters, and no compression: nothing that a cross-site
 /// form could send, and nothing that grows when it is decompressed.
 fn check_type(headers: &HeaderMap) -> Result<(), Problem> {
-    let essence = headers
-        .get(CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok());
+    let mut types = headers.get_all(CONTENT_TYPE).iter();
+    // Two readers could disagree about which of several counts.
+    let only = types.next().filter(|_| types.next().is_none());
+    let essence = only.and_then(|value| value.to_str().ok());
     let essence = essence
         .and_then(|value| value.split(';').next())
         .map(str::trim);
@@ -190,6 +195,15 @@ mod tests {
         insert(CONTENT_TYPE, content_type);
         insert(CONTENT_ENCODING, encoding);
         check_type(&headers).is_ok()
+    }
+
+    #[test]
+    fn a_second_content_type_is_not_overlooked() {
+        let mut headers = HeaderMap::new();
+        for (value, is_accepted) in [("application/json", true), ("text/plain", false)] {
+            headers.append(CONTENT_TYPE, HeaderValue::from_static(value));
+            assert_eq!(check_type(&headers).is_ok(), is_accepted, "{value}");
+        }
     }
 
     #[test]

@@ -98,7 +98,7 @@ fn is_zero(count: &usize) -> bool {
 impl From<AppendError> for Problem {
     fn from(error: AppendError) -> Problem {
         match error {
-            AppendError::NotAccepted(_) => Problem::NotAccepted,
+            AppendError::NotAccepted(_) | AppendError::Timestamp(_) => Problem::NotAccepted,
             AppendError::NoTopic(_) => Problem::NoTopic,
             AppendError::TooLarge(_) => Problem::TooLargeForLog,
             AppendError::Full(_) => Problem::DiskFull,
@@ -279,6 +279,7 @@ mod tests {
         for (error, status, retry_after, outcome) in [
             (AppendError::Unknown(cause()), 503, "1", "unknown"),
             (AppendError::NotAccepted(cause()), 503, "1", "not_accepted"),
+            (AppendError::Timestamp(cause()), 503, "1", "not_accepted"),
             (AppendError::NoTopic(cause()), 503, "1", "not_accepted"),
             (AppendError::Full(cause()), 507, "30", "not_accepted"),
         ] {

@@ -56,6 +56,10 @@ pub enum AppendError {
     /// The record never left this process and never will: sending it again cannot double it.
     #[error("the record was not accepted: {0}")]
     NotAccepted(String),
+    /// The log refuses the record's timestamp: a clock is wrong. The record is not in the log and never
+    /// will be.
+    #[error("the log refuses the record's timestamp: {0}")]
+    Timestamp(String),
     /// The log has no such topic; the record is not in the log and never will be.
     #[error("the log has no topic for the record: {0}")]
     NoTopic(String),

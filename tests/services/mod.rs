@@ -26,6 +26,7 @@ mod reverse_proxy;
 mod slow_network;
 mod starting;
 mod stopping;
+mod wrong_clock;
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};

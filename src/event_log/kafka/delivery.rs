@@ -63,8 +63,9 @@ pub(super) fn append_error(error: &KafkaError, is_not_persisted: bool) -> Append
             AppendError::NotAccepted("too many records are waiting for Kafka".into())
         }
         // The broker checks it before it writes anything (`message.timestamp.after.max.ms`).
-        Some(Code::InvalidTimestamp) => AppendError::NotAccepted(
-            "the broker refuses the record's timestamp: set this host's clock, or the broker's"
+        Some(Code::InvalidTimestamp) => AppendError::Timestamp(
+            "this host's clock and the broker's differ by more than the topic allows: set the one \
+             that is wrong"
                 .into(),
         ),
         _ if !is_not_persisted => AppendError::Unknown(reason),
