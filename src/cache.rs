@@ -269,7 +269,12 @@ impl Held {
 }
 
 fn cost(uid: &str, slot: &Slot) -> usize {
-    slot.entry.body.len() + uid.len() + ENTRY_OVERHEAD
+    bytes_of(uid, &slot.entry.body)
+}
+
+/// How many bytes of a cache an order takes.
+pub fn bytes_of(uid: &str, body: &Bytes) -> usize {
+    body.len() + uid.len() + ENTRY_OVERHEAD
 }
 
 #[cfg(test)]

@@ -6,8 +6,10 @@
 //! # Invariants
 //!
 //! Rows are kept all or none. Only when every partition is applied up to where the follower started is
-//! it certain that no newer version lies between the snapshot and what is followed.
+//! it certain that no newer version lies between the snapshot and what is followed. No more rows are
+//! read than the cache can hold.
 
+use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 use anyhow::ensure;
@@ -16,11 +18,12 @@ use tracing::{info, warn};
 
 use super::App;
 use super::health::CheckState;
+use crate::cache::bytes_of;
 use crate::event_log::EventLog;
 use crate::migrations::{self, SchemaState};
-use crate::pipeline::{PartitionLag, TopicId, lag};
+use crate::pipeline::{PartitionLag, TopicId, Version, lag};
 use crate::shutdown::Shutdown;
-use crate::store::{LatestOrders, Position, StoreEngine};
+use crate::store::{Position, StoreEngine, StoredOrder};
 
 /// The pause before a retry, doubled up to the second one.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
@@ -100,10 +103,43 @@ fn attempt(app: &App, engine: &dyn StoreEngine) -> anyhow::Result<Option<usize>>
     let mut store = engine.connect()?;
     let schema = migrations::state(&store.applied_migrations()?);
     ensure!(schema == SchemaState::Current, "{schema}");
-    let latest = store.latest(&log_id, app.settings.load_limit)?;
+    let mut newest = Newest::new(app.settings.cache_max_bytes);
+    let limit = app.settings.load_limit;
+    let positions = store.latest(&log_id, limit, &mut |stored| newest.add(&stored))?;
     let (topic_id, starts) = app.read_model.orders.starts();
-    let is_covered = is_covered(&latest.positions, &topic_id, &starts);
-    Ok(is_covered.then(|| keep(app, latest, generation)))
+    let is_covered = is_covered(&positions, &topic_id, &starts);
+    Ok(is_covered.then(|| keep(app, newest, generation)))
+}
+
+/// The newest orders as they are served, as many as the cache can hold.
+struct Newest {
+    orders: Vec<(String, Bytes, Version)>,
+    bytes_left: usize,
+}
+
+impl Newest {
+    fn new(max_bytes: u64) -> Newest {
+        Newest {
+            orders: Vec::new(),
+            bytes_left: usize::try_from(max_bytes).unwrap_or(usize::MAX),
+        }
+    }
+
+    /// Breaks when the cache cannot hold the order besides those before.
+    fn add(&mut self, stored: &StoredOrder) -> ControlFlow<()> {
+        // A row whose record is unknown cannot be compared with the records that are followed.
+        let Some(version) = stored.version() else {
+            return ControlFlow::Continue(());
+        };
+        let uid = &stored.order.order_uid;
+        let body = Bytes::from(stored.order.encode().into_boxed_slice());
+        match self.bytes_left.checked_sub(bytes_of(uid, &body)) {
+            Some(left) => self.bytes_left = left,
+            None => return ControlFlow::Break(()),
+        }
+        self.orders.push((uid.clone(), body, version));
+        ControlFlow::Continue(())
+    }
 }
 
 /// Whether every partition is applied at least up to where the follower started.
@@ -122,15 +158,11 @@ fn is_covered(positions: &[Position], topic_id: &TopicId, starts: &[i64]) -> boo
     lag.partitions().iter().zip(starts).all(is_covered)
 }
 
-fn keep(app: &App, latest: LatestOrders, generation: u64) -> usize {
+/// Returns how many were kept. The newest come last, so that they are evicted last.
+fn keep(app: &App, newest: Newest, generation: u64) -> usize {
     let mut kept = 0;
-    for stored in latest.orders {
-        // A row whose record is unknown cannot be compared with the records that are followed.
-        if let Some(version) = stored.version() {
-            let body = Bytes::from(stored.order.encode().into_boxed_slice());
-            let uid = &stored.order.order_uid;
-            kept += usize::from(app.read_model.warmed(uid, body, version, generation));
-        }
+    for (uid, body, version) in newest.orders.into_iter().rev() {
+        kept += usize::from(app.read_model.warmed(&uid, body, version, generation));
     }
     kept
 }
@@ -138,6 +170,8 @@ fn keep(app: &App, latest: LatestOrders, generation: u64) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::order::Order;
+    use crate::pipeline::{PartitionOffset, Source};
 
     fn position(partition: i32, topic_id: &str, next_offset: i64) -> Position {
         Position {
@@ -146,6 +180,32 @@ mod tests {
             next_offset,
             ..Position::default()
         }
+    }
+
+    #[test]
+    fn no_more_rows_are_read_than_the_cache_can_hold() {
+        let stored = |uid: &str, is_known: bool| StoredOrder {
+            order: Order {
+                order_uid: uid.into(),
+                track_number: "long".repeat(1_000),
+                ..Order::default()
+            },
+            source: is_known.then(|| Source {
+                topic_id: "t".into(),
+                at: PartitionOffset::new(0, 1),
+            }),
+            accepted_at_us: Some(1),
+        };
+        let mut newest = Newest::new(20_000);
+        let rows = ["a", "b", "c", "d", "e", "f"].map(|uid| stored(uid, uid != "b"));
+        let read = rows.iter().position(|row| newest.add(row).is_break());
+        assert_eq!(
+            read,
+            Some(5),
+            "four of 5 kB each, and one whose record is unknown"
+        );
+        let kept: Vec<&str> = newest.orders.iter().map(|(uid, ..)| uid.as_str()).collect();
+        assert_eq!(kept, ["a", "c", "d", "e"]);
     }
 
     #[test]

@@ -226,13 +226,6 @@ pub struct LookupResults {
     pub positions: Vec<Position>,
 }
 
-/// The newest orders and the positions, of one snapshot.
-#[derive(Clone, Debug)]
-pub struct LatestOrders {
-    pub orders: Vec<StoredOrder>,
-    pub positions: Vec<Position>,
-}
-
 /// A database that connections can be opened to; shared by all threads.
 pub trait StoreEngine: Send + Sync {
     /// Opens a connection for one thread. Blocks, for each address of the database, up to 5 s for
@@ -283,8 +276,14 @@ pub trait OrderStore: Positions + Send {
     /// Looks up each uid and the positions of the log, in one snapshot.
     fn lookup(&mut self, log_id: &str, uids: &[&str]) -> Result<LookupResults, StoreError>;
 
-    /// Reads the `limit` newest orders and the positions of the log, in one snapshot.
-    fn latest(&mut self, log_id: &str, limit: usize) -> Result<LatestOrders, StoreError>;
+    /// Visits the `limit` newest orders, the newest first, until `visit` breaks, and returns the
+    /// positions of the log; in one snapshot. Few orders are in memory at a time.
+    fn latest(
+        &mut self,
+        log_id: &str,
+        limit: usize,
+        visit: &mut dyn FnMut(StoredOrder) -> ControlFlow<()>,
+    ) -> Result<Vec<Position>, StoreError>;
 
     /// Reads the position row of a partition without acquiring it.
     fn position(&mut self, log_id: &str, partition: i32) -> Result<Option<Position>, StoreError>;

@@ -12,6 +12,7 @@
 //! fails in a lost transaction always runs right before it.
 
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 
 use ::postgres::Client;
 
@@ -20,9 +21,9 @@ use self::servers::Servers;
 use self::snapshot::PostgresSnapshot;
 use self::statements::Statements;
 use super::{
-    Applied, AppliedMigration, Batch, Claim, Holder, LatestOrders, LookupResults, OperatorStore,
-    OrderStore, Position, RejectionWindow, Schema, Snapshot, StartDecision, StoreEngine,
-    StoreError, apply,
+    Applied, AppliedMigration, Batch, Claim, Holder, LookupResults, OperatorStore, OrderStore,
+    Position, RejectionWindow, Schema, Snapshot, StartDecision, StoreEngine, StoreError,
+    StoredOrder, apply,
 };
 
 pub use self::url::{UrlError, variables};
@@ -37,6 +38,7 @@ mod lookup;
 mod micros;
 mod operator;
 mod orders;
+mod page;
 mod pages;
 mod passfile;
 mod positions;
@@ -131,8 +133,13 @@ impl OrderStore for PostgresStore {
         self.read_uids(log_id, uids)
     }
 
-    fn latest(&mut self, log_id: &str, limit: usize) -> Result<LatestOrders, StoreError> {
-        self.read_latest(log_id, limit)
+    fn latest(
+        &mut self,
+        log_id: &str,
+        limit: usize,
+        visit: &mut dyn FnMut(StoredOrder) -> ControlFlow<()>,
+    ) -> Result<Vec<Position>, StoreError> {
+        self.read_latest(log_id, limit, visit)
     }
 
     fn position(&mut self, log_id: &str, partition: i32) -> Result<Option<Position>, StoreError> {

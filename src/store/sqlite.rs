@@ -10,6 +10,7 @@
 //! store. Connecting to a missing file succeeds and the calls fail with a hint at `orders migrate`,
 //! as with a server whose database has no tables.
 
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -17,9 +18,9 @@ use rusqlite::{Connection, Error as SqliteError, Transaction};
 
 use super::apply::{self, WriteConnection, WriteTransaction};
 use super::{
-    Applied, AppliedMigration, Batch, Claim, Holder, LatestOrders, LookupResults, OperatorStore,
-    OrderStore, Position, RejectionWindow, Schema, Snapshot, StartDecision, StoreEngine,
-    StoreError,
+    Applied, AppliedMigration, Batch, Claim, Holder, LookupResults, OperatorStore, OrderStore,
+    Position, RejectionWindow, Schema, Snapshot, StartDecision, StoreEngine, StoreError,
+    StoredOrder,
 };
 use crate::order::Timestamp;
 use crate::sqlite_file::{Access, FileError, FileErrorKind, GuardedFile, OpenFile, Warning};
@@ -227,8 +228,13 @@ impl OrderStore for SqliteStore {
         self.read_uids(log_id, uids)
     }
 
-    fn latest(&mut self, log_id: &str, limit: usize) -> Result<LatestOrders, StoreError> {
-        self.read_latest(log_id, limit)
+    fn latest(
+        &mut self,
+        log_id: &str,
+        limit: usize,
+        visit: &mut dyn FnMut(StoredOrder) -> ControlFlow<()>,
+    ) -> Result<Vec<Position>, StoreError> {
+        self.read_latest(log_id, limit, visit)
     }
 
     fn position(&mut self, log_id: &str, partition: i32) -> Result<Option<Position>, StoreError> {

@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 
 use bytes::Bytes;
-use orders::order::{Item, Order};
+use orders::order::{Item, Order, Timestamp};
 use orders::store::{DeadLetter, LookupResult};
 use support::for_each_engine;
 
@@ -18,6 +18,7 @@ for_each_engine! {
     [
         a_lookup_tells_stored_dead_lettered_and_absent_orders_apart,
         the_latest_orders_have_their_positions,
+        the_latest_orders_come_newest_first_and_only_as_many_as_are_wanted,
         a_snapshot_has_everything_of_one_moment_and_nothing_later,
         a_snapshot_has_dead_letters_as_they_are_stored,
     ]
@@ -47,9 +48,49 @@ fn the_latest_orders_have_their_positions(subject: &Database) {
     for number in 0..5 {
         owner.apply_orders(vec![sourced(&format!("uid-{number}"), 1, number, number)]);
     }
-    let latest = owner.store.latest(LOG, 3).expect("the store responds");
-    assert_eq!(latest.orders.len(), 3);
-    assert_eq!(latest.positions[0].next_offset, 5);
+    let mut latest = Vec::new();
+    let positions = owner.store.latest(LOG, 3, &mut |stored| {
+        latest.push(stored);
+        ControlFlow::Continue(())
+    });
+    assert_eq!(positions.expect("the store responds")[0].next_offset, 5);
+    assert_eq!(latest.len(), 3);
+    assert!(latest.iter().all(|stored| stored.version().is_some()));
+}
+
+/// More than a page of PostgreSQL's, with one to three items each; the newest has the highest number.
+fn the_latest_orders_come_newest_first_and_only_as_many_as_are_wanted(subject: &Database) {
+    const ORDERS: i64 = 600;
+    let mut owner = subject.owner();
+    let order = |number: i64| {
+        let mut sourced = sourced(&format!("uid-{}", number * 7 % ORDERS), 1, number, number);
+        sourced.order.date_created = Timestamp::from_micros(number * 1_000_000);
+        let first = sourced.order.items[0].clone();
+        let item = |chrt_id| Item {
+            chrt_id,
+            ..first.clone()
+        };
+        sourced.order.items = (0..=number % 3).map(item).collect();
+        sourced
+    };
+    owner.apply_orders((0..ORDERS).map(order).collect());
+    for wanted in [1, 250, 251, 600, 601] {
+        let mut latest = Vec::new();
+        let positions = owner.store.latest(LOG, 1_000, &mut |stored| {
+            latest.push(stored.order);
+            match latest.len() == wanted {
+                true => ControlFlow::Break(()),
+                false => ControlFlow::Continue(()),
+            }
+        });
+        assert_eq!(
+            positions.expect("the store responds")[0].next_offset,
+            ORDERS
+        );
+        let expected = (0..ORDERS).rev().take(wanted);
+        let expected: Vec<Order> = expected.map(|number| order(number).order).collect();
+        assert!(latest == expected, "{wanted}: {} orders", latest.len());
+    }
 }
 
 /// More orders than two pages of PostgreSQL's hold, in an order that is not that of their uids; one

@@ -10,9 +10,10 @@ use ::postgres::Row;
 use super::orders::{
     ORDER_COLUMNS, item, item_columns, order_columns, select_items, select_orders, stored,
 };
+use super::page::Page;
 use super::{PostgresStore, positions};
 use crate::order::{Item, TableRow};
-use crate::store::{LatestOrders, LookupResult, LookupResults, Position, StoreError, StoredOrder};
+use crate::store::{LookupResult, LookupResults, Position, StoreError, StoredOrder};
 
 /// Every table is read by its key, so one plan fits every query. Planning five joins takes a
 /// millisecond, thirty times as long as running them; and a plan that reads whole tables, made for
@@ -47,6 +48,9 @@ static LOOKUP: LazyLock<String> = LazyLock::new(|| {
 
 /// As the first statement of a transaction.
 const ONE_SNAPSHOT: &str = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY";
+
+/// How many of the newest orders are read at a time.
+const LATEST_PAGE: i32 = 250;
 
 static LATEST: LazyLock<String> = LazyLock::new(|| {
     let newest = "SELECT * FROM orders WHERE date_created IS NOT NULL
@@ -92,7 +96,8 @@ impl PostgresStore {
         &mut self,
         log_id: &str,
         limit: usize,
-    ) -> Result<LatestOrders, StoreError> {
+        visit: &mut dyn FnMut(StoredOrder) -> ControlFlow<()>,
+    ) -> Result<Vec<Position>, StoreError> {
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         self.client.batch_execute(PLAN_BY_KEY)?;
         let statements = &mut self.statements;
@@ -100,16 +105,25 @@ impl PostgresStore {
         transaction.batch_execute(ONE_SNAPSHOT)?;
         let positions = statements.query(&mut transaction, &positions::SQL.of_log, &[&log_id])?;
         let positions: Vec<Position> = positions.iter().map(positions::position).collect();
-        let rows = statements.query(&mut transaction, &LATEST, &[&limit])?;
-        let mut orders: Vec<StoredOrder> = rows.iter().map(|row| stored(row, &positions)).collect();
-        let uids: Vec<&str> = rows.iter().map(|row| row.get(0)).collect();
-        statements.query_each(&mut transaction, &ITEMS, &[&uids], |row| {
-            let number: i64 = row.get(0);
-            orders[number as usize - 1].order.items.push(item(&row, 1));
-            ControlFlow::Continue(())
-        })?;
+        let newest = statements.bind(&mut transaction, &LATEST, &[&limit])?;
+        let mut page = Page::new(&positions);
+        let mut wanted = ControlFlow::Continue(());
+        while wanted.is_continue() {
+            let rows = transaction.query_portal(&newest, LATEST_PAGE)?;
+            wanted = page.orders(&rows, visit);
+            if rows.is_empty() {
+                break;
+            }
+            let uids: Vec<&str> = rows.iter().map(|row| row.get(0)).collect();
+            statements.query_each(&mut transaction, &ITEMS, &[&uids], |item| {
+                if wanted.is_continue() {
+                    wanted = page.item(&item, visit);
+                }
+                wanted
+            })?;
+        }
         transaction.commit()?;
-        Ok(LatestOrders { orders, positions })
+        Ok(positions)
     }
 }
 

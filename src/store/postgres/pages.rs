@@ -5,19 +5,20 @@
 //! read before, so that client and server keep several processors busy. Each holds a page or two of
 //! orders and a few chunks of items, however many items the orders have.
 
+use std::mem;
 use std::ops::ControlFlow;
 use std::panic::resume_unwind;
 use std::sync::LazyLock;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{Builder, Scope, ScopedJoinHandle, scope};
-use std::{mem, vec};
 
 use ::postgres::{Error as PgError, Row};
 
 use super::PostgresStore;
-use super::orders::{item, select_items, select_orders, stored};
+use super::orders::{select_items, select_orders};
+use super::page::Page;
 use crate::order::Order;
-use crate::store::StoreError;
+use crate::store::{StoreError, StoredOrder};
 
 /// Large enough that the round trips of a page do not matter.
 const PAGE_ORDERS: usize = 500;
@@ -70,8 +71,12 @@ pub(super) fn for_each_order(
         let (chunks, received) = sync_channel(AHEAD);
         let orders = spawn(scope, move || read_orders(orders, &pages))?;
         let items = spawn(scope, move || read_items(items, &received_pages, &chunks))?;
-        let mut page = Page::default();
-        let visited = received.iter().try_for_each(|chunk| page.add(chunk, visit));
+        let mut page = Page::new(&[]);
+        let visit = &mut |stored: StoredOrder| visit(stored.order);
+        let visited = received.iter().try_for_each(|chunk| match chunk {
+            Chunk::Orders(rows) => page.orders(&rows, visit),
+            Chunk::Items(rows) => rows.iter().try_for_each(|row| page.item(row, visit)),
+        });
         // Each reader ends when it cannot pass on what it has read.
         drop(received);
         for reader in [orders, items] {
@@ -79,7 +84,7 @@ pub(super) fn for_each_order(
         }
         if visited.is_continue() {
             // Nothing follows, whether the visitor breaks or not.
-            let _ = page.visit_rest(visit);
+            let _ = page.orders(&[], visit);
         }
         Ok(())
     })
@@ -150,62 +155,4 @@ fn read_items(
         }
     }
     Ok(())
-}
-
-/// The orders of a page that are not visited yet. Items come in the sequence of their orders, so an
-/// order is complete when an item of a later one comes, or the next page.
-#[derive(Default)]
-struct Page {
-    /// The order whose items come now.
-    current: Option<Order>,
-    /// Its number in the page, from 1.
-    number: i64,
-    later: vec::IntoIter<Order>,
-}
-
-impl Page {
-    fn add(
-        &mut self,
-        chunk: Chunk,
-        visit: &mut dyn FnMut(Order) -> ControlFlow<()>,
-    ) -> ControlFlow<()> {
-        match chunk {
-            Chunk::Orders(rows) => {
-                self.visit_rest(visit)?;
-                let orders: Vec<Order> = rows.iter().map(|row| stored(row, &[]).order).collect();
-                self.later = orders.into_iter();
-                self.current = self.later.next();
-                self.number = 1;
-            }
-            Chunk::Items(rows) => {
-                for row in rows {
-                    while self.number < row.get(0) {
-                        self.visit_current(visit)?;
-                    }
-                    if let Some(order) = &mut self.current {
-                        order.items.push(item(&row, 1));
-                    }
-                }
-            }
-        }
-        ControlFlow::Continue(())
-    }
-
-    fn visit_current(
-        &mut self,
-        visit: &mut dyn FnMut(Order) -> ControlFlow<()>,
-    ) -> ControlFlow<()> {
-        self.number += 1;
-        match mem::replace(&mut self.current, self.later.next()) {
-            Some(order) => visit(order),
-            None => ControlFlow::Continue(()),
-        }
-    }
-
-    fn visit_rest(&mut self, visit: &mut dyn FnMut(Order) -> ControlFlow<()>) -> ControlFlow<()> {
-        while self.current.is_some() {
-            self.visit_current(visit)?;
-        }
-        ControlFlow::Continue(())
-    }
 }

@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 
 use ::postgres::fallible_iterator::FallibleIterator as _;
 use ::postgres::types::ToSql;
-use ::postgres::{Error as PgError, GenericClient, Row, Statement};
+use ::postgres::{Error as PgError, GenericClient, Portal, Row, Statement, Transaction};
 
 /// Statements prepared once a connection, by their text.
 #[derive(Default)]
@@ -38,6 +38,17 @@ impl Statements {
             }
         }
         Ok(())
+    }
+
+    /// A query whose rows are then read in pages.
+    pub(super) fn bind(
+        &mut self,
+        transaction: &mut Transaction<'_>,
+        sql: &'static str,
+        parameters: &[&(dyn ToSql + Sync)],
+    ) -> Result<Portal, PgError> {
+        let statement = self.prepared(transaction, sql)?;
+        transaction.bind(&statement, parameters)
     }
 
     /// Returns how many rows were written.

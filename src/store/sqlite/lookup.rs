@@ -4,6 +4,7 @@
 //! Rows that other programs wrote may hold NULL in every column but the key, and may lack their
 //! delivery or payment row: such values are read as "" and 0, and a malformed date as no date.
 
+use std::ops::ControlFlow;
 use std::sync::LazyLock;
 
 use rusqlite::types::FromSql;
@@ -15,7 +16,7 @@ use crate::order::{
 };
 use crate::store::order_sql::{select_item, select_order};
 use crate::store::source::current_source;
-use crate::store::{LatestOrders, LookupResult, LookupResults, Position, StoreError, StoredOrder};
+use crate::store::{LookupResult, LookupResults, Position, StoreError, StoredOrder};
 
 /// Reads orders without their items; their source is at the end.
 fn select(rest: &str) -> String {
@@ -66,17 +67,20 @@ impl SqliteStore {
         &mut self,
         log_id: &str,
         limit: usize,
-    ) -> Result<LatestOrders, StoreError> {
+        visit: &mut dyn FnMut(StoredOrder) -> ControlFlow<()>,
+    ) -> Result<Vec<Position>, StoreError> {
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         self.reading(|transaction| {
             let positions = positions::of_log(transaction, log_id)?;
             let mut statement = transaction.prepare_cached(&LATEST)?;
             let mut rows = statement.query([limit])?;
-            let mut orders = Vec::new();
             while let Some(row) = rows.next()? {
-                orders.push(stored(transaction, row, &positions)?);
+                if visit(stored(transaction, row, &positions)?).is_break() {
+                    break;
+                }
             }
-            Ok(LatestOrders { orders, positions })
+            drop(rows);
+            Ok(positions)
         })
     }
 }

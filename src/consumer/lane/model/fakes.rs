@@ -1,6 +1,7 @@
 //! The log and the store as a lane sees them; every call is a moment at which the script may act.
 
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -214,7 +215,12 @@ impl OrderStore for Connected {
         unreachable!("lookups ask for orders")
     }
 
-    fn latest(&mut self, _: &str, _: usize) -> Result<LatestOrders, StoreError> {
+    fn latest(
+        &mut self,
+        _: &str,
+        _: usize,
+        _: &mut dyn FnMut(StoredOrder) -> ControlFlow<()>,
+    ) -> Result<Vec<Position>, StoreError> {
         unreachable!("the API asks for orders")
     }
 }
