@@ -5,13 +5,14 @@
 
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
-use std::io::{ErrorKind, Write};
+use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
+use rustix::fs::OFlags;
 
-use crate::data_folder::{folder_of, sync_folder};
+use crate::data_folder::{folder_of, sync_folder, try_lock};
 use crate::exit::Failure;
 use crate::output::Output;
 
@@ -66,13 +67,7 @@ impl<'o> Sink<'o> {
             return Ok(Sink::new(End::Stream(stream, target.to_owned())));
         }
         let path = part(target);
-        let file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&path)
-            .with_context(|| writing(&path))?;
+        let file = create(&path).with_context(|| writing(&path))?;
         Ok(Sink::new(End::Part(Part {
             file,
             path,
@@ -142,10 +137,80 @@ pub(super) fn part(target: &Path) -> PathBuf {
     path.into()
 }
 
+/// Creates a file that only this user can read, locked. What is there is left from an export that was
+/// killed, or a link, or a file that others can read: it is removed, unless another export writes it.
+fn create(path: &Path) -> io::Result<File> {
+    let found = OpenOptions::new()
+        .write(true)
+        .custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed())
+        .open(path);
+    if let Ok(found) = found
+        && !try_lock(&found)?
+    {
+        return Err(io::Error::other("another export is writing it"));
+    }
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)?;
+    try_lock(&file)?;
+    Ok(file)
+}
+
 impl Drop for Part {
     fn drop(&mut self) {
         if !self.is_finished {
             let _ = fs::remove_file(&self.path);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{MetadataExt, symlink};
+
+    use super::*;
+
+    #[test]
+    fn orders_are_never_written_into_what_another_user_has_put_in_their_place() {
+        let folder = tempfile::tempdir().unwrap();
+        let target = folder.path().join("orders.ndjson");
+        let precious = folder.path().join("precious");
+        fs::write(&precious, "kept").unwrap();
+        let exported = |text: &str| {
+            let mut sink = Sink::file(&target).unwrap();
+            sink.write(text.as_bytes()).unwrap();
+            sink.finish().unwrap();
+            assert_eq!(fs::read_to_string(&target).unwrap(), text);
+            assert_eq!(fs::metadata(&target).unwrap().mode() & 0o777, 0o600);
+        };
+        symlink(&precious, part(&target)).unwrap();
+        exported("one");
+        assert_eq!(fs::read_to_string(&precious).unwrap(), "kept");
+        // A file that others have open, too.
+        fs::hard_link(&precious, part(&target)).unwrap();
+        exported("two");
+        assert_eq!(fs::read_to_string(&precious).unwrap(), "kept");
+    }
+
+    #[test]
+    fn two_exports_never_write_the_same_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let target = folder.path().join("orders.ndjson");
+        let first = Sink::file(&target).unwrap();
+        let Err(error) = Sink::file(&target) else {
+            panic!("both write it")
+        };
+        assert!(
+            format!("{error:#}").contains("another export is writing it"),
+            "{error:#}"
+        );
+        first.finish().unwrap();
+        Sink::file(&target).unwrap().finish().unwrap();
     }
 }
