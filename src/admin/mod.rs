@@ -24,6 +24,7 @@ use tokio::time::timeout;
 use tracing::info;
 
 use crate::access::{Access, Denial, Scope, TokenFile};
+use crate::escape::escape;
 use crate::http_server::{self, Connections, Limits, WhenFull, descriptors};
 use crate::shutdown::Shutdown;
 
@@ -246,6 +247,8 @@ fn readiness(checks: &[Check], is_verbose: bool) -> String {
     let shown = checks.iter().filter(|check| is_verbose || !check.ok);
     let line = |check: &Check| {
         let Check { name, ok, detail } = check;
+        // A reason may be that of another program.
+        let detail = escape(detail);
         format!("{} {name}: {detail}\n", if *ok { "ok" } else { "FAIL" })
     };
     let lines: String = shown.map(line).collect();

@@ -32,7 +32,7 @@ const RETRY_PAUSE: Duration = Duration::from_millis(500);
 const REPORT_INTERVAL: Duration = Duration::from_secs(5);
 
 /// How long to wait for a server: as requested, else 30 s. A command that only looks makes one attempt,
-/// of two seconds at most: whoever looks wants to know how it is now.
+/// of two seconds at most: its user wants to know how it is now.
 pub fn wait(requested: Option<Duration>, only_looks: bool) -> Duration {
     requested.unwrap_or_else(|| {
         if only_looks {

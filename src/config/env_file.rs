@@ -18,6 +18,8 @@ use rustix::fs::OFlags;
 use crate::exit::Failure;
 use crate::owner;
 
+const MAX_BYTES: u64 = 1 << 20;
+
 const HINT: &str = "write NAME=value or NAME='value'";
 
 /// Reads the variables among `names` from the file at `path`. A file that does not exist, or something
@@ -55,7 +57,7 @@ fn read_text(path: &Path, is_required: bool) -> io::Result<Option<String>> {
         // To open a pipe would wait for its writer.
         options.custom_flags(OFlags::NONBLOCK.bits().cast_signed());
     }
-    let mut file = options.open(path)?;
+    let file = options.open(path)?;
     let metadata = file.metadata()?;
     if metadata.is_file() {
         owner::check(&metadata)?;
@@ -63,7 +65,10 @@ fn read_text(path: &Path, is_required: bool) -> io::Result<Option<String>> {
         return Ok(None);
     }
     let mut text = String::new();
-    file.read_to_string(&mut text)?;
+    file.take(MAX_BYTES + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > MAX_BYTES {
+        return Err(io::Error::other("it is larger than 1 MiB"));
+    }
     Ok(Some(text))
 }
 
@@ -77,7 +82,11 @@ pub(super) fn parse(
     let mut variables = BTreeMap::new();
     for (index, line) in text.lines().enumerate() {
         let line = line.trim();
-        let line = line.strip_prefix("export ").unwrap_or(line).trim_start();
+        let exported = line.strip_prefix("export").unwrap_or_default();
+        let line = match exported.starts_with([' ', '\t']) {
+            true => exported.trim_start(),
+            false => line,
+        };
         let is_part_of_name =
             |character: char| character.is_ascii_alphanumeric() || character == '_';
         let (name, rest) =
@@ -132,6 +141,12 @@ mod tests {
                 }
             }
         }
+        fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
+        for (text, is_read) in [("A=x\n", false), ("A=x", true)] {
+            let size = usize::try_from(MAX_BYTES).unwrap() - "A=x".len();
+            fs::write(&path, format!("{}{text}", "\n".repeat(size))).unwrap();
+            assert_eq!(read(true).is_ok(), is_read, "{text}");
+        }
         fs::remove_file(&path).unwrap();
         // Nobody writes to it: to wait for that would be for ever.
         rustix::fs::mkfifoat(rustix::fs::CWD, &path, rustix::fs::Mode::RWXU).unwrap();
@@ -153,6 +168,7 @@ mod tests {
             ("A=x", "x"),
             ("  A = x \r", "x"),
             ("export A=x", "x"),
+            ("export\tA=x", "x"),
             ("\u{feff}A=x", "x"),
             ("A=", ""),
             ("A=two words", "two words"),
@@ -175,6 +191,7 @@ mod tests {
     fn lines_of_other_programs_are_skipped_whatever_they_look_like() {
         let text = "FOO=bar baz\nnot a line\nFOO='unclosed\n# A=x\n#A=x\n\nAB=x\n-----END";
         assert_eq!(parse_ours(text), Ok(Vec::new()));
+        assert_eq!(parse_ours("exportA=x\nexport=x\nexport"), Ok(Vec::new()));
     }
 
     #[test]

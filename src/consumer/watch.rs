@@ -60,7 +60,10 @@ pub fn check_topic(context: &Context, has_failed: &mut bool) {
     match context.log.topic(name) {
         Ok(topic) => {
             let detail = if topic.topic_id.is_known() {
-                format!("topic `{name}` has {} partitions", topic.highs.len())
+                match topic.highs.len() {
+                    1 => format!("topic `{name}` has 1 partition"),
+                    count => format!("topic `{name}` has {count} partitions"),
+                }
             } else {
                 "the brokers have no topic ids: a recreated topic is only found by its last record"
                     .into()

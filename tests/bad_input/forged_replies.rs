@@ -47,7 +47,7 @@ fn start_get(pipeline: &Pipeline, uid: &str) -> JoinHandle<http::Response> {
     waiting
 }
 
-/// The correlation id of the only lookup; whoever may read the topic knows it.
+/// The correlation id of the only lookup; anyone who may read the topic knows it.
 fn correlation_id(pipeline: &Pipeline) -> String {
     let lookups = pipeline.env.log().read_all(&pipeline.env.lookup_topic());
     let id = lookups[0].header("correlation-id");

@@ -10,6 +10,7 @@ mod locks;
 mod log;
 mod log_damage;
 mod migration_to_servers;
+mod permissions;
 mod roles;
 mod up;
 
