@@ -22,6 +22,7 @@ use crate::pipeline::{LastApplied, PartitionOffset, Source, TopicId, Version};
 pub use self::apply::OwnedPosition;
 pub use self::erasure::{Erasure, UidDigest, uid_digest};
 pub use self::existing_tables::Relation;
+pub use self::operator::erasures::{ErasedOrder, Erasures};
 pub use self::operator::{
     Change, GapAcceptance, Gaps, ListedOrder, MovePositions, OperatorStore, OrderFilter, OrderList,
     PositionMove, Positions, RecordedGap,

@@ -7,8 +7,12 @@ use super::{AppliedMigration, Gap, OwnedPosition, Position, StoreError};
 use crate::order::Timestamp;
 use crate::pipeline::{LastApplied, TopicId};
 
+pub mod erasures;
+
 /// Everything that operators ask of a store.
-pub trait OperatorStore: Positions + MovePositions + Gaps + OrderList + Send {
+pub trait OperatorStore:
+    Positions + MovePositions + Gaps + OrderList + erasures::Erasures + Send
+{
     /// Lists the applied migrations in order of version; empty when there is no history table.
     fn applied_migrations(&mut self) -> Result<Vec<AppliedMigration>, StoreError>;
 }

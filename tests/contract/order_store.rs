@@ -2,7 +2,7 @@
 
 use std::thread;
 
-use orders::store::{Applied, LookupResult, StartDecision, StoreError};
+use orders::store::{Applied, Change, LookupResult, StartDecision, StoreError};
 use support::for_each_engine;
 use support::orders::order_version;
 
@@ -29,6 +29,8 @@ for_each_engine! {
         a_record_accepted_before_an_erasure_does_not_bring_the_order_back,
         a_version_accepted_after_an_erasure_is_stored_although_an_erased_one_follows,
         a_dead_letter_of_an_erased_order_is_not_kept,
+        an_erased_order_is_gone_and_its_earlier_records_stay_out,
+        an_erasure_waits_for_a_batch_under_way,
     ]
 }
 
@@ -298,4 +300,82 @@ fn a_dead_letter_of_an_erased_order_is_not_kept(subject: &Database) {
     let applied = owner.apply(&batch).expect("the batch is stored");
     assert_eq!(applied.erased, 1);
     assert_eq!(subject.db().text("SELECT order_uid FROM dead_letters"), "b");
+}
+
+fn an_erased_order_is_gone_and_its_earlier_records_stay_out(subject: &Database) {
+    let mut owner = subject.owner();
+    owner.apply_orders(vec![sourced("a", 1, 0, 1), sourced("b", 1, 1, 1)]);
+    let mut batch = owner.batch(vec![]);
+    batch.dead_letters = vec![dead(2, Some("a")), dead(3, None), dead(4, Some("b"))];
+    batch.dead_letters[1].key = Some("a".into());
+    batch.end = batch.start + 3;
+    owner.apply(&batch).expect("the batch is stored");
+
+    let mut operator = subject.engine.operator().expect("the database is there");
+    assert_eq!(operator.erased_until("a").expect("it responds"), None);
+    let change = Change {
+        by: "someone@here",
+        why: "ticket 7",
+    };
+    let erased = operator.erase("a", &change).expect("it can be erased");
+    assert!(erased.was_stored);
+    assert_eq!(erased.dead_letters, 2);
+    let mut db = subject.db();
+    assert_eq!(db.text(AMOUNTS), "b|1");
+    for table in ["orders", "delivery", "payment"] {
+        assert_eq!(db.count(table), 1, "{table}");
+    }
+    let traces = "SELECT key, payload, order_uid, reason, resolution, resolved_by, resolved_why
+        FROM dead_letters WHERE \"offset\" < 4 ORDER BY id";
+    let trace = "|||erased|erased|someone@here|ticket 7";
+    assert_eq!(db.text(traces), format!("{trace}\n{trace}"));
+    let markers = "SELECT erased_by, why FROM erasures";
+    assert_eq!(db.text(markers), "someone@here|ticket 7");
+    let until = operator.erased_until("a").expect("it responds");
+    assert_eq!(until, Some(erased.erased_until));
+
+    // A record that was accepted before, by an API that was slow.
+    let late = owner.apply_orders(vec![sourced("a", 2, 5, 100)]);
+    assert_eq!(late.erased, 1);
+    assert_eq!(subject.db().text(AMOUNTS), "b|1");
+    // Erasing again, what is gone, is no error.
+    let again = operator.erase("a", &change).expect("it can be erased");
+    assert!(!again.was_stored && again.erased_until.0 >= erased.erased_until.0);
+}
+
+/// The order that an erasure does not see yet is in a batch that has not been committed.
+fn an_erasure_waits_for_a_batch_under_way(subject: &Database) {
+    let mut owner = subject.owner();
+    let lock = subject.db().lock_writers();
+    let batch = owner.batch(vec![sourced("a", 1, 0, 1), sourced("b", 1, 1, 1)]);
+    let engine = &subject.engine;
+    let change = Change {
+        by: "someone@here",
+        why: "",
+    };
+    thread::scope(|scope| {
+        let applying = scope.spawn(|| {
+            loop {
+                match owner.apply(&batch) {
+                    Err(StoreError::Contended(_)) => {}
+                    applied => break applied.expect("the batch is stored"),
+                }
+            }
+        });
+        let erasing = scope.spawn(|| {
+            let mut operator = engine.operator().expect("the database is there");
+            loop {
+                match operator.erase("a", &change) {
+                    Err(StoreError::Contended(_)) => {}
+                    erased => break erased.expect("it can be erased"),
+                }
+            }
+        });
+        drop(lock);
+        let (applied, erased) = (applying.join(), erasing.join());
+        let (applied, erased) = (applied.expect("no panic"), erased.expect("no panic"));
+        // Either the batch came first and its order was erased, or it has passed its record.
+        assert_eq!(applied.erased, usize::from(!erased.was_stored));
+    });
+    assert_eq!(subject.db().text(AMOUNTS), "b|1");
 }

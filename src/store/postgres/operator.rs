@@ -15,6 +15,8 @@ use crate::store::operator::{
 use crate::store::operator_sql::{self, Condition, OperatorSql, POSTGRES};
 use crate::store::{AppliedMigration, Gap, OwnedPosition, Position, StoreError};
 
+mod erasures;
+
 static SQL: LazyLock<OperatorSql> = LazyLock::new(|| OperatorSql::new(&POSTGRES, "FOR UPDATE"));
 
 impl OperatorStore for PostgresStore {

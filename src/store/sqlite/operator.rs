@@ -15,6 +15,8 @@ use crate::store::operator::{
 use crate::store::operator_sql::{self, Condition, OperatorSql, SQLITE};
 use crate::store::{AppliedMigration, Gap, OrderStore, OwnedPosition, Position, StoreError};
 
+mod erasures;
+
 /// A write transaction locks the whole file.
 static SQL: LazyLock<OperatorSql> = LazyLock::new(|| OperatorSql::new(&SQLITE, ""));
 
