@@ -21,6 +21,9 @@ use serde::Serialize;
 use crate::escape::{escape, escape_json_lines, escape_lines};
 use crate::sync::lock;
 
+/// Moves the cursor to the upper left corner, and clears what is below it.
+const CLEAR: &[u8] = b"\x1b[H\x1b[J";
+
 /// How data is printed.
 #[derive(clap::ValueEnum, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Format {
@@ -57,6 +60,8 @@ struct Shared {
     stderr: Mutex<Box<dyn Write + Send>>,
     stdout_is_terminal: bool,
     has_data: AtomicBool,
+    /// Whether nobody reads stdout any more.
+    is_closed: AtomicBool,
 }
 
 impl Output {
@@ -67,6 +72,7 @@ impl Output {
             stderr: Mutex::new(Box::new(io::stderr())),
             stdout_is_terminal: io::stdout().is_terminal(),
             has_data: AtomicBool::new(false),
+            is_closed: AtomicBool::new(false),
         };
         Output {
             format,
@@ -83,6 +89,19 @@ impl Output {
     /// Whether any data was printed.
     pub fn has_data(&self) -> bool {
         self.shared.has_data.load(Ordering::Relaxed)
+    }
+
+    /// Whether the pipe was found closed: a command that prints again and again ends then.
+    pub fn is_closed(&self) -> bool {
+        self.shared.is_closed.load(Ordering::Relaxed)
+    }
+
+    /// Clears the terminal; does nothing in a pipe.
+    pub fn clear(&self) -> anyhow::Result<()> {
+        if self.shared.stdout_is_terminal {
+            self.write(CLEAR)?;
+        }
+        Ok(())
     }
 
     /// Prints one or more lines of data; a missing newline at the end is added.
@@ -107,9 +126,18 @@ impl Output {
         let mut stdout = lock(&self.shared.stdout);
         let written = stdout.write_all(lines).and_then(|()| stdout.flush());
         match written {
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
+                self.shared.is_closed.store(true, Ordering::Relaxed);
+                Ok(false)
+            }
             written => written.map(|()| true).context("writing to stdout"),
         }
+    }
+
+    /// Prints one JSON document on one line.
+    pub fn json_line(&self, value: &impl Serialize) -> anyhow::Result<()> {
+        let text = serde_json::to_string(value).context("encoding the output as JSON")?;
+        self.data(&escape_json_lines(&text))
     }
 
     /// Prints one JSON document.
@@ -259,6 +287,7 @@ mod tests {
             stderr: Mutex::new(Box::new(messages)),
             stdout_is_terminal: false,
             has_data: AtomicBool::new(false),
+            is_closed: AtomicBool::new(false),
         };
         let output = Output {
             format: Format::Table,
@@ -304,7 +333,9 @@ mod tests {
     fn a_closed_pipe_is_no_error() {
         let (output, stdout, _) = output(Verbosity::Normal);
         drop(stdout);
+        assert!(!output.is_closed());
         assert!(output.data("anything").is_ok());
+        assert!(output.is_closed());
     }
 
     #[test]

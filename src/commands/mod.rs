@@ -23,6 +23,7 @@ pub mod create_topics;
 pub mod export;
 pub mod gaps;
 pub mod get;
+pub mod lag;
 pub mod list;
 pub mod migrate;
 mod open;
@@ -34,6 +35,7 @@ mod start_line;
 pub mod token;
 pub mod up;
 pub mod version;
+mod watch;
 
 /// The settings and the streams of a command.
 pub struct Context {

@@ -20,7 +20,7 @@ use jiff::Timestamp;
 use super::context::Context;
 use super::progress::KnownPosition;
 use super::status::MeasuredLag;
-use crate::event_log::{Committed, LogError, ReadBack, TopicState};
+use crate::event_log::{Committed, TopicState, first_timestamp};
 use crate::pipeline::PartitionOffset;
 use crate::sync::lock;
 use waiting::{Moment, Waiting, WaitingAt};
@@ -118,7 +118,8 @@ impl Lag {
             if context.shutdown.is_requested() {
                 return;
             }
-            let Ok(timestamp_ms) = read_timestamp(context, at) else {
+            let topic = &context.settings.topics.orders;
+            let Ok(timestamp_ms) = first_timestamp(&*context.log, topic, at) else {
                 // The log is away: the next tick wants it again when it is back.
                 return;
             };
@@ -194,30 +195,5 @@ impl State {
         for partition in positions.partitions.keys() {
             self.partitions.entry(*partition).or_default().restart();
         }
-    }
-}
-
-/// The timestamp of the first record at or after an offset; `None` where there is none, or where it
-/// cannot be read however often one tries.
-fn read_timestamp(context: &Context, at: PartitionOffset) -> Result<Option<i64>, LogError> {
-    let topic = &context.settings.topics.orders;
-    let read = match context.log.read_from(topic, at) {
-        // The records at the position were deleted: those after them wait.
-        Err(LogError::NotFound(_)) => {
-            let low = context
-                .log
-                .range(topic, at.partition)
-                .map(|range| range.low);
-            low.and_then(|low| {
-                let at = PartitionOffset::new(at.partition, low);
-                context.log.read_from(topic, at)
-            })
-        }
-        read => read,
-    };
-    match read {
-        Ok(ReadBack::Record(record)) => Ok(Some(record.timestamp_ms).filter(|time| *time >= 0)),
-        Ok(ReadBack::End(_)) | Err(LogError::NotFound(_) | LogError::Refused(_)) => Ok(None),
-        Err(error @ LogError::Unavailable(_)) => Err(error),
     }
 }

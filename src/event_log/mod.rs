@@ -18,10 +18,12 @@ use tokio::sync::oneshot;
 
 use crate::pipeline::{PartitionOffset, Record, TopicId};
 
+mod first_timestamp;
 pub mod kafka;
 pub mod sqlite;
 mod topic_admin;
 
+pub use first_timestamp::first_timestamp;
 pub use topic_admin::{TopicAdmin, TopicDescription, TopicSpec};
 
 /// A record to append. The partition follows from the key, as go-orders' producer chooses it.

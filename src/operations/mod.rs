@@ -8,5 +8,6 @@ pub mod control_client;
 pub mod deadline;
 pub mod differences;
 pub mod gaps;
+pub mod lag;
 pub mod replay;
 pub mod services;

@@ -3,7 +3,7 @@
 use support::Orders;
 use support::process::{Pipe, orders};
 
-const COMMANDS: [&str; 12] = [
+const COMMANDS: [&str; 16] = [
     "up",
     "migrate",
     "create-topics",
@@ -11,6 +11,10 @@ const COMMANDS: [&str; 12] = [
     "consume",
     "send",
     "get",
+    "list",
+    "lag",
+    "gaps",
+    "replay",
     "export",
     "config",
     "token",
