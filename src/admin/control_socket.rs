@@ -9,7 +9,8 @@
 //! - No failure here ends the process: it is logged as a warning.
 //! - The socket is recreated after descriptors ran out. tiny_http 0.12 then ends its accept thread,
 //!   often by a panic that the caller cannot see, so the socket is probed while there is no request,
-//!   and a server that does not listen any more is replaced.
+//!   and a server that does not listen any more is replaced. Without a descriptor a probe finds nothing
+//!   out, and nothing could be created: the probe that finds one again replaces the server.
 
 use std::env;
 use std::mem;

@@ -8,9 +8,10 @@ use std::path::{Path, PathBuf};
 
 use rustix::process::geteuid;
 use serde_json::Value;
-use support::{Env, Orders, Process, TIMEOUT, eventually_ok, http};
+use support::{Env, Orders, Process, TIMEOUT, eventually_ok, http, wait_until};
 
 use super::RECOVERY;
+use super::descriptors::{IDLE, return_descriptors, take_descriptors};
 
 /// Part of a setting that is masked wherever settings are shown.
 const PASSWORD: &str = "not-to-be-shown";
@@ -166,21 +167,30 @@ fn a_stale_socket_of_a_killed_service_is_removed_by_the_next_one() {
     }
 }
 
+/// Other threads open and close descriptors meanwhile: the socket must recover whoever has the last.
 #[test]
 fn the_control_socket_recovers_after_descriptors_ran_out() {
+    // More than it takes to fill what is free below the limit.
+    const CONNECTIONS: usize = 64;
     let env = Env::ready();
     let mut consumer = env.consumer();
     let socket = socket(&env, "consumer", &consumer);
-    // With one descriptor left a connection is accepted, and cannot be served.
+    // A connection takes two descriptors: with one left it is accepted, and cannot be served.
     for left in [1, 0] {
-        consumer.limit_descriptors(consumer.first_free_descriptor() + left);
         let mark = consumer.mark();
-        let waiting: Vec<_> = (0..5).map(|_| UnixStream::connect(&socket)).collect();
-        consumer.wait_for_line_after(mark, "control socket failed, recreating it: ", RECOVERY);
-        consumer.assert_idle(super::descriptors::IDLE);
+        consumer.limit_descriptors(consumer.first_free_descriptor() + left);
+        let waiting: Vec<_> = (0..CONNECTIONS)
+            .map(|_| UnixStream::connect(&socket))
+            .collect();
+        wait_until("the socket to be closed", RECOVERY, || {
+            UnixStream::connect(&socket).is_err()
+        });
+        // Neither can it be found out that it is closed.
+        take_descriptors(&consumer);
+        consumer.assert_idle(IDLE);
         drop(waiting);
-        let most = consumer.descriptor_limits().1;
-        consumer.limit_descriptors(most.expect("there is a hard limit"));
+        return_descriptors(&consumer);
+        consumer.wait_for_line_after(mark, "control socket failed, recreating it: ", RECOVERY);
         eventually_ok("an answer of the control socket", RECOVERY, || {
             try_request(&socket, "GET /status HTTP/1.1")
         });

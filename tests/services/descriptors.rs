@@ -20,13 +20,14 @@ fn connect(api: &Process) -> TcpStream {
 
 /// From here on the process can open nothing, not even in place of what it closes: the lowest numbers
 /// are those of its standard streams and its signals.
-fn take_descriptors(process: &Process) {
+pub fn take_descriptors(process: &Process) {
     // No lower, since poll(2) is refused a list longer than the limit.
     const LOWEST: u64 = 8;
     process.limit_descriptors(process.first_free_descriptor().min(LOWEST));
 }
 
-fn return_descriptors(process: &Process) {
+/// Lifts the limit as far as the hard limit allows.
+pub fn return_descriptors(process: &Process) {
     let most = process.descriptor_limits().1;
     process.limit_descriptors(most.expect("there is a hard limit"));
 }
