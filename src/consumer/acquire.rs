@@ -213,7 +213,9 @@ fn deleted_unread(facts: &Facts<'_>, position: &Position) -> Result<Decision, Un
 }
 
 fn start_at(facts: &Facts<'_>, epoch: i32, next_offset: i64, gap: Option<Gap>) -> StartDecision {
+    let from = facts.position;
     StartDecision {
+        from: from.map(|position| (position.epoch, position.next_offset)),
         topic_id: facts.topic_id.clone(),
         epoch,
         next_offset,

@@ -88,8 +88,8 @@ pub(super) trait WriteTransaction {
     /// Runs a statement of both dialects without parameters.
     fn execute(&mut self, sql: &'static str) -> Result<(), StoreError>;
 
-    /// Inserts the position row or moves it; `None` when another owner has acquired it. A new epoch
-    /// clears the last applied record, which belongs to its epoch.
+    /// Inserts the position row or moves it; `None` when another owner has acquired it, or it is neither
+    /// where the decision found it nor where it moves it. A new epoch clears the last applied record, which belongs to its epoch.
     fn upsert_position(
         &mut self,
         claim: &Claim,
@@ -337,16 +337,15 @@ pub(super) fn commit_start<C: WriteConnection>(
     decision: &StartDecision,
 ) -> Result<Position, StoreError> {
     let mut transaction = connection.begin()?;
+    // A database that was restored to before the row must not get one that skips what it lacks.
+    if decision.from.is_some() && transaction.find_position(claim)?.is_none() {
+        return Err(StoreError::Fenced(None));
+    }
     let Some(position) = transaction.upsert_position(claim, decision)? else {
         let found = transaction.find_position(claim)?;
-        return Err(
-            match found.and_then(|found| found.other_than(claim.owner)) {
-                Some(holder) => StoreError::Fenced(Some(holder)),
-                None => {
-                    StoreError::Contended("the position row changed while it was acquired".into())
-                }
-            },
-        );
+        return Err(StoreError::Fenced(
+            found.and_then(|found| found.other_than(claim.owner)),
+        ));
     };
     if let Some(gap) = &decision.gap {
         // The decision is written again when the answer to its COMMIT was lost.

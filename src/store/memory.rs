@@ -91,10 +91,16 @@ impl Tables {
             if held.owner != claim.owner {
                 return Err(StoreError::Fenced(Some(held.holder.clone())));
             }
+            let found = Some((held.position.epoch, held.position.next_offset));
+            if found != decision.from && found != Some((decision.epoch, decision.next_offset)) {
+                return Err(StoreError::Fenced(None));
+            }
             if held.position.epoch == decision.epoch {
                 position.last_applied = held.position.last_applied.take();
             }
             held.position = position.clone();
+        } else if decision.from.is_some() {
+            return Err(StoreError::Fenced(None));
         } else {
             self.positions.push(Held {
                 log_id: claim.log_id.clone(),

@@ -124,6 +124,8 @@ pub struct Gap {
 /// Where an acquired partition starts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StartDecision {
+    /// Epoch and next offset of the position that it was decided from; `None` when there was no row.
+    pub from: Option<(i32, i64)>,
     pub topic_id: TopicId,
     pub epoch: i32,
     pub next_offset: i64,
@@ -260,7 +262,8 @@ pub trait OrderStore: Positions + Send {
     fn acquire(&mut self, claim: &Claim) -> Result<Option<Position>, StoreError>;
 
     /// Writes where an acquired partition starts (inserting the row where there is none) together
-    /// with the gap, in one transaction. [`StoreError::Fenced`] when another owner has acquired it.
+    /// with the gap, in one transaction. [`StoreError::Fenced`] when another owner has acquired it, or
+    /// the position is neither where the decision found it nor where it moves it.
     fn commit_start(
         &mut self,
         claim: &Claim,

@@ -4,7 +4,8 @@
 //!
 //! - A batch moves a position only from the batch's start, in the epoch and for the owner that the
 //!   batch names.
-//! - A row that another owner has acquired is not moved to another start.
+//! - A row that another owner has acquired is not moved to another start, nor is one that is not where
+//!   the start was decided from.
 
 /// Statements on `log_positions`. Those that return rows return the columns of a position, then
 /// owner, group, host and the time of the acquisition.
@@ -14,7 +15,8 @@ pub(super) struct PositionSql {
     /// Parameters: id, owner, epoch, end, offset and digest of the last record, start. Returns whether
     /// orders were erased; the row is locked by then, so the answer is that of the newest erasure.
     pub advance: String,
-    /// Parameters: log id, partition, topic id, epoch, next offset, owner, group, host.
+    /// Parameters: log id, partition, topic id, epoch, next offset, owner, group, host, then the epoch
+    /// and the next offset that it moves the row from.
     pub upsert: String,
     /// Parameters: log id, partition.
     pub find: String,
@@ -63,6 +65,9 @@ impl PositionSql {
                     tail_digest = CASE WHEN log_positions.epoch = excluded.epoch
                         THEN log_positions.tail_digest END
                 WHERE log_positions.owner = excluded.owner
+                    AND (log_positions.epoch = {p}9 AND log_positions.next_offset = {p}10
+                        OR log_positions.epoch = excluded.epoch
+                            AND log_positions.next_offset = excluded.next_offset)
                 RETURNING {columns}"
             ),
             find: format!("{select} WHERE log_id = {p}1 AND partition = {p}2"),

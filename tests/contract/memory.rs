@@ -43,7 +43,13 @@ enum Start {
 #[derive(Clone, Debug)]
 enum Step {
     Acquire,
-    CommitStart { epochs: i32, moves: i64, gap: bool },
+    CommitStart {
+        /// So far from the position it was decided.
+        off: i64,
+        epochs: i32,
+        moves: i64,
+        gap: bool,
+    },
     Apply(Start, Vec<(usize, Kind, i64)>),
     Read,
 }
@@ -64,8 +70,9 @@ fn step() -> impl Strategy<Value = Step> {
     let records = vec((0..UIDS, kind, 0..6_i64), 0..6);
     prop_oneof![
         2 => Just(Step::Acquire),
-        2 => (0..2_i32, -4..3_i64, any::<bool>())
-            .prop_map(|(epochs, moves, gap)| Step::CommitStart { epochs, moves, gap }),
+        2 => (prop_oneof![4 => Just(0), 1 => -2..3_i64], 0..2_i32, -4..3_i64, any::<bool>()).prop_map(
+            |(off, epochs, moves, gap)| Step::CommitStart { off, epochs, moves, gap },
+        ),
         6 => (start, records).prop_map(|(start, records)| Step::Apply(start, records)),
         1 => Just(Step::Read),
     ]
@@ -98,17 +105,24 @@ impl Pair<'_> {
                 let acquired = self.store.acquire(claim).expect("the store responds");
                 assert_eq!(known(acquired), known(self.memory.acquire(claim)));
             }
-            Step::CommitStart { epochs, moves, gap } => self.commit_start(by, epochs, moves, gap),
+            Step::CommitStart {
+                off,
+                epochs,
+                moves,
+                gap,
+            } => self.commit_start(by, off, (epochs, moves), gap),
             Step::Apply(start, records) => self.apply(by, start, &records),
             Step::Read => self.read(by),
         }
     }
 
-    fn commit_start(&mut self, by: usize, epochs: i32, moves: i64, gap: bool) {
+    fn commit_start(&mut self, by: usize, off: i64, (epochs, moves): (i32, i64), gap: bool) {
         let claim = self.owners[by].claim.clone();
         let position = self.memory.position(&self.log_id, 0);
+        let is_known = position.is_some() || off != 0;
         let (epoch, next) = position.map_or((0, 0), |it| (it.epoch, it.next_offset));
         let decision = StartDecision {
+            from: is_known.then_some((epoch, next + off)),
             topic_id: format!("topic-{}", epoch + epochs).into(),
             epoch: epoch + epochs,
             next_offset: (next + moves).max(0),

@@ -17,6 +17,7 @@ for_each_engine! {
     [
         a_position_exists_from_the_first_start_decision_on,
         a_start_decision_written_twice_leaves_one_gap,
+        a_start_decided_from_a_position_that_is_elsewhere_now_moves_nothing,
         a_batch_is_stored_with_its_position_or_not_at_all,
         a_batch_applied_twice_is_recognised,
         an_older_owner_is_fenced,
@@ -49,6 +50,7 @@ fn a_start_decision_written_twice_leaves_one_gap(subject: &Database) {
     let mut owner = subject.owner();
     for to in [None, Some(7)] {
         let decision = StartDecision {
+            from: Some((1, 0)),
             topic_id: "topic-2".into(),
             epoch: 2,
             next_offset: 7,
@@ -66,6 +68,34 @@ fn a_start_decision_written_twice_leaves_one_gap(subject: &Database) {
             .text("SELECT epoch, from_offset, to_offset FROM log_gaps ORDER BY id"),
         "2|5|\n2|5|7"
     );
+}
+
+/// The database was restored, or an operator moved the position: what lies between was not decided about.
+fn a_start_decided_from_a_position_that_is_elsewhere_now_moves_nothing(subject: &Database) {
+    let mut owner = subject.owner();
+    let mut decision = StartDecision {
+        from: None,
+        topic_id: "topic-2".into(),
+        epoch: 2,
+        next_offset: 9,
+        gap: Some(hole(4, None)),
+    };
+    for from in [None, Some((1, 4)), Some((2, 0))] {
+        decision.from = from;
+        let committed = owner.store.commit_start(&owner.claim, &decision);
+        let is_fenced = matches!(committed, Err(StoreError::Fenced(None)));
+        assert!(is_fenced, "from {from:?}: {committed:?}");
+    }
+    let found = owner.store.position(LOG, 0).expect("the store responds");
+    assert_eq!(found.as_ref(), Some(&owner.position));
+    assert_eq!(subject.db().count("log_gaps"), 0);
+
+    owner.claim.partition = 1;
+    let committed = owner.store.commit_start(&owner.claim, &decision);
+    let is_fenced = matches!(committed, Err(StoreError::Fenced(None)));
+    assert!(is_fenced, "{committed:?}");
+    let found = owner.store.position(LOG, 1).expect("the store responds");
+    assert_eq!(found, None, "a position was made up");
 }
 
 fn a_batch_is_stored_with_its_position_or_not_at_all(subject: &Database) {

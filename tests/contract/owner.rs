@@ -48,7 +48,9 @@ pub fn commit_start(
     epoch: i32,
     next_offset: i64,
 ) -> Position {
+    let position = store.position(LOG, 0).expect("the store responds");
     let decision = StartDecision {
+        from: position.map(|position| (position.epoch, position.next_offset)),
         topic_id: topic_id.into(),
         epoch,
         next_offset,

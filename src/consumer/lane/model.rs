@@ -11,7 +11,7 @@ use std::time::Duration;
 use support::replayable;
 
 use self::process::Process;
-use self::script::{Event, Kind, LogFailure, Script};
+use self::script::{Event, Kind, LogFailure, Script, StoreFailure};
 use self::world::World;
 use crate::consumer::clock::SimulatedClock;
 
@@ -49,6 +49,41 @@ fn a_record_that_was_not_delivered_is_not_passed_for_a_hole_of_a_topic_created_s
         (0, Event::Append(vec![Kind::Good(0), Kind::Good(0)])),
         (0, Event::Log(LogFailure::Skipped)),
         (1, Event::Recreate(vec![Kind::Marker, Kind::Good(0)])),
+        (0, Event::Append(Vec::new())),
+    ]);
+}
+
+#[test]
+fn a_start_decided_before_the_database_was_restored_is_not_committed_to_it() {
+    let good = |count| vec![Kind::Good(0); count];
+    // The epoch would be one too high, and the gap before the one between left out.
+    run(vec![
+        (0, Event::Append([good(3), vec![Kind::Marker]].concat())),
+        (0, Event::Retain(1)),
+        (0, Event::Store(StoreFailure::Unavailable)),
+        (1, Event::Store(StoreFailure::Unavailable)),
+        (0, Event::Store(StoreFailure::Unavailable)),
+        (44, Event::TakenOver(16)),
+        (0, Event::DatabaseAway(1)),
+        (0, Event::Append(good(1))),
+        (0, Event::Restore(1)),
+        (2, Event::Store(StoreFailure::KilledAfter)),
+        (11, Event::Recreate(good(1))),
+        (2, Event::Restore(1)),
+    ]);
+    // The gap would begin after the records that the restored database lacks.
+    run(vec![
+        (6, Event::Killed),
+        (0, Event::DatabaseAway(5)),
+        (0, Event::Killed),
+        (0, Event::Append(good(1))),
+        (2, Event::Restore(1)),
+        (0, Event::Retain(1)),
+        (6, Event::Store(StoreFailure::Unavailable)),
+        (1, Event::Append(Vec::new())),
+        (3, Event::Append(Vec::new())),
+        (8, Event::Recreate(good(1))),
+        (2, Event::Restore(1)),
         (0, Event::Append(Vec::new())),
     ]);
 }

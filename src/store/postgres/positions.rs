@@ -86,12 +86,13 @@ pub(super) fn advance(
     }))
 }
 
-/// Inserts the row or moves it; `None` when another owner has acquired it.
+/// Inserts the row or moves it; `None` when another owner has acquired it, or it is elsewhere.
 pub(super) fn upsert(
     client: &mut impl GenericClient,
     claim: &Claim,
     decision: &StartDecision,
 ) -> Result<Option<Position>, PgError> {
+    let (from_epoch, from_offset) = decision.from.unzip();
     let row = client.query_opt(
         SQL.upsert.as_str(),
         &[
@@ -103,6 +104,8 @@ pub(super) fn upsert(
             &claim.owner,
             &claim.group,
             &claim.host,
+            &from_epoch,
+            &from_offset,
         ],
     )?;
     Ok(row.as_ref().map(position))

@@ -56,13 +56,14 @@ pub(super) fn advance(
     })
 }
 
-/// Inserts the row or moves it; `None` when another owner has acquired it.
+/// Inserts the row or moves it; `None` when another owner has acquired it, or it is elsewhere.
 pub(super) fn upsert(
     connection: &Connection,
     claim: &Claim,
     decision: &StartDecision,
 ) -> Result<Option<Position>, SqliteError> {
     let owner = claim.owner.to_string();
+    let (from_epoch, from_offset) = decision.from.unzip();
     let parameters = params![
         claim.log_id,
         claim.partition,
@@ -72,6 +73,8 @@ pub(super) fn upsert(
         owner,
         claim.group,
         claim.host,
+        from_epoch,
+        from_offset,
     ];
     query_opt(connection, &SQL.upsert, parameters, position)
 }

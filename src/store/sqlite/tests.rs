@@ -52,6 +52,7 @@ impl World {
             host: "host".into(),
         };
         let decision = StartDecision {
+            from: None,
             topic_id: "topic".into(),
             epoch: 1,
             next_offset: 0,
