@@ -58,6 +58,8 @@ struct LanePartition {
     position: Position,
     /// Everything below is stored.
     next: i64,
+    /// From here to `next` there was no record when another client looked; the reader has not come there.
+    passed_from: i64,
     progress: Arc<PartitionProgress>,
     reader: Option<Box<dyn Reader>>,
     /// Its reader has passed a corrupt batch: it must not be read from any more.

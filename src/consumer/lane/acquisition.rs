@@ -48,6 +48,7 @@ impl Lane {
                 partitions.push(LanePartition {
                     partition: claim.partition,
                     next: position.next_offset,
+                    passed_from: position.next_offset,
                     position,
                     progress,
                     reader: None,

@@ -87,3 +87,29 @@ fn a_start_decided_before_the_database_was_restored_is_not_committed_to_it() {
         (0, Event::Append(Vec::new())),
     ]);
 }
+
+#[test]
+fn a_record_where_markers_were_passed_is_not_taken_for_one_stored_before() {
+    let good = |count| vec![Kind::Good(0); count];
+    let unavailable = || Event::Store(StoreFailure::Unavailable);
+    let transaction = || Event::Transaction { commit: false };
+    run(vec![
+        (53, Event::Append(good(1))),
+        (27, transaction()),
+        (5, unavailable()),
+        (8, Event::DatabaseAway(1)),
+        (5, transaction()),
+        (1, unavailable()),
+        (6, Event::LogAway(1)),
+        (0, Event::TakenOver(9)),
+        (6, Event::Refuse(false)),
+        (0, Event::Killed),
+        (2, transaction()),
+        (44, unavailable()),
+        (2, Event::Append(good(3))),
+        (1, Event::Refuse(false)),
+        // The reader has not seen it when the lane passes it.
+        (2, transaction()),
+        (0, Event::Cut(1, good(1))),
+    ]);
+}

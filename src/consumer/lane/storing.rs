@@ -26,6 +26,14 @@ impl Lane {
         mut records: Vec<Record>,
         window: &mut RejectionWindow,
     ) -> Result<(), LaneExit> {
+        // The log lost its newest offsets after they were passed for markers, and has others there now.
+        let passed = partition.passed_from..partition.next;
+        if let Some(record) = records.iter().find(|it| passed.contains(&it.offset)) {
+            return Err(LaneExit::Reacquire(format!(
+                "the log was rewritten: there was no record at offset {} before",
+                record.offset
+            )));
+        }
         // Below the position everything is stored: a new assignment may deliver some again.
         records.retain(|record| record.offset >= partition.next);
         self.check_topic_id(partition)?;
@@ -120,7 +128,7 @@ impl Lane {
         batch: &Batch,
         applied: &Applied,
     ) {
-        partition.next = batch.end;
+        (partition.next, partition.passed_from) = (batch.end, batch.end);
         partition.progress.set_committed(batch.end);
         let context = &self.context;
         context.clear_corrupt();
