@@ -89,7 +89,8 @@ pub(super) trait WriteTransaction {
     fn execute(&mut self, sql: &'static str) -> Result<(), StoreError>;
 
     /// Inserts the position row or moves it; `None` when another owner has acquired it, or it is neither
-    /// where the decision found it nor where it moves it. A new epoch clears the last applied record, which belongs to its epoch.
+    /// where the decision found it nor where it moves it. A new epoch clears the last applied record,
+    /// which belongs to its epoch.
     fn upsert_position(
         &mut self,
         claim: &Claim,
