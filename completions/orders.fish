@@ -41,6 +41,7 @@ complete -c orders -n "__fish_orders_needs_command" -f -a "consume" -d 'Store or
 complete -c orders -n "__fish_orders_needs_command" -f -a "send" -d 'Post orders from files or stdin to the API'
 complete -c orders -n "__fish_orders_needs_command" -f -a "get" -d 'Get orders by their uid from the API'
 complete -c orders -n "__fish_orders_needs_command" -f -a "list" -d 'List the newest orders, or those of a customer'
+complete -c orders -n "__fish_orders_needs_command" -f -a "status" -d 'Show whether every part is healthy, and what repairs it'
 complete -c orders -n "__fish_orders_needs_command" -f -a "lag" -d 'Show how many records wait in each partition, and who has it'
 complete -c orders -n "__fish_orders_needs_command" -f -a "gaps" -d 'Records that were deleted before they were read'
 complete -c orders -n "__fish_orders_needs_command" -f -a "replay" -d 'Apply records of the log again, which is harmless'
@@ -207,6 +208,29 @@ complete -c orders -n "__fish_orders_using_subcommand list" -l env-file -d 'File
 complete -c orders -n "__fish_orders_using_subcommand list" -s q -l quiet -d 'Print only warnings and errors on stderr'
 complete -c orders -n "__fish_orders_using_subcommand list" -s v -l verbose -d 'Print more on stderr; -vv prints everything'
 complete -c orders -n "__fish_orders_using_subcommand list" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c orders -n "__fish_orders_using_subcommand status" -l wait-healthy -d 'Wait until every part is healthy, for at most that time' -r
+complete -c orders -n "__fish_orders_using_subcommand status" -l brokers -d 'Kafka brokers, separated by commas' -r
+complete -c orders -n "__fish_orders_using_subcommand status" -l topic -d 'Topic of the orders' -r
+complete -c orders -n "__fish_orders_using_subcommand status" -l lookup-topic -d 'Topic of the lookups' -r
+complete -c orders -n "__fish_orders_using_subcommand status" -l found-topic -d 'Topic of the answers to lookups' -r
+complete -c orders -n "__fish_orders_using_subcommand status" -l kafka-properties -d 'Properties of the Kafka client, separated by commas' -r
+complete -c orders -n "__fish_orders_using_subcommand status" -s X -d 'Property of the Kafka client, repeatable; replaces that of KAFKA_PROPERTIES' -r
+complete -c orders -n "__fish_orders_using_subcommand status" -l db-url -d 'Database, as postgresql://USER@HOST:PORT/DATABASE or sqlite:FILE' -r
+complete -c orders -n "__fish_orders_using_subcommand status" -l data-dir -d 'Folder of the embedded engines' -r -F
+complete -c orders -n "__fish_orders_using_subcommand status" -l group -d 'Consumer group' -r
+complete -c orders -n "__fish_orders_using_subcommand status" -l lookup-group -d 'Consumer group of the lookups, one for each set of topics' -r
+complete -c orders -n "__fish_orders_using_subcommand status" -l api-url -d 'URL of the API' -r
+complete -c orders -n "__fish_orders_using_subcommand status" -l token-file -d 'File with the token to send; ORDERS_TOKEN may hold the token itself' -r -F
+complete -c orders -n "__fish_orders_using_subcommand status" -l admin -d 'URL of the operators\' port of a service on another machine, repeatable' -r
+complete -c orders -n "__fish_orders_using_subcommand status" -l output -d 'Print data as a table or as JSON' -r -f -a "table\t'Columns for people; plain when piped'
+json\t'One JSON document, also when the command fails'"
+complete -c orders -n "__fish_orders_using_subcommand status" -l log-format -d 'Write diagnostics as text or as JSON' -r -f -a "text\t'TIME LEVEL message field=value'
+json\t'One JSON object a line'"
+complete -c orders -n "__fish_orders_using_subcommand status" -l env-file -d 'File with variables [default: .env, where there is one]' -r -F
+complete -c orders -n "__fish_orders_using_subcommand status" -l watch -d 'Repeat it every two seconds; with --output json one document a line'
+complete -c orders -n "__fish_orders_using_subcommand status" -s q -l quiet -d 'Print only warnings and errors on stderr'
+complete -c orders -n "__fish_orders_using_subcommand status" -s v -l verbose -d 'Print more on stderr; -vv prints everything'
+complete -c orders -n "__fish_orders_using_subcommand status" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c orders -n "__fish_orders_using_subcommand lag" -l fail-over -d 'Exit code 3 when more records wait, or one waits for longer' -r
 complete -c orders -n "__fish_orders_using_subcommand lag" -l brokers -d 'Kafka brokers, separated by commas' -r
 complete -c orders -n "__fish_orders_using_subcommand lag" -l topic -d 'Topic of the orders' -r
@@ -385,22 +409,23 @@ complete -c orders -n "__fish_orders_using_subcommand version" -l env-file -d 'F
 complete -c orders -n "__fish_orders_using_subcommand version" -s q -l quiet -d 'Print only warnings and errors on stderr'
 complete -c orders -n "__fish_orders_using_subcommand version" -s v -l verbose -d 'Print more on stderr; -vv prints everything'
 complete -c orders -n "__fish_orders_using_subcommand version" -s h -l help -d 'Print help'
-complete -c orders -n "__fish_orders_using_subcommand help; and not __fish_seen_subcommand_from up migrate create-topics serve-api consume send get list lag gaps replay export config token completions version help" -f -a "up" -d 'Run everything in one process; no other software is required'
-complete -c orders -n "__fish_orders_using_subcommand help; and not __fish_seen_subcommand_from up migrate create-topics serve-api consume send get list lag gaps replay export config token completions version help" -f -a "migrate" -d 'Create or update the tables of the database'
-complete -c orders -n "__fish_orders_using_subcommand help; and not __fish_seen_subcommand_from up migrate create-topics serve-api consume send get list lag gaps replay export config token completions version help" -f -a "create-topics" -d 'Create the topics, or check existing ones'
-complete -c orders -n "__fish_orders_using_subcommand help; and not __fish_seen_subcommand_from up migrate create-topics serve-api consume send get list lag gaps replay export config token completions version help" -f -a "serve-api" -d 'Serve the HTTP API: accept orders and return them'
-complete -c orders -n "__fish_orders_using_subcommand help; and not __fish_seen_subcommand_from up migrate create-topics serve-api consume send get list lag gaps replay export config token completions version help" -f -a "consume" -d 'Store orders from the log in the database, and answer lookups'
-complete -c orders -n "__fish_orders_using_subcommand help; and not __fish_seen_subcommand_from up migrate create-topics serve-api consume send get list lag gaps replay export config token completions version help" -f -a "send" -d 'Post orders from files or stdin to the API'
-complete -c orders -n "__fish_orders_using_subcommand help; and not __fish_seen_subcommand_from up migrate create-topics serve-api consume send get list lag gaps replay export config token completions version help" -f -a "get" -d 'Get orders by their uid from the API'
-complete -c orders -n "__fish_orders_using_subcommand help; and not __fish_seen_subcommand_from up migrate create-topics serve-api consume send get list lag gaps replay export config token completions version help" -f -a "list" -d 'List the newest orders, or those of a customer'
-complete -c orders -n "__fish_orders_using_subcommand help; and not __fish_seen_subcommand_from up migrate create-topics serve-api consume send get list lag gaps replay export config token completions version help" -f -a "lag" -d 'Show how many records wait in each partition, and who has it'
-complete -c orders -n "__fish_orders_using_subcommand help; and not __fish_seen_subcommand_from up migrate create-topics serve-api consume send get list lag gaps replay export config token completions version help" -f -a "gaps" -d 'Records that were deleted before they were read'
-complete -c orders -n "__fish_orders_using_subcommand help; and not __fish_seen_subcommand_from up migrate create-topics serve-api consume send get list lag gaps replay export config token completions version help" -f -a "replay" -d 'Apply records of the log again, which is harmless'
-complete -c orders -n "__fish_orders_using_subcommand help; and not __fish_seen_subcommand_from up migrate create-topics serve-api consume send get list lag gaps replay export config token completions version help" -f -a "export" -d 'Write every stored order as JSON, one a line'
-complete -c orders -n "__fish_orders_using_subcommand help; and not __fish_seen_subcommand_from up migrate create-topics serve-api consume send get list lag gaps replay export config token completions version help" -f -a "config" -d 'Show every setting, its value and where it comes from'
-complete -c orders -n "__fish_orders_using_subcommand help; and not __fish_seen_subcommand_from up migrate create-topics serve-api consume send get list lag gaps replay export config token completions version help" -f -a "token" -d 'Make a token that lets a client in'
-complete -c orders -n "__fish_orders_using_subcommand help; and not __fish_seen_subcommand_from up migrate create-topics serve-api consume send get list lag gaps replay export config token completions version help" -f -a "completions" -d 'Print the completion script of a shell'
-complete -c orders -n "__fish_orders_using_subcommand help; and not __fish_seen_subcommand_from up migrate create-topics serve-api consume send get list lag gaps replay export config token completions version help" -f -a "version" -d 'Print the version'
-complete -c orders -n "__fish_orders_using_subcommand help; and not __fish_seen_subcommand_from up migrate create-topics serve-api consume send get list lag gaps replay export config token completions version help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c orders -n "__fish_orders_using_subcommand help; and not __fish_seen_subcommand_from up migrate create-topics serve-api consume send get list status lag gaps replay export config token completions version help" -f -a "up" -d 'Run everything in one process; no other software is required'
+complete -c orders -n "__fish_orders_using_subcommand help; and not __fish_seen_subcommand_from up migrate create-topics serve-api consume send get list status lag gaps replay export config token completions version help" -f -a "migrate" -d 'Create or update the tables of the database'
+complete -c orders -n "__fish_orders_using_subcommand help; and not __fish_seen_subcommand_from up migrate create-topics serve-api consume send get list status lag gaps replay export config token completions version help" -f -a "create-topics" -d 'Create the topics, or check existing ones'
+complete -c orders -n "__fish_orders_using_subcommand help; and not __fish_seen_subcommand_from up migrate create-topics serve-api consume send get list status lag gaps replay export config token completions version help" -f -a "serve-api" -d 'Serve the HTTP API: accept orders and return them'
+complete -c orders -n "__fish_orders_using_subcommand help; and not __fish_seen_subcommand_from up migrate create-topics serve-api consume send get list status lag gaps replay export config token completions version help" -f -a "consume" -d 'Store orders from the log in the database, and answer lookups'
+complete -c orders -n "__fish_orders_using_subcommand help; and not __fish_seen_subcommand_from up migrate create-topics serve-api consume send get list status lag gaps replay export config token completions version help" -f -a "send" -d 'Post orders from files or stdin to the API'
+complete -c orders -n "__fish_orders_using_subcommand help; and not __fish_seen_subcommand_from up migrate create-topics serve-api consume send get list status lag gaps replay export config token completions version help" -f -a "get" -d 'Get orders by their uid from the API'
+complete -c orders -n "__fish_orders_using_subcommand help; and not __fish_seen_subcommand_from up migrate create-topics serve-api consume send get list status lag gaps replay export config token completions version help" -f -a "list" -d 'List the newest orders, or those of a customer'
+complete -c orders -n "__fish_orders_using_subcommand help; and not __fish_seen_subcommand_from up migrate create-topics serve-api consume send get list status lag gaps replay export config token completions version help" -f -a "status" -d 'Show whether every part is healthy, and what repairs it'
+complete -c orders -n "__fish_orders_using_subcommand help; and not __fish_seen_subcommand_from up migrate create-topics serve-api consume send get list status lag gaps replay export config token completions version help" -f -a "lag" -d 'Show how many records wait in each partition, and who has it'
+complete -c orders -n "__fish_orders_using_subcommand help; and not __fish_seen_subcommand_from up migrate create-topics serve-api consume send get list status lag gaps replay export config token completions version help" -f -a "gaps" -d 'Records that were deleted before they were read'
+complete -c orders -n "__fish_orders_using_subcommand help; and not __fish_seen_subcommand_from up migrate create-topics serve-api consume send get list status lag gaps replay export config token completions version help" -f -a "replay" -d 'Apply records of the log again, which is harmless'
+complete -c orders -n "__fish_orders_using_subcommand help; and not __fish_seen_subcommand_from up migrate create-topics serve-api consume send get list status lag gaps replay export config token completions version help" -f -a "export" -d 'Write every stored order as JSON, one a line'
+complete -c orders -n "__fish_orders_using_subcommand help; and not __fish_seen_subcommand_from up migrate create-topics serve-api consume send get list status lag gaps replay export config token completions version help" -f -a "config" -d 'Show every setting, its value and where it comes from'
+complete -c orders -n "__fish_orders_using_subcommand help; and not __fish_seen_subcommand_from up migrate create-topics serve-api consume send get list status lag gaps replay export config token completions version help" -f -a "token" -d 'Make a token that lets a client in'
+complete -c orders -n "__fish_orders_using_subcommand help; and not __fish_seen_subcommand_from up migrate create-topics serve-api consume send get list status lag gaps replay export config token completions version help" -f -a "completions" -d 'Print the completion script of a shell'
+complete -c orders -n "__fish_orders_using_subcommand help; and not __fish_seen_subcommand_from up migrate create-topics serve-api consume send get list status lag gaps replay export config token completions version help" -f -a "version" -d 'Print the version'
+complete -c orders -n "__fish_orders_using_subcommand help; and not __fish_seen_subcommand_from up migrate create-topics serve-api consume send get list status lag gaps replay export config token completions version help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c orders -n "__fish_orders_using_subcommand help; and __fish_seen_subcommand_from gaps" -f -a "list" -d 'List the gaps (the default)'
 complete -c orders -n "__fish_orders_using_subcommand help; and __fish_seen_subcommand_from gaps" -f -a "accept" -d 'Let the consumer go on after a gap'

@@ -26,6 +26,7 @@ Examples:
   orders serve-api                        POST /orders, GET /api/order/<uid>
   orders send order.json                  post an order
   orders get b563feb7b2b84b6test          look one up
+  orders status                           is everything healthy?
   orders lag                              how many records wait, and since when
   orders export --to orders.ndjson        write every stored order into a file
   orders config --running                 the settings of running services
@@ -105,6 +106,8 @@ pub enum Command {
     Get(commands::get::Args),
     /// List the newest orders, or those of a customer
     List(commands::list::Args),
+    /// Show whether every part is healthy, and what repairs it
+    Status(commands::status::Args),
     /// Show how many records wait in each partition, and who has it
     Lag(commands::lag::Args),
     /// Records that were deleted before they were read
@@ -185,6 +188,7 @@ pub fn run(line: &CommandLine, output: &Output) -> anyhow::Result<Exit> {
         Command::Send(args) => commands::send::run(args, &context),
         Command::Get(args) => commands::get::run(args, &context),
         Command::List(args) => commands::list::run(args, &context),
+        Command::Status(args) => commands::status::run(args, &context),
         Command::Lag(args) => commands::lag::run(args, &context),
         Command::Gaps(args) => commands::gaps::run(args, &context),
         Command::Replay(args) => commands::replay::run(args, &context),

@@ -24,6 +24,7 @@ use self::wire::{Problem, Receipt};
 
 mod connection;
 pub mod documents;
+mod probe;
 mod wire;
 
 /// Limit of one connection attempt, name resolution included.

@@ -29,7 +29,7 @@ pub use control_folder::control_folder;
 pub use data::DataArgs;
 pub use duration::duration;
 pub use engines::EngineArgs;
-pub use http::{AdminArgs, ApiUrlArgs, CacheArgs, HttpArgs};
+pub use http::{AdminArgs, AdminUrlArgs, ApiUrlArgs, CacheArgs, HttpArgs};
 pub use log::{GroupArgs, LogArgs, LogEngine, LogSettings, Topics};
 pub use properties::Property;
 pub use redaction::{redact, redact_arguments};

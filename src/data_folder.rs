@@ -6,10 +6,11 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, OFlags, flock};
+use rustix::process::{Pid, test_kill_process};
 
 use crate::owner;
 
@@ -154,6 +155,23 @@ impl DataFolder {
         Ok(RoleLock(file))
     }
 
+    /// The process that has a role; `None` when nobody has it. Takes no lock, not even for a moment: a
+    /// process that starts would find it.
+    pub fn holder(&self, role: Role) -> Option<u32> {
+        let path = self.0.join(role.file());
+        let inode = fs::metadata(&path).ok()?.ino();
+        let pid = fs::read_to_string(&path).ok()?.trim().parse().ok()?;
+        let process = i32::try_from(pid).ok().and_then(Pid::from_raw)?;
+        // A process of another user exists too.
+        if test_kill_process(process) == Err(rustix::io::Errno::SRCH) {
+            return None;
+        }
+        // The number may be that of another process by now.
+        let locks = fs::read_to_string("/proc/locks").ok();
+        let has_lock = locks.is_none_or(|locks| has_lock(&locks, inode));
+        has_lock.then_some(pid)
+    }
+
     fn locked(&self, role: Role, file: &mut File) -> FolderError {
         let mut process = String::new();
         let holder = match file.read_to_string(&mut process) {
@@ -166,6 +184,14 @@ impl DataFolder {
             holder,
         }
     }
+}
+
+/// Whether a line of the text of /proc/locks has the inode: `1: FLOCK ADVISORY WRITE PID MAJOR:MINOR:INODE
+/// 0 EOF`.
+fn has_lock(locks: &str, inode: u64) -> bool {
+    let mut lines = locks.lines().filter(|line| line.contains(" FLOCK "));
+    let ending = format!(":{inode}");
+    lines.any(|line| line.split_whitespace().any(|word| word.ends_with(&ending)))
 }
 
 /// Tries to lock an open file or folder; `false` when another process has the lock. It is the
@@ -251,13 +277,16 @@ mod tests {
     fn a_role_is_locked_once_and_released() {
         let folder = tempfile::tempdir().unwrap();
         let data = DataFolder::new(folder.path().join("a/b"));
+        assert_eq!(data.holder(Role::Api), None);
         let lock = data.lock(Role::Api).unwrap();
+        assert_eq!(data.holder(Role::Api), Some(std::process::id()));
         let _other_role = data.lock(Role::Consumer).unwrap();
         let locked = data.lock(Role::Api).unwrap_err();
         let process = std::process::id().to_string();
         assert!(locked.to_string().contains(&process), "{locked}");
         assert!(locked.to_string().contains("a/b"), "{locked}");
         drop(lock);
+        assert_eq!(data.holder(Role::Api), None);
         data.lock(Role::Api).unwrap();
     }
 

@@ -10,6 +10,7 @@ use super::App;
 use super::body_budget::BodyBudget;
 use super::follower_progress::FollowerProgress;
 use crate::admin::{Check, Health};
+use crate::cache::OrderCache;
 use crate::sync::lock;
 
 /// The runtime is stuck when its heartbeat, once a second, is this late.
@@ -71,6 +72,7 @@ impl Health for App {
             self.listener.get(),
             self.warm_up.get(),
             bodies(&self.body_budget),
+            cache(&self.read_model.cache),
         ];
         checks.extend(self.clock.check(Instant::now()));
         // The log still works, but not for ever: unready now is better than a full disk later.
@@ -115,6 +117,13 @@ fn bodies(budget: &BodyBudget) -> Check {
         false => taken,
     };
     check("bodies", true, detail)
+}
+
+/// How many orders are answered without a lookup.
+fn cache(cache: &OrderCache) -> Check {
+    let entries = cache.entries();
+    let end = if entries == 1 { "" } else { "s" };
+    check("cache", true, format!("{entries} order{end}"))
 }
 
 fn check(name: &str, ok: bool, detail: impl Into<String>) -> Check {

@@ -120,6 +120,25 @@ pub(super) fn create_missing(
     change(admin, &found, false, context)
 }
 
+/// In what topics differ from those that this command creates, a sentence each. Any number of
+/// partitions of the orders is fine.
+pub(super) fn differences(
+    settings: &LogSettings,
+    brokers: usize,
+    topics: &[TopicDescription],
+) -> Result<Vec<String>, Failure> {
+    let mut all = topics.iter();
+    let orders = all.find(|topic| topic.name == settings.topics.orders);
+    let partitions = orders.and_then(|topic| i32::try_from(topic.ranges.len()).ok());
+    let requested = Requested {
+        partitions,
+        ..Requested::default()
+    };
+    let wanted = specs(settings, &requested, brokers)?;
+    let found = findings(&wanted, topics);
+    Ok(found.iter().flat_map(Finding::differences).collect())
+}
+
 /// The number of brokers, once there are as many as the replicas need, or the wait has ended: some may
 /// still be starting.
 fn await_brokers(

@@ -229,6 +229,7 @@ mod tests {
         Lag {
             topic: "orders".into(),
             partitions: vec![partition],
+            no_positions: None,
             warnings: Vec::new(),
         }
     }

@@ -32,6 +32,7 @@ pub mod replay;
 pub mod send;
 pub mod serve_api;
 mod start_line;
+pub mod status;
 pub mod token;
 pub mod up;
 pub mod version;

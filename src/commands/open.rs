@@ -17,7 +17,7 @@ use crate::config::{LogEngine, LogSettings, Property, StoreSettings};
 use crate::data_folder::{Role, RoleLock};
 use crate::event_log::kafka::KafkaLog;
 use crate::event_log::sqlite::{Reach, SqliteLog};
-use crate::event_log::{EventLog, TopicAdmin};
+use crate::event_log::{ConsumerGroups, EventLog, TopicAdmin};
 use crate::exit::Failure;
 use crate::owner;
 use crate::process_name;
@@ -66,6 +66,17 @@ pub fn topic_admin(settings: &LogSettings) -> anyhow::Result<Box<dyn TopicAdmin>
             folder.check_owner()?;
             Box::new(SqliteLog::open(&folder.log(), Reach::OtherProcesses))
         }
+    })
+}
+
+/// The consumer groups; `None` of an embedded log, which has none.
+pub fn consumer_groups(settings: &LogSettings) -> anyhow::Result<Option<Box<dyn ConsumerGroups>>> {
+    Ok(match &settings.engine {
+        LogEngine::Kafka {
+            brokers,
+            properties,
+        } => Some(Box::new(kafka("admin", brokers, properties, None)?)),
+        LogEngine::Embedded(_) => None,
     })
 }
 

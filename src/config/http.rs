@@ -102,6 +102,15 @@ impl CacheArgs {
     }
 }
 
+/// Where services on other machines are found.
+#[derive(clap::Args, Clone, Debug, PartialEq, Eq)]
+#[command(next_help_heading = "HTTP")]
+pub struct AdminUrlArgs {
+    /// URL of the operators' port of a service on another machine, repeatable
+    #[arg(long, value_name = "URL", value_parser = api_url)]
+    pub admin: Vec<String>,
+}
+
 /// Where clients find the API.
 #[derive(clap::Args, Clone, Debug, PartialEq, Eq)]
 #[command(next_help_heading = "HTTP")]

@@ -22,8 +22,8 @@ use self::membership::KafkaMembership;
 use self::producers::Producers;
 use self::queries::Queries;
 use super::{
-    Ack, AppendError, Committed, Durability, EventLog, Follower, LogError, Membership, NewRecord,
-    OffsetRange, ReadBack, TopicState,
+    Ack, AppendError, Committed, ConsumerGroups, Durability, EventLog, Follower, LogError,
+    Membership, NewRecord, OffsetRange, ReadBack, TopicState,
 };
 use crate::pipeline::{PartitionOffset, TopicId};
 use crate::timeouts::timeouts;
@@ -77,6 +77,12 @@ impl KafkaLog {
             producers: Producers::new(&clients, runtime),
             clients,
         })
+    }
+}
+
+impl ConsumerGroups for KafkaLog {
+    fn members(&self, group: &str) -> Result<usize, LogError> {
+        self.queries.members(group)
     }
 }
 

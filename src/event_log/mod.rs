@@ -18,11 +18,13 @@ use tokio::sync::oneshot;
 
 use crate::pipeline::{PartitionOffset, Record, TopicId};
 
+mod consumer_groups;
 mod first_timestamp;
 pub mod kafka;
 pub mod sqlite;
 mod topic_admin;
 
+pub use consumer_groups::ConsumerGroups;
 pub use first_timestamp::first_timestamp;
 pub use topic_admin::{TopicAdmin, TopicDescription, TopicSpec};
 

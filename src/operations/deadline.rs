@@ -8,6 +8,7 @@
 //! - At most [`MAX_THREADS`] threads exist. Those of sources that hang stay until they return or the
 //!   process ends, so a command that asks again and again does not collect them without end.
 
+use std::fmt::Display;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
@@ -68,6 +69,14 @@ impl<T> Pending<T> {
             // The thread ended without an answer.
             RecvTimeoutError::Disconnected => NoAnswer::Panicked,
         })
+    }
+}
+
+/// The answer of a source that may fail, or why there is none: what follows its name in a sentence.
+pub fn flatten<T, E: Display>(answer: Result<Result<T, E>, NoAnswer>) -> Result<T, String> {
+    match answer {
+        Ok(answer) => answer.map_err(|error| format!("failed: {error}")),
+        Err(no_answer) => Err(no_answer.to_string()),
     }
 }
 

@@ -97,6 +97,8 @@ pub struct Partition {
 pub struct Lag {
     pub topic: String,
     pub partitions: Vec<Partition>,
+    /// Why the offsets of the group stand in for the positions; follows the database's name.
+    pub no_positions: Option<String>,
     /// What the numbers lack, and why.
     pub warnings: Vec<String>,
 }
@@ -157,7 +159,8 @@ pub fn measure(sources: &Sources) -> Result<Lag, LagError> {
     let mut state = answered(asked_ends.wait())?;
 
     let mut warnings = Vec::new();
-    let known = match failure_of(asked_positions.wait()) {
+    let mut no_positions = None;
+    let known = match deadline::flatten(asked_positions.wait()) {
         Ok((positions, schema)) => {
             if schema != SchemaState::Current {
                 warnings.push(format!("the database: {schema}"));
@@ -166,12 +169,13 @@ pub fn measure(sources: &Sources) -> Result<Lag, LagError> {
         }
         Err(why) => {
             let database = store.describe();
-            let committed = failure_of(asked_committed.wait());
+            let committed = deadline::flatten(asked_committed.wait());
             let instead = match &committed {
                 Ok(_) => format!("these are the offsets that group `{group}` has committed"),
-                Err(why) => format!("the offsets of group `{group}` are not known either: {why}"),
+                Err(why) => format!("the log, asked for the offsets of group `{group}`, {why}"),
             };
-            warnings.push(format!("no positions from `{database}`: {why}; {instead}"));
+            warnings.push(format!("the database `{database}` {why}; {instead}"));
+            no_positions = Some(why);
             Known::Committed(committed.unwrap_or_default())
         }
     };
@@ -189,6 +193,7 @@ pub fn measure(sources: &Sources) -> Result<Lag, LagError> {
     Ok(Lag {
         topic: topic.clone(),
         partitions: partitions(&state, &known, &read, now_ms),
+        no_positions,
         warnings,
     })
 }
@@ -212,16 +217,6 @@ fn positions(
 
 fn answered<T>(answer: Result<Result<T, LogError>, NoAnswer>) -> Result<T, LagError> {
     answer.map_err(LagError::NoAnswer)?.map_err(LagError::Log)
-}
-
-/// The answer, or why there is none.
-fn failure_of<T, E: std::fmt::Display>(
-    answer: Result<Result<T, E>, NoAnswer>,
-) -> Result<T, String> {
-    match answer {
-        Ok(answer) => answer.map_err(|error| error.to_string()),
-        Err(no_answer) => Err(no_answer.to_string()),
-    }
 }
 
 /// The first offset that waits, of each partition that is not at its end.
@@ -493,6 +488,7 @@ mod tests {
                 &BTreeMap::new(),
                 0,
             ),
+            no_positions: None,
             warnings: Vec::new(),
         };
         assert_eq!(lag(&[9, 5]).records(), Some(6));

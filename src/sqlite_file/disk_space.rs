@@ -26,6 +26,11 @@ impl DiskSpace {
         })
     }
 
+    /// In bytes.
+    pub fn free(self) -> u64 {
+        self.free
+    }
+
     fn reserve(self) -> u64 {
         RESERVE.min(self.total / 10)
     }

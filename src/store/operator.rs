@@ -8,10 +8,11 @@ use crate::order::Timestamp;
 use crate::pipeline::{LastApplied, TopicId};
 
 pub mod erasures;
+pub mod overview;
 
 /// Everything that operators ask of a store.
 pub trait OperatorStore:
-    Positions + MovePositions + Gaps + OrderList + erasures::Erasures + Send
+    Positions + MovePositions + Gaps + OrderList + erasures::Erasures + overview::Overview + Send
 {
     /// Lists the applied migrations in order of version; empty when there is no history table.
     fn applied_migrations(&mut self) -> Result<Vec<AppliedMigration>, StoreError>;

@@ -3,7 +3,7 @@
 use support::Orders;
 use support::process::{Pipe, orders};
 
-const COMMANDS: [&str; 16] = [
+const COMMANDS: [&str; 17] = [
     "up",
     "migrate",
     "create-topics",
@@ -12,6 +12,7 @@ const COMMANDS: [&str; 16] = [
     "send",
     "get",
     "list",
+    "status",
     "lag",
     "gaps",
     "replay",

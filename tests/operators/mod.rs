@@ -4,3 +4,4 @@ mod gaps;
 mod lag;
 mod list;
 mod replay;
+mod status;

@@ -28,7 +28,8 @@ fn the_api_reports_liveness_and_readiness_with_its_checks() {
          ok producer: connected\n\
          ok listener: listening on {address}\n\
          ok warm-up: nothing is warmed up: CACHE_LOAD_LIMIT is 0\n\
-         ok bodies: 0 of 64 MiB taken\n"
+         ok bodies: 0 of 64 MiB taken\n\
+         ok cache: 0 orders\n"
     );
     super::wait_for_check(&api, &format!("ok log `{found}`: followed to its end"));
     assert_eq!(get(&api, "/readyz?verbose"), (200, checks));

@@ -118,6 +118,17 @@ impl Queries {
         self.explained(metadata)
     }
 
+    /// How many members a group has.
+    pub(super) fn members(&self, group: &str) -> Result<usize, LogError> {
+        self.serve_events();
+        let client = self.client.client();
+        let listed = client.fetch_group_list(Some(group), request_timeout());
+        let attempt = format!("list the members of group `{group}`");
+        let listed = self.explained(listed.map_err(|error| log_error(&attempt, &error)))?;
+        let groups = listed.groups().iter();
+        Ok(groups.map(|group| group.members().len()).sum())
+    }
+
     /// Creates topics; one that exists by then is left as it is.
     pub(super) fn create(&self, wanted: &[TopicSpec]) -> Result<(), LogError> {
         self.explained(change_topics::create(self.client.client(), wanted))

@@ -8,6 +8,7 @@ use ::postgres::types::ToSql;
 use super::micros::Micros;
 use super::{PostgresStore, positions, schema};
 use crate::order::Timestamp;
+use crate::store::operator::overview::{OPEN_DEAD_LETTERS, Overview};
 use crate::store::operator::{
     Change, GapAcceptance, Gaps, ListedOrder, MovePositions, OperatorStore, OrderFilter, OrderList,
     PositionMove, Positions, RecordedGap,
@@ -22,6 +23,21 @@ static SQL: LazyLock<OperatorSql> = LazyLock::new(|| OperatorSql::new(&POSTGRES,
 impl OperatorStore for PostgresStore {
     fn applied_migrations(&mut self) -> Result<Vec<AppliedMigration>, StoreError> {
         schema::history(&mut self.client)
+    }
+}
+
+impl Overview for PostgresStore {
+    fn engine_version(&mut self) -> Result<String, StoreError> {
+        let row = self.client.query_one("SHOW server_version", &[])?;
+        // A distribution adds its own version.
+        let version = row.get::<_, &str>(0).split(' ').next().unwrap_or_default();
+        Ok(format!("PostgreSQL {version}"))
+    }
+
+    fn open_dead_letters(&mut self) -> Result<(u64, Timestamp), StoreError> {
+        let row = self.client.query_one(OPEN_DEAD_LETTERS, &[])?;
+        let count: i64 = row.get(0);
+        Ok((count.unsigned_abs(), timestamp(&row, 1)))
     }
 }
 

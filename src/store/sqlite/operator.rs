@@ -7,7 +7,9 @@ use rusqlite::{Error as SqliteError, OptionalExtension, Params, Row, params, par
 
 use super::lookup::timestamp;
 use super::{SqliteStore, positions, timestamp_text};
+use crate::order::Timestamp;
 use crate::store::apply::{WriteConnection, WriteTransaction};
+use crate::store::operator::overview::{OPEN_DEAD_LETTERS, Overview};
 use crate::store::operator::{
     Change, GapAcceptance, Gaps, ListedOrder, MovePositions, OperatorStore, OrderFilter, OrderList,
     PositionMove, Positions, RecordedGap,
@@ -38,6 +40,21 @@ impl SqliteStore {
 impl OperatorStore for SqliteStore {
     fn applied_migrations(&mut self) -> Result<Vec<AppliedMigration>, StoreError> {
         OrderStore::applied_migrations(self)
+    }
+}
+
+impl Overview for SqliteStore {
+    fn engine_version(&mut self) -> Result<String, StoreError> {
+        Ok(format!("SQLite {}", rusqlite::version()))
+    }
+
+    fn open_dead_letters(&mut self) -> Result<(u64, Timestamp), StoreError> {
+        self.reading(|transaction| {
+            transaction.query_row(OPEN_DEAD_LETTERS, [], |row| {
+                let count: i64 = row.get(0)?;
+                Ok((count.unsigned_abs(), timestamp(row, 1)?))
+            })
+        })
     }
 }
 
