@@ -175,6 +175,25 @@ impl OrderCache {
         self.lock().take(uid);
     }
 
+    /// Removes one order, and keeps followers that lag from bringing it back.
+    pub fn evict(&self, uid: &str) {
+        self.lock().evict(uid);
+    }
+
+    /// As [`OrderCache::evict`], for all orders.
+    pub fn evict_all(&self) {
+        let mut held = self.lock();
+        let slots = LruCache::with_hasher(usize::MAX, RandomState::new());
+        let slots = mem::replace(&mut held.slots, slots);
+        held.bytes = 0;
+        slots
+            .iter()
+            .for_each(|(_, slot)| held.remember(&slot.entry));
+        drop(held);
+        // Freed after the lock is released.
+        drop(slots);
+    }
+
     /// Removes everything: the log is another one, or was not followed for a while.
     pub fn clear(&self) {
         let all = mem::take(&mut *self.lock());

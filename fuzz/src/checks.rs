@@ -7,7 +7,7 @@ use super::order::{
 };
 use super::pipeline::Record;
 use super::pipeline::lookup_protocol::{
-    LOOKUP_TTL, LookupOutcome, LookupReply, LookupRequest, Message, NotFound,
+    DeadLettered, LOOKUP_TTL, LookupOutcome, LookupReply, LookupRequest, Message, NotFound,
 };
 
 const NOW_US: i64 = 1_700_000_000_000_000;
@@ -91,7 +91,7 @@ pub fn lookup(bytes: &[u8]) {
         behind: None,
     };
     let not_found = LookupOutcome::NotFound(NotFound {
-        dead_lettered: Some("orders/0/7".into()),
+        dead_lettered: DeadLettered::new("orders/0/7", Some("is empty")),
     });
     for outcome in [found, not_found] {
         let message = LookupReply::encode(&request, &outcome);
@@ -133,8 +133,9 @@ pub fn reply(bytes: &[u8]) {
             }
         }
         LookupOutcome::NotFound(NotFound { dead_lettered }) => {
-            let shown = dead_lettered.as_deref().unwrap_or_default();
-            assert!(!shown.contains(char::is_control) && shown.len() <= 512);
+            let shown = dead_lettered.as_ref().map(ToString::to_string);
+            let shown = shown.unwrap_or_default();
+            assert!(!shown.contains(char::is_control) && shown.len() <= 2_048);
         }
     }
     repeated_reply(&record, &reply);

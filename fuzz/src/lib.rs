@@ -7,6 +7,7 @@ pub mod checks;
 
 #[path = "../../src"]
 mod source {
+    pub mod escape;
     pub mod exit;
     pub mod order;
     pub mod owner;
@@ -41,4 +42,4 @@ mod source {
 
 pub use source::config::variables;
 pub use source::store::postgres::url_error;
-pub use source::{exit, order, owner, pipeline};
+pub use source::{escape, exit, order, owner, pipeline};

@@ -59,8 +59,8 @@ pub fn follow_replies(log: &dyn EventLog, read_model: &ReadModel, shutdown: &Shu
     let handler = FollowHandler {
         knows: &|_, _, _| false,
         on_record: &|record, _| read_model.replied(record, Instant::now()),
-        // Replies may have been missed: every lookup is sent again.
-        on_restart: &|| read_model.lookups.renew(),
+        // Replies and *forget* records may have been missed.
+        on_restart: &|| read_model.forget_all(),
         // A client waits for each of them.
         delay: Duration::ZERO,
     };

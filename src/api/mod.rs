@@ -10,7 +10,7 @@
 //! producers are flushed, since dropping them would purge what they still hold.
 
 use std::net::TcpListener;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -140,6 +140,7 @@ impl Api {
             orders: FollowerProgress::new(&settings.topics.orders),
             replies: FollowerProgress::new(&settings.topics.found),
             reply_lines: Mutex::default(),
+            forgotten: AtomicU64::default(),
         };
         let warm_up = match (&store, settings.load_limit) {
             (None, _) => "nothing is warmed up: no database is configured",

@@ -3,8 +3,6 @@
 //! Causes go to the log lines, not to the client. A refused POST has an `outcome`: the order may be in
 //! the log (`unknown`: send it again) or definitely is not (`not_accepted`).
 
-use std::sync::Arc;
-
 use axum::body::Body;
 use axum::http::header::{CONNECTION, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, Response, StatusCode};
@@ -15,6 +13,7 @@ use super::response::response;
 use crate::access::{Denial, HostError};
 use crate::event_log::AppendError;
 use crate::order::{Fault, Refusal, RefusalKind};
+use crate::pipeline::lookup_protocol::DeadLettered;
 
 /// Why a request did not succeed.
 #[derive(Debug)]
@@ -31,10 +30,10 @@ pub enum Problem {
     Denied(Denial),
     /// The uid in the path cannot be one.
     BadUid(&'static str),
-    /// Known not to exist; with the position of the record if it is a dead letter.
+    /// Known not to exist; with its dead letter, if there is one.
     NoSuchOrder {
         order_uid: String,
-        dead_lettered: Option<Arc<str>>,
+        dead_lettered: Option<DeadLettered>,
     },
     /// The body is not `application/json`.
     NotJsonType,
@@ -164,9 +163,9 @@ impl Problem {
             Problem::Denied(denial) => denial.detail(),
             Problem::BadUid(why) => (*why).into(),
             Problem::NoSuchOrder {
-                dead_lettered: Some(position),
+                dead_lettered: Some(dead_lettered),
                 ..
-            } => format!("the record at {position} has this uid and could not become an order"),
+            } => dead_lettered.to_string(),
             Problem::TooLarge { limit } => format!("the body may have {limit} bytes"),
             Problem::TooLargeForLog => "the order is larger than the order log accepts".into(),
             Problem::NotAccepted => {
@@ -292,14 +291,14 @@ mod tests {
     }
 
     #[test]
-    fn a_dead_letter_is_a_404_of_its_own_type_with_the_position() {
+    fn a_dead_letter_is_a_404_of_its_own_type_with_position_and_reason() {
         let (_, text) = answer(Problem::NoSuchOrder {
             order_uid: "a".into(),
-            dead_lettered: Some("orders/2/17".into()),
+            dead_lettered: DeadLettered::new("orders/2/17", Some("/sm_id must be a number")),
         });
         assert_eq!(
             text,
-            r#"{"type":"dead-lettered","title":"the order was refused","status":404,"detail":"the record at orders/2/17 has this uid and could not become an order","order_uid":"a"}"#
+            r#"{"type":"dead-lettered","title":"the order was refused","status":404,"detail":"the record at orders/2/17 has this uid and could not become an order: /sm_id must be a number","order_uid":"a"}"#
         );
     }
 

@@ -18,6 +18,7 @@ use tracing::{info, warn};
 
 use super::App;
 use super::health::CheckState;
+use super::read_model::CacheEpoch;
 use crate::cache::bytes_of;
 use crate::event_log::EventLog;
 use crate::migrations::{self, SchemaState};
@@ -62,8 +63,10 @@ pub fn warm_cache(app: &App, engine: &dyn StoreEngine, shutdown: &Shutdown) {
     let mut failed = false;
     let mut behind_since: Option<Instant> = None;
     while !shutdown.is_requested() {
-        // The follower's start comes first: a row cannot be compared without it.
-        if app.read_model.orders.generation() == 0 {
+        // The followers' starts come first: without them newer versions and *forget* records of a row
+        // may be missed.
+        let followers = [&app.read_model.orders, &app.read_model.replies];
+        if followers.iter().any(|follower| follower.generation() == 0) {
             shutdown.wait_timeout(FOLLOWER_PAUSE);
             continue;
         }
@@ -98,7 +101,7 @@ pub fn warm_cache(app: &App, engine: &dyn StoreEngine, shutdown: &Shutdown) {
 /// Loads the newest rows and returns how many of them were kept; `None` while the store has not
 /// applied every record before the follower's start.
 fn attempt(app: &App, engine: &dyn StoreEngine) -> anyhow::Result<Option<usize>> {
-    let generation = app.read_model.orders.generation();
+    let epoch = app.read_model.cache_epoch();
     let log_id = app.log.topic(&app.settings.topics.orders)?.log_id;
     let mut store = engine.connect()?;
     let schema = migrations::state(&store.applied_migrations()?);
@@ -108,7 +111,7 @@ fn attempt(app: &App, engine: &dyn StoreEngine) -> anyhow::Result<Option<usize>>
     let positions = store.latest(&log_id, limit, &mut |stored| newest.add(&stored))?;
     let (topic_id, starts) = app.read_model.orders.starts();
     let is_covered = is_covered(&positions, &topic_id, &starts);
-    Ok(is_covered.then(|| keep(app, newest, generation)))
+    Ok(is_covered.then(|| keep(app, newest, epoch)))
 }
 
 /// The newest orders as they are served, as many as the cache can hold.
@@ -159,10 +162,10 @@ fn is_covered(positions: &[Position], topic_id: &TopicId, starts: &[i64]) -> boo
 }
 
 /// Returns how many were kept. The newest come last, so that they are evicted last.
-fn keep(app: &App, newest: Newest, generation: u64) -> usize {
+fn keep(app: &App, newest: Newest, epoch: CacheEpoch) -> usize {
     let mut kept = 0;
     for (uid, body, version) in newest.orders.into_iter().rev() {
-        kept += usize::from(app.read_model.warmed(&uid, body, version, generation));
+        kept += usize::from(app.read_model.warmed(&uid, body, version, epoch));
     }
     kept
 }

@@ -20,7 +20,9 @@ use crate::escape::LogValue;
 use crate::event_log::{
     Durability, Fetched, LogFault, Membership, MembershipEvent, NewRecord, Reader, TopicState,
 };
-use crate::pipeline::lookup_protocol::{LookupOutcome, LookupReply, LookupRequest, NotFound};
+use crate::pipeline::lookup_protocol::{
+    DeadLettered, LookupOutcome, LookupReply, LookupRequest, NotFound,
+};
 use crate::pipeline::{Lag, PartitionOffset, Record, lag, time};
 use crate::store::{LookupResult, LookupResults, OrderStore, Position};
 
@@ -335,7 +337,9 @@ fn outcome(result: LookupResult, behind: Option<i64>) -> Option<LookupOutcome> {
             })
         }
         LookupResult::Absent => not_found(None),
-        LookupResult::DeadLettered { location } => not_found(Some(location.into())),
+        LookupResult::DeadLettered { location, reason } => {
+            not_found(DeadLettered::new(&location, Some(&reason)))
+        }
     }
 }
 
@@ -374,6 +378,7 @@ mod tests {
     fn only_a_store_that_has_caught_up_says_that_there_is_no_such_order() {
         let dead_lettered = || LookupResult::DeadLettered {
             location: "orders/0/7".into(),
+            reason: "is empty".into(),
         };
         for behind in [None, Some(3)] {
             assert_eq!(outcome(LookupResult::Absent, behind), None);
@@ -381,7 +386,8 @@ mod tests {
         }
         let not_found = |location: Option<&str>| {
             Some(LookupOutcome::NotFound(NotFound {
-                dead_lettered: location.map(Into::into),
+                dead_lettered: location
+                    .and_then(|location| DeadLettered::new(location, Some("is empty"))),
             }))
         };
         assert_eq!(outcome(LookupResult::Absent, Some(0)), not_found(None));

@@ -1,6 +1,7 @@
-//! The lookup protocol: an API requests an order on one topic, a consumer replies on another.
+//! The lookup protocol: an API requests an order on one topic, a consumer replies on another, where
+//! operators' commands say which orders to forget.
 //!
-//! Owns every header of both messages and how much of them is kept. A lost message costs only time:
+//! Owns every header of these messages and how much of them is kept. A lost message costs only time:
 //! an API sends its request again while a GET waits. All times are decimal microseconds since the
 //! epoch.
 //!
@@ -11,6 +12,7 @@
 //! - The order of a reply is decoded and encoded again: no API serves bytes that another program wrote.
 
 use std::borrow::Cow;
+use std::fmt;
 use std::str::from_utf8;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,6 +21,7 @@ use bytes::Bytes;
 use uuid::Uuid;
 
 use super::{ACCEPTED_AT, PartitionOffset, Record, Source, Version};
+use crate::escape::escape;
 use crate::order::BorrowedOrder;
 
 /// How long a lookup is worth a reply: the longest deadline there is, and the deadline of a request
@@ -37,17 +40,24 @@ const SOURCE: &str = "source";
 const BEHIND: &str = "behind";
 /// The record that could not become this order: `<topic>/<partition>/<offset>`.
 const DEAD_LETTERED: &str = "dead-lettered";
+/// Why it could not.
+const DEAD_LETTER_REASON: &str = "dead-letter-reason";
+/// What makes every API forget the order of the record's key.
+const FORGET: &str = "forget";
 /// The headers of a reply.
-const OF_REPLIES: [&str; 6] = [
+const OF_REPLIES: [&str; 7] = [
     CORRELATION_ID,
     DEADLINE,
     SOURCE,
     ACCEPTED_AT,
     BEHIND,
     DEAD_LETTERED,
+    DEAD_LETTER_REASON,
 ];
 
 const MAX_UID_BYTES: usize = 512;
+/// How much of a dead letter's reason is sent and served, escaped.
+const MAX_REASON_BYTES: usize = 1024;
 /// The longest name of a topic.
 const MAX_TOPIC_BYTES: usize = 249;
 /// What the headers of one request may take, each with its overhead in memory: any client may write
@@ -165,8 +175,46 @@ pub enum LookupOutcome {
 /// There is no such order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NotFound {
-    /// Where it is a dead letter, if it is: topic/partition/offset.
-    pub dead_lettered: Option<Arc<str>>,
+    /// The open dead letter of this uid, where there is one.
+    pub dead_lettered: Option<DeadLettered>,
+}
+
+/// A record that could not become an order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeadLettered {
+    /// `<topic>/<partition>/<offset>`.
+    location: Arc<str>,
+    reason: Option<Arc<str>>,
+}
+
+impl DeadLettered {
+    /// Of the reason the first [`MAX_REASON_BYTES`] are kept, escaped. `None` when the location is not
+    /// `<topic>/<partition>/<offset>`.
+    pub fn new(location: &str, reason: Option<&str>) -> Option<DeadLettered> {
+        is_location(location).then(|| DeadLettered {
+            location: location.into(),
+            reason: reason.map(|reason| {
+                let escaped = escape(reason);
+                let mut ends = (0..=escaped.len().min(MAX_REASON_BYTES)).rev();
+                let end = ends.find(|end| escaped.is_char_boundary(*end));
+                escaped[..end.unwrap_or_default()].into()
+            }),
+        })
+    }
+}
+
+impl fmt::Display for DeadLettered {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let location = &self.location;
+        write!(
+            out,
+            "the record at {location} has this uid and could not become an order"
+        )?;
+        match &self.reason {
+            Some(reason) => write!(out, ": {reason}"),
+            None => Ok(()),
+        }
+    }
 }
 
 impl LookupReply {
@@ -195,7 +243,13 @@ impl LookupReply {
                 Some(body.as_ref())
             }
             LookupOutcome::NotFound(NotFound { dead_lettered }) => {
-                push(DEAD_LETTERED, dead_lettered.as_deref().map(str::to_owned));
+                let dead_lettered = dead_lettered.as_ref();
+                push(
+                    DEAD_LETTERED,
+                    dead_lettered.map(|it| it.location.to_string()),
+                );
+                let reason = dead_lettered.and_then(|it| it.reason.as_ref());
+                push(DEAD_LETTER_REASON, reason.map(ToString::to_string));
                 None
             }
         };
@@ -209,8 +263,7 @@ impl LookupReply {
     /// Reads a record of the reply topic; `None` for what cannot be a reply to a request of an
     /// API.
     pub fn decode(record: &Record) -> Option<LookupReply> {
-        let key = record.key.as_ref().filter(|it| it.len() <= MAX_UID_BYTES)?;
-        let order_uid = from_utf8(key).ok()?;
+        let order_uid = uid_of(record.key.as_ref()?)?;
         if OF_REPLIES.iter().any(|name| record.repeats_header(name)) {
             return None;
         }
@@ -228,9 +281,9 @@ impl LookupReply {
                 behind: None,
             },
             (None, _) => LookupOutcome::NotFound(NotFound {
-                dead_lettered: text_header(record, DEAD_LETTERED)
-                    .filter(|location| is_location(location))
-                    .map(Arc::from),
+                dead_lettered: text_header(record, DEAD_LETTERED).and_then(|location| {
+                    DeadLettered::new(location, text_header(record, DEAD_LETTER_REASON))
+                }),
             }),
         };
         Some(LookupReply {
@@ -239,6 +292,39 @@ impl LookupReply {
             outcome,
         })
     }
+}
+
+/// A record of the reply topic that is no reply: an operator has changed or erased the order in the
+/// store, and every API drops what it holds of it. A reader that does not know it takes it for a reply
+/// to nobody.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Forget {
+    pub order_uid: String,
+}
+
+impl Forget {
+    /// The header holds the time, for those who read the topic.
+    pub fn encode(order_uid: &str, now_us: i64) -> Message<'_> {
+        Message {
+            key: order_uid.as_bytes(),
+            value: None,
+            headers: vec![(FORGET, now_us.to_string().into_bytes().into())],
+        }
+    }
+
+    /// Reads a record of the reply topic; `None` for any other record.
+    pub fn decode(record: &Record) -> Option<Forget> {
+        let is_forget = record.value.is_none() && record.header(FORGET).is_some();
+        let key = record.key.as_ref().filter(|_| is_forget)?;
+        Some(Forget {
+            order_uid: uid_of(key)?.to_owned(),
+        })
+    }
+}
+
+/// The uid in the key of a record of the reply topic.
+fn uid_of(key: &[u8]) -> Option<&str> {
+    from_utf8(key).ok().filter(|uid| uid.len() <= MAX_UID_BYTES)
 }
 
 impl LookupOutcome {

@@ -282,10 +282,15 @@ impl Tables {
                 accepted_at_us: Some(row.accepted_at_us),
             }));
         }
-        let has_uid = |dead: &&Dead| dead.letter.order_uid.as_deref() == Some(uid);
-        match self.dead_letters.iter().rev().find(has_uid) {
+        let is_of_uid = |dead: &&Dead| {
+            let letter = &dead.letter;
+            let is_key = letter.key.as_deref() == Some(uid.as_bytes());
+            is_key || letter.order_uid.as_deref() == Some(uid)
+        };
+        match self.dead_letters.iter().rev().find(is_of_uid) {
             Some(dead) => LookupResult::DeadLettered {
                 location: dead.location.clone(),
+                reason: dead.letter.reason.clone(),
             },
             None => LookupResult::Absent,
         }

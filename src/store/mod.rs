@@ -214,10 +214,11 @@ impl StoredOrder {
 #[derive(Clone, Debug)]
 pub enum LookupResult {
     Stored(Box<StoredOrder>),
-    /// Never stored, but a record with this uid is a dead letter.
+    /// Not stored, but a record with this uid, or with this key, is an open dead letter: the newest.
     DeadLettered {
         /// `topic/partition/offset`.
         location: String,
+        reason: String,
     },
     Absent,
 }
@@ -327,7 +328,7 @@ pub trait Snapshot {
     /// Reads the positions of a log.
     fn positions(&mut self, log_id: &str) -> Result<Vec<Position>, StoreError>;
 
-    /// Counts the orders and the dead letters.
+    /// Counts the orders and the open dead letters.
     fn counts(&mut self) -> Result<(u64, u64), StoreError>;
 
     /// Visits every stored order, by uid, until `visit` breaks. NULLs that other programs left are
@@ -337,7 +338,7 @@ pub trait Snapshot {
         visit: &mut dyn FnMut(Order) -> ControlFlow<()>,
     ) -> Result<(), StoreError>;
 
-    /// Visits every dead letter, the oldest first, until `visit` breaks.
+    /// Visits every open dead letter, the oldest first, until `visit` breaks.
     fn for_each_dead_letter(
         &mut self,
         visit: &mut dyn FnMut(StoredDeadLetter) -> ControlFlow<()>,

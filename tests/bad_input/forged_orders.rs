@@ -58,7 +58,7 @@ fn bytes_of_another_program_are_never_served_as_they_are(engines: &Engines) {
     });
     assert_eq!(spaced.text(), normalised("spaced"));
     let answer = get(&mut connection, "disguised").expect_status(404);
-    assert_eq!(answer.json()["type"], "no-such-order");
+    assert_eq!(answer.json()["type"], "dead-lettered");
     pipeline.assert_works();
 }
 

@@ -17,6 +17,7 @@ for_each_engine! {
     ]
     [
         a_lookup_tells_stored_dead_lettered_and_absent_orders_apart,
+        only_open_dead_letters_are_looked_up_counted_and_exported,
         the_latest_orders_have_their_positions,
         the_latest_orders_come_newest_first_and_only_as_many_as_are_wanted,
         a_snapshot_has_everything_of_one_moment_and_nothing_later,
@@ -27,20 +28,67 @@ for_each_engine! {
 fn a_lookup_tells_stored_dead_lettered_and_absent_orders_apart(subject: &Database) {
     let mut owner = subject.owner();
     let mut batch = owner.batch(vec![sourced("a", 1, 1, 1)]);
-    batch.dead_letters = vec![dead(0, Some("d"))];
+    batch.end = 3;
+    let of_key = DeadLetter {
+        key: Some(Bytes::from_static(b"k")),
+        reason: "is empty".into(),
+        ..dead(2, None)
+    };
+    batch.dead_letters = vec![dead(0, Some("d")), of_key];
     owner.apply(&batch).expect("the batch is stored");
     let found = owner
         .store
-        .lookup(LOG, &["absent", "a", "d"])
+        .lookup(LOG, &["absent", "a", "d", "k"])
         .expect("the store responds");
     assert!(matches!(found.results[0], LookupResult::Absent));
     assert!(matches!(found.results[1], LookupResult::Stored(_)));
-    let LookupResult::DeadLettered { location } = &found.results[2] else {
-        panic!("{:?}", found.results[2])
-    };
-    assert_eq!(location, "orders/0/0");
+    for (at, expected) in [
+        (2, ("orders/0/0", "it is not JSON")),
+        (3, ("orders/0/2", "is empty")),
+    ] {
+        let LookupResult::DeadLettered { location, reason } = &found.results[at] else {
+            panic!("{:?}", found.results[at])
+        };
+        assert_eq!((&**location, &**reason), expected);
+    }
     assert_eq!(found.positions.len(), 1);
-    assert_eq!(found.positions[0].next_offset, 2);
+    assert_eq!(found.positions[0].next_offset, 3);
+}
+
+fn only_open_dead_letters_are_looked_up_counted_and_exported(subject: &Database) {
+    let mut owner = subject.owner();
+    let mut batch = owner.batch(vec![sourced("a", 1, 3, 1)]);
+    let key = |key: &'static str| Some(Bytes::from_static(key.as_bytes()));
+    batch.dead_letters = (0..3)
+        .map(|offset| DeadLetter {
+            key: key("k"),
+            ..dead(offset, Some("d"))
+        })
+        .collect();
+    owner.apply(&batch).expect("the batch is stored");
+    let mut location = |resolved: &str| {
+        let resolve = "UPDATE dead_letters SET resolution = 'discarded' WHERE \"offset\" IN";
+        subject.db().run(&format!("{resolve} ({resolved})"));
+        let found = owner.store.lookup(LOG, &["d", "k"]);
+        let found = found.expect("the store responds").results;
+        [0, 1].map(|at| match &found[at] {
+            LookupResult::DeadLettered { location, .. } => location.clone(),
+            LookupResult::Absent => "absent".to_owned(),
+            LookupResult::Stored(_) => panic!("it is not stored"),
+        })
+    };
+    assert_eq!(location("2"), ["orders/0/1", "orders/0/1"]);
+    let mut snapshot = subject.engine.snapshot().expect("a snapshot can be made");
+    assert_eq!(snapshot.counts().expect("the store responds"), (1, 2));
+    let mut offsets = Vec::new();
+    let visited = snapshot.for_each_dead_letter(&mut |letter| {
+        offsets.push(letter.offset);
+        ControlFlow::Continue(())
+    });
+    visited.expect("the store responds");
+    assert_eq!(offsets, [0, 1]);
+    drop(snapshot);
+    assert_eq!(location("0, 1"), ["absent", "absent"]);
 }
 
 fn the_latest_orders_have_their_positions(subject: &Database) {

@@ -12,7 +12,7 @@ on_both_engines! {
         an_unknown_uid_is_404,
         a_lookup_to_a_slow_consumer_is_answered_202,
         concurrent_requests_for_one_order_cause_one_lookup,
-        a_dead_lettered_uid_is_404_with_the_position_of_its_record,
+        a_dead_letter_is_404_with_position_and_reason_by_its_uid_or_its_key,
         an_order_written_by_another_program_is_answered_from_the_store,
         a_lookup_without_headers_is_answered,
         a_version_that_may_not_be_the_newest_is_marked,
@@ -83,19 +83,49 @@ fn concurrent_requests_for_one_order_cause_one_lookup(engines: &Engines) {
     assert!(lookups <= 10, "20 requests caused {lookups} lookups");
 }
 
-fn a_dead_lettered_uid_is_404_with_the_position_of_its_record(engines: &Engines) {
+fn a_dead_letter_is_404_with_position_and_reason_by_its_uid_or_its_key(engines: &Engines) {
     let env = engines.ready();
     let api = env.api();
     let _consumer = env.consumer();
     let mut invalid = order("dead-1");
     invalid["items"][0]["price"] = "much".into();
-    env.produce(&[RawRecord::new("dead-1", invalid.to_string())]);
+    env.produce(&[
+        RawRecord::new("other", invalid.to_string()),
+        // A truncated document has no uid.
+        RawRecord::new("dead-2", r#"{"order_uid":"dead-2","#),
+    ]);
     env.wait_until_applied();
 
-    let answer = api.get_order("dead-1").expect_status(404);
-    let text = answer.text();
-    assert!(text.contains("dead-lettered"), "{text}");
-    assert!(text.contains(&format!("{}/0/0", env.topic())), "{text}");
+    let topic = env.topic();
+    let refused = |offset: u32, why: &str| {
+        format!(
+            "the record at {topic}/0/{offset} has this uid and could not become an order: {why}"
+        )
+    };
+    let price = refused(
+        0,
+        "not a valid order: /items/0/price must be a whole number between \
+         -9223372036854775808 and 9223372036854775807",
+    );
+    let truncated = refused(
+        1,
+        "not one JSON document: the document cannot be read: EOF while parsing a value at line 1 \
+         column 22",
+    );
+    for (uid, detail) in [
+        ("dead-1", &price),
+        ("other", &price),
+        ("dead-2", &truncated),
+    ] {
+        let answer = api.get_order(uid).expect_status(404).json();
+        assert_eq!(
+            [&answer["type"], &answer["detail"]],
+            ["dead-lettered", detail]
+        );
+    }
+    let get = env.orders(&["get", "dead-2", "--api-url", &api.url()]);
+    let error = format!("error: order `dead-2` was not found: {truncated}\n");
+    get.run().exits(3).prints("", &error);
 }
 
 fn an_order_written_by_another_program_is_answered_from_the_store(engines: &Engines) {

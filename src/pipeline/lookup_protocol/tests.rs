@@ -72,10 +72,12 @@ fn outcome(order_uid: String) -> impl Strategy<Value = LookupOutcome> {
                 behind,
             },
         );
-    let not_found = option::of(r"[A-Za-z0-9._-]{1,30}/[0-9]{1,9}/[0-9]{1,18}").prop_map(|place| {
-        LookupOutcome::NotFound(NotFound {
-            dead_lettered: place.map(Arc::from),
-        })
+    let place = r"[A-Za-z0-9._-]{1,30}/[0-9]{1,9}/[0-9]{1,18}";
+    let not_found = option::of((place, option::of(any::<String>()))).prop_map(|dead| {
+        let dead_lettered = dead.map(|(place, reason)| {
+            DeadLettered::new(&place, reason.as_deref()).expect("it is a location")
+        });
+        LookupOutcome::NotFound(NotFound { dead_lettered })
     });
     prop_oneof![found, not_found]
 }
@@ -83,7 +85,7 @@ fn outcome(order_uid: String) -> impl Strategy<Value = LookupOutcome> {
 /// Headers that another program may have put on a request.
 fn foreign_headers() -> impl Strategy<Value = Vec<(Box<str>, Bytes)>> {
     let name = prop_oneof![
-        prop::sample::select(vec![SOURCE, ACCEPTED_AT, BEHIND, DEAD_LETTERED]).prop_map(Box::from),
+        prop::sample::select(OF_REPLIES[2..].to_vec()).prop_map(Box::from),
         r"[a-z]{1,8}".prop_map(Box::from),
     ];
     let value = prop_oneof![Just("1".to_owned()), r"[ -~]{0,20}"];
@@ -165,6 +167,7 @@ fn nothing_of_a_request_is_sent_back_but_its_correlation_id_and_its_deadline() {
         ("deadline", "7"),
         ("deadline", "9"),
         ("dead-lettered", "orders/0/1"),
+        ("dead-letter-reason", "none"),
     ];
     let request = LookupRequest::decode(record(Some("a"), &headers), NOW_US).expect("it is one");
     let outcome = LookupOutcome::NotFound(NotFound::default());
@@ -275,7 +278,7 @@ fn the_version_of_a_reply_without_its_headers_is_not_known() {
 fn a_null_says_that_there_is_no_such_order_and_where_it_is_a_dead_letter() {
     let not_found = |place: Option<&str>| {
         Some(LookupOutcome::NotFound(NotFound {
-            dead_lettered: place.map(Arc::from),
+            dead_lettered: place.and_then(|place| DeadLettered::new(place, None)),
         }))
     };
     assert_eq!(outcome_of(None, &[]), not_found(None));
@@ -291,6 +294,44 @@ fn a_null_says_that_there_is_no_such_order_and_where_it_is_a_dead_letter() {
         let headers = [("dead-lettered", malformed)];
         assert_eq!(outcome_of(None, &headers), not_found(None), "{malformed}");
     }
+}
+
+#[test]
+fn a_forget_record_is_decoded_as_it_was_encoded_and_is_no_reply_to_anybody() {
+    replayable::check(256, (order_uid(), 0..i64::MAX), |(order_uid, now_us)| {
+        let mut record = appended(&Forget::encode(&order_uid, now_us));
+        let forget = Forget::decode(&record).expect("it is one");
+        assert_eq!(forget.order_uid, order_uid);
+        // As an API reads it that does not know such records.
+        let reply = LookupReply::decode(&record).expect("it is one");
+        assert_eq!(reply.correlation_id, None);
+        let none = LookupOutcome::NotFound(NotFound::default());
+        assert_eq!(reply.outcome, none);
+
+        record.value = Some(encoded_order(&order_uid, 1));
+        assert_eq!(Forget::decode(&record), None);
+    });
+    assert_eq!(Forget::decode(&record(None, &[("behind", "1")])), None);
+}
+
+#[test]
+fn the_reason_of_a_dead_letter_is_bounded_and_escaped_whoever_wrote_it() {
+    let shown = |reason: &'static str| {
+        let place = ("dead-lettered", "orders/0/7");
+        match outcome_of(None, &[place, ("dead-letter-reason", reason)]) {
+            Some(LookupOutcome::NotFound(NotFound { dead_lettered })) => {
+                dead_lettered.expect("it is one").to_string()
+            }
+            other => panic!("{other:?}"),
+        }
+    };
+    let before = "the record at orders/0/7 has this uid and could not become an order: ";
+    assert_eq!(
+        shown("is\n\u{1b}[31m"),
+        format!("{before}is\\n\\u{{1b}}[31m")
+    );
+    let long: &'static str = "é".repeat(2_000).leak();
+    assert_eq!(shown(long).len(), before.len() + MAX_REASON_BYTES);
 }
 
 #[test]

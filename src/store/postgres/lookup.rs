@@ -27,14 +27,22 @@ const WITH_POSITIONS: &str = "WITH positions AS MATERIALIZED (
                array_agg(next_offset) AS next_offsets
         FROM log_positions WHERE log_id = $1)";
 
+/// `id + 0` keeps the planner from reading all dead letters in the order of their ids.
+const DEAD_LETTER: &str = r#"
+            SELECT ARRAY[l.topic || '/' || l.partition || '/' || l."offset", l.reason] FROM (
+                SELECT * FROM dead_letters WHERE order_uid = q.uid AND resolution IS NULL
+                UNION ALL
+                SELECT * FROM dead_letters
+                WHERE sha256(key) = sha256(convert_to(q.uid, 'UTF8'))
+                  AND key = convert_to(q.uid, 'UTF8') AND resolution IS NULL) l
+            ORDER BY l.id + 0 DESC LIMIT 1"#;
+
 static LOOKUP: LazyLock<String> = LazyLock::new(|| {
     format!(
         r#"{WITH_POSITIONS}
     SELECT {}, i.id IS NOT NULL, {},
         s.ids, s.topic_ids, s.partitions, s.epochs, s.next_offsets,
-        q.ordinal, CASE WHEN o.order_uid IS NULL THEN (
-            SELECT l.topic || '/' || l.partition || '/' || l."offset" FROM dead_letters l
-            WHERE l.order_uid = q.uid ORDER BY l.id DESC LIMIT 1) END
+        q.ordinal, CASE WHEN o.order_uid IS NULL THEN ({DEAD_LETTER}) END
     FROM positions s CROSS JOIN unnest($2::text[]) WITH ORDINALITY AS q(uid, ordinal)
     LEFT JOIN orders o ON o.order_uid = q.uid
     LEFT JOIN delivery d ON d.order_uid = q.uid
@@ -77,13 +85,10 @@ impl PostgresStore {
         for row in &rows {
             let ordinal: i64 = row.get(ORDINAL);
             if ordinal as usize > results.len() {
-                results.push(
-                    match (row.get::<_, Option<&str>>(0), row.get(ORDINAL + 1)) {
-                        (Some(_), _) => LookupResult::Stored(Box::new(stored(row, &positions))),
-                        (None, Some(location)) => LookupResult::DeadLettered { location },
-                        (None, None) => LookupResult::Absent,
-                    },
-                );
+                results.push(match row.get::<_, Option<&str>>(0) {
+                    Some(_) => LookupResult::Stored(Box::new(stored(row, &positions))),
+                    None => dead_lettered(row),
+                });
             }
             if let Some(LookupResult::Stored(stored)) = results.last_mut() {
                 stored.order.items.extend(item_of(row));
@@ -131,6 +136,14 @@ impl PostgresStore {
 const ITEM: usize = ORDER_COLUMNS;
 const POSITIONS: usize = ITEM + 1 + Item::COLUMNS.len();
 const ORDINAL: usize = POSITIONS + 5;
+
+fn dead_lettered(row: &Row) -> LookupResult {
+    let dead: Option<Vec<String>> = row.get(ORDINAL + 1);
+    match dead.map(<[String; 2]>::try_from) {
+        Some(Ok([location, reason])) => LookupResult::DeadLettered { location, reason },
+        Some(Err(_)) | None => LookupResult::Absent,
+    }
+}
 
 fn positions_of(row: &Row) -> Vec<Position> {
     let Some(ids) = row.get::<_, Option<Vec<i64>>>(POSITIONS) else {

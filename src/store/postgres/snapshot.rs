@@ -15,13 +15,15 @@ use crate::store::{Position, Snapshot, StoreError, StoredDeadLetter};
 
 const BEGIN: &str = "BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY";
 
-const COUNTS: &str = "SELECT (SELECT count(*) FROM orders), (SELECT count(*) FROM dead_letters)";
+const COUNTS: &str = "
+    SELECT (SELECT count(*) FROM orders),
+           (SELECT count(*) FROM dead_letters WHERE resolution IS NULL)";
 
 /// One at a time: each may hold 16 MiB.
 const NEXT_LETTER: &str = r#"
     SELECT id, topic, partition, "offset", key, payload, payload_bytes, payload_sha256, order_uid,
            accepted_at, reason, dead_at
-    FROM dead_letters WHERE id > $1 ORDER BY id LIMIT 1"#;
+    FROM dead_letters WHERE id > $1 AND resolution IS NULL ORDER BY id LIMIT 1"#;
 
 const EXPORT: &str = "SELECT pg_export_snapshot()";
 

@@ -44,8 +44,11 @@ static ITEMS: LazyLock<String> = LazyLock::new(|| {
 });
 
 const DEAD_LETTER: &str = r#"
-    SELECT topic || '/' || partition || '/' || "offset" FROM dead_letters
-    WHERE order_uid = ?1 ORDER BY id DESC LIMIT 1"#;
+    SELECT topic || '/' || partition || '/' || "offset", reason FROM (
+        SELECT * FROM dead_letters WHERE order_uid = ?1 AND resolution IS NULL
+        UNION ALL
+        SELECT * FROM dead_letters WHERE key = CAST(?1 AS BLOB) AND resolution IS NULL)
+    ORDER BY id DESC LIMIT 1"#;
 
 impl SqliteStore {
     pub(super) fn read_uids(
@@ -98,12 +101,14 @@ fn lookup(
     }
     let dead = connection
         .prepare_cached(DEAD_LETTER)?
-        .query_row([uid], |row| row.get(0))
+        .query_row([uid], |row| {
+            Ok(LookupResult::DeadLettered {
+                location: row.get(0)?,
+                reason: row.get(1)?,
+            })
+        })
         .optional()?;
-    Ok(match dead {
-        Some(location) => LookupResult::DeadLettered { location },
-        None => LookupResult::Absent,
-    })
+    Ok(dead.unwrap_or(LookupResult::Absent))
 }
 
 /// The first column of the source.

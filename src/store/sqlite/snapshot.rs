@@ -24,12 +24,14 @@ use crate::store::{Position, Snapshot, StoreError, StoredDeadLetter};
 /// Follows the name of the file in the name of a copy.
 const SUFFIX: &str = ".export-";
 
-const COUNTS: &str = "SELECT (SELECT count(*) FROM orders), (SELECT count(*) FROM dead_letters)";
+const COUNTS: &str = "
+    SELECT (SELECT count(*) FROM orders),
+           (SELECT count(*) FROM dead_letters WHERE resolution IS NULL)";
 
 const LETTERS: &str = r#"
     SELECT topic, partition, "offset", key, payload, payload_bytes, payload_sha256, order_uid,
            accepted_at, reason, dead_at
-    FROM dead_letters ORDER BY id"#;
+    FROM dead_letters WHERE resolution IS NULL ORDER BY id"#;
 
 /// A connection to a copy.
 pub(super) struct SqliteSnapshot {
