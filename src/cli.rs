@@ -28,6 +28,7 @@ Examples:
   orders get b563feb7b2b84b6test          look one up
   orders status                           is everything healthy?
   orders lag                              how many records wait, and since when
+  orders dead-letters                     what was refused, and why
   orders export --to orders.ndjson        write every stored order into a file
   orders config --running                 the settings of running services
 
@@ -114,6 +115,8 @@ pub enum Command {
     Gaps(commands::gaps::Args),
     /// Apply records of the log again, which is harmless
     Replay(commands::replay::Args),
+    /// See what was refused, and why; repair it
+    DeadLetters(commands::dead_letters::Args),
     /// Write every stored order as JSON, one a line
     Export(commands::export::Args),
     /// Show every setting, its value and where it comes from
@@ -192,6 +195,7 @@ pub fn run(line: &CommandLine, output: &Output) -> anyhow::Result<Exit> {
         Command::Lag(args) => commands::lag::run(args, &context),
         Command::Gaps(args) => commands::gaps::run(args, &context),
         Command::Replay(args) => commands::replay::run(args, &context),
+        Command::DeadLetters(args) => commands::dead_letters::run(args, &context),
         Command::Export(args) => commands::export::run(args, &context),
         Command::Config(args) => commands::config::run(args, &Cli::command(), &context),
         Command::Token(args) => commands::token::run(args, &context),

@@ -36,7 +36,7 @@ pub use redaction::{redact, redact_arguments};
 pub use settings::{Entry, Settings, command_line, other_defaults};
 pub use store::{StoreArgs, StoreSettings};
 pub use time::time;
-pub use variables::{Origin, Variables, proxy};
+pub use variables::{Origin, Variables, editor, proxy};
 
 #[cfg(test)]
 mod tests {

@@ -20,6 +20,7 @@ mod confirm;
 mod connect;
 pub mod consume;
 pub mod create_topics;
+pub mod dead_letters;
 pub mod export;
 pub mod gaps;
 pub mod get;

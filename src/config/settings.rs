@@ -188,6 +188,16 @@ fn flags_only(command: Command) -> Command {
     command.mut_subcommands(flags_only)
 }
 
+/// Changes the subcommand at the end of a path. Variables of those above it are not read.
+fn at_path(command: Command, path: &[&str], change: impl FnOnce(Command) -> Command) -> Command {
+    let Some((name, path)) = path.split_first() else {
+        return change(command);
+    };
+    command
+        .mut_args(|argument| argument.env(Resettable::Reset))
+        .mut_subcommand(name, |command| at_path(command, path, change))
+}
+
 /// The settings of one command.
 pub struct Settings {
     list: Vec<Setting>,
@@ -195,7 +205,8 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Finds each setting of the subcommand that `flags` chose, and parses its value.
+    /// Finds each setting of the subcommand that `flags` chose, the innermost of several, and parses its
+    /// value.
     ///
     /// # Errors
     ///
@@ -206,15 +217,18 @@ impl Settings {
         flags: &ArgMatches,
         variables: Variables,
     ) -> Result<(ArgMatches, Settings), Failure> {
-        let (name, flags) = flags.subcommand().expect("a command is required");
-        let chosen = command.find_subcommand(name).expect("clap has matched it");
+        let (mut path, mut flags, mut chosen) = (Vec::new(), flags, &command);
+        while let Some((name, of_subcommand)) = flags.subcommand() {
+            chosen = chosen.find_subcommand(name).expect("clap has matched it");
+            (path, flags) = ([path, vec![name]].concat(), of_subcommand);
+        }
         let list = chosen
             .get_arguments()
             .filter(|argument| is_setting(argument))
             .map(|argument| Setting::find(argument, flags, &variables))
             .collect::<Result<Vec<_>, _>>()?;
         let settings = Settings { list, variables };
-        let command = command.mut_subcommand(name, |chosen| settings.as_defaults(chosen));
+        let command = at_path(command, &path, |chosen| settings.as_defaults(chosen));
         let matches = command.try_get_matches_from(arguments);
         Ok((matches.map_err(|error| settings.explain(&error))?, settings))
     }

@@ -131,6 +131,14 @@ pub(super) fn of_postgres() -> impl Iterator<Item = &'static str> {
     postgres_variables().chain([HOME])
 }
 
+/// The editor that the user has chosen for all programs: a command with its arguments.
+pub fn editor() -> String {
+    let names = ["VISUAL", "EDITOR"].into_iter();
+    let mut chosen = names.filter_map(|name| std::env::var(name).ok());
+    let chosen = chosen.find(|editor| !editor.trim().is_empty());
+    chosen.unwrap_or_else(|| "vi".to_owned())
+}
+
 /// The proxy for URLs of this scheme, as curl chooses it; the variables are those of other programs.
 pub fn proxy(scheme: &str) -> Option<String> {
     let of_scheme = format!("{scheme}_proxy");

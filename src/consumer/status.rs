@@ -44,6 +44,9 @@ struct KindLabel {
     kind: &'static str,
 }
 
+/// Of a metric that is one series, or none.
+type NoLabels = [(&'static str, &'static str); 0];
+
 /// Every kind of [`StoreError`].
 const KINDS: [&str; 5] = [
     "unavailable",
@@ -76,6 +79,8 @@ pub struct Status {
     pub orders_applied: Counter,
     pub orders_outdated: Counter,
     pub dead_letters: Counter,
+    /// Has no series while the number is not known.
+    dead_letters_open: Family<NoLabels, Gauge>,
     pub batch_orders: Histogram,
     pub commit_duration: Histogram,
     store_errors: Family<KindLabel, Counter>,
@@ -98,6 +103,7 @@ impl Status {
         let markers =
             "Offsets passed without a record: transaction markers, aborted or compacted records";
         let outdated = "Orders not written because the store had a newer version";
+        let open = "Dead letters that nobody has resolved, counted once a minute";
         let dropped = "Lookups that were malformed, expired or too many";
         let acquisitions = "Times the assigned partitions were acquired";
         let lag = "Records of a partition that wait to be stored; no series while it is not known";
@@ -120,6 +126,7 @@ impl Status {
             orders_applied: register(to, "applied", "Orders written to the store"),
             orders_outdated: register(to, "outdated", outdated),
             dead_letters: register(to, "dead_letters", "Records that became dead letters"),
+            dead_letters_open: register(to, "dead_letters_open", open),
             batch_orders,
             commit_duration,
             store_errors: register(to, "store_errors", errors),
@@ -165,6 +172,16 @@ impl Status {
     pub fn add_hole(&self, from: i64, to: i64) {
         let offsets = u64::try_from(to - from).unwrap_or_default();
         self.offsets_without_record.inc_by(offsets);
+    }
+
+    /// Sets how many dead letters are open; `None` when that is not known.
+    pub fn set_dead_letters_open(&self, open: Option<u64>) {
+        match open.and_then(|open| i64::try_from(open).ok()) {
+            Some(open) => {
+                self.dead_letters_open.get_or_create(&[]).set(open);
+            }
+            None => self.dead_letters_open.clear(),
+        }
     }
 
     /// A call to the store has failed.

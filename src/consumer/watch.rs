@@ -1,5 +1,5 @@
 //! Threads that observe the topic (identity and ends, and so the lag) and the database once a second, and
-//! one that reads what the lag needs of the log.
+//! one that reads what the lag needs of the log, and one that counts the open dead letters.
 
 use std::sync::Arc;
 use std::thread;
@@ -18,6 +18,12 @@ const SILENCE: Duration = Duration::from_secs(5);
 /// How often it is looked whether the lag needs something of the log.
 const READ_INTERVAL: Duration = Duration::from_millis(200);
 
+/// How often the open dead letters are counted.
+const COUNT_INTERVAL: Duration = Duration::from_secs(60);
+
+/// How soon they are counted again when that failed.
+const COUNT_RETRY: Duration = Duration::from_secs(5);
+
 /// What may have happened in an outage.
 const RESTORED: &str = "the log or the database was unavailable and may have been restored";
 
@@ -34,6 +40,23 @@ pub fn start(context: &Arc<Context>) {
     });
     let database = context.clone();
     thread::spawn(move || watch_database(&database));
+    let dead_letters = context.clone();
+    thread::spawn(move || watch_dead_letters(&dead_letters));
+}
+
+/// Counts on a connection of its own, which it does not keep: the count may take a while.
+fn watch_dead_letters(context: &Context) {
+    loop {
+        let store = context.store.operator();
+        let open = store.and_then(|mut store| store.count_open_dead_letters());
+        // What the database says of an outage is reported by those who need it.
+        let open = open.ok();
+        context.status.set_dead_letters_open(open);
+        let pause = open.map_or(COUNT_RETRY, |_| COUNT_INTERVAL);
+        if context.shutdown.wait_timeout(pause) {
+            return;
+        }
+    }
 }
 
 fn watch_topic(context: &Context, lag: &Lag) {

@@ -5,9 +5,11 @@
 
 pub mod actor;
 pub mod control_client;
+pub mod dead_letters;
 pub mod deadline;
 pub mod differences;
 pub mod files;
+pub mod forget;
 pub mod gaps;
 pub mod lag;
 pub mod replay;

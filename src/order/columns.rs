@@ -58,6 +58,8 @@ impl fmt::Display for Value<'_> {
 pub trait TableRow {
     const TABLE: &'static str;
     const COLUMNS: &'static [Column];
+    /// Whether the columns say who the customer is, and where: they are shown only on request.
+    const IS_PERSONAL: bool;
 
     /// The values of the row, in the order of [`COLUMNS`](Self::COLUMNS).
     fn values(&self) -> impl Iterator<Item = Value<'_>>;
@@ -103,9 +105,10 @@ pub trait ColumnReader: Sized {
 }
 
 /// Describes the fields of one struct, in the order of its JSON. Fields in brackets are objects
-/// with tables of their own. A column is named like its field, or as `as` names it.
+/// with tables of their own. A column is named like its field, or as `as` names it. `personal` marks a
+/// table of personal data.
 macro_rules! table {
-    ($object:ident in $table:literal {
+    ($object:ident in $table:literal $($personal:ident)? {
         $($field:ident $(as $name:ident)?: $kind:ident,)+
         $([$($part:ident: $part_kind:ident,)+]
         $($later:ident $(as $later_name:ident)?: $later_kind:ident,)+)?
@@ -116,6 +119,7 @@ macro_rules! table {
                 $(column!($kind $field $($name)?),)+
                 $($(column!($later_kind $later $($later_name)?),)+)?
             ];
+            const IS_PERSONAL: bool = is_personal!($($personal)?);
 
             fn values(&self) -> impl Iterator<Item = Value<'_>> {
                 let values = [
@@ -154,6 +158,12 @@ macro_rules! table {
             }
         }
     };
+}
+
+#[rustfmt::skip]
+macro_rules! is_personal {
+    () => { false };
+    (personal) => { true };
 }
 
 macro_rules! column {
@@ -211,7 +221,7 @@ table!(OrderOf in "orders" {
     oof_shard: text,
 });
 
-table!(DeliveryOf in "delivery" {
+table!(DeliveryOf in "delivery" personal {
     name: text,
     phone: text,
     zip: text,

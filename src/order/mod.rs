@@ -12,11 +12,13 @@ mod decode;
 mod diagnose;
 mod encode;
 mod faults;
+mod shown;
 mod text;
 mod timestamp;
 
 pub use columns::{Column, ColumnReader, FromColumns, Kind, TableRow, Value};
 pub use faults::{Fault, Refusal, RefusalKind, is_uid};
+pub use shown::{Document, Line};
 pub use text::{HoldsText, Text};
 pub use timestamp::{Timestamp, TimestampError};
 

@@ -36,7 +36,7 @@ mod erasure;
 mod existing_tables;
 #[cfg(any(test, feature = "memory-store"))]
 pub mod memory;
-mod operator;
+pub mod operator;
 mod operator_sql;
 mod order_sql;
 mod outranked;

@@ -7,12 +7,17 @@ use super::{AppliedMigration, Gap, OwnedPosition, Position, StoreError};
 use crate::order::Timestamp;
 use crate::pipeline::{LastApplied, TopicId};
 
+pub use self::dead_letters::DeadLetters;
+
+pub(super) mod dead_letter_sql;
+pub mod dead_letters;
 pub mod erasures;
 pub mod overview;
 
 /// Everything that operators ask of a store.
 pub trait OperatorStore:
     Positions + MovePositions + Gaps + OrderList + erasures::Erasures + overview::Overview + Send
+    DeadLetters + Positions + MovePositions + Gaps + OrderList + erasures::Erasures + Send
 {
     /// Lists the applied migrations in order of version; empty when there is no history table.
     fn applied_migrations(&mut self) -> Result<Vec<AppliedMigration>, StoreError>;

@@ -16,6 +16,7 @@ const COMMANDS: [&str; 17] = [
     "lag",
     "gaps",
     "replay",
+    "dead-letters",
     "export",
     "config",
     "token",
@@ -41,7 +42,7 @@ fn help_has_a_line_for_every_command() {
 
 #[test]
 fn help_of_a_command_names_its_variables_and_never_shows_their_values() {
-    let named: [(&str, &[&str]); 9] = [
+    let named: [(&str, &[&str]); 15] = [
         (
             "up",
             &["KAFKA_BROKERS", "DB_URL", "ORDERS_DATA_DIR", "HTTP_ADDR"],
@@ -58,6 +59,12 @@ fn help_of_a_command_names_its_variables_and_never_shows_their_values() {
         ),
         ("send", &["ORDERS_API_URL", "ORDERS_TOKEN_FILE"]),
         ("get", &["ORDERS_API_URL"]),
+        ("dead-letters", &["KAFKA_BROKERS", "DB_URL"]),
+        ("dead-letters show", &["DB_URL"]),
+        ("dead-letters retry", &["KAFKA_BROKERS", "DB_URL"]),
+        ("dead-letters edit", &["KAFKA_BROKERS", "DB_URL"]),
+        ("dead-letters discard", &["DB_URL"]),
+        ("dead-letters prune", &["DB_URL"]),
         ("export", &["KAFKA_BROKERS", "DB_URL"]),
         ("config", &["KAFKA_BROKERS", "DB_URL", "CACHE_MAX_BYTES"]),
     ];
@@ -76,7 +83,10 @@ fn help_of_a_command_names_its_variables_and_never_shows_their_values() {
 
 #[test]
 fn no_line_of_help_is_longer_than_80_columns() {
-    for command in COMMANDS.iter().chain(&[""]) {
+    let nested = ["list", "show", "retry", "edit", "discard", "prune"];
+    let nested = nested.map(|name| format!("dead-letters {name}"));
+    let nested = nested.iter().map(String::as_str);
+    for command in COMMANDS.into_iter().chain([""]).chain(nested) {
         for flag in ["-h", "--help"] {
             let ran = orders(&format!("{command} {flag}")).run();
             let long = ran.stdout.lines().find(|line| line.chars().count() > 80);

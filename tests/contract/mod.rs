@@ -3,6 +3,7 @@
 //! A body receives the engine as its trait and knows nothing of Kafka or PostgreSQL; one line in
 //! `for_each_engine!` adds an engine.
 
+mod dead_letters;
 mod event_log;
 mod log_reading;
 pub mod logs;

@@ -275,7 +275,7 @@ fn a_uid_that_another_session_inserts_at_the_same_time_is_overwritten() {
 }
 
 /// The order of the uid was erased: this is what `orders erase` writes.
-fn erase(subject: &Database, uid: &str, until_us: i64) {
+pub fn erase(subject: &Database, uid: &str, until_us: i64) {
     let digest: String = orders::store::uid_digest(uid.as_bytes())
         .iter()
         .map(|byte| format!("{byte:02x}"))

@@ -20,6 +20,8 @@ mod erasures;
 
 static SQL: LazyLock<OperatorSql> = LazyLock::new(|| OperatorSql::new(&POSTGRES, "FOR UPDATE"));
 
+mod dead_letters;
+
 impl OperatorStore for PostgresStore {
     fn applied_migrations(&mut self) -> Result<Vec<AppliedMigration>, StoreError> {
         schema::history(&mut self.client)

@@ -101,7 +101,7 @@ impl Snapshot for PostgresSnapshot {
 }
 
 /// Reads the columns of [`NEXT_LETTER`].
-fn letter(row: &Row) -> StoredDeadLetter {
+pub(super) fn letter(row: &Row) -> StoredDeadLetter {
     let timestamp = |column| Timestamp::from_micros(row.get::<_, Micros>(column).0);
     StoredDeadLetter {
         topic: row.get(1),

@@ -37,6 +37,8 @@ impl SqliteStore {
     }
 }
 
+mod dead_letters;
+
 impl OperatorStore for SqliteStore {
     fn applied_migrations(&mut self) -> Result<Vec<AppliedMigration>, StoreError> {
         OrderStore::applied_migrations(self)

@@ -134,7 +134,7 @@ impl Snapshot for SqliteSnapshot {
 }
 
 /// Reads the columns of [`LETTERS`].
-fn letter(row: &Row<'_>) -> Result<StoredDeadLetter, SqliteError> {
+pub(super) fn letter(row: &Row<'_>) -> Result<StoredDeadLetter, SqliteError> {
     Ok(StoredDeadLetter {
         topic: row.get(0)?,
         partition: row.get(1)?,
