@@ -117,6 +117,8 @@ pub enum Command {
     Replay(commands::replay::Args),
     /// See what was refused, and why; repair it
     DeadLetters(commands::dead_letters::Args),
+    /// Erase an order for good: a customer wants to be forgotten
+    Erase(commands::erase::Args),
     /// Write every stored order as JSON, one a line
     Export(commands::export::Args),
     /// Show every setting, its value and where it comes from
@@ -196,6 +198,7 @@ pub fn run(line: &CommandLine, output: &Output) -> anyhow::Result<Exit> {
         Command::Gaps(args) => commands::gaps::run(args, &context),
         Command::Replay(args) => commands::replay::run(args, &context),
         Command::DeadLetters(args) => commands::dead_letters::run(args, &context),
+        Command::Erase(args) => commands::erase::run(args, &context),
         Command::Export(args) => commands::export::run(args, &context),
         Command::Config(args) => commands::config::run(args, &Cli::command(), &context),
         Command::Token(args) => commands::token::run(args, &context),

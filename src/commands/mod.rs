@@ -21,6 +21,7 @@ mod connect;
 pub mod consume;
 pub mod create_topics;
 pub mod dead_letters;
+pub mod erase;
 pub mod export;
 pub mod gaps;
 pub mod get;
