@@ -59,7 +59,7 @@ fn tables_further_along_the_search_path_are_named_and_no_second_set_is_created()
         .env("DB_URL", &url)
         .run()
         .succeeds();
-    assert_eq!(db.number(&format!("{TABLES_OF} 'public'")), 8);
+    assert_eq!(db.number(&format!("{TABLES_OF} 'public'")), 10);
     assert_eq!(db.text("SELECT order_uid FROM orders"), "kept");
 
     // A service does not take them for its own either.
@@ -75,7 +75,7 @@ fn every_table_is_created_and_used_in_the_current_schema() {
     env.db_url = with_search_path(&env, "shop%2Cpublic");
     let env = env.prepared(1);
     let mut db = env.db();
-    assert_eq!(db.number(&format!("{TABLES_OF} 'shop'")), 8);
+    assert_eq!(db.number(&format!("{TABLES_OF} 'shop'")), 10);
     assert_eq!(db.number(&format!("{TABLES_OF} 'public'")), 0);
     let (api, _consumer) = (env.api(), env.consumer());
     assert_eq!(api.post_order("one").status, 202);
