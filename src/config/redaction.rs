@@ -61,9 +61,31 @@ fn redact_word(word: &str) -> String {
                 None => rest.to_owned(),
             }
         }
-        None => rest.to_owned(),
+        None => match before_secret(rest) {
+            Some(before) => return format!("{scheme}{before}:{MASK}"),
+            None => rest.to_owned(),
+        },
     };
     format!("{scheme}{}", redact_parameters(&rest))
+}
+
+/// What stands before a colon that no port follows: without an `@`, that may be a password whose host
+/// was forgotten, and then nobody knows where it ends.
+fn before_secret(rest: &str) -> Option<&str> {
+    let authority = rest.split(['/', '?']).next()?;
+    let mut begin = 0;
+    for host in authority.split(',') {
+        // The colons of an IPv6 address are inside its brackets.
+        let name = host.rfind(']').map_or(0, |end| end + 1);
+        if let Some(colon) = host[name..].find(':') {
+            let port = host[name + colon + 1..].trim_end_matches(['`', '\'', '"', '.', ' ']);
+            if port.bytes().any(|byte| !byte.is_ascii_digit()) {
+                return Some(&rest[..begin + name + colon]);
+            }
+        }
+        begin += host.len() + 1;
+    }
+    None
 }
 
 fn redact_parameters(rest: &str) -> String {
@@ -101,6 +123,10 @@ mod tests {
                 "postgresql://me:***@db:5432/orders",
             ),
             ("postgres://me@db/orders", "postgres://me@db/orders"),
+            ("postgres://me:s3cret", "postgres://me:***"),
+            ("postgres://me:s3/cret", "postgres://me:***"),
+            ("postgres://db:5432,me:s3cret", "postgres://db:5432,me:***"),
+            ("postgres://[::1]:5432,db:1/o", "postgres://[::1]:5432,db:1/o"),
             (
                 "postgres://me:a@b:c/d@db/orders",
                 "postgres://me:***@db/orders",

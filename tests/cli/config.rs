@@ -34,7 +34,8 @@ fn without_flag(home: &str) -> Vec<Vec<&str>> {
     let names = "CACHE_JANITOR_S ORDERS_TOKEN ORDERS_FAILPOINT ORDERS_TEST_TIMEOUTS HOME PGHOST \
                  PGHOSTADDR PGPORT PGDATABASE PGUSER PGPASSWORD PGPASSFILE PGOPTIONS PGSSLMODE \
                  PGSSLROOTCERT PGSSLCERT PGSSLKEY PGCHANNELBINDING PGTARGETSESSIONATTRS \
-                 PGLOADBALANCEHOSTS PGCONNECT_TIMEOUT";
+                 PGLOADBALANCEHOSTS PGCONNECT_TIMEOUT PGREQUIREAUTH PGREQUIREPEER PGSERVICE \
+                 PGSSLCRL PGSSLCRLDIR";
     let row = |name| match name {
         "HOME" => vec![name, home, "environment"],
         _ => vec![name, "", "default"],

@@ -103,7 +103,7 @@ fn a_consumer_started_before_its_store_begins_when_it_exists() {
     let env = Env::embedded();
     env.orders(&["create-topics"]).run().succeeds();
     let consumer = env.consume().spawn();
-    consumer.wait_for_line("2 migration(s) pending: run `orders migrate`");
+    consumer.wait_for_line("4 migration(s) pending: run `orders migrate`");
     consumer.wait_until_unready("partition 0: being acquired");
     env.orders(&["migrate"]).run().succeeds();
     consumer.wait_ready();
