@@ -116,7 +116,7 @@ pub enum Command {
     /// Apply records of the log again, which is harmless
     Replay(commands::replay::Args),
     /// See what was refused, and why; repair it
-    DeadLetters(commands::dead_letters::Args),
+    DeadLetters(Box<commands::dead_letters::Args>),
     /// Erase an order for good: a customer wants to be forgotten
     Erase(commands::erase::Args),
     /// Write every stored order as JSON, one a line
@@ -197,7 +197,7 @@ pub fn run(line: &CommandLine, output: &Output) -> anyhow::Result<Exit> {
         Command::Lag(args) => commands::lag::run(args, &context),
         Command::Gaps(args) => commands::gaps::run(args, &context),
         Command::Replay(args) => commands::replay::run(args, &context),
-        Command::DeadLetters(args) => commands::dead_letters::run(args, &context),
+        Command::DeadLetters(args) => commands::dead_letters::run(*args, &context),
         Command::Erase(args) => commands::erase::run(args, &context),
         Command::Export(args) => commands::export::run(args, &context),
         Command::Config(args) => commands::config::run(args, &Cli::command(), &context),

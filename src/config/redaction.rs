@@ -126,7 +126,10 @@ mod tests {
             ("postgres://me:s3cret", "postgres://me:***"),
             ("postgres://me:s3/cret", "postgres://me:***"),
             ("postgres://db:5432,me:s3cret", "postgres://db:5432,me:***"),
-            ("postgres://[::1]:5432,db:1/o", "postgres://[::1]:5432,db:1/o"),
+            (
+                "postgres://[::1]:5432,db:1/o",
+                "postgres://[::1]:5432,db:1/o",
+            ),
             (
                 "postgres://me:a@b:c/d@db/orders",
                 "postgres://me:***@db/orders",

@@ -166,12 +166,13 @@ impl Place {
 
 /// Only what has the place and the form of an order's value is shown.
 fn is_masked(value: &Json, shape: Shape) -> bool {
-    match (value, shape) {
-        (Json::Scalar(Value::Null), _) => false,
-        (Json::Object(_), Shape::Order | Shape::Part(_)) | (Json::Array(_), Shape::Items) => false,
-        (Json::Scalar(_), Shape::Shown) => false,
-        _ => true,
-    }
+    !matches!(
+        (value, shape),
+        (Json::Scalar(Value::Null), _)
+            | (Json::Object(_), Shape::Order | Shape::Part(_))
+            | (Json::Array(_), Shape::Items)
+            | (Json::Scalar(_), Shape::Shown)
+    )
 }
 
 impl<'de> Deserialize<'de> for Json {

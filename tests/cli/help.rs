@@ -3,7 +3,7 @@
 use support::Orders;
 use support::process::{Pipe, orders};
 
-const COMMANDS: [&str; 17] = [
+const COMMANDS: [&str; 18] = [
     "up",
     "migrate",
     "create-topics",
@@ -17,6 +17,7 @@ const COMMANDS: [&str; 17] = [
     "gaps",
     "replay",
     "dead-letters",
+    "erase",
     "export",
     "config",
     "token",
