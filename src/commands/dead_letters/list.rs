@@ -20,6 +20,7 @@ const MAX_EACH: usize = 100_000;
 
 /// The arguments of `orders dead-letters list`.
 #[derive(clap::Args)]
+#[group(skip)]
 pub struct Args {
     /// One a line instead of by reason; at most 100,000
     #[arg(long)]
