@@ -29,6 +29,7 @@ pub const PATH: &str = "/api/order/";
 
 const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 const ORDER_BEHIND: HeaderName = HeaderName::from_static("order-behind");
+const ORDER_SOURCE: HeaderName = HeaderName::from_static("order-source");
 
 /// Where an order came from (RFC 9211).
 #[derive(Clone, Copy, Debug)]
@@ -48,10 +49,46 @@ pub async fn get_order(
 ) -> Result<Response<Body>, Problem> {
     let segment = request.uri().path().strip_prefix(PATH).unwrap_or_default();
     let order_uid = uid::decode(segment).map_err(Problem::BadUid)?;
+    if is_only_if_cached(request.headers()) {
+        return cached(&app, &order_uid, request.headers());
+    }
     Ok(match find(&app, &order_uid).await? {
         Some((entry, origin)) => found(&entry, origin, request.headers()),
         None => queued(&order_uid),
     })
+}
+
+/// Whether the client wants what is in the cache, or nothing (RFC 9111).
+fn is_only_if_cached(headers: &HeaderMap) -> bool {
+    let values = headers.get_all(CACHE_CONTROL).iter();
+    let mut directives = values.flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
+    directives.any(|directive| {
+        directive
+            .trim_ascii()
+            .eq_ignore_ascii_case(b"only-if-cached")
+    })
+}
+
+/// The order as the cache holds it, and which record that is. Looks nothing up, and joins no lookup.
+fn cached(app: &App, order_uid: &str, request: &HeaderMap) -> Result<Response<Body>, Problem> {
+    let entry = app
+        .read_model
+        .cache
+        .get(order_uid)
+        .ok_or(Problem::NotCached)?;
+    let origin = match app.read_model.is_live(Instant::now()) {
+        true => Origin::Cache,
+        false => Origin::UnverifiedCache,
+    };
+    let mut response = found(&entry, origin, request);
+    let source = entry
+        .version
+        .as_ref()
+        .map(|version| version.source.to_string());
+    if let Some(Ok(source)) = source.map(HeaderValue::try_from) {
+        response.headers_mut().insert(ORDER_SOURCE, source);
+    }
+    Ok(response)
 }
 
 /// The order, or `None` when its lookup is queued and takes longer than a client should wait.
@@ -233,6 +270,17 @@ fn queued(order_uid: &str) -> Response<Body> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_if_cached_is_one_directive_of_several() {
+        let has = |value: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(CACHE_CONTROL, HeaderValue::from_static(value));
+            is_only_if_cached(&headers)
+        };
+        assert!(has("only-if-cached") && has("max-age=0, Only-If-Cached"));
+        assert!(!has("no-cache") && !has("not-only-if-cached") && !has(""));
+    }
 
     #[test]
     fn a_client_that_has_the_body_is_recognised() {

@@ -61,6 +61,8 @@ pub enum Problem {
     Busy { outcome: Option<Outcome> },
     /// The log did not accept the lookup.
     LookupNotSent,
+    /// The client wanted what is cached alone.
+    NotCached,
 }
 
 /// What became of a posted order.
@@ -138,6 +140,7 @@ impl Problem {
             Problem::DiskFull => (507, "no-room", "the disk of the order log is full"),
             Problem::NotConfirmed => (503, "not-confirmed", "the order was not confirmed"),
             Problem::Busy { .. } => (503, "busy", "too many requests are in progress"),
+            Problem::NotCached => (504, "not-cached", "the order is not in the cache"),
             Problem::LookupNotSent => (503, "log-unreachable", "the order log cannot be reached"),
         }
     }

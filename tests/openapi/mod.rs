@@ -71,6 +71,9 @@ fn provoke() -> Vec<Answered> {
     let tag = [("If-None-Match", tag), ("Connection", "close")];
     let unchanged = http::request("GET", &url("/api/order/described"), &tag, b"");
     answers.push(get(ORDER, unchanged.expect("an answer")));
+    let cached = [("Cache-Control", "only-if-cached")];
+    let not_cached = http::request("GET", &url("/api/order/not-cached"), &cached, b"");
+    answers.push(get(ORDER, not_cached.expect("an answer")));
     for path in ["/", "/healthz", "/openapi.json"] {
         answers.push(get(path, http::get(&url(path))));
     }
