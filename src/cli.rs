@@ -29,6 +29,8 @@ Examples:
   orders status                           is everything healthy?
   orders lag                              how many records wait, and since when
   orders dead-letters                     what was refused, and why
+  orders trace b563feb7b2b84b6test        where is it?
+  orders verify                           is anything lost?
   orders export --to orders.ndjson        write every stored order into a file
   orders config --running                 the settings of running services
 
@@ -119,6 +121,10 @@ pub enum Command {
     DeadLetters(Box<commands::dead_letters::Args>),
     /// Erase an order for good: a customer wants to be forgotten
     Erase(commands::erase::Args),
+    /// Show where an order is, from the log to the cache
+    Trace(commands::trace::Args),
+    /// Check that no record of the log is lost
+    Verify(commands::verify::Args),
     /// Write every stored order as JSON, one a line
     Export(commands::export::Args),
     /// Show every setting, its value and where it comes from
@@ -199,6 +205,8 @@ pub fn run(line: &CommandLine, output: &Output) -> anyhow::Result<Exit> {
         Command::Replay(args) => commands::replay::run(args, &context),
         Command::DeadLetters(args) => commands::dead_letters::run(*args, &context),
         Command::Erase(args) => commands::erase::run(args, &context),
+        Command::Trace(args) => commands::trace::run(args, &context),
+        Command::Verify(args) => commands::verify::run(args, &context),
         Command::Export(args) => commands::export::run(args, &context),
         Command::Config(args) => commands::config::run(args, &Cli::command(), &context),
         Command::Token(args) => commands::token::run(args, &context),

@@ -22,6 +22,7 @@ use crate::order::{Fault, Order, is_uid};
 use self::connection::{Forwarding, Sent};
 use self::wire::{Problem, Receipt};
 
+pub mod cached;
 mod connection;
 pub mod documents;
 mod probe;

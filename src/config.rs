@@ -21,6 +21,7 @@ mod properties;
 mod redaction;
 mod settings;
 mod store;
+mod temporary_folder;
 mod time;
 mod variables;
 
@@ -35,6 +36,7 @@ pub use properties::Property;
 pub use redaction::{redact, redact_arguments};
 pub use settings::{Entry, Settings, command_line, other_defaults};
 pub use store::{StoreArgs, StoreSettings};
+pub use temporary_folder::temporary_folder;
 pub use time::time;
 pub use variables::{Origin, Variables, editor, proxy};
 

@@ -223,7 +223,12 @@ impl Progress {
 
     /// Counts one more as done.
     pub fn inc(&mut self) {
-        self.bar.inc(1);
+        self.add(1);
+    }
+
+    /// Counts so many more as done.
+    pub fn add(&mut self, count: u64) {
+        self.bar.inc(count);
         if self.bar.is_hidden() && self.reported_at.elapsed() >= Self::REPORT_INTERVAL {
             self.reported_at = Instant::now();
             let (done, elapsed) = (self.bar.position(), self.began.elapsed());
@@ -237,6 +242,19 @@ impl Drop for Progress {
     fn drop(&mut self) {
         self.bar.finish_and_clear();
     }
+}
+
+/// A count with a comma between each three digits.
+pub fn grouped(count: u64) -> String {
+    let digits = count.to_string();
+    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
+    for (at, digit) in digits.char_indices() {
+        if at > 0 && (digits.len() - at) % 3 == 0 {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
 }
 
 fn progress_line(what: &str, done: u64, total: u64, elapsed: Duration) -> String {
@@ -321,6 +339,18 @@ mod tests {
         drop(output);
         let printed = read_to_string(stdout).unwrap();
         assert_eq!(printed, "[\n  \"a\\u202e\\u2028\\u009b[31m\"\n]\n");
+    }
+
+    #[test]
+    fn a_count_has_a_comma_between_each_three_digits() {
+        for (count, text) in [
+            (0, "0"),
+            (999, "999"),
+            (1_000, "1,000"),
+            (1_234_567, "1,234,567"),
+        ] {
+            assert_eq!(grouped(count), text);
+        }
     }
 
     #[test]

@@ -7,12 +7,14 @@
 
 mod lag;
 pub mod lookup_protocol;
+mod partitioner;
 mod position;
 mod record;
 pub mod time;
 mod version;
 
 pub use lag::{Lag, PartitionLag, lag};
+pub use partitioner::partition_of;
 pub use position::{LastApplied, PartitionOffset, Source, TopicId};
 pub use record::{ACCEPTED_AT, MAX_AHEAD_US, Record};
 pub use version::Version;

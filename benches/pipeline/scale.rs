@@ -77,6 +77,7 @@ impl Scale {
         );
         self.warm_up(report);
         self.export(report);
+        self.verify(report);
         self.commands(report);
     }
 
@@ -141,6 +142,19 @@ impl Scale {
         let measured = format!("{} /s, {:.1} s", thousands(rate), took.as_secs_f64());
         self.row(report, "export", &measured, "50,000 /s");
         self.memory(report, "`export`", peak);
+    }
+
+    fn verify(&self, report: &mut Report) {
+        report_progress(&format!("{}: verify", self.name));
+        let began = Instant::now();
+        let mut verify = self.env.orders(&["verify"]).spawn();
+        let (output, peak) = verify.finished_with_peak(PATIENCE);
+        let took = began.elapsed().as_secs_f64();
+        output.succeeds();
+        let rate = f64::from(self.orders) / took;
+        let measured = format!("{} /s, {took:.1} s", thousands(rate));
+        self.row(report, "verify", &measured, "100,000 /s");
+        self.memory(report, "`verify`", peak);
     }
 
     fn commands(&self, report: &mut Report) {

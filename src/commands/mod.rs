@@ -36,7 +36,9 @@ pub mod serve_api;
 mod start_line;
 pub mod status;
 pub mod token;
+pub mod trace;
 pub mod up;
+pub mod verify;
 pub mod version;
 mod watch;
 

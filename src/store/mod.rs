@@ -24,8 +24,9 @@ pub use self::erasure::{Erasure, UidDigest, uid_digest};
 pub use self::existing_tables::Relation;
 pub use self::operator::erasures::{ErasedOrder, Erasures};
 pub use self::operator::{
-    Change, GapAcceptance, Gaps, ListedOrder, MovePositions, OperatorStore, OrderFilter, OrderList,
-    PositionMove, Positions, RecordedGap,
+    Accounted, Accounting, Change, GapAcceptance, Gaps, ListedOrder, MovePositions, OperatorStore,
+    OrderFilter, OrderList, OrderSource, OrderTrace, PositionMove, Positions, RecordedGap,
+    SourcedRow, StoreTrace, TracedErasure, TracedLetter, TracedRow, TracedSource,
 };
 pub use self::outranked::Outranked;
 pub use self::rejections::RejectionWindow;

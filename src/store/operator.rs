@@ -11,6 +11,13 @@ pub use self::dead_letters::DeadLetters;
 
 pub(super) mod dead_letter_sql;
 pub mod dead_letters;
+pub(in crate::store) use self::accounting::sql;
+pub use self::accounting::{Accounted, Accounting, OrderSource, SourcedRow};
+pub use self::tracing::{
+    OrderTrace, StoreTrace, TracedErasure, TracedLetter, TracedRow, TracedSource,
+};
+
+mod accounting;
 pub mod erasures;
 pub mod overview;
 
@@ -18,6 +25,19 @@ pub mod overview;
 pub trait OperatorStore:
     Positions + MovePositions + Gaps + OrderList + erasures::Erasures + overview::Overview + Send
     DeadLetters + Positions + MovePositions + Gaps + OrderList + erasures::Erasures + Send
+pub(in crate::store) mod tracing;
+
+/// Everything that operators ask of a store.
+pub trait OperatorStore:
+    DeadLetters
+    + Positions
+    + MovePositions
+    + Gaps
+    + OrderList
+    + erasures::Erasures
+    + Accounting
+    + OrderTrace
+    + Send
 {
     /// Lists the applied migrations in order of version; empty when there is no history table.
     fn applied_migrations(&mut self) -> Result<Vec<AppliedMigration>, StoreError>;

@@ -3,7 +3,7 @@
 use support::Orders;
 use support::process::{Pipe, orders};
 
-const COMMANDS: [&str; 18] = [
+const COMMANDS: [&str; 20] = [
     "up",
     "migrate",
     "create-topics",
@@ -18,6 +18,8 @@ const COMMANDS: [&str; 18] = [
     "replay",
     "dead-letters",
     "erase",
+    "trace",
+    "verify",
     "export",
     "config",
     "token",
@@ -43,7 +45,7 @@ fn help_has_a_line_for_every_command() {
 
 #[test]
 fn help_of_a_command_names_its_variables_and_never_shows_their_values() {
-    let named: [(&str, &[&str]); 15] = [
+    let named: [(&str, &[&str]); 17] = [
         (
             "up",
             &["KAFKA_BROKERS", "DB_URL", "ORDERS_DATA_DIR", "HTTP_ADDR"],
@@ -66,6 +68,8 @@ fn help_of_a_command_names_its_variables_and_never_shows_their_values() {
         ("dead-letters edit", &["KAFKA_BROKERS", "DB_URL"]),
         ("dead-letters discard", &["DB_URL"]),
         ("dead-letters prune", &["DB_URL"]),
+        ("trace", &["KAFKA_BROKERS", "DB_URL", "ORDERS_API_URL"]),
+        ("verify", &["KAFKA_BROKERS", "DB_URL"]),
         ("export", &["KAFKA_BROKERS", "DB_URL"]),
         ("config", &["KAFKA_BROKERS", "DB_URL", "CACHE_MAX_BYTES"]),
     ];

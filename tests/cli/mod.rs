@@ -18,4 +18,6 @@ mod proxies;
 mod send_and_get;
 mod tls;
 mod token;
+mod trace;
 mod unreachable;
+mod verify;

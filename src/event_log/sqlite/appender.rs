@@ -20,6 +20,7 @@ use super::tables::{self, Counters, Head};
 use super::topic::Topic;
 use super::{consumer_positions, now_ms};
 use crate::event_log::{AppendError, Appended, Durability};
+use crate::pipeline::partition_of;
 use crate::sqlite_file::{
     Access, Checkpoint, DiskSpace, FileError, FileErrorKind, LockTimeout, OpenFile, Warning,
 };
@@ -195,7 +196,7 @@ impl Appender {
         let mut appended = Vec::with_capacity(batch.len());
         let mut is_changed = vec![false; counters.len()];
         for record in batch {
-            let at = tables::partition_of(&record.key, partitions) as usize;
+            let at = partition_of(&record.key, partitions) as usize;
             let partition = at as i32;
             // The next offset is counted in the same transaction: no offset is used twice, also not
             // when retention has emptied the partition.

@@ -21,6 +21,8 @@ mod erasures;
 static SQL: LazyLock<OperatorSql> = LazyLock::new(|| OperatorSql::new(&POSTGRES, "FOR UPDATE"));
 
 mod dead_letters;
+mod accounting;
+mod tracing;
 
 impl OperatorStore for PostgresStore {
     fn applied_migrations(&mut self) -> Result<Vec<AppliedMigration>, StoreError> {

@@ -38,6 +38,8 @@ impl SqliteStore {
 }
 
 mod dead_letters;
+mod accounting;
+mod tracing;
 
 impl OperatorStore for SqliteStore {
     fn applied_migrations(&mut self) -> Result<Vec<AppliedMigration>, StoreError> {

@@ -77,6 +77,12 @@ pub fn audit(env: &Env, answers: &AnswerLog) {
     audit_log(&log, answers);
     audit_rows(env, answers);
     audit_positions(env, &log);
+    verify(env);
+}
+
+/// `orders verify` finds nothing missing either.
+fn verify(env: &Env) {
+    env.orders(&["verify", "--wait", "30s"]).run().succeeds();
 }
 
 /// Checks, once everything is applied, that GET returns what the database has, for an even sample.
@@ -173,6 +179,7 @@ fn audit_rows(env: &Env, answers: &AnswerLog) {
 /// Every offset below the positions is accounted for.
 pub fn audit_offsets(env: &Env) {
     audit_positions(env, &env.log().read_all(&env.topic()));
+    verify(env);
 }
 
 fn audit_positions(env: &Env, log: &[StoredRecord]) {
