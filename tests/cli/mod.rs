@@ -14,6 +14,7 @@ mod files;
 mod foreign_databases;
 mod help;
 mod migrate;
+mod older_program;
 mod proxies;
 mod send_and_get;
 mod tls;
