@@ -153,13 +153,28 @@ fn a_table_that_stays_in_use_is_4_and_changes_nothing() {
     assert_eq!(env.db().count("orders_migrations"), 1);
 }
 
+/// Building them concurrently takes a transaction and more for each, where nothing can be blocked.
+#[test]
+fn new_tables_get_their_indexes_in_one_transaction() {
+    let env = Env::empty();
+    env.orders(&["migrate"]).run().succeeds();
+    let transactions =
+        "SELECT count(*), count(DISTINCT i.xmin::text), count(DISTINCT m.xmin::text),
+            bool_and(i.xmin = m.xmin)
+        FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid, orders_migrations m
+        WHERE m.version = 4 AND c.relname IN ('dead_letters_open', 'dead_letters_key',
+            'orders_accepted_at', 'orders_customer_id', 'orders_track_number')";
+    assert_eq!(env.db().text(transactions), "5|1|1|t");
+}
+
 /// Its statements run one by one: what an interrupted run has built is built again.
 #[test]
 fn an_interrupted_build_of_indexes_is_repeated() {
     let env = Env::empty();
     env.orders(&["migrate"]).run().succeeds();
     env.db().run(
-        "DELETE FROM orders_migrations WHERE version = 4;
+        "INSERT INTO orders (order_uid) VALUES ('stored');
+         DELETE FROM orders_migrations WHERE version = 4;
          DROP INDEX orders_track_number;
          UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'orders_customer_id'::regclass",
     );

@@ -47,6 +47,15 @@ const INSERT_HISTORY: &str =
 /// other session meanwhile: the short limit of the session would begin it again and again.
 const PATIENT: &str = "SET lock_timeout = '60s'";
 
+/// No other session writes once this is granted.
+const LOCK_TABLES: &str = "LOCK TABLE orders, dead_letters IN SHARE MODE NOWAIT";
+
+/// Whether nothing was ever stored, not even in a transaction that was rolled back.
+const ARE_NEW: &str = "
+    SELECT count(*) = 2 FROM pg_class
+    WHERE oid IN ('orders'::regclass, 'dead_letters'::regclass)
+      AND relkind = 'r' AND pg_relation_size(oid) = 0";
+
 const ENCODING: &str = "SELECT current_setting('server_encoding')";
 
 const TRY_LOCK: &str = "SELECT pg_try_advisory_lock($1)";
@@ -137,6 +146,24 @@ fn apply(client: &mut impl GenericClient, migration: &Migration) -> Result<(), S
     insert_history(client, migration)
 }
 
+/// Builds the indexes of new tables in one transaction, which takes a few milliseconds; `false` when the
+/// tables are not new, or are in use.
+fn apply_to_new_tables(client: &mut Client, migration: &Migration) -> Result<bool, StoreError> {
+    let mut transaction = client.transaction()?;
+    if transaction.batch_execute(LOCK_TABLES).is_err() {
+        return Ok(false);
+    }
+    let are_new: bool = transaction.query_one(ARE_NEW, &[])?.get(0);
+    if !are_new {
+        return Ok(false);
+    }
+    let sql = migration.sql.replace(" CONCURRENTLY ", " ");
+    transaction.batch_execute(&sql).map_err(explain)?;
+    insert_history(&mut transaction, migration)?;
+    transaction.commit()?;
+    Ok(true)
+}
+
 /// Runs each statement in a transaction of its own. None holds a semicolon but at its end.
 fn apply_statements(client: &mut Client, migration: &Migration) -> Result<(), StoreError> {
     client.batch_execute(PATIENT)?;
@@ -225,6 +252,9 @@ impl Schema for PostgresSchema {
 
     fn apply(&mut self, migration: &Migration) -> Result<(), StoreError> {
         if !migration.in_transaction {
+            if apply_to_new_tables(&mut self.client, migration)? {
+                return Ok(());
+            }
             return apply_statements(&mut self.client, migration);
         }
         let mut transaction = self.client.transaction()?;
