@@ -7,24 +7,18 @@ use super::{AppliedMigration, Gap, OwnedPosition, Position, StoreError};
 use crate::order::Timestamp;
 use crate::pipeline::{LastApplied, TopicId};
 
-pub use self::dead_letters::DeadLetters;
-
-pub(super) mod dead_letter_sql;
-pub mod dead_letters;
 pub(in crate::store) use self::accounting::sql;
 pub use self::accounting::{Accounted, Accounting, OrderSource, SourcedRow};
+pub use self::dead_letters::DeadLetters;
 pub use self::tracing::{
     OrderTrace, StoreTrace, TracedErasure, TracedLetter, TracedRow, TracedSource,
 };
 
 mod accounting;
+pub(super) mod dead_letter_sql;
+pub mod dead_letters;
 pub mod erasures;
 pub mod overview;
-
-/// Everything that operators ask of a store.
-pub trait OperatorStore:
-    Positions + MovePositions + Gaps + OrderList + erasures::Erasures + overview::Overview + Send
-    DeadLetters + Positions + MovePositions + Gaps + OrderList + erasures::Erasures + Send
 pub(in crate::store) mod tracing;
 
 /// Everything that operators ask of a store.
@@ -35,6 +29,7 @@ pub trait OperatorStore:
     + Gaps
     + OrderList
     + erasures::Erasures
+    + overview::Overview
     + Accounting
     + OrderTrace
     + Send

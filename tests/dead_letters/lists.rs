@@ -162,7 +162,7 @@ fn a_hundred_thousand_are_listed_in_seconds(engines: &Engines) {
         "INSERT INTO dead_letters (position_id, epoch, topic, partition, \"offset\", payload,
              payload_bytes, order_uid, accepted_at, reason)
          SELECT 1, 1, 'orders', 0, number, {payload}, 1000, 'uid-' || number,
-             '2026-11-28T09:00:00.000000Z', 'reason ' || number % 7
+             '2026-11-28T09:00:00.000000Z', 'reason ' || (number % 7)
          FROM {number}"
     ));
     let began = std::time::Instant::now();

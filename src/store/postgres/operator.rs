@@ -16,13 +16,12 @@ use crate::store::operator::{
 use crate::store::operator_sql::{self, Condition, OperatorSql, POSTGRES};
 use crate::store::{AppliedMigration, Gap, OwnedPosition, Position, StoreError};
 
+mod accounting;
+mod dead_letters;
 mod erasures;
+mod tracing;
 
 static SQL: LazyLock<OperatorSql> = LazyLock::new(|| OperatorSql::new(&POSTGRES, "FOR UPDATE"));
-
-mod dead_letters;
-mod accounting;
-mod tracing;
 
 impl OperatorStore for PostgresStore {
     fn applied_migrations(&mut self) -> Result<Vec<AppliedMigration>, StoreError> {

@@ -17,7 +17,10 @@ use crate::store::operator::{
 use crate::store::operator_sql::{self, Condition, OperatorSql, SQLITE};
 use crate::store::{AppliedMigration, Gap, OrderStore, OwnedPosition, Position, StoreError};
 
+mod accounting;
+mod dead_letters;
 mod erasures;
+mod tracing;
 
 /// A write transaction locks the whole file.
 static SQL: LazyLock<OperatorSql> = LazyLock::new(|| OperatorSql::new(&SQLITE, ""));
@@ -36,10 +39,6 @@ impl SqliteStore {
         })
     }
 }
-
-mod dead_letters;
-mod accounting;
-mod tracing;
 
 impl OperatorStore for SqliteStore {
     fn applied_migrations(&mut self) -> Result<Vec<AppliedMigration>, StoreError> {
