@@ -45,6 +45,10 @@ complete -c orders -n "__fish_orders_needs_command" -f -a "status" -d 'Show whet
 complete -c orders -n "__fish_orders_needs_command" -f -a "lag" -d 'Show how many records wait in each partition, and who has it'
 complete -c orders -n "__fish_orders_needs_command" -f -a "gaps" -d 'Records that were deleted before they were read'
 complete -c orders -n "__fish_orders_needs_command" -f -a "replay" -d 'Apply records of the log again, which is harmless'
+complete -c orders -n "__fish_orders_needs_command" -f -a "dead-letters" -d 'See what was refused, and why; repair it'
+complete -c orders -n "__fish_orders_needs_command" -f -a "erase" -d 'Erase an order for good: a customer wants to be forgotten'
+complete -c orders -n "__fish_orders_needs_command" -f -a "trace" -d 'Show where an order is, from the log to the cache'
+complete -c orders -n "__fish_orders_needs_command" -f -a "verify" -d 'Check that no record of the log is lost'
 complete -c orders -n "__fish_orders_needs_command" -f -a "export" -d 'Write every stored order as JSON, one a line'
 complete -c orders -n "__fish_orders_needs_command" -f -a "config" -d 'Show every setting, its value and where it comes from'
 complete -c orders -n "__fish_orders_needs_command" -f -a "token" -d 'Make a token that lets a client in'
@@ -329,6 +333,235 @@ complete -c orders -n "__fish_orders_using_subcommand replay" -l yes -d 'Do not 
 complete -c orders -n "__fish_orders_using_subcommand replay" -s q -l quiet -d 'Print only warnings and errors on stderr'
 complete -c orders -n "__fish_orders_using_subcommand replay" -s v -l verbose -d 'Print more on stderr; -vv prints everything'
 complete -c orders -n "__fish_orders_using_subcommand replay" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c orders -n "__fish_orders_using_subcommand dead-letters; and not __fish_seen_subcommand_from list show retry edit discard prune help" -l state -d 'Open ones, resolved ones or all [default: open]' -r -f -a "open\t'Those that count'
+resolved\t'Retried, outdated, discarded, erased'
+all\t'Both'"
+complete -c orders -n "__fish_orders_using_subcommand dead-letters; and not __fish_seen_subcommand_from list show retry edit discard prune help" -l reason -d 'Only those whose reason matches a regular expression' -r
+complete -c orders -n "__fish_orders_using_subcommand dead-letters; and not __fish_seen_subcommand_from list show retry edit discard prune help" -l since -d 'Only those dead since: 2026-11-27, 2026-11-27T08:00:00Z or -1h' -r
+complete -c orders -n "__fish_orders_using_subcommand dead-letters; and not __fish_seen_subcommand_from list show retry edit discard prune help" -l until -d 'Only those dead before' -r
+complete -c orders -n "__fish_orders_using_subcommand dead-letters; and not __fish_seen_subcommand_from list show retry edit discard prune help" -l uid -d 'Only those of this order' -r
+complete -c orders -n "__fish_orders_using_subcommand dead-letters; and not __fish_seen_subcommand_from list show retry edit discard prune help" -l key -d 'Only those whose record has this key' -r
+complete -c orders -n "__fish_orders_using_subcommand dead-letters; and not __fish_seen_subcommand_from list show retry edit discard prune help" -l partition -d 'Only those of this partition' -r
+complete -c orders -n "__fish_orders_using_subcommand dead-letters; and not __fish_seen_subcommand_from list show retry edit discard prune help" -l brokers -d 'Kafka brokers, separated by commas' -r
+complete -c orders -n "__fish_orders_using_subcommand dead-letters; and not __fish_seen_subcommand_from list show retry edit discard prune help" -l topic -d 'Topic of the orders' -r
+complete -c orders -n "__fish_orders_using_subcommand dead-letters; and not __fish_seen_subcommand_from list show retry edit discard prune help" -l lookup-topic -d 'Topic of the lookups' -r
+complete -c orders -n "__fish_orders_using_subcommand dead-letters; and not __fish_seen_subcommand_from list show retry edit discard prune help" -l found-topic -d 'Topic of the answers to lookups' -r
+complete -c orders -n "__fish_orders_using_subcommand dead-letters; and not __fish_seen_subcommand_from list show retry edit discard prune help" -l kafka-properties -d 'Properties of the Kafka client, separated by commas' -r
+complete -c orders -n "__fish_orders_using_subcommand dead-letters; and not __fish_seen_subcommand_from list show retry edit discard prune help" -s X -d 'Property of the Kafka client, repeatable; replaces that of KAFKA_PROPERTIES' -r
+complete -c orders -n "__fish_orders_using_subcommand dead-letters; and not __fish_seen_subcommand_from list show retry edit discard prune help" -l db-url -d 'Database, as postgresql://USER@HOST:PORT/DATABASE or sqlite:FILE' -r
+complete -c orders -n "__fish_orders_using_subcommand dead-letters; and not __fish_seen_subcommand_from list show retry edit discard prune help" -l data-dir -d 'Folder of the embedded engines' -r -F
+complete -c orders -n "__fish_orders_using_subcommand dead-letters; and not __fish_seen_subcommand_from list show retry edit discard prune help" -l output -d 'Print data as a table or as JSON' -r -f -a "table\t'Columns for people; plain when piped'
+json\t'One JSON document, also when the command fails'"
+complete -c orders -n "__fish_orders_using_subcommand dead-letters; and not __fish_seen_subcommand_from list show retry edit discard prune help" -l log-format -d 'Write diagnostics as text or as JSON' -r -f -a "text\t'TIME LEVEL message field=value'
+json\t'One JSON object a line'"
+complete -c orders -n "__fish_orders_using_subcommand dead-letters; and not __fish_seen_subcommand_from list show retry edit discard prune help" -l env-file -d 'File with variables [default: .env, where there is one]' -r -F
+complete -c orders -n "__fish_orders_using_subcommand dead-letters; and not __fish_seen_subcommand_from list show retry edit discard prune help" -l each -d 'One a line instead of by reason; at most 100,000'
+complete -c orders -n "__fish_orders_using_subcommand dead-letters; and not __fish_seen_subcommand_from list show retry edit discard prune help" -s q -l quiet -d 'Print only warnings and errors on stderr'
+complete -c orders -n "__fish_orders_using_subcommand dead-letters; and not __fish_seen_subcommand_from list show retry edit discard prune help" -s v -l verbose -d 'Print more on stderr; -vv prints everything'
+complete -c orders -n "__fish_orders_using_subcommand dead-letters; and not __fish_seen_subcommand_from list show retry edit discard prune help" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c orders -n "__fish_orders_using_subcommand dead-letters; and not __fish_seen_subcommand_from list show retry edit discard prune help" -f -a "list" -d 'List them by reason (the default), or each'
+complete -c orders -n "__fish_orders_using_subcommand dead-letters; and not __fish_seen_subcommand_from list show retry edit discard prune help" -f -a "show" -d 'Print everything known of one'
+complete -c orders -n "__fish_orders_using_subcommand dead-letters; and not __fish_seen_subcommand_from list show retry edit discard prune help" -f -a "retry" -d 'Decode them again, or mended orders in their place, and store them'
+complete -c orders -n "__fish_orders_using_subcommand dead-letters; and not __fish_seen_subcommand_from list show retry edit discard prune help" -f -a "edit" -d 'Mend one in an editor, and store it'
+complete -c orders -n "__fish_orders_using_subcommand dead-letters; and not __fish_seen_subcommand_from list show retry edit discard prune help" -f -a "discard" -d 'Give them up without storing anything'
+complete -c orders -n "__fish_orders_using_subcommand dead-letters; and not __fish_seen_subcommand_from list show retry edit discard prune help" -f -a "prune" -d 'Delete resolved ones'
+complete -c orders -n "__fish_orders_using_subcommand dead-letters; and not __fish_seen_subcommand_from list show retry edit discard prune help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c orders -n "__fish_orders_using_subcommand dead-letters; and __fish_seen_subcommand_from list" -l state -d 'Open ones, resolved ones or all [default: open]' -r -f -a "open\t'Those that count'
+resolved\t'Retried, outdated, discarded, erased'
+all\t'Both'"
+complete -c orders -n "__fish_orders_using_subcommand dead-letters; and __fish_seen_subcommand_from list" -l reason -d 'Only those whose reason matches a regular expression' -r
+complete -c orders -n "__fish_orders_using_subcommand dead-letters; and __fish_seen_subcommand_from list" -l since -d 'Only those dead since: 2026-11-27, 2026-11-27T08:00:00Z or -1h' -r
+complete -c orders -n "__fish_orders_using_subcommand dead-letters; and __fish_seen_subcommand_from list" -l until -d 'Only those dead before' -r
+complete -c orders -n "__fish_orders_using_subcommand dead-letters; and __fish_seen_subcommand_from list" -l uid -d 'Only those of this order' -r
+complete -c orders -n "__fish_orders_using_subcommand dead-letters; and __fish_seen_subcommand_from list" -l key -d 'Only those whose record has this key' -r
+complete -c orders -n "__fish_orders_using_subcommand dead-letters; and __fish_seen_subcommand_from list" -l partition -d 'Only those of this partition' -r
+complete -c orders -n "__fish_orders_using_subcommand dead-letters; and __fish_seen_subcommand_from list" -l brokers -d 'Kafka brokers, separated by commas' -r
+complete -c orders -n "__fish_orders_using_subcommand dead-letters; and __fish_seen_subcommand_from list" -l topic -d 'Topic of the orders' -r
+complete -c orders -n "__fish_orders_using_subcommand dead-letters; and __fish_seen_subcommand_from list" -l lookup-topic -d 'Topic of the lookups' -r
+complete -c orders -n "__fish_orders_using_subcommand dead-letters; and __fish_seen_subcommand_from list" -l found-topic -d 'Topic of the answers to lookups' -r
+complete -c orders -n "__fish_orders_using_subcommand dead-letters; and __fish_seen_subcommand_from list" -l kafka-properties -d 'Properties of the Kafka client, separated by commas' -r
+complete -c orders -n "__fish_orders_using_subcommand dead-letters; and __fish_seen_subcommand_from list" -s X -d 'Property of the Kafka client, repeatable; replaces that of KAFKA_PROPERTIES' -r
+complete -c orders -n "__fish_orders_using_subcommand dead-letters; and __fish_seen_subcommand_from list" -l db-url -d 'Database, as postgresql://USER@HOST:PORT/DATABASE or sqlite:FILE' -r
+complete -c orders -n "__fish_orders_using_subcommand dead-letters; and __fish_seen_subcommand_from list" -l data-dir -d 'Folder of the embedded engines' -r -F
+complete -c orders -n "__fish_orders_using_subcommand dead-letters; and __fish_seen_subcommand_from list" -l output -d 'Print data as a table or as JSON' -r -f -a "table\t'Columns for people; plain when piped'
+json\t'One JSON document, also when the command fails'"
+complete -c orders -n "__fish_orders_using_subcommand dead-letters; and __fish_seen_subcommand_from list" -l log-format -d 'Write diagnostics as text or as JSON' -r -f -a "text\t'TIME LEVEL message field=value'
+json\t'One JSON object a line'"
+complete -c orders -n "__fish_orders_using_subcommand dead-letters; and __fish_seen_subcommand_from list" -l env-file -d 'File with variables [default: .env, where there is one]' -r -F
+complete -c orders -n "__fish_orders_using_subcommand dead-letters; and __fish_seen_subcommand_from list" -l each -d 'One a line instead of by reason; at most 100,000'
+complete -c orders -n "__fish_orders_using_subcommand dead-letters; and __fish_seen_subcommand_from list" -s q -l quiet -d 'Print only warnings and errors on stderr'
+complete -c orders -n "__fish_orders_using_subcommand dead-letters; and __fish_seen_subcommand_from list" -s v -l verbose -d 'Print more on stderr; -vv prints everything'
+complete -c orders -n "__fish_orders_using_subcommand dead-letters; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c orders -n "__fish_orders_using_subcommand dead-letters; and __fish_seen_subcommand_from show" -l brokers -d 'Kafka brokers, separated by commas' -r
+complete -c orders -n "__fish_orders_using_subcommand dead-letters; and __fish_seen_subcommand_from show" -l topic -d 'Topic of the orders' -r
+complete -c orders -n "__fish_orders_using_subcommand dead-letters; and __fish_seen_subcommand_from show" -l lookup-topic -d 'Topic of the lookups' -r
+complete -c orders -n "__fish_orders_using_subcommand dead-letters; and __fish_seen_subcommand_from show" -l found-topic -d 'Topic of the answers to lookups' -r
+complete -c orders -n "__fish_orders_using_subcommand dead-letters; and __fish_seen_subcommand_from show" -l kafka-properties -d 'Properties of the Kafka client, separated by commas' -r
+complete -c orders -n "__fish_orders_using_subcommand dead-letters; and __fish_seen_subcommand_from show" -s X -d 'Property of the Kafka client, repeatable; replaces that of KAFKA_PROPERTIES' -r
+complete -c orders -n "__fish_orders_using_subcommand dead-letters; and __fish_seen_subcommand_from show" -l db-url -d 'Database, as postgresql://USER@HOST:PORT/DATABASE or sqlite:FILE' -r
+complete -c orders -n "__fish_orders_using_subcommand dead-letters; and __fish_seen_subcommand_from show" -l data-dir -d 'Folder of the embedded engines' -r -F
+complete -c orders -n "__fish_orders_using_subcommand dead-letters; and __fish_seen_subcommand_from show" -l output -d 'Print data as a table or as JSON' -r -f -a "table\t'Columns for people; plain when piped'
+json\t'One JSON document, also when the command fails'"
+complete -c orders -n "__fish_orders_using_subcommand dead-letters; and __fish_seen_subcommand_from show" -l log-format -d 'Write diagnostics as text or as JSON' -r -f -a "text\t'TIME LEVEL message field=value'
+json\t'One JSON object a line'"
+complete -c orders -n "__fish_orders_using_subcommand dead-letters; and __fish_seen_subcommand_from show" -l env-file -d 'File with variables [default: .env, where there is one]' -r -F
+complete -c orders -n "__fish_orders_using_subcommand dead-letters; and __fish_seen_subcommand_from show" -l reveal -d 'Show personal data'
+complete -c orders -n "__fish_orders_using_subcommand dead-letters; and __fish_seen_subcommand_from show" -s q -l quiet -d 'Print only warnings and errors on stderr'
+complete -c orders -n "__fish_orders_using_subcommand dead-letters; and __fish_seen_subcommand_from show" -s v -l verbose -d 'Print more on stderr; -vv prints everything'
+complete -c orders -n "__fish_orders_using_subcommand dead-letters; and __fish_seen_subcommand_from show" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c orders -n "__fish_orders_using_subcommand dead-letters; and __fish_seen_subcommand_from retry" -l reason -d 'Only those whose reason matches a regular expression' -r
+complete -c orders -n "__fish_orders_using_subcommand dead-letters; and __fish_seen_subcommand_from retry" -l since -d 'Only those dead since: 2026-11-27, 2026-11-27T08:00:00Z or -1h' -r
+complete -c orders -n "__fish_orders_using_subcommand dead-letters; and __fish_seen_subcommand_from retry" -l until -d 'Only those dead before' -r
+complete -c orders -n "__fish_orders_using_subcommand dead-letters; and __fish_seen_subcommand_from retry" -l uid -d 'Only those of this order' -r
+complete -c orders -n "__fish_orders_using_subcommand dead-letters; and __fish_seen_subcommand_from retry" -l key -d 'Only those whose record has this key' -r
+complete -c orders -n "__fish_orders_using_subcommand dead-letters; and __fish_seen_subcommand_from retry" -l partition -d 'Only those of this partition' -r
+complete -c orders -n "__fish_orders_using_subcommand dead-letters; and __fish_seen_subcommand_from retry" -l file -d 'Mended orders: one, an array, or one a line; each takes the place of its dead letters\' payloads' -r -F
+complete -c orders -n "__fish_orders_using_subcommand dead-letters; and __fish_seen_subcommand_from retry" -l id -d 'The dead letter of the one order in the file' -r
+complete -c orders -n "__fish_orders_using_subcommand dead-letters; and __fish_seen_subcommand_from retry" -l why -d 'Why, kept with who and when' -r
+complete -c orders -n "__fish_orders_using_subcommand dead-letters; and __fish_seen_subcommand_from retry" -l brokers -d 'Kafka brokers, separated by commas' -r
+complete -c orders -n "__fish_orders_using_subcommand dead-letters; and __fish_seen_subcommand_from retry" -l topic -d 'Topic of the orders' -r
+complete -c orders -n "__fish_orders_using_subcommand dead-letters; and __fish_seen_subcommand_from retry" -l lookup-topic -d 'Topic of the lookups' -r
+complete -c orders -n "__fish_orders_using_subcommand dead-letters; and __fish_seen_subcommand_from retry" -l found-topic -d 'Topic of the answers to lookups' -r
+complete -c orders -n "__fish_orders_using_subcommand dead-letters; and __fish_seen_subcommand_from retry" -l kafka-properties -d 'Properties of the Kafka client, separated by commas' -r
+complete -c orders -n "__fish_orders_using_subcommand dead-letters; and __fish_seen_subcommand_from retry" -s X -d 'Property of the Kafka client, repeatable; replaces that of KAFKA_PROPERTIES' -r
+complete -c orders -n "__fish_orders_using_subcommand dead-letters; and __fish_seen_subcommand_from retry" -l db-url -d 'Database, as postgresql://USER@HOST:PORT/DATABASE or sqlite:FILE' -r
+complete -c orders -n "__fish_orders_using_subcommand dead-letters; and __fish_seen_subcommand_from retry" -l data-dir -d 'Folder of the embedded engines' -r -F
+complete -c orders -n "__fish_orders_using_subcommand dead-letters; and __fish_seen_subcommand_from retry" -l output -d 'Print data as a table or as JSON' -r -f -a "table\t'Columns for people; plain when piped'
+json\t'One JSON document, also when the command fails'"
+complete -c orders -n "__fish_orders_using_subcommand dead-letters; and __fish_seen_subcommand_from retry" -l log-format -d 'Write diagnostics as text or as JSON' -r -f -a "text\t'TIME LEVEL message field=value'
+json\t'One JSON object a line'"
+complete -c orders -n "__fish_orders_using_subcommand dead-letters; and __fish_seen_subcommand_from retry" -l env-file -d 'File with variables [default: .env, where there is one]' -r -F
+complete -c orders -n "__fish_orders_using_subcommand dead-letters; and __fish_seen_subcommand_from retry" -l all -d 'All open ones'
+complete -c orders -n "__fish_orders_using_subcommand dead-letters; and __fish_seen_subcommand_from retry" -l dry-run -d 'Show what would happen, change nothing'
+complete -c orders -n "__fish_orders_using_subcommand dead-letters; and __fish_seen_subcommand_from retry" -l yes -d 'Do not ask'
+complete -c orders -n "__fish_orders_using_subcommand dead-letters; and __fish_seen_subcommand_from retry" -s q -l quiet -d 'Print only warnings and errors on stderr'
+complete -c orders -n "__fish_orders_using_subcommand dead-letters; and __fish_seen_subcommand_from retry" -s v -l verbose -d 'Print more on stderr; -vv prints everything'
+complete -c orders -n "__fish_orders_using_subcommand dead-letters; and __fish_seen_subcommand_from retry" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c orders -n "__fish_orders_using_subcommand dead-letters; and __fish_seen_subcommand_from edit" -l why -d 'Why, kept with who and when' -r
+complete -c orders -n "__fish_orders_using_subcommand dead-letters; and __fish_seen_subcommand_from edit" -l brokers -d 'Kafka brokers, separated by commas' -r
+complete -c orders -n "__fish_orders_using_subcommand dead-letters; and __fish_seen_subcommand_from edit" -l topic -d 'Topic of the orders' -r
+complete -c orders -n "__fish_orders_using_subcommand dead-letters; and __fish_seen_subcommand_from edit" -l lookup-topic -d 'Topic of the lookups' -r
+complete -c orders -n "__fish_orders_using_subcommand dead-letters; and __fish_seen_subcommand_from edit" -l found-topic -d 'Topic of the answers to lookups' -r
+complete -c orders -n "__fish_orders_using_subcommand dead-letters; and __fish_seen_subcommand_from edit" -l kafka-properties -d 'Properties of the Kafka client, separated by commas' -r
+complete -c orders -n "__fish_orders_using_subcommand dead-letters; and __fish_seen_subcommand_from edit" -s X -d 'Property of the Kafka client, repeatable; replaces that of KAFKA_PROPERTIES' -r
+complete -c orders -n "__fish_orders_using_subcommand dead-letters; and __fish_seen_subcommand_from edit" -l db-url -d 'Database, as postgresql://USER@HOST:PORT/DATABASE or sqlite:FILE' -r
+complete -c orders -n "__fish_orders_using_subcommand dead-letters; and __fish_seen_subcommand_from edit" -l data-dir -d 'Folder of the embedded engines' -r -F
+complete -c orders -n "__fish_orders_using_subcommand dead-letters; and __fish_seen_subcommand_from edit" -l output -d 'Print data as a table or as JSON' -r -f -a "table\t'Columns for people; plain when piped'
+json\t'One JSON document, also when the command fails'"
+complete -c orders -n "__fish_orders_using_subcommand dead-letters; and __fish_seen_subcommand_from edit" -l log-format -d 'Write diagnostics as text or as JSON' -r -f -a "text\t'TIME LEVEL message field=value'
+json\t'One JSON object a line'"
+complete -c orders -n "__fish_orders_using_subcommand dead-letters; and __fish_seen_subcommand_from edit" -l env-file -d 'File with variables [default: .env, where there is one]' -r -F
+complete -c orders -n "__fish_orders_using_subcommand dead-letters; and __fish_seen_subcommand_from edit" -s q -l quiet -d 'Print only warnings and errors on stderr'
+complete -c orders -n "__fish_orders_using_subcommand dead-letters; and __fish_seen_subcommand_from edit" -s v -l verbose -d 'Print more on stderr; -vv prints everything'
+complete -c orders -n "__fish_orders_using_subcommand dead-letters; and __fish_seen_subcommand_from edit" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c orders -n "__fish_orders_using_subcommand dead-letters; and __fish_seen_subcommand_from discard" -l reason -d 'Only those whose reason matches a regular expression' -r
+complete -c orders -n "__fish_orders_using_subcommand dead-letters; and __fish_seen_subcommand_from discard" -l since -d 'Only those dead since: 2026-11-27, 2026-11-27T08:00:00Z or -1h' -r
+complete -c orders -n "__fish_orders_using_subcommand dead-letters; and __fish_seen_subcommand_from discard" -l until -d 'Only those dead before' -r
+complete -c orders -n "__fish_orders_using_subcommand dead-letters; and __fish_seen_subcommand_from discard" -l uid -d 'Only those of this order' -r
+complete -c orders -n "__fish_orders_using_subcommand dead-letters; and __fish_seen_subcommand_from discard" -l key -d 'Only those whose record has this key' -r
+complete -c orders -n "__fish_orders_using_subcommand dead-letters; and __fish_seen_subcommand_from discard" -l partition -d 'Only those of this partition' -r
+complete -c orders -n "__fish_orders_using_subcommand dead-letters; and __fish_seen_subcommand_from discard" -l why -d 'Why, kept with who and when' -r
+complete -c orders -n "__fish_orders_using_subcommand dead-letters; and __fish_seen_subcommand_from discard" -l brokers -d 'Kafka brokers, separated by commas' -r
+complete -c orders -n "__fish_orders_using_subcommand dead-letters; and __fish_seen_subcommand_from discard" -l topic -d 'Topic of the orders' -r
+complete -c orders -n "__fish_orders_using_subcommand dead-letters; and __fish_seen_subcommand_from discard" -l lookup-topic -d 'Topic of the lookups' -r
+complete -c orders -n "__fish_orders_using_subcommand dead-letters; and __fish_seen_subcommand_from discard" -l found-topic -d 'Topic of the answers to lookups' -r
+complete -c orders -n "__fish_orders_using_subcommand dead-letters; and __fish_seen_subcommand_from discard" -l kafka-properties -d 'Properties of the Kafka client, separated by commas' -r
+complete -c orders -n "__fish_orders_using_subcommand dead-letters; and __fish_seen_subcommand_from discard" -s X -d 'Property of the Kafka client, repeatable; replaces that of KAFKA_PROPERTIES' -r
+complete -c orders -n "__fish_orders_using_subcommand dead-letters; and __fish_seen_subcommand_from discard" -l db-url -d 'Database, as postgresql://USER@HOST:PORT/DATABASE or sqlite:FILE' -r
+complete -c orders -n "__fish_orders_using_subcommand dead-letters; and __fish_seen_subcommand_from discard" -l data-dir -d 'Folder of the embedded engines' -r -F
+complete -c orders -n "__fish_orders_using_subcommand dead-letters; and __fish_seen_subcommand_from discard" -l output -d 'Print data as a table or as JSON' -r -f -a "table\t'Columns for people; plain when piped'
+json\t'One JSON document, also when the command fails'"
+complete -c orders -n "__fish_orders_using_subcommand dead-letters; and __fish_seen_subcommand_from discard" -l log-format -d 'Write diagnostics as text or as JSON' -r -f -a "text\t'TIME LEVEL message field=value'
+json\t'One JSON object a line'"
+complete -c orders -n "__fish_orders_using_subcommand dead-letters; and __fish_seen_subcommand_from discard" -l env-file -d 'File with variables [default: .env, where there is one]' -r -F
+complete -c orders -n "__fish_orders_using_subcommand dead-letters; and __fish_seen_subcommand_from discard" -l all -d 'All open ones'
+complete -c orders -n "__fish_orders_using_subcommand dead-letters; and __fish_seen_subcommand_from discard" -l dry-run -d 'Show what would happen, change nothing'
+complete -c orders -n "__fish_orders_using_subcommand dead-letters; and __fish_seen_subcommand_from discard" -l yes -d 'Do not ask'
+complete -c orders -n "__fish_orders_using_subcommand dead-letters; and __fish_seen_subcommand_from discard" -s q -l quiet -d 'Print only warnings and errors on stderr'
+complete -c orders -n "__fish_orders_using_subcommand dead-letters; and __fish_seen_subcommand_from discard" -s v -l verbose -d 'Print more on stderr; -vv prints everything'
+complete -c orders -n "__fish_orders_using_subcommand dead-letters; and __fish_seen_subcommand_from discard" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c orders -n "__fish_orders_using_subcommand dead-letters; and __fish_seen_subcommand_from prune" -l resolved-before -d 'Only those resolved before: 2026-11-27, 2026-11-27T08:00:00Z or -90d' -r
+complete -c orders -n "__fish_orders_using_subcommand dead-letters; and __fish_seen_subcommand_from prune" -l brokers -d 'Kafka brokers, separated by commas' -r
+complete -c orders -n "__fish_orders_using_subcommand dead-letters; and __fish_seen_subcommand_from prune" -l topic -d 'Topic of the orders' -r
+complete -c orders -n "__fish_orders_using_subcommand dead-letters; and __fish_seen_subcommand_from prune" -l lookup-topic -d 'Topic of the lookups' -r
+complete -c orders -n "__fish_orders_using_subcommand dead-letters; and __fish_seen_subcommand_from prune" -l found-topic -d 'Topic of the answers to lookups' -r
+complete -c orders -n "__fish_orders_using_subcommand dead-letters; and __fish_seen_subcommand_from prune" -l kafka-properties -d 'Properties of the Kafka client, separated by commas' -r
+complete -c orders -n "__fish_orders_using_subcommand dead-letters; and __fish_seen_subcommand_from prune" -s X -d 'Property of the Kafka client, repeatable; replaces that of KAFKA_PROPERTIES' -r
+complete -c orders -n "__fish_orders_using_subcommand dead-letters; and __fish_seen_subcommand_from prune" -l db-url -d 'Database, as postgresql://USER@HOST:PORT/DATABASE or sqlite:FILE' -r
+complete -c orders -n "__fish_orders_using_subcommand dead-letters; and __fish_seen_subcommand_from prune" -l data-dir -d 'Folder of the embedded engines' -r -F
+complete -c orders -n "__fish_orders_using_subcommand dead-letters; and __fish_seen_subcommand_from prune" -l output -d 'Print data as a table or as JSON' -r -f -a "table\t'Columns for people; plain when piped'
+json\t'One JSON document, also when the command fails'"
+complete -c orders -n "__fish_orders_using_subcommand dead-letters; and __fish_seen_subcommand_from prune" -l log-format -d 'Write diagnostics as text or as JSON' -r -f -a "text\t'TIME LEVEL message field=value'
+json\t'One JSON object a line'"
+complete -c orders -n "__fish_orders_using_subcommand dead-letters; and __fish_seen_subcommand_from prune" -l env-file -d 'File with variables [default: .env, where there is one]' -r -F
+complete -c orders -n "__fish_orders_using_subcommand dead-letters; and __fish_seen_subcommand_from prune" -l dry-run -d 'Count them, delete nothing'
+complete -c orders -n "__fish_orders_using_subcommand dead-letters; and __fish_seen_subcommand_from prune" -l yes -d 'Do not ask'
+complete -c orders -n "__fish_orders_using_subcommand dead-letters; and __fish_seen_subcommand_from prune" -s q -l quiet -d 'Print only warnings and errors on stderr'
+complete -c orders -n "__fish_orders_using_subcommand dead-letters; and __fish_seen_subcommand_from prune" -s v -l verbose -d 'Print more on stderr; -vv prints everything'
+complete -c orders -n "__fish_orders_using_subcommand dead-letters; and __fish_seen_subcommand_from prune" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c orders -n "__fish_orders_using_subcommand dead-letters; and __fish_seen_subcommand_from help" -f -a "list" -d 'List them by reason (the default), or each'
+complete -c orders -n "__fish_orders_using_subcommand dead-letters; and __fish_seen_subcommand_from help" -f -a "show" -d 'Print everything known of one'
+complete -c orders -n "__fish_orders_using_subcommand dead-letters; and __fish_seen_subcommand_from help" -f -a "retry" -d 'Decode them again, or mended orders in their place, and store them'
+complete -c orders -n "__fish_orders_using_subcommand dead-letters; and __fish_seen_subcommand_from help" -f -a "edit" -d 'Mend one in an editor, and store it'
+complete -c orders -n "__fish_orders_using_subcommand dead-letters; and __fish_seen_subcommand_from help" -f -a "discard" -d 'Give them up without storing anything'
+complete -c orders -n "__fish_orders_using_subcommand dead-letters; and __fish_seen_subcommand_from help" -f -a "prune" -d 'Delete resolved ones'
+complete -c orders -n "__fish_orders_using_subcommand dead-letters; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c orders -n "__fish_orders_using_subcommand erase" -l why -d 'Why, kept with who and when: without personal data' -r
+complete -c orders -n "__fish_orders_using_subcommand erase" -l brokers -d 'Kafka brokers, separated by commas' -r
+complete -c orders -n "__fish_orders_using_subcommand erase" -l topic -d 'Topic of the orders' -r
+complete -c orders -n "__fish_orders_using_subcommand erase" -l lookup-topic -d 'Topic of the lookups' -r
+complete -c orders -n "__fish_orders_using_subcommand erase" -l found-topic -d 'Topic of the answers to lookups' -r
+complete -c orders -n "__fish_orders_using_subcommand erase" -l kafka-properties -d 'Properties of the Kafka client, separated by commas' -r
+complete -c orders -n "__fish_orders_using_subcommand erase" -s X -d 'Property of the Kafka client, repeatable; replaces that of KAFKA_PROPERTIES' -r
+complete -c orders -n "__fish_orders_using_subcommand erase" -l db-url -d 'Database, as postgresql://USER@HOST:PORT/DATABASE or sqlite:FILE' -r
+complete -c orders -n "__fish_orders_using_subcommand erase" -l data-dir -d 'Folder of the embedded engines' -r -F
+complete -c orders -n "__fish_orders_using_subcommand erase" -l output -d 'Print data as a table or as JSON' -r -f -a "table\t'Columns for people; plain when piped'
+json\t'One JSON document, also when the command fails'"
+complete -c orders -n "__fish_orders_using_subcommand erase" -l log-format -d 'Write diagnostics as text or as JSON' -r -f -a "text\t'TIME LEVEL message field=value'
+json\t'One JSON object a line'"
+complete -c orders -n "__fish_orders_using_subcommand erase" -l env-file -d 'File with variables [default: .env, where there is one]' -r -F
+complete -c orders -n "__fish_orders_using_subcommand erase" -l dry-run -d 'Say what would be erased, change nothing'
+complete -c orders -n "__fish_orders_using_subcommand erase" -l yes -d 'Do not ask'
+complete -c orders -n "__fish_orders_using_subcommand erase" -s q -l quiet -d 'Print only warnings and errors on stderr'
+complete -c orders -n "__fish_orders_using_subcommand erase" -s v -l verbose -d 'Print more on stderr; -vv prints everything'
+complete -c orders -n "__fish_orders_using_subcommand erase" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c orders -n "__fish_orders_using_subcommand trace" -l brokers -d 'Kafka brokers, separated by commas' -r
+complete -c orders -n "__fish_orders_using_subcommand trace" -l topic -d 'Topic of the orders' -r
+complete -c orders -n "__fish_orders_using_subcommand trace" -l lookup-topic -d 'Topic of the lookups' -r
+complete -c orders -n "__fish_orders_using_subcommand trace" -l found-topic -d 'Topic of the answers to lookups' -r
+complete -c orders -n "__fish_orders_using_subcommand trace" -l kafka-properties -d 'Properties of the Kafka client, separated by commas' -r
+complete -c orders -n "__fish_orders_using_subcommand trace" -s X -d 'Property of the Kafka client, repeatable; replaces that of KAFKA_PROPERTIES' -r
+complete -c orders -n "__fish_orders_using_subcommand trace" -l db-url -d 'Database, as postgresql://USER@HOST:PORT/DATABASE or sqlite:FILE' -r
+complete -c orders -n "__fish_orders_using_subcommand trace" -l data-dir -d 'Folder of the embedded engines' -r -F
+complete -c orders -n "__fish_orders_using_subcommand trace" -l api-url -d 'URL of the API' -r
+complete -c orders -n "__fish_orders_using_subcommand trace" -l token-file -d 'File with the token to send; ORDERS_TOKEN may hold the token itself' -r -F
+complete -c orders -n "__fish_orders_using_subcommand trace" -l output -d 'Print data as a table or as JSON' -r -f -a "table\t'Columns for people; plain when piped'
+json\t'One JSON document, also when the command fails'"
+complete -c orders -n "__fish_orders_using_subcommand trace" -l log-format -d 'Write diagnostics as text or as JSON' -r -f -a "text\t'TIME LEVEL message field=value'
+json\t'One JSON object a line'"
+complete -c orders -n "__fish_orders_using_subcommand trace" -l env-file -d 'File with variables [default: .env, where there is one]' -r -F
+complete -c orders -n "__fish_orders_using_subcommand trace" -l scan -d 'Read the whole topic, which takes a second for each 100,000 records'
+complete -c orders -n "__fish_orders_using_subcommand trace" -s q -l quiet -d 'Print only warnings and errors on stderr'
+complete -c orders -n "__fish_orders_using_subcommand trace" -s v -l verbose -d 'Print more on stderr; -vv prints everything'
+complete -c orders -n "__fish_orders_using_subcommand trace" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c orders -n "__fish_orders_using_subcommand verify" -l since -d 'Only records from then on: 2026-11-27T10:00:00Z, 2026-11-27, -15m or -1h' -r
+complete -c orders -n "__fish_orders_using_subcommand verify" -l wait -d 'How long to wait for database and log [default: one attempt]' -r
+complete -c orders -n "__fish_orders_using_subcommand verify" -l brokers -d 'Kafka brokers, separated by commas' -r
+complete -c orders -n "__fish_orders_using_subcommand verify" -l topic -d 'Topic of the orders' -r
+complete -c orders -n "__fish_orders_using_subcommand verify" -l lookup-topic -d 'Topic of the lookups' -r
+complete -c orders -n "__fish_orders_using_subcommand verify" -l found-topic -d 'Topic of the answers to lookups' -r
+complete -c orders -n "__fish_orders_using_subcommand verify" -l kafka-properties -d 'Properties of the Kafka client, separated by commas' -r
+complete -c orders -n "__fish_orders_using_subcommand verify" -s X -d 'Property of the Kafka client, repeatable; replaces that of KAFKA_PROPERTIES' -r
+complete -c orders -n "__fish_orders_using_subcommand verify" -l db-url -d 'Database, as postgresql://USER@HOST:PORT/DATABASE or sqlite:FILE' -r
+complete -c orders -n "__fish_orders_using_subcommand verify" -l data-dir -d 'Folder of the embedded engines' -r -F
+complete -c orders -n "__fish_orders_using_subcommand verify" -l output -d 'Print data as a table or as JSON' -r -f -a "table\t'Columns for people; plain when piped'
+json\t'One JSON document, also when the command fails'"
+complete -c orders -n "__fish_orders_using_subcommand verify" -l log-format -d 'Write diagnostics as text or as JSON' -r -f -a "text\t'TIME LEVEL message field=value'
+json\t'One JSON object a line'"
+complete -c orders -n "__fish_orders_using_subcommand verify" -l env-file -d 'File with variables [default: .env, where there is one]' -r -F
+complete -c orders -n "__fish_orders_using_subcommand verify" -s q -l quiet -d 'Print only warnings and errors on stderr'
+complete -c orders -n "__fish_orders_using_subcommand verify" -s v -l verbose -d 'Print more on stderr; -vv prints everything'
+complete -c orders -n "__fish_orders_using_subcommand verify" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c orders -n "__fish_orders_using_subcommand export" -l to -d 'File for the orders; `-` is stdout' -r -F
 complete -c orders -n "__fish_orders_using_subcommand export" -l dead-letters -d 'File for dead letters: records that are not orders, with offset and reason' -r -F
 complete -c orders -n "__fish_orders_using_subcommand export" -l wait -d 'How long to wait for database and log, and for the store to catch up' -r
@@ -409,23 +642,33 @@ complete -c orders -n "__fish_orders_using_subcommand version" -l env-file -d 'F
 complete -c orders -n "__fish_orders_using_subcommand version" -s q -l quiet -d 'Print only warnings and errors on stderr'
 complete -c orders -n "__fish_orders_using_subcommand version" -s v -l verbose -d 'Print more on stderr; -vv prints everything'
 complete -c orders -n "__fish_orders_using_subcommand version" -s h -l help -d 'Print help'
-complete -c orders -n "__fish_orders_using_subcommand help; and not __fish_seen_subcommand_from up migrate create-topics serve-api consume send get list status lag gaps replay export config token completions version help" -f -a "up" -d 'Run everything in one process; no other software is required'
-complete -c orders -n "__fish_orders_using_subcommand help; and not __fish_seen_subcommand_from up migrate create-topics serve-api consume send get list status lag gaps replay export config token completions version help" -f -a "migrate" -d 'Create or update the tables of the database'
-complete -c orders -n "__fish_orders_using_subcommand help; and not __fish_seen_subcommand_from up migrate create-topics serve-api consume send get list status lag gaps replay export config token completions version help" -f -a "create-topics" -d 'Create the topics, or check existing ones'
-complete -c orders -n "__fish_orders_using_subcommand help; and not __fish_seen_subcommand_from up migrate create-topics serve-api consume send get list status lag gaps replay export config token completions version help" -f -a "serve-api" -d 'Serve the HTTP API: accept orders and return them'
-complete -c orders -n "__fish_orders_using_subcommand help; and not __fish_seen_subcommand_from up migrate create-topics serve-api consume send get list status lag gaps replay export config token completions version help" -f -a "consume" -d 'Store orders from the log in the database, and answer lookups'
-complete -c orders -n "__fish_orders_using_subcommand help; and not __fish_seen_subcommand_from up migrate create-topics serve-api consume send get list status lag gaps replay export config token completions version help" -f -a "send" -d 'Post orders from files or stdin to the API'
-complete -c orders -n "__fish_orders_using_subcommand help; and not __fish_seen_subcommand_from up migrate create-topics serve-api consume send get list status lag gaps replay export config token completions version help" -f -a "get" -d 'Get orders by their uid from the API'
-complete -c orders -n "__fish_orders_using_subcommand help; and not __fish_seen_subcommand_from up migrate create-topics serve-api consume send get list status lag gaps replay export config token completions version help" -f -a "list" -d 'List the newest orders, or those of a customer'
-complete -c orders -n "__fish_orders_using_subcommand help; and not __fish_seen_subcommand_from up migrate create-topics serve-api consume send get list status lag gaps replay export config token completions version help" -f -a "status" -d 'Show whether every part is healthy, and what repairs it'
-complete -c orders -n "__fish_orders_using_subcommand help; and not __fish_seen_subcommand_from up migrate create-topics serve-api consume send get list status lag gaps replay export config token completions version help" -f -a "lag" -d 'Show how many records wait in each partition, and who has it'
-complete -c orders -n "__fish_orders_using_subcommand help; and not __fish_seen_subcommand_from up migrate create-topics serve-api consume send get list status lag gaps replay export config token completions version help" -f -a "gaps" -d 'Records that were deleted before they were read'
-complete -c orders -n "__fish_orders_using_subcommand help; and not __fish_seen_subcommand_from up migrate create-topics serve-api consume send get list status lag gaps replay export config token completions version help" -f -a "replay" -d 'Apply records of the log again, which is harmless'
-complete -c orders -n "__fish_orders_using_subcommand help; and not __fish_seen_subcommand_from up migrate create-topics serve-api consume send get list status lag gaps replay export config token completions version help" -f -a "export" -d 'Write every stored order as JSON, one a line'
-complete -c orders -n "__fish_orders_using_subcommand help; and not __fish_seen_subcommand_from up migrate create-topics serve-api consume send get list status lag gaps replay export config token completions version help" -f -a "config" -d 'Show every setting, its value and where it comes from'
-complete -c orders -n "__fish_orders_using_subcommand help; and not __fish_seen_subcommand_from up migrate create-topics serve-api consume send get list status lag gaps replay export config token completions version help" -f -a "token" -d 'Make a token that lets a client in'
-complete -c orders -n "__fish_orders_using_subcommand help; and not __fish_seen_subcommand_from up migrate create-topics serve-api consume send get list status lag gaps replay export config token completions version help" -f -a "completions" -d 'Print the completion script of a shell'
-complete -c orders -n "__fish_orders_using_subcommand help; and not __fish_seen_subcommand_from up migrate create-topics serve-api consume send get list status lag gaps replay export config token completions version help" -f -a "version" -d 'Print the version'
-complete -c orders -n "__fish_orders_using_subcommand help; and not __fish_seen_subcommand_from up migrate create-topics serve-api consume send get list status lag gaps replay export config token completions version help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c orders -n "__fish_orders_using_subcommand help; and not __fish_seen_subcommand_from up migrate create-topics serve-api consume send get list status lag gaps replay dead-letters erase trace verify export config token completions version help" -f -a "up" -d 'Run everything in one process; no other software is required'
+complete -c orders -n "__fish_orders_using_subcommand help; and not __fish_seen_subcommand_from up migrate create-topics serve-api consume send get list status lag gaps replay dead-letters erase trace verify export config token completions version help" -f -a "migrate" -d 'Create or update the tables of the database'
+complete -c orders -n "__fish_orders_using_subcommand help; and not __fish_seen_subcommand_from up migrate create-topics serve-api consume send get list status lag gaps replay dead-letters erase trace verify export config token completions version help" -f -a "create-topics" -d 'Create the topics, or check existing ones'
+complete -c orders -n "__fish_orders_using_subcommand help; and not __fish_seen_subcommand_from up migrate create-topics serve-api consume send get list status lag gaps replay dead-letters erase trace verify export config token completions version help" -f -a "serve-api" -d 'Serve the HTTP API: accept orders and return them'
+complete -c orders -n "__fish_orders_using_subcommand help; and not __fish_seen_subcommand_from up migrate create-topics serve-api consume send get list status lag gaps replay dead-letters erase trace verify export config token completions version help" -f -a "consume" -d 'Store orders from the log in the database, and answer lookups'
+complete -c orders -n "__fish_orders_using_subcommand help; and not __fish_seen_subcommand_from up migrate create-topics serve-api consume send get list status lag gaps replay dead-letters erase trace verify export config token completions version help" -f -a "send" -d 'Post orders from files or stdin to the API'
+complete -c orders -n "__fish_orders_using_subcommand help; and not __fish_seen_subcommand_from up migrate create-topics serve-api consume send get list status lag gaps replay dead-letters erase trace verify export config token completions version help" -f -a "get" -d 'Get orders by their uid from the API'
+complete -c orders -n "__fish_orders_using_subcommand help; and not __fish_seen_subcommand_from up migrate create-topics serve-api consume send get list status lag gaps replay dead-letters erase trace verify export config token completions version help" -f -a "list" -d 'List the newest orders, or those of a customer'
+complete -c orders -n "__fish_orders_using_subcommand help; and not __fish_seen_subcommand_from up migrate create-topics serve-api consume send get list status lag gaps replay dead-letters erase trace verify export config token completions version help" -f -a "status" -d 'Show whether every part is healthy, and what repairs it'
+complete -c orders -n "__fish_orders_using_subcommand help; and not __fish_seen_subcommand_from up migrate create-topics serve-api consume send get list status lag gaps replay dead-letters erase trace verify export config token completions version help" -f -a "lag" -d 'Show how many records wait in each partition, and who has it'
+complete -c orders -n "__fish_orders_using_subcommand help; and not __fish_seen_subcommand_from up migrate create-topics serve-api consume send get list status lag gaps replay dead-letters erase trace verify export config token completions version help" -f -a "gaps" -d 'Records that were deleted before they were read'
+complete -c orders -n "__fish_orders_using_subcommand help; and not __fish_seen_subcommand_from up migrate create-topics serve-api consume send get list status lag gaps replay dead-letters erase trace verify export config token completions version help" -f -a "replay" -d 'Apply records of the log again, which is harmless'
+complete -c orders -n "__fish_orders_using_subcommand help; and not __fish_seen_subcommand_from up migrate create-topics serve-api consume send get list status lag gaps replay dead-letters erase trace verify export config token completions version help" -f -a "dead-letters" -d 'See what was refused, and why; repair it'
+complete -c orders -n "__fish_orders_using_subcommand help; and not __fish_seen_subcommand_from up migrate create-topics serve-api consume send get list status lag gaps replay dead-letters erase trace verify export config token completions version help" -f -a "erase" -d 'Erase an order for good: a customer wants to be forgotten'
+complete -c orders -n "__fish_orders_using_subcommand help; and not __fish_seen_subcommand_from up migrate create-topics serve-api consume send get list status lag gaps replay dead-letters erase trace verify export config token completions version help" -f -a "trace" -d 'Show where an order is, from the log to the cache'
+complete -c orders -n "__fish_orders_using_subcommand help; and not __fish_seen_subcommand_from up migrate create-topics serve-api consume send get list status lag gaps replay dead-letters erase trace verify export config token completions version help" -f -a "verify" -d 'Check that no record of the log is lost'
+complete -c orders -n "__fish_orders_using_subcommand help; and not __fish_seen_subcommand_from up migrate create-topics serve-api consume send get list status lag gaps replay dead-letters erase trace verify export config token completions version help" -f -a "export" -d 'Write every stored order as JSON, one a line'
+complete -c orders -n "__fish_orders_using_subcommand help; and not __fish_seen_subcommand_from up migrate create-topics serve-api consume send get list status lag gaps replay dead-letters erase trace verify export config token completions version help" -f -a "config" -d 'Show every setting, its value and where it comes from'
+complete -c orders -n "__fish_orders_using_subcommand help; and not __fish_seen_subcommand_from up migrate create-topics serve-api consume send get list status lag gaps replay dead-letters erase trace verify export config token completions version help" -f -a "token" -d 'Make a token that lets a client in'
+complete -c orders -n "__fish_orders_using_subcommand help; and not __fish_seen_subcommand_from up migrate create-topics serve-api consume send get list status lag gaps replay dead-letters erase trace verify export config token completions version help" -f -a "completions" -d 'Print the completion script of a shell'
+complete -c orders -n "__fish_orders_using_subcommand help; and not __fish_seen_subcommand_from up migrate create-topics serve-api consume send get list status lag gaps replay dead-letters erase trace verify export config token completions version help" -f -a "version" -d 'Print the version'
+complete -c orders -n "__fish_orders_using_subcommand help; and not __fish_seen_subcommand_from up migrate create-topics serve-api consume send get list status lag gaps replay dead-letters erase trace verify export config token completions version help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c orders -n "__fish_orders_using_subcommand help; and __fish_seen_subcommand_from gaps" -f -a "list" -d 'List the gaps (the default)'
 complete -c orders -n "__fish_orders_using_subcommand help; and __fish_seen_subcommand_from gaps" -f -a "accept" -d 'Let the consumer go on after a gap'
+complete -c orders -n "__fish_orders_using_subcommand help; and __fish_seen_subcommand_from dead-letters" -f -a "list" -d 'List them by reason (the default), or each'
+complete -c orders -n "__fish_orders_using_subcommand help; and __fish_seen_subcommand_from dead-letters" -f -a "show" -d 'Print everything known of one'
+complete -c orders -n "__fish_orders_using_subcommand help; and __fish_seen_subcommand_from dead-letters" -f -a "retry" -d 'Decode them again, or mended orders in their place, and store them'
+complete -c orders -n "__fish_orders_using_subcommand help; and __fish_seen_subcommand_from dead-letters" -f -a "edit" -d 'Mend one in an editor, and store it'
+complete -c orders -n "__fish_orders_using_subcommand help; and __fish_seen_subcommand_from dead-letters" -f -a "discard" -d 'Give them up without storing anything'
+complete -c orders -n "__fish_orders_using_subcommand help; and __fish_seen_subcommand_from dead-letters" -f -a "prune" -d 'Delete resolved ones'
