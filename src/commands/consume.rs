@@ -46,10 +46,10 @@ pub struct Args {
 pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     let log_settings = args.engines.log()?;
     let store_settings = args.engines.store()?;
-    let group = Some(args.groups.group.as_str());
-    context.log_start("consumer", &log_settings, Some(&store_settings), group);
     let admin = args.admin.admin_addr;
     let ports = Ports::open(&args.access, &[("ADMIN_ADDR", admin)])?;
+    let group = Some(args.groups.group.as_str());
+    context.log_start("consumer", &log_settings, Some(&store_settings), group);
     let settings = Settings {
         topics: log_settings.topics.clone(),
         group: args.groups.group,

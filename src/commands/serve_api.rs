@@ -39,12 +39,12 @@ pub struct Args {
 pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     let log_settings = args.engines.log()?;
     let store_settings = args.engines.optional_store();
-    context.log_start("api", &log_settings, store_settings.as_ref(), None);
     let (public, admin) = (args.http.http_addr, args.admin.admin_addr);
     let ports = Ports::open(
         &args.access,
         &[("HTTP_ADDR", public), ("ADMIN_ADDR", admin)],
     )?;
+    context.log_start("api", &log_settings, store_settings.as_ref(), None);
     let settings = api_settings(&log_settings, &args.http, &args.cache, ports.access(public));
     CacheArgs::warn(&context.settings)?;
 

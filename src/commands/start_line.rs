@@ -6,7 +6,7 @@ use crate::commands::Context;
 use crate::config::{LogSettings, StoreSettings};
 
 impl Context {
-    /// Logs it; call before anything else that may log.
+    /// Logs it; call once the settings are known to be usable, before anything else is logged.
     pub(super) fn log_start(
         &self,
         role: &str,

@@ -79,11 +79,11 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     let began = Instant::now();
     let log_settings = args.engines.log()?;
     let store_settings = args.engines.store()?;
-    let group = Some(args.groups.group.as_str());
-    context.log_start("up", &log_settings, Some(&store_settings), group);
     let (http_addr, admin_addr) = (args.http.http_addr, args.admin.admin_addr);
     let addrs = [("HTTP_ADDR", http_addr), ("ADMIN_ADDR", admin_addr)];
     let ports = Ports::open(&args.access, &addrs)?;
+    let group = Some(args.groups.group.as_str());
+    context.log_start("up", &log_settings, Some(&store_settings), group);
     let demo_token = demo_token(args.demo && ports.need_tokens(), context)?;
     let api_settings = api_settings(
         &log_settings,

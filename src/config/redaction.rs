@@ -69,6 +69,9 @@ fn redact_word(word: &str) -> String {
     format!("{scheme}{}", redact_parameters(&rest))
 }
 
+/// What a sentence may put behind a URL.
+const PUNCTUATION: [char; 9] = ['`', '\'', '"', '.', ',', ':', ';', ')', ' '];
+
 /// What stands before a colon that no port follows: without an `@`, that may be a password whose host
 /// was forgotten, and then nobody knows where it ends.
 fn before_secret(rest: &str) -> Option<&str> {
@@ -78,7 +81,7 @@ fn before_secret(rest: &str) -> Option<&str> {
         // The colons of an IPv6 address are inside its brackets.
         let name = host.rfind(']').map_or(0, |end| end + 1);
         if let Some(colon) = host[name..].find(':') {
-            let port = host[name + colon + 1..].trim_end_matches(['`', '\'', '"', '.', ' ']);
+            let port = host[name + colon + 1..].trim_end_matches(PUNCTUATION);
             if port.bytes().any(|byte| !byte.is_ascii_digit()) {
                 return Some(&rest[..begin + name + colon]);
             }
@@ -124,6 +127,7 @@ mod tests {
             ),
             ("postgres://me@db/orders", "postgres://me@db/orders"),
             ("postgres://me:s3cret", "postgres://me:***"),
+            ("at `https://api:8443`: no", "at `https://api:8443`: no"),
             ("postgres://me:s3/cret", "postgres://me:***"),
             ("postgres://db:5432,me:s3cret", "postgres://db:5432,me:***"),
             (

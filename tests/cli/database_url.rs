@@ -242,5 +242,5 @@ fn target_session_attrs_passes_over_a_server_that_takes_no_writes() {
         );
         env.orders(&["migrate"]).env("DB_URL", url).run().succeeds();
     }
-    assert_eq!(env.db().count("orders_migrations"), 2);
+    assert_eq!(env.db().count("orders_migrations"), 4);
 }

@@ -151,7 +151,7 @@ fn the_lag_of_a_partition_that_is_stopped_at_a_gap_counts_up() {
     env.kafka().delete_records(&env.topic(), 0, 15);
 
     let consumer = env.consume().spawn();
-    consumer.wait_until_unready("--accept-gap");
+    consumer.wait_until_unready("orders gaps accept");
     wait_for_lag(&consumer, 0, 10.0);
     env.produce(&to(0, orders("later", 5, 1, 1)));
     wait_for_lag(&consumer, 0, 15.0);

@@ -37,7 +37,7 @@ fn the_first_line_of_a_service_says_what_runs_and_on_what(engines: &Engines) {
         match engines {
             Engines::Servers => {
                 parts.push(format!("log=\"Kafka at `{}`\"", env.brokers));
-                parts.push("store=\"postgresql://".into());
+                parts.push("store=\"PostgreSQL\"".into());
             }
             Engines::Embedded => {
                 let folder = env.data_dir().display();
@@ -67,7 +67,7 @@ fn the_first_line_has_no_password() {
     let url = env.db_url.replace("postgres@", "postgres:hunter2@");
     let consumer = env.consume().env("DB_URL", url).spawn();
     let line = consumer.wait_for_line("starts");
-    assert!(line.contains("store=\"postgresql://"), "{line}");
+    assert!(line.contains("store=\"PostgreSQL\""), "{line}");
     assert!(!line.contains("hunter2"), "{line}");
 }
 

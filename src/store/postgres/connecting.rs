@@ -21,8 +21,9 @@ use postgres_openssl::MakeTlsConnector;
 use crate::sync::lock;
 
 /// How many attempts may be left at a server that answers probes and nothing else before the pauses
-/// between further ones grow: a minute before the first of them, two before the second, and so on.
-const MAX_STUCK: usize = 4;
+/// between further ones grow: a minute before the first of them, two before the second, and so on. More
+/// than the threads of a process that connect at once (eight lanes, lookups, the watching threads).
+const MAX_STUCK: usize = 16;
 const STUCK_PAUSE: Duration = Duration::from_secs(60);
 
 /// How many attempts may be left in all, after thirty hours. Each has a thread and two descriptors.
