@@ -26,6 +26,10 @@ stay in one partition.";
 /// The pause between two counts of the brokers.
 const BROKER_PAUSE: Duration = Duration::from_millis(500);
 
+/// How long brokers may take to learn of partitions that were added, and the pause between two looks.
+const SETTLING: Duration = Duration::from_secs(5);
+const SETTLING_PAUSE: Duration = Duration::from_millis(50);
+
 /// How many partitions of a topic the table shows; the rest is counted.
 const OFFSETS_SHOWN: usize = 8;
 
@@ -84,12 +88,13 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     let names = wanted.each_ref().map(|spec| spec.name.as_str());
 
     let found = findings(&wanted, &describe(&*admin, Some(&names))?);
+    let may_grow = args.requested.partitions.is_some();
+    let grows = !args.check && may_grow && found.iter().any(|it| it.to_grow().is_some());
     if !args.check {
-        let may_grow = args.requested.partitions.is_some();
         change(&*admin, &found, may_grow, context)?;
     }
-    let listed = describe(&*admin, if args.all { None } else { Some(&names) })?;
-    let left = findings(&wanted, &listed);
+    let names = (!args.all).then_some(&names[..]);
+    let (listed, left) = described_after(&*admin, names, &wanted, grows)?;
     let refused = refusal(&left, &args);
     let differences = left.iter().flat_map(Finding::differences);
     for difference in differences.filter(|difference| Some(difference) != refused.as_ref()) {
@@ -103,6 +108,26 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
         }
         None if args.check && !left.iter().all(Finding::is_as_wanted) => Ok(Exit::CheckFailed),
         None => Ok(Exit::Done),
+    }
+}
+
+/// The topics as they are now. Brokers learn of partitions a moment after the controller has added them:
+/// where it has, this waits until they say so, at most [`SETTLING`].
+fn described_after(
+    admin: &dyn TopicAdmin,
+    names: Option<&[&str]>,
+    wanted: &[TopicSpec],
+    has_grown: bool,
+) -> anyhow::Result<(Vec<TopicDescription>, Vec<Finding>)> {
+    let deadline = Instant::now() + SETTLING;
+    loop {
+        let listed = describe(admin, names)?;
+        let left = findings(wanted, &listed);
+        let is_settled = !has_grown || left.iter().all(|it| it.to_grow().is_none());
+        if is_settled || Instant::now() >= deadline {
+            return Ok((listed, left));
+        }
+        std::thread::sleep(SETTLING_PAUSE);
     }
 }
 
