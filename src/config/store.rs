@@ -45,7 +45,7 @@ impl fmt::Debug for StoreSettings {
 }
 
 impl StoreSettings {
-    /// The database without its password.
+    /// Which database, for the first log line: without any part of a URL.
     pub fn describe(&self) -> String {
         match self {
             // Any part of a URL that nobody has parsed yet may be a secret.

@@ -48,9 +48,9 @@ pub fn start(context: &Arc<Context>) {
 fn watch_dead_letters(context: &Context) {
     loop {
         let store = context.store.operator();
-        let open = store.and_then(|mut store| store.count_open_dead_letters());
+        let open = store.and_then(|mut store| store.open_dead_letters());
         // What the database says of an outage is reported by those who need it.
-        let open = open.ok();
+        let open = open.ok().map(|(open, _)| open);
         context.status.set_dead_letters_open(open);
         let pause = open.map_or(COUNT_RETRY, |_| COUNT_INTERVAL);
         if context.shutdown.wait_timeout(pause) {

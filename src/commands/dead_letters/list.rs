@@ -79,7 +79,7 @@ fn by_reason(
     selection: &Selection,
     context: &Context,
 ) -> anyhow::Result<()> {
-    let open = store.count_open_dead_letters()?;
+    let (open, _) = store.open_dead_letters()?;
     let Groups { groups, left_out } = dead_letters::group(store, selection)?;
     let output = &context.output;
     if output.is_json() {

@@ -137,9 +137,6 @@ pub enum Outcome {
 
 /// What operators ask about dead letters, and do to them.
 pub trait DeadLetters {
-    /// Counts the open dead letters.
-    fn count_open_dead_letters(&mut self) -> Result<u64, StoreError>;
-
     /// Visits the reason of each dead letter, in no order, until `visit` breaks. Takes bounded memory.
     fn for_each_reason(
         &mut self,

@@ -19,8 +19,6 @@ use crate::store::operator::dead_letters::{
 };
 use crate::store::{DeadLetter, StoreError};
 
-const COUNT_OPEN: &str = "SELECT count(*) FROM dead_letters WHERE resolution IS NULL";
-
 const FIND: &str = r#"
     SELECT id, topic, partition, "offset", key, payload, payload_bytes, payload_sha256, order_uid,
            accepted_at, reason, dead_at, resolution, resolved_at, resolved_by, resolved_why
@@ -50,10 +48,6 @@ const PRUNE: &str = "
         ORDER BY id LIMIT $2)";
 
 impl DeadLetters for PostgresStore {
-    fn count_open_dead_letters(&mut self) -> Result<u64, StoreError> {
-        count(&self.client.query_one(COUNT_OPEN, &[])?)
-    }
-
     fn for_each_reason(
         &mut self,
         filter: &DeadLetterFilter,

@@ -18,8 +18,6 @@ use crate::store::operator::dead_letters::{
 };
 use crate::store::{DeadLetter, StoreError};
 
-const COUNT_OPEN: &str = "SELECT count(*) FROM dead_letters WHERE resolution IS NULL";
-
 const FIND: &str = r#"
     SELECT topic, partition, "offset", key, payload, payload_bytes, payload_sha256, order_uid,
            accepted_at, reason, dead_at, resolution, resolved_at, resolved_by, resolved_why
@@ -45,12 +43,6 @@ const PRUNE: &str = "
         ORDER BY id LIMIT ?2)";
 
 impl DeadLetters for SqliteStore {
-    fn count_open_dead_letters(&mut self) -> Result<u64, StoreError> {
-        self.reading(|transaction| {
-            transaction.query_row(COUNT_OPEN, [], |row| row.get(0).map(i64::unsigned_abs))
-        })
-    }
-
     /// Reads an index that holds these columns: the rows hold the payloads.
     fn for_each_reason(
         &mut self,
