@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::commands::readers;
 use crate::commands::watch::watch;
 use crate::commands::{Context, connect, open};
 use crate::config::{EngineArgs, GroupArgs, duration};
@@ -99,9 +100,15 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
         topic: settings.topics.orders.clone(),
         group: args.group.group,
     };
+    let readers = readers::Source::open(&settings, &sources.group)?;
     let round = || {
+        let readers = readers.ask();
         let lag = lag::measure(&sources).map_err(|error| failure(error, &settings.describe()))?;
         report(&lag, args.watch, context)?;
+        if let (nobody, Some(false)) = readers.wait().describe(&sources.group) {
+            let warning = format!("{nobody}: nothing is applied; run `orders consume`");
+            context.output.warn(&warning);
+        }
         let exceeded = args.fail_over.and_then(|limit| limit.exceeded(&lag));
         Ok(exceeded.map(|why| {
             context.output.warn(&why);

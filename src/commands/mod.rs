@@ -30,6 +30,7 @@ pub mod list;
 pub mod migrate;
 mod open;
 mod ports;
+mod readers;
 pub mod replay;
 pub mod send;
 pub mod serve_api;

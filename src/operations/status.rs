@@ -20,6 +20,9 @@ pub mod api;
 /// Records that wait longer make the consumer suspicious.
 const LONG_WAIT: Duration = Duration::from_secs(60);
 
+/// Orders, lookups and their replies.
+const TOPICS: usize = 3;
+
 const DATABASE_FIX: &str = "check that it runs, and DB_URL: orders config";
 const LOG_FIX: &str = "check that it runs, and KAFKA_BROKERS: orders config";
 
@@ -167,7 +170,7 @@ pub fn log(name: &str, answer: &Answer<Log>) -> Part {
     }
     let detail = format!("{start}; {}", log.differences.join("; "));
     // Topics that differ work all the same; all three are needed.
-    match log.topics.len() < 3 {
+    match log.topics.len() < TOPICS {
         true => Part::new(part, State::Fail, detail).fix("orders create-topics"),
         false => Part::new(part, State::Warn, detail).fix("orders create-topics --check"),
     }
@@ -182,19 +185,26 @@ pub enum Readers {
     Process(Option<u32>),
 }
 
+impl Readers {
+    /// Who reads, and whether there is anybody; `None` when that is not known.
+    pub fn describe(&self, group: &str) -> (String, Option<bool>) {
+        match self {
+            Readers::Members(Ok(0)) => (format!("no member in group `{group}`"), Some(false)),
+            Readers::Members(Ok(members)) => {
+                let members = plural(*members as u64, "member");
+                (format!("{members} in group `{group}`"), Some(true))
+            }
+            Readers::Members(Err(why)) => (format!("group `{group}`: {why}"), None),
+            Readers::Process(Some(pid)) => (format!("process {pid}"), Some(true)),
+            Readers::Process(None) => ("no process reads the log".to_owned(), Some(false)),
+        }
+    }
+}
+
 /// The part `consumer`. `failing` are the checks that the consumers of this machine report.
 pub fn consumer(group: &str, readers: &Readers, lag: &Answer<Lag>, failing: &[String]) -> Part {
     let part = "consumer";
-    let (who, is_there) = match readers {
-        Readers::Members(Ok(0)) => (format!("no member in group `{group}`"), Some(false)),
-        Readers::Members(Ok(members)) => {
-            let members = plural(*members as u64, "member");
-            (format!("{members} in group `{group}`"), Some(true))
-        }
-        Readers::Members(Err(why)) => (format!("group `{group}`: {why}"), None),
-        Readers::Process(Some(pid)) => (format!("process {pid}"), Some(true)),
-        Readers::Process(None) => ("no process reads the log".to_owned(), Some(false)),
-    };
+    let (who, is_there) = readers.describe(group);
     let (waiting, is_in_time) = match lag {
         Ok(lag) => waiting(lag),
         Err(_) => ("how many orders wait is not known".to_owned(), false),
@@ -239,11 +249,16 @@ fn waiting(lag: &Lag) -> (String, bool) {
 }
 
 /// The part `dead letters`: how many are open, and when the newest was written.
-pub fn dead_letters(answer: &Answer<(u64, Timestamp)>, now_us: i64) -> Part {
+pub fn dead_letters(
+    answer: &Answer<(u64, Timestamp)>,
+    database: &Answer<Database>,
+    now_us: i64,
+) -> Part {
     let part = "dead letters";
-    match answer {
-        Ok((0, _)) => Part::ok(part, "none open"),
-        Ok((count, newest)) => {
+    let pending = database.as_ref().ok().map(|database| database.schema);
+    match (answer, pending) {
+        (Ok((0, _)), _) => Part::ok(part, "none open"),
+        (Ok((count, newest)), _) => {
             let age = newest
                 .0
                 .map(|at| now_us.saturating_sub(at).max(0).unsigned_abs() / 1_000_000);
@@ -251,16 +266,27 @@ pub fn dead_letters(answer: &Answer<(u64, Timestamp)>, now_us: i64) -> Part {
             let detail = format!("{count} open{}", age.unwrap_or_default());
             Part::new(part, State::Warn, detail).fix("orders dead-letters")
         }
-        Err(why) => unknown(part, why),
+        // Their table is one of those that the migrations create.
+        (Err(_), Some(SchemaState::Pending(pending))) => {
+            let pending = plural(pending as u64, "migration");
+            let detail = format!("not known: {pending} pending");
+            Part::new(part, State::Warn, detail).fix("orders migrate")
+        }
+        (Err(why), _) => unknown(part, why),
     }
 }
 
 /// The part `gaps`.
-pub fn gaps(lag: &Answer<Lag>) -> Part {
+pub fn gaps(lag: &Answer<Lag>, log: &Answer<Log>) -> Part {
     let part = "gaps";
-    let lag = match lag {
-        Ok(lag) => lag,
-        Err(why) => {
+    let lag = match (lag, log) {
+        (Ok(lag), _) => lag,
+        // It answers, and lacks topics: the part `log` names them.
+        (Err(_), Ok(log)) if log.topics.len() < TOPICS => {
+            let detail = "not known: topics are missing";
+            return Part::new(part, State::Warn, detail).fix("orders create-topics");
+        }
+        (Err(why), _) => {
             let detail = format!("not known: the log {why}");
             return Part::new(part, State::Warn, detail).fix(LOG_FIX);
         }

@@ -11,6 +11,7 @@ on_both_engines! {
     [
         a_mended_order_is_served_at_once_by_an_api_that_had_cached_another_answer,
         a_dead_letter_that_is_refused_again_stays_open_with_its_reasons,
+        a_mended_file_is_applied_to_the_selected_dead_letters_alone,
         a_retried_older_version_does_not_hide_the_newer_one,
         an_edited_payload_is_stored_and_a_refused_one_is_kept,
         discarded_dead_letters_no_longer_count_and_can_be_pruned,
@@ -94,6 +95,17 @@ fn a_dead_letter_that_is_refused_again_stays_open_with_its_reasons(engines: &Eng
     for usage in ["retry --yes", "retry 1 --reason x --yes", "retry 1 --all"] {
         run(&env, usage).exits(2);
     }
+}
+
+fn a_mended_file_is_applied_to_the_selected_dead_letters_alone(engines: &Engines) {
+    let env = engines.ready();
+    dead_letters(&env, &[("a", wrong("a")), ("b", "{".into())]);
+    write(&env, "mended.json", &json!([order("a"), order("b")]));
+    let retry = "retry --file mended.json --reason sm_id --yes";
+    let retried = run(&env, retry).succeeds();
+    let table = "id  outcome  order  reason\n1   retried  a\n";
+    retried.prints(table, "1 resolved, 0 refused\n");
+    assert_eq!(env.db().text("SELECT order_uid FROM orders"), "a");
 }
 
 fn a_retried_older_version_does_not_hide_the_newer_one(engines: &Engines) {

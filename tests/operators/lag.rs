@@ -79,6 +79,8 @@ fn two_hundred_waiting_orders_are_counted_while_the_consumer_is_stopped_or_a_tab
         assert!(lag.stderr.starts_with(summary), "{}", lag.stderr);
     };
     check();
+    let lag = env.orders(&["lag"]).run().succeeds();
+    lag.reports(": nothing is applied; run `orders consume`\n");
     let over = env.orders(&["lag", "--fail-over", "199"]).run().exits(3);
     over.reports("warning: the lag is over 199 records\n");
     let over = env.orders(&["lag", "--fail-over", "0ms"]).run().exits(3);

@@ -25,6 +25,7 @@ Examples:
   orders dead-letters retry --all --yes
   orders dead-letters retry --file mended.ndjson      by the uids of the orders
   orders dead-letters retry --file one.json --id 17
+  orders dead-letters retry --reason amount --file mended.ndjson     those only
 
 Each order is stored as the version that its record is: when the database has a
 newer one, the dead letter is resolved as `outdated`. One that is refused again
@@ -75,11 +76,15 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
             let ids = args.select.find(&mut *store)?.into_iter();
             ids.map(|id| Planned { id, mended: None }).collect()
         }
-        Some(_) if !args.select.is_empty() => {
-            let message = "give a file or filters, not both";
-            return Err(Failure::usage(message).into());
+        Some(file) => {
+            let mended = mended::read(file)?;
+            let mut planned = plan(mended, args.id, &mut *store, &mut attempts)?;
+            if !args.select.is_empty() {
+                let selected: BTreeSet<i64> = args.select.find(&mut *store)?.into_iter().collect();
+                planned.retain(|planned| selected.contains(&planned.id));
+            }
+            planned
         }
-        Some(file) => plan(mended::read(file)?, args.id, &mut *store, &mut attempts)?,
     };
     let question = format!("retry {} dead letter(s)", planned.len());
     if !planned.is_empty() && !args.dry_run && !confirm(&question, args.yes, context)? {

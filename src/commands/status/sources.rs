@@ -5,11 +5,10 @@ use std::sync::Arc;
 use super::Args;
 use crate::admin::ServiceStatus;
 use crate::client::{Client, ClientError};
-use crate::commands::{Context, create_topics, open};
+use crate::commands::{Context, create_topics, open, readers};
 use crate::config::{Entry, LogEngine, LogSettings, Origin, StoreSettings, control_folder};
-use crate::data_folder::Role;
 use crate::event_log::sqlite::Reach;
-use crate::event_log::{ConsumerGroups, LogError, TopicAdmin, TopicDescription};
+use crate::event_log::{LogError, TopicAdmin, TopicDescription};
 use crate::migrations;
 use crate::operations::control_client::ControlClient;
 use crate::operations::deadline::{self, Pending, SOURCE_TIMEOUT};
@@ -17,7 +16,7 @@ use crate::operations::files;
 use crate::operations::lag;
 use crate::operations::services::{self, Service};
 use crate::operations::status::api::{self, Probed};
-use crate::operations::status::{self, Answer, Database, Files, Log, Part, Readers};
+use crate::operations::status::{self, Answer, Database, Files, Log, Part};
 use crate::pipeline::time;
 use crate::store::StoreError;
 
@@ -27,7 +26,7 @@ pub struct Sources {
     store_settings: StoreSettings,
     lag: lag::Sources,
     admin: Arc<dyn TopicAdmin>,
-    groups: Option<Arc<dyn ConsumerGroups>>,
+    readers: readers::Source,
     api_url: String,
     /// Whether it is more than the default.
     is_api_named: bool,
@@ -65,7 +64,7 @@ impl Sources {
                 group: args.group.group.clone(),
             },
             admin: open::topic_admin(&log_settings)?.into(),
-            groups: open::consumer_groups(&log_settings)?.map(Arc::from),
+            readers: readers::Source::open(&log_settings, &args.group.group)?,
             api_url: args.api.api_url.clone(),
             is_api_named: context.settings.entries().iter().any(is_named),
             admin_urls: args.admin.admin.clone(),
@@ -81,10 +80,7 @@ impl Sources {
         let store = self.lag.store.clone();
         let letters = deadline::ask(move || store.operator()?.open_dead_letters());
         let log = self.ask_log();
-        let members = self.groups.clone().map(|groups| {
-            let group = self.lag.group.clone();
-            deadline::ask(move || groups.members(&group))
-        });
+        let readers = self.readers.ask();
         let services = deadline::ask_within(SOURCE_TIMEOUT * 2, || {
             let found = services::ask(&control_folder(), ControlClient::status);
             found.map_err(|error| format!("{error:#}"))
@@ -102,11 +98,7 @@ impl Sources {
             Ok(described) => Ok(self.compare(described)?),
             Err(why) => Err(why),
         };
-        let readers = match (members, &self.log_settings.engine) {
-            (Some(members), _) => Readers::Members(deadline::flatten(members.wait())),
-            (None, LogEngine::Embedded(folder)) => Readers::Process(folder.holder(Role::Consumer)),
-            (None, LogEngine::Kafka { .. }) => Readers::Process(None),
-        };
+        let readers = readers.wait();
         let services = deadline::flatten(services.wait());
         let found: &[Service<ServiceStatus>] = services.as_deref().unwrap_or_default();
         let failing = api::failing_of_consumers(found);
@@ -122,8 +114,8 @@ impl Sources {
         let admins = self.admin_urls.iter().zip(admins);
         parts.extend(admins.map(|(url, asked)| api::of_admin(&probed(url, asked))));
         let letters = deadline::flatten(letters.wait());
-        parts.push(status::dead_letters(&letters, time::now_us()));
-        parts.push(status::gaps(&lag));
+        parts.push(status::dead_letters(&letters, &database, time::now_us()));
+        parts.push(status::gaps(&lag, &log));
         Ok(Found { parts, is_reached })
     }
 

@@ -110,11 +110,17 @@ fn checks_of<'s>(status: &'s ServiceStatus, service: &str) -> Vec<(&'s str, &'s 
     status.checks.iter().filter_map(own).collect()
 }
 
+/// What the failing checks say; those that say the same thing say it once.
 fn failing(checks: &[(&str, &Check)]) -> Vec<String> {
-    let failing = checks.iter().filter(|(_, check)| !check.ok);
-    failing
-        .map(|(name, check)| format!("{name}: {}", check.detail))
-        .collect()
+    let mut said: Vec<(Vec<&str>, &str)> = Vec::new();
+    for (name, check) in checks.iter().filter(|(_, check)| !check.ok) {
+        match said.iter_mut().find(|(_, detail)| *detail == check.detail) {
+            Some((names, _)) => names.push(name),
+            None => said.push((vec![name], &check.detail)),
+        }
+    }
+    let sentence = |(names, detail): &(Vec<&str>, &str)| format!("{}: {detail}", names.join(", "));
+    said.iter().map(sentence).collect()
 }
 
 #[cfg(test)]
@@ -162,6 +168,23 @@ mod tests {
         assert_eq!(of_this_machine(&Ok(vec![silent.clone()])), []);
         let failing = failing_of_consumers(&[silent]);
         assert_eq!(failing, ["process 7 did not answer within 800 ms"]);
+    }
+
+    #[test]
+    fn checks_that_fail_for_one_reason_name_it_once() {
+        let check = |name: &str, detail: &str| Check {
+            name: name.into(),
+            detail: detail.into(),
+            ok: false,
+        };
+        let checks = [
+            check("partition 0", "away"),
+            check("lookups", "late"),
+            check("partition 1", "away"),
+        ];
+        let checks: Vec<_> = checks.iter().map(|it| (it.name.as_str(), it)).collect();
+        let expected = ["partition 0, partition 1: away", "lookups: late"];
+        assert_eq!(failing(&checks), expected);
     }
 
     #[test]

@@ -139,32 +139,73 @@ fn topics_that_are_missing_fail_and_those_that_differ_warn() {
 fn dead_letters_and_gaps_wait_for_an_operator() {
     let now_us = 600_000_000;
     let newest = Timestamp(Some(now_us - 240_000_000));
-    let open = line(&dead_letters(&Ok((48, newest)), now_us));
+    let open = line(&dead_letters(
+        &Ok((48, newest)),
+        &of_schema(SchemaState::Current),
+        now_us,
+    ));
     assert_eq!(
         open,
         "warn 48 open, the newest 4 min old → orders dead-letters"
     );
     assert_eq!(
-        line(&dead_letters(&Ok((0, Timestamp(None))), now_us)),
+        line(&dead_letters(
+            &Ok((0, Timestamp(None))),
+            &of_schema(SchemaState::Current),
+            now_us
+        )),
         "ok none open"
+    );
+
+    let no_table = Err("failed: there is no such table".into());
+    assert_eq!(
+        line(&dead_letters(
+            &no_table,
+            &of_schema(SchemaState::Pending(4)),
+            now_us
+        )),
+        "warn not known: 4 migrations pending → orders migrate"
     );
 
     let stopped = Ok(lag(Some(7), 0, PartitionState::Gap));
     assert_eq!(
-        line(&gaps(&stopped)),
+        line(&gaps(&stopped, &Err(String::new()))),
         "FAIL partition 3 of `orders`: records were deleted before they were read → orders gaps"
     );
     let current: Answer<Lag> = Ok(lag(Some(0), 0, PartitionState::Current));
-    assert_eq!(line(&gaps(&current)), "ok none that wait for a decision");
+    assert_eq!(
+        line(&gaps(&current, &Err(String::new()))),
+        "ok none that wait for a decision"
+    );
     let away = current.map(|lag| Lag {
         no_positions: Some("is away".into()),
         ..lag
     });
-    let unknown = line(&gaps(&away));
+    let unknown = line(&gaps(&away, &Err(String::new())));
     assert!(
         unknown.starts_with("warn not known: the database is away → "),
         "{unknown}"
     );
+    let no_topics = Ok(Log {
+        description: String::new(),
+        topics: Vec::new(),
+        differences: Vec::new(),
+        files: None,
+    });
+    assert_eq!(
+        line(&gaps(&Err("failed: no topic".into()), &no_topics)),
+        "warn not known: topics are missing → orders create-topics"
+    );
+}
+
+/// What a database says whose schema is in this state.
+fn of_schema(schema: SchemaState) -> Answer<Database> {
+    Ok(Database {
+        version: String::new(),
+        migrations: 0,
+        schema,
+        files: None,
+    })
 }
 
 #[test]
