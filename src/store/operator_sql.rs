@@ -59,7 +59,8 @@ impl OperatorSql {
             recorded_gaps: format!(
                 "SELECT p.partition, g.epoch, g.from_offset, g.to_offset, g.reason, g.noted_at
                 FROM log_gaps g JOIN log_positions p ON p.id = g.position_id
-                WHERE p.log_id = {p}1 ORDER BY g.id DESC LIMIT {p}2"
+                WHERE p.log_id = {p}1 AND g.reason <> 'dead letter pruned'
+                ORDER BY g.id DESC LIMIT {p}2"
             ),
             acceptances: format!(
                 "SELECT p.partition, a.epoch, a.from_offset, a.to_offset, a.accepted_at,

@@ -96,6 +96,7 @@ for_each_engine! {
     ]
     [
         what_was_erased_or_lies_in_a_gap_is_not_missing,
+        a_pruned_dead_letter_excuses_its_own_record_alone,
         records_before_since_are_not_verified,
         a_row_that_names_no_record_and_a_position_past_the_end_are_reported,
     ]
@@ -181,6 +182,27 @@ fn what_was_erased_or_lies_in_a_gap_is_not_missing(pipeline: &Pipeline) {
         verified.stdout.contains("; 2 missing\n"),
         "{}",
         verified.stdout
+    );
+}
+
+fn a_pruned_dead_letter_excuses_its_own_record_alone(pipeline: &Pipeline) {
+    pipeline.filled();
+    pipeline.apply(&[RawRecord::new("y", "no JSON")], 6);
+    for change in [
+        "discard 1 --why known --yes",
+        "prune --resolved-before 2999-01-01 --yes",
+    ] {
+        let change: Vec<&str> = change.split_whitespace().collect();
+        let letters = [&["dead-letters"], &change[..]].concat();
+        pipeline.env.orders(&letters).run().succeeds();
+    }
+    pipeline.env.db().run("DELETE FROM dead_letters");
+    pipeline.verify().run().exits(3).prints(
+        "6 records = 3 stored + 1 older versions + 1 dead letters + 0 in gaps + 0 erased; \
+         1 missing\n\
+         record  order  missing                       next\n\
+         0@5     -      no order, and no dead letter  orders replay --from 0@5\n",
+        "",
     );
 }
 

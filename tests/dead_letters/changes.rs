@@ -15,6 +15,7 @@ on_both_engines! {
         a_retried_older_version_does_not_hide_the_newer_one,
         an_edited_payload_is_stored_and_a_refused_one_is_kept,
         discarded_dead_letters_no_longer_count_and_can_be_pruned,
+        records_of_pruned_dead_letters_are_accounted_for_and_stay_resolved,
         a_head_is_not_retried_without_the_whole_order,
     ]
 }
@@ -199,6 +200,34 @@ fn discarded_dead_letters_no_longer_count_and_can_be_pruned(engines: &Engines) {
     let pruned = run(&env, "prune --resolved-before 2999-01-01 --yes").succeeds();
     pruned.prints("", "deleted 1 dead letter(s)\n");
     assert_eq!(env.db().text("SELECT id FROM dead_letters"), "2");
+}
+
+fn records_of_pruned_dead_letters_are_accounted_for_and_stay_resolved(engines: &Engines) {
+    let env = engines.ready();
+    dead_letters(&env, &["a", "b", "c"].map(|uid| (uid, wrong(uid))));
+    run(&env, "discard 1 --why test-data --yes").succeeds();
+    write(&env, "mended.json", &order("b"));
+    run(&env, "retry --file mended.json --yes").succeeds();
+    run(&env, "prune --resolved-before 2999-01-01 --yes").succeeds();
+    let accounted = "3 records = 0 stored + 0 older versions + 3 dead letters + 0 in gaps + 0 erased; \
+                     0 missing\n";
+    let verify = || env.orders(&["verify"]).run().succeeds();
+    assert_eq!(verify().stdout, accounted);
+    let gaps = env.orders(&["gaps", "--output", "json"]).run().succeeds();
+    assert_eq!(gaps.json()["gaps"], json!([]));
+
+    // Replayed, they are refused again by the same rules.
+    let partitions = env.db().text("SELECT partition FROM log_positions");
+    for partition in partitions.lines() {
+        let from = format!("{partition}@0");
+        let replay = ["replay", "--from", &from, "--yes"];
+        env.orders(&replay).run().succeeds();
+    }
+    let _consumer = env.consumer();
+    env.wait_until_applied();
+    assert_eq!(env.db().text("SELECT id FROM dead_letters"), "3");
+    assert_eq!(env.db().text("SELECT order_uid FROM orders"), "b");
+    assert_eq!(verify().stdout, accounted);
 }
 
 fn a_head_is_not_retried_without_the_whole_order(engines: &Engines) {

@@ -15,7 +15,7 @@ pub enum Accounted<'a> {
         from: i64,
         to: i64,
     },
-    /// A dead letter, open or resolved, of the current incarnation of its partition.
+    /// A dead letter, open, resolved or pruned, of the current incarnation of its partition.
     DeadLetter(PartitionOffset),
     Erasure(Erasure),
     Order(SourcedRow<'a>),
@@ -59,15 +59,19 @@ pub(in crate::store) mod sql {
     pub(in crate::store) const GAPS: &str = "
         SELECT p.partition, g.from_offset, g.to_offset
         FROM log_gaps g JOIN log_positions p ON p.id = g.position_id AND p.epoch = g.epoch
-        WHERE p.log_id = $1 AND g.to_offset IS NOT NULL
+        WHERE p.log_id = $1 AND g.to_offset IS NOT NULL AND g.reason <> 'dead letter pruned'
         ORDER BY p.partition, g.from_offset";
 
-    /// Columns: partition, offset.
+    /// Columns: partition, offset; of those that were pruned too.
     pub(in crate::store) const DEAD_LETTERS: &str = r#"
-        SELECT p.partition, d."offset"
+        SELECT p.partition AS of_partition, d."offset" AS at_offset
         FROM dead_letters d JOIN log_positions p ON p.id = d.position_id AND p.epoch = d.epoch
         WHERE p.log_id = $1
-        ORDER BY p.partition, d."offset""#;
+        UNION ALL
+        SELECT p.partition, g.from_offset
+        FROM log_gaps g JOIN log_positions p ON p.id = g.position_id AND p.epoch = g.epoch
+        WHERE p.log_id = $1 AND g.reason = 'dead letter pruned'
+        ORDER BY of_partition, at_offset"#;
 
     pub(in crate::store) const ERASURES: &str = "SELECT uid_sha256, erased_until FROM erasures";
 

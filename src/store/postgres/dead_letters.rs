@@ -10,12 +10,17 @@ use crate::store::{Batch, DeadLetter};
 const INSERT: &str = r#"
     INSERT INTO dead_letters (position_id, epoch, topic, partition, "offset", key, payload,
         payload_bytes, payload_sha256, order_uid, accepted_at, reason)
-    SELECT $1, $2, $3, $4, d.*
+    SELECT $1::int8, $2::int4, $3, $4, d.*
     FROM unnest($5::int8[], $6::bytea[], $7::bytea[], $8::int8[], $9::bytea[], $10::text[],
-        $11::timestamptz[], $12::text[]) AS d
+        $11::timestamptz[], $12::text[]) AS d (at_offset)
+    WHERE NOT EXISTS (
+        SELECT FROM log_gaps
+        WHERE position_id = $1 AND epoch = $2 AND from_offset = d.at_offset
+          AND reason = 'dead letter pruned')
     ON CONFLICT (position_id, epoch, "offset") DO NOTHING"#;
 
-/// Inserts the dead letters that are not there yet: a replay under the same epoch repeats them.
+/// Inserts the dead letters that are not there yet and were not pruned: a replay under the same epoch
+/// repeats them.
 pub(super) fn insert(
     client: &mut impl GenericClient,
     statements: &mut Statements,

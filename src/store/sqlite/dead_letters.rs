@@ -9,10 +9,14 @@ use crate::store::{Batch, DeadLetter};
 const INSERT: &str = r#"
     INSERT INTO dead_letters (position_id, epoch, topic, partition, "offset", key, payload,
         payload_bytes, payload_sha256, order_uid, accepted_at, reason)
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)
+    SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12
+    WHERE NOT EXISTS (
+        SELECT 1 FROM log_gaps
+        WHERE position_id = ?1 AND epoch = ?2 AND from_offset = ?5 AND reason = 'dead letter pruned')
     ON CONFLICT (position_id, epoch, "offset") DO NOTHING"#;
 
-/// Inserts the dead letters that are not there yet: a replay under the same epoch repeats them.
+/// Inserts the dead letters that are not there yet and were not pruned: a replay under the same epoch
+/// repeats them.
 pub(super) fn insert(
     connection: &Connection,
     batch: &Batch,

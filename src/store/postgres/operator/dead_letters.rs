@@ -42,10 +42,15 @@ const RESOLVE: &str = "
 const COUNT_RESOLVED: &str =
     "SELECT count(*) FROM dead_letters WHERE resolution IS NOT NULL AND resolved_at < $1";
 
-const PRUNE: &str = "
-    DELETE FROM dead_letters WHERE id IN (
-        SELECT id FROM dead_letters WHERE resolution IS NOT NULL AND resolved_at < $1
-        ORDER BY id LIMIT $2)";
+/// The marks account for the records that no dead letter names any more.
+const PRUNE: &str = r#"
+    WITH pruned AS (
+        DELETE FROM dead_letters WHERE id IN (
+            SELECT id FROM dead_letters WHERE resolution IS NOT NULL AND resolved_at < $1
+            ORDER BY id LIMIT $2)
+        RETURNING position_id, epoch, "offset")
+    INSERT INTO log_gaps (position_id, epoch, from_offset, to_offset, reason)
+    SELECT position_id, epoch, "offset", "offset" + 1, 'dead letter pruned' FROM pruned"#;
 
 impl DeadLetters for PostgresStore {
     fn for_each_reason(

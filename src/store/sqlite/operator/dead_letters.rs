@@ -37,6 +37,14 @@ const RESOLVE: &str = "
 const COUNT_RESOLVED: &str =
     "SELECT count(*) FROM dead_letters WHERE resolution IS NOT NULL AND resolved_at < ?1";
 
+/// The marks account for the records that no dead letter names any more; in one transaction with
+/// [`PRUNE`], whose rows these are.
+const MARK_PRUNED: &str = r#"
+    INSERT INTO log_gaps (position_id, epoch, from_offset, to_offset, reason)
+    SELECT position_id, epoch, "offset", "offset" + 1, 'dead letter pruned'
+    FROM dead_letters WHERE resolution IS NOT NULL AND resolved_at < ?1
+    ORDER BY id LIMIT ?2"#;
+
 const PRUNE: &str = "
     DELETE FROM dead_letters WHERE id IN (
         SELECT id FROM dead_letters WHERE resolution IS NOT NULL AND resolved_at < ?1
@@ -134,8 +142,10 @@ impl DeadLetters for SqliteStore {
     fn prune_dead_letters(&mut self, before: Timestamp, limit: u32) -> Result<u64, StoreError> {
         let before = timestamp_text(before.0.unwrap_or(i64::MIN));
         let transaction = self.begin()?;
-        let deleted =
-            transaction.run(|connection| connection.execute(PRUNE, params![before, limit]))?;
+        let deleted = transaction.run(|connection| {
+            connection.execute(MARK_PRUNED, params![before, limit])?;
+            connection.execute(PRUNE, params![before, limit])
+        })?;
         transaction.commit()?;
         Ok(deleted as u64)
     }
