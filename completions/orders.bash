@@ -2215,7 +2215,7 @@ _orders() {
             return 0
             ;;
         orders__subcmd__replay)
-            opts="-X -q -v -h --since --from --why --dry-run --yes --brokers --topic --lookup-topic --found-topic --kafka-properties --db-url --data-dir --output --quiet --verbose --log-format --env-file --help"
+            opts="-X -q -v -h --since --from --uid --scan --why --dry-run --yes --brokers --topic --lookup-topic --found-topic --kafka-properties --db-url --data-dir --output --quiet --verbose --log-format --env-file --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -2226,6 +2226,10 @@ _orders() {
                     return 0
                     ;;
                 --from)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --uid)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -314,6 +314,7 @@ complete -c orders -n "__fish_orders_using_subcommand gaps; and __fish_seen_subc
 complete -c orders -n "__fish_orders_using_subcommand gaps; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c orders -n "__fish_orders_using_subcommand replay" -l since -d 'Records written to the log since: 2026-11-27, 2026-11-27T08:00:00Z or -1h' -r
 complete -c orders -n "__fish_orders_using_subcommand replay" -l from -d 'Records of one partition from an offset on, repeatable' -r
+complete -c orders -n "__fish_orders_using_subcommand replay" -l uid -d 'Records of one order, repeatable' -r
 complete -c orders -n "__fish_orders_using_subcommand replay" -l why -d 'Why, kept with who and when' -r
 complete -c orders -n "__fish_orders_using_subcommand replay" -l brokers -d 'Kafka brokers, separated by commas' -r
 complete -c orders -n "__fish_orders_using_subcommand replay" -l topic -d 'Topic of the orders' -r
@@ -328,6 +329,7 @@ json\t'One JSON document, also when the command fails'"
 complete -c orders -n "__fish_orders_using_subcommand replay" -l log-format -d 'Write diagnostics as text or as JSON' -r -f -a "text\t'TIME LEVEL message field=value'
 json\t'One JSON object a line'"
 complete -c orders -n "__fish_orders_using_subcommand replay" -l env-file -d 'File with variables [default: .env, where there is one]' -r -F
+complete -c orders -n "__fish_orders_using_subcommand replay" -l scan -d 'With `--uid`: read the whole topic, under any key'
 complete -c orders -n "__fish_orders_using_subcommand replay" -l dry-run -d 'List what would be applied again, change nothing'
 complete -c orders -n "__fish_orders_using_subcommand replay" -l yes -d 'Do not ask'
 complete -c orders -n "__fish_orders_using_subcommand replay" -s q -l quiet -d 'Print only warnings and errors on stderr'

@@ -16,7 +16,6 @@ use crate::store::operator::dead_letters::{DeadLetterFilter, DeadLetterState};
 mod attempts;
 mod discard;
 mod edit;
-mod forgetting;
 mod list;
 mod mended;
 mod payload;

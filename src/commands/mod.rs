@@ -23,6 +23,7 @@ pub mod create_topics;
 pub mod dead_letters;
 pub mod erase;
 pub mod export;
+mod forgetting;
 pub mod gaps;
 pub mod get;
 pub mod lag;

@@ -13,6 +13,7 @@ pub mod forget;
 pub mod gaps;
 pub mod lag;
 mod reading;
+pub mod reapply;
 pub mod replay;
 pub mod services;
 pub mod status;

@@ -19,6 +19,7 @@ pub(super) mod dead_letter_sql;
 pub mod dead_letters;
 pub mod erasures;
 pub mod overview;
+pub mod reapply;
 pub(in crate::store) mod tracing;
 
 /// Everything that operators ask of a store.
@@ -30,6 +31,7 @@ pub trait OperatorStore:
     + OrderList
     + erasures::Erasures
     + overview::Overview
+    + reapply::Reapply
     + Accounting
     + OrderTrace
     + Send

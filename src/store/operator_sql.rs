@@ -29,6 +29,9 @@ pub(super) struct OperatorSql {
     pub move_back: String,
     /// Locks the row. Parameters: log id, partition, topic id.
     pub find_next: String,
+    /// Locks the row, and leaves who and why in it. Parameters: log id, partition, topic id, who, why.
+    /// Returns id, epoch and next offset.
+    pub lock_position: String,
     /// Parameters: log id, limit.
     pub recorded_gaps: String,
     /// Parameters: log id, limit.
@@ -55,6 +58,11 @@ impl OperatorSql {
                     moved_at = {now}, moved_by = {p}7, moved_why = {p}8
                 WHERE log_id = {p}1 AND partition = {p}2 AND topic_id = {p}3
                   AND next_offset > {p}4"
+            ),
+            lock_position: format!(
+                "UPDATE log_positions SET moved_at = {now}, moved_by = {p}4, moved_why = {p}5
+                WHERE log_id = {p}1 AND partition = {p}2 AND topic_id = {p}3
+                RETURNING id, epoch, next_offset"
             ),
             recorded_gaps: format!(
                 "SELECT p.partition, g.epoch, g.from_offset, g.to_offset, g.reason, g.noted_at

@@ -10,5 +10,6 @@ pub mod logs;
 mod memory;
 mod order_store;
 mod owner;
+mod reapply;
 mod store_reading;
 mod stores;

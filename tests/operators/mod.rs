@@ -5,4 +5,5 @@ mod gaps;
 mod lag;
 mod list;
 mod replay;
+mod replay_uids;
 mod status;

@@ -10,9 +10,9 @@ use anyhow::Context as _;
 use uuid::Uuid;
 
 use super::attempts::Attempts;
-use super::forgetting::Forgetting;
 use super::{open_store, retry};
 use crate::commands::Context;
+use crate::commands::forgetting::Forgetting;
 use crate::config::{EngineArgs, editor};
 use crate::exit::{Exit, Failure};
 use crate::operations::dead_letters::Attempt;

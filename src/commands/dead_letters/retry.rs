@@ -5,12 +5,12 @@ use std::path::PathBuf;
 use std::rc::Rc;
 
 use super::attempts::Attempts;
-use super::forgetting::Forgetting;
 use super::mended::{self, Mended};
 use super::open_store;
 use super::select::SelectArgs;
 use crate::commands::Context;
 use crate::commands::confirm::confirm;
+use crate::commands::forgetting::Forgetting;
 use crate::config::EngineArgs;
 use crate::exit::{Exit, Failure};
 use crate::operations::actor::actor;

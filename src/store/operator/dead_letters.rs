@@ -258,25 +258,29 @@ pub(in crate::store) fn retry(
     let resolution = if is_erased || orders.is_empty() {
         Resolution::Erased
     } else {
-        store(&mut transaction, &batch, &orders)?
+        match write(&mut transaction, &batch, &orders)? {
+            true => Resolution::Retried,
+            false => Resolution::Outdated,
+        }
     };
     transaction.resolve_dead_letter(id, resolution, change)?;
     finish(transaction, mode)?;
     Ok(Outcome::Resolved(resolution))
 }
 
-fn store(
+/// Writes the orders that are not older than what is stored; whether there was any.
+pub(super) fn write(
     transaction: &mut impl WriteTransaction,
     batch: &Batch,
     orders: &[&SourcedOrder],
-) -> Result<Resolution, StoreError> {
+) -> Result<bool, StoreError> {
     let written = transaction.upsert(batch, orders)?;
     if written.is_empty() {
-        return Ok(Resolution::Outdated);
+        return Ok(false);
     }
     transaction.delete_parts(&written)?;
     transaction.insert_parts(&written)?;
-    Ok(Resolution::Retried)
+    Ok(true)
 }
 
 /// As [`DeadLetters::discard_dead_letter`].
@@ -299,7 +303,8 @@ pub(in crate::store) fn discard(
     Ok(Outcome::Resolved(Resolution::Discarded))
 }
 
-fn finish(mut transaction: impl WriteTransaction, mode: Mode) -> Result<(), StoreError> {
+/// Commits, or rolls a dry run back.
+pub(super) fn finish(mut transaction: impl WriteTransaction, mode: Mode) -> Result<(), StoreError> {
     transaction.check()?;
     if mode == Mode::DryRun {
         return Ok(());

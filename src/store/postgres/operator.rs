@@ -19,6 +19,7 @@ use crate::store::{AppliedMigration, Gap, OwnedPosition, Position, StoreError};
 mod accounting;
 mod dead_letters;
 mod erasures;
+mod reapply;
 mod tracing;
 
 static SQL: LazyLock<OperatorSql> = LazyLock::new(|| OperatorSql::new(&POSTGRES, "FOR UPDATE"));

@@ -20,6 +20,7 @@ use crate::store::{AppliedMigration, Gap, OrderStore, OwnedPosition, Position, S
 mod accounting;
 mod dead_letters;
 mod erasures;
+mod reapply;
 mod tracing;
 
 /// A write transaction locks the whole file.
