@@ -69,15 +69,12 @@ pub fn topic_admin(settings: &LogSettings) -> anyhow::Result<Box<dyn TopicAdmin>
     })
 }
 
-/// The consumer groups; `None` of an embedded log, which has none.
-pub fn consumer_groups(settings: &LogSettings) -> anyhow::Result<Option<Box<dyn ConsumerGroups>>> {
-    Ok(match &settings.engine {
-        LogEngine::Kafka {
-            brokers,
-            properties,
-        } => Some(Box::new(kafka("admin", brokers, properties, None)?)),
-        LogEngine::Embedded(_) => None,
-    })
+/// The consumer groups of Kafka; an embedded log has none.
+pub fn consumer_groups(
+    brokers: &str,
+    properties: &[Property],
+) -> anyhow::Result<Box<dyn ConsumerGroups>> {
+    Ok(Box::new(kafka("admin", brokers, properties, None)?))
 }
 
 fn kafka(

@@ -24,13 +24,15 @@ pub enum Asked {
 impl Source {
     /// Connects nothing.
     pub fn open(settings: &LogSettings, group: &str) -> anyhow::Result<Source> {
-        let groups = open::consumer_groups(settings)?;
-        Ok(match (groups, &settings.engine) {
-            (_, LogEngine::Embedded(folder)) => Source::Folder(folder.clone()),
-            (groups, LogEngine::Kafka { .. }) => {
-                let groups = groups.expect("Kafka has groups");
+        Ok(match &settings.engine {
+            LogEngine::Kafka {
+                brokers,
+                properties,
+            } => {
+                let groups = open::consumer_groups(brokers, properties)?;
                 Source::Group(groups.into(), group.to_owned())
             }
+            LogEngine::Embedded(folder) => Source::Folder(folder.clone()),
         })
     }
 

@@ -1,6 +1,7 @@
 //! The statements of operators' commands, which both engines derive from the notation of their dialect.
 
 use super::OrderFilter;
+use super::rejections::PRUNED;
 
 /// What differs between the dialects.
 pub(super) struct Dialect {
@@ -67,7 +68,7 @@ impl OperatorSql {
             recorded_gaps: format!(
                 "SELECT p.partition, g.epoch, g.from_offset, g.to_offset, g.reason, g.noted_at
                 FROM log_gaps g JOIN log_positions p ON p.id = g.position_id
-                WHERE p.log_id = {p}1 AND g.reason <> 'dead letter pruned'
+                WHERE p.log_id = {p}1 AND g.reason <> '{PRUNED}'
                 ORDER BY g.id DESC LIMIT {p}2"
             ),
             acceptances: format!(

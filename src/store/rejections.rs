@@ -12,6 +12,10 @@ use super::{Batch, DeadLetter, SourcedOrder, StoreError};
 const WHOLE_PAYLOAD_BYTES: usize = 16 * 1024 * 1024;
 const HEAD_BYTES: usize = 1024 * 1024;
 
+/// The reason in `log_gaps` that marks the offset of a dead letter which was pruned: its record is
+/// accounted for, and a replay does not refuse it again.
+pub(super) const PRUNED: &str = "dead letter pruned";
+
 /// Which of the last 200 valid orders the database rejected, across batches. Two or more and more
 /// than 5 % of them mean that the schema changed: the orders are not invalid.
 #[derive(Clone, Debug, Default)]

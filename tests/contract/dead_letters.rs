@@ -71,6 +71,29 @@ fn dead_at(offset: i64, accepted_s: i64) -> DeadLetter {
     }
 }
 
+/// A batch that replays the record would wait for the deletion, and insert the dead letter again as open.
+#[test]
+fn a_prune_waits_for_the_batch_that_is_under_way() {
+    let subject = Database::postgres();
+    let _owner = with_letters(&subject, vec![dead_at(5, 7)]);
+    let discarded = operator(&subject).discard_dead_letter(1, &CHANGE, Mode::Commit);
+    discarded.expect("it is discarded");
+    let mut batch = subject.db();
+    batch.run("BEGIN; UPDATE log_positions SET next_offset = next_offset");
+    let mut pruning = operator(&subject);
+    let before = Timestamp::parse("2999-01-01T00:00:00Z").expect("it is a time");
+    let pruning = thread::spawn(move || pruning.prune_dead_letters(before, 10));
+    subject.db().eventually(
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()
+         AND application_name = 'orders' AND wait_event_type = 'Lock'",
+        1,
+    );
+    batch.run("COMMIT");
+    let pruned = pruning.join().expect("the thread ends");
+    assert_eq!(pruned.expect("it is pruned"), 1);
+    assert_eq!(subject.db().count("dead_letters"), 0);
+}
+
 fn a_retried_dead_letter_is_stored_as_the_version_that_its_record_is(subject: &Database) {
     let mut owner = with_letters(subject, vec![dead_at(5, 7)]);
     // Another version of it, before and in another form: its parts are replaced.

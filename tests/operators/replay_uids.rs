@@ -3,11 +3,12 @@
 use serde_json::{Value, json};
 use support::kafka::RawRecord;
 use support::on_both_engines;
-use support::{Engines, Env};
+use support::{Engines, Env, TIMEOUT, wait_until};
 
 on_both_engines! {
     [
         an_order_that_was_deleted_comes_back_in_its_newest_version,
+        an_api_that_has_cached_a_stale_order_returns_the_one_applied_again,
         each_record_has_its_outcome,
         an_erased_order_does_not_come_back_by_its_uid,
         replays_of_an_order_beside_its_consumer_double_nothing,
@@ -70,6 +71,26 @@ fn an_order_that_was_deleted_comes_back_in_its_newest_version(engines: &Engines)
     api.stop();
     let cold = env.serve_api().without_warm_up().start();
     assert_eq!(cold.get_order("a").status, 200);
+    verify(&env);
+}
+
+fn an_api_that_has_cached_a_stale_order_returns_the_one_applied_again(engines: &Engines) {
+    let env = engines.ready();
+    let _consumer = env.consumer();
+    env.log()
+        .produce(&env.topic(), &[RawRecord::version("a", 1)]);
+    env.wait_until_applied();
+    env.db()
+        .run("UPDATE payment SET amount = 7 WHERE order_uid = 'a'");
+    let api = env.serve_api().without_warm_up().start();
+    let amount = || api.get_order("a").expect_status(200).json()["payment"]["amount"].clone();
+    assert_eq!(amount(), json!(7));
+
+    assert_eq!(replay(&env, "a")["applied"], json!(1));
+    wait_until("GET to return what is stored", TIMEOUT, || {
+        amount() == json!(1)
+    });
+    assert_eq!(amounts(&env), "a|1");
     verify(&env);
 }
 
@@ -164,4 +185,5 @@ fn nothing_is_applied_without_a_yes_or_a_record(engines: &Engines) {
     unknown.reports("no record of the order `nobody` was found");
     // The one that is there is applied all the same.
     assert_eq!(env.db().count("orders"), 1);
+    verify(&env);
 }

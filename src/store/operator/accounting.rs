@@ -53,16 +53,16 @@ pub trait Accounting {
     ) -> Result<(), StoreError>;
 }
 
-/// The statements of both dialects; the one parameter of each is the log id.
+/// The statements of both dialects; the first parameter is the log id.
 pub(in crate::store) mod sql {
-    /// Columns: partition, from, to.
+    /// Second parameter: the reason of pruned dead letters. Columns: partition, from, to.
     pub(in crate::store) const GAPS: &str = "
         SELECT p.partition, g.from_offset, g.to_offset
         FROM log_gaps g JOIN log_positions p ON p.id = g.position_id AND p.epoch = g.epoch
-        WHERE p.log_id = $1 AND g.to_offset IS NOT NULL AND g.reason <> 'dead letter pruned'
+        WHERE p.log_id = $1 AND g.to_offset IS NOT NULL AND g.reason <> $2
         ORDER BY p.partition, g.from_offset";
 
-    /// Columns: partition, offset; of those that were pruned too.
+    /// Second parameter: as of [`GAPS`]. Columns: partition, offset; of those that were pruned too.
     pub(in crate::store) const DEAD_LETTERS: &str = r#"
         SELECT p.partition AS of_partition, d."offset" AS at_offset
         FROM dead_letters d JOIN log_positions p ON p.id = d.position_id AND p.epoch = d.epoch
@@ -70,7 +70,7 @@ pub(in crate::store) mod sql {
         UNION ALL
         SELECT p.partition, g.from_offset
         FROM log_gaps g JOIN log_positions p ON p.id = g.position_id AND p.epoch = g.epoch
-        WHERE p.log_id = $1 AND g.reason = 'dead letter pruned'
+        WHERE p.log_id = $1 AND g.reason = $2
         ORDER BY of_partition, at_offset"#;
 
     pub(in crate::store) const ERASURES: &str = "SELECT uid_sha256, erased_until FROM erasures";

@@ -4,7 +4,7 @@ use ::postgres::{Error as PgError, GenericClient};
 
 use super::micros::Micros;
 use super::statements::Statements;
-use crate::store::rejections::{kept_payload, payload_bytes, payload_digest};
+use crate::store::rejections::{PRUNED, kept_payload, payload_bytes, payload_digest};
 use crate::store::{Batch, DeadLetter};
 
 const INSERT: &str = r#"
@@ -16,7 +16,7 @@ const INSERT: &str = r#"
     WHERE NOT EXISTS (
         SELECT FROM log_gaps
         WHERE position_id = $1 AND epoch = $2 AND from_offset = d.at_offset
-          AND reason = 'dead letter pruned')
+          AND reason = $13)
     ON CONFLICT (position_id, epoch, "offset") DO NOTHING"#;
 
 /// Inserts the dead letters that are not there yet and were not pruned: a replay under the same epoch
@@ -49,6 +49,7 @@ pub(super) fn insert(
             &column(letters, |letter| letter.order_uid.as_deref()),
             &column(letters, |letter| Micros(letter.accepted_at_us)),
             &column(letters, |letter| letter.reason.as_str()),
+            &PRUNED,
         ],
     )?;
     Ok(())

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use rusqlite::{Connection, Error as SqliteError, params};
 
 use super::timestamp_text;
-use crate::store::rejections::{kept_payload, payload_bytes, payload_digest};
+use crate::store::rejections::{PRUNED, kept_payload, payload_bytes, payload_digest};
 use crate::store::{Batch, DeadLetter};
 
 const INSERT: &str = r#"
@@ -15,10 +15,10 @@ const INSERT: &str = r#"
     ON CONFLICT (position_id, epoch, "offset") DO NOTHING"#;
 
 /// The table has no index for it, so it is read once a batch and not once a dead letter.
-const PRUNED: &str = "
+const FIND_PRUNED: &str = "
     SELECT from_offset FROM log_gaps
     WHERE position_id = ?1 AND epoch = ?2 AND from_offset BETWEEN ?3 AND ?4
-      AND reason = 'dead letter pruned'";
+      AND reason = ?5";
 
 /// Inserts the dead letters that are not there yet and were not pruned: a replay under the same epoch
 /// repeats them.
@@ -60,8 +60,8 @@ fn pruned(
     let (Some(first), Some(last)) = (offsets.clone().min(), offsets.max()) else {
         return Ok(BTreeSet::new());
     };
-    let parameters = params![batch.position_id, batch.epoch, first, last];
-    let mut statement = connection.prepare_cached(PRUNED)?;
+    let parameters = params![batch.position_id, batch.epoch, first, last, PRUNED];
+    let mut statement = connection.prepare_cached(FIND_PRUNED)?;
     let rows = statement.query_map(parameters, |row| row.get(0))?;
     rows.collect()
 }

@@ -7,6 +7,7 @@ use crate::store::operator::sql;
 use crate::store::postgres::micros::Micros;
 use crate::store::postgres::schema::NO_TIMEOUTS;
 use crate::store::postgres::{PostgresStore, positions};
+use crate::store::rejections::PRUNED;
 use crate::store::{Accounted, Accounting, Erasure, OrderSource, SourcedRow, StoreError};
 
 const BEGIN: &str = "BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY";
@@ -41,7 +42,7 @@ impl PostgresStore {
             go_on
         })?;
         if go_on.is_continue() {
-            statements.query_each(client, sql::GAPS, &[&log_id], |row| {
+            statements.query_each(client, sql::GAPS, &[&log_id, &PRUNED], |row| {
                 go_on = visit(Accounted::Gap {
                     partition: row.get(0),
                     from: row.get(1),
@@ -51,7 +52,7 @@ impl PostgresStore {
             })?;
         }
         if go_on.is_continue() {
-            statements.query_each(client, sql::DEAD_LETTERS, &[&log_id], |row| {
+            statements.query_each(client, sql::DEAD_LETTERS, &[&log_id, &PRUNED], |row| {
                 let at = PartitionOffset::new(row.get(0), row.get(1));
                 go_on = visit(Accounted::DeadLetter(at));
                 go_on

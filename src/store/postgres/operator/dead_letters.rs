@@ -9,6 +9,7 @@ use ::postgres::types::ToSql;
 use super::super::micros::Micros;
 use super::super::transaction::PostgresTransaction;
 use super::super::{PostgresStore, snapshot};
+use super::erasures::LOCK_POSITIONS;
 use crate::order::{Order, Timestamp};
 use crate::store::apply::WriteConnection;
 use crate::store::operator::Change;
@@ -17,6 +18,7 @@ use crate::store::operator::dead_letters::{
     DeadLetterFilter, DeadLetterReason, DeadLetterSummary, DeadLetters, FoundDeadLetter,
     LockedDeadLetter, Mode, Outcome, Resolution, ResolveTransaction, Resolved, discard, retry,
 };
+use crate::store::rejections::PRUNED;
 use crate::store::{DeadLetter, StoreError};
 
 const FIND: &str = r#"
@@ -50,7 +52,7 @@ const PRUNE: &str = r#"
             ORDER BY id LIMIT $2)
         RETURNING position_id, epoch, "offset")
     INSERT INTO log_gaps (position_id, epoch, from_offset, to_offset, reason)
-    SELECT position_id, epoch, "offset", "offset" + 1, 'dead letter pruned' FROM pruned"#;
+    SELECT position_id, epoch, "offset", "offset" + 1, $3::text FROM pruned"#;
 
 impl DeadLetters for PostgresStore {
     fn for_each_reason(
@@ -132,7 +134,14 @@ impl DeadLetters for PostgresStore {
 
     fn prune_dead_letters(&mut self, before: Timestamp, limit: u32) -> Result<u64, StoreError> {
         let before = Micros(before.0.unwrap_or(i64::MIN));
-        Ok(self.client.execute(PRUNE, &[&before, &i64::from(limit)])?)
+        let mut transaction = self.client.transaction()?;
+        // A batch that replays these records comes wholly before the marks, or sees them: else it could
+        // insert a dead letter whose deletion it had waited for.
+        transaction.batch_execute(LOCK_POSITIONS)?;
+        let parameters: [&(dyn ToSql + Sync); 3] = [&before, &i64::from(limit), &PRUNED];
+        let deleted = transaction.execute(PRUNE, &parameters)?;
+        transaction.commit()?;
+        Ok(deleted)
     }
 }
 

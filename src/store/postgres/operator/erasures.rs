@@ -7,8 +7,8 @@ use crate::store::postgres::PostgresStore;
 use crate::store::postgres::erasures;
 use crate::store::{Change, StoreError, uid_digest};
 
-/// In the order of their ids, so that two erasures do not wait for each other.
-const LOCK_POSITIONS: &str = "SELECT FROM log_positions ORDER BY id FOR UPDATE";
+/// In the order of their ids, so that two transactions that lock all do not wait for each other.
+pub(super) const LOCK_POSITIONS: &str = "SELECT FROM log_positions ORDER BY id FOR UPDATE";
 
 const MARK_POSITIONS: &str = "UPDATE log_positions SET has_erasures = true WHERE NOT has_erasures";
 

@@ -8,6 +8,7 @@ use rusqlite::{Connection, Error as SqliteError, Params, Row};
 use crate::order::Timestamp;
 use crate::pipeline::PartitionOffset;
 use crate::store::operator::sql;
+use crate::store::rejections::PRUNED;
 use crate::store::sqlite::{SqliteStore, positions};
 use crate::store::{Accounted, Accounting, Erasure, OrderSource, SourcedRow, StoreError};
 
@@ -29,7 +30,7 @@ fn visit_all(
             return Ok(());
         }
     }
-    let gaps = each(connection, sql::GAPS, [log_id], |row| {
+    let gaps = each(connection, sql::GAPS, [log_id, PRUNED], |row| {
         Ok(visit(Accounted::Gap {
             partition: row.get(0)?,
             from: row.get(1)?,
@@ -39,7 +40,7 @@ fn visit_all(
     if gaps.is_break() {
         return Ok(());
     }
-    let letters = each(connection, sql::DEAD_LETTERS, [log_id], |row| {
+    let letters = each(connection, sql::DEAD_LETTERS, [log_id, PRUNED], |row| {
         let at = PartitionOffset::new(row.get(0)?, row.get(1)?);
         Ok(visit(Accounted::DeadLetter(at)))
     })?;

@@ -16,6 +16,7 @@ use crate::store::operator::dead_letters::{
     DeadLetterFilter, DeadLetterReason, DeadLetterSummary, DeadLetters, FoundDeadLetter,
     LockedDeadLetter, Mode, Outcome, Resolution, ResolveTransaction, Resolved, discard, retry,
 };
+use crate::store::rejections::PRUNED;
 use crate::store::{DeadLetter, StoreError};
 
 const FIND: &str = r#"
@@ -41,7 +42,7 @@ const COUNT_RESOLVED: &str =
 /// [`PRUNE`], whose rows these are.
 const MARK_PRUNED: &str = r#"
     INSERT INTO log_gaps (position_id, epoch, from_offset, to_offset, reason)
-    SELECT position_id, epoch, "offset", "offset" + 1, 'dead letter pruned'
+    SELECT position_id, epoch, "offset", "offset" + 1, ?3
     FROM dead_letters WHERE resolution IS NOT NULL AND resolved_at < ?1
     ORDER BY id LIMIT ?2"#;
 
@@ -143,7 +144,7 @@ impl DeadLetters for SqliteStore {
         let before = timestamp_text(before.0.unwrap_or(i64::MIN));
         let transaction = self.begin()?;
         let deleted = transaction.run(|connection| {
-            connection.execute(MARK_PRUNED, params![before, limit])?;
+            connection.execute(MARK_PRUNED, params![before, limit, PRUNED])?;
             connection.execute(PRUNE, params![before, limit])
         })?;
         transaction.commit()?;
